@@ -1,0 +1,486 @@
+"""The words of the house: what a scenario, an episode, an outcome and a verdict are.
+
+Everything else imports this module and this module imports nothing of ours, so it is the place to start reading. It holds
+plain data (frozen pydantic models), the Protocols at which rooms and core meet, and the errors a user can see. It does no
+I/O beyond reading one scenario file, and knows no trainer, no database and no provider.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+# ---------------------------------------------------------------------------------------------------------------- errors
+
+
+class InvestigatorError(Exception):
+    """Base of every error this project raises on purpose; its text says what happened and what to do next."""
+
+
+class ConfigurationError(InvestigatorError):
+    """A setting, an extra or a file is missing or contradicts another; the text names the fix."""
+
+
+class ScenarioError(InvestigatorError):
+    """A scenario file cannot be used; the text names the file, the field and the fix."""
+
+
+class DatabaseError(InvestigatorError):
+    """logs.db is missing, stale, corrupt, or lacks a scenario."""
+
+
+class ToolInputError(InvestigatorError):
+    """The model called a tool with something the tool cannot use. Shown to the model, so it teaches."""
+
+
+class JudgeError(InvestigatorError):
+    """A judge gave no usable verdict. The episode is dropped and counted; it is never scored."""
+
+
+class ProviderError(InvestigatorError):
+    """The policy's provider failed after retries. The rollout leaves its group; it is never a penalty."""
+
+
+# -------------------------------------------------------------------------------------------------------------- scenario
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment in UTC. A time without an offset is refused rather than guessed."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+"""An identifier that is safe to print, to put in a file name and to quote: scenario ids, services, log and trace ids."""
+
+
+class Frozen(BaseModel):
+    """Immutable data with no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Level(IntEnum):
+    """Severity, ordered so that `>=` means 'at least as severe'."""
+
+    DEBUG = 10
+    INFO = 20
+    WARN = 30
+    ERROR = 40
+    FATAL = 50
+
+
+LevelName = Literal["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+Scalar = str | int | float | bool
+
+
+class LogRecord(Frozen):
+    """One log line. `timestamp` is UTC with millisecond precision."""
+
+    id: Name
+    timestamp: Timestamp
+    service: Name
+    level: LevelName
+    message: str
+    trace_id: Name | None = None
+    span_id: Name | None = None
+    attributes: dict[str, Scalar] = {}
+
+
+class Span(Frozen):
+    """One operation of one service inside a trace. `start` is UTC, `duration_ms` milliseconds."""
+
+    trace_id: Name
+    span_id: Name
+    parent_span_id: Name | None = None
+    service: Name
+    operation: str
+    start: Timestamp
+    duration_ms: Annotated[float, Field(ge=0)]
+    status: Literal["ok", "error", "timeout"]
+
+
+class MetricSeries(Frozen):
+    """A metric of one service; `points` are (UTC time, value)."""
+
+    service: Name
+    name: str
+    points: tuple[tuple[Timestamp, float], ...]
+
+
+class Edge(Frozen):
+    """`caller` calls `callee`."""
+
+    caller: Name
+    callee: Name
+
+
+class FaultKind(NamedTuple):
+    """What a fault type means, in words a judge and a reader can use."""
+
+    family: str
+    meaning: str
+
+
+FAULT_TYPES: Mapping[str, FaultKind] = {
+    "memory_pressure": FaultKind("resource", "the process runs out of memory: long garbage collections, OOM kills"),
+    "connection_pool_exhausted": FaultKind("resource", "every pooled connection is in use and callers wait for one"),
+    "disk_full": FaultKind("resource", "a volume has no space left and writes fail"),
+    "cpu_throttled": FaultKind("resource", "the CPU quota is used up and the scheduler pauses the process"),
+    "network_latency": FaultKind("network", "packets are lost or delayed on a link and calls over it become slow"),
+    "dns_failure": FaultKind("network", "a host name no longer resolves"),
+    "network_partition": FaultKind("network", "a route is gone: the peer is unreachable from one zone"),
+    "timeout_too_short": FaultKind("configuration", "a caller's deadline is shorter than the callee's normal latency"),
+    "wrong_endpoint": FaultKind("configuration", "a client is configured with a wrong address or port"),
+    "rate_limit_too_low": FaultKind("configuration", "a limit below normal traffic makes a service reject good requests"),
+    "certificate_expired": FaultKind("configuration", "a TLS certificate was not renewed and handshakes fail"),
+    "feature_flag_misfire": FaultKind("configuration", "a flag turned on a path that was not ready"),
+    "code_regression": FaultKind("code", "a released version handles an input wrongly"),
+    "lock_contention": FaultKind("code", "requests queue behind one lock held for too long"),
+    "retry_storm": FaultKind("code", "a client retries without backoff and multiplies the load on its callee"),
+    "external_api_down": FaultKind("dependency", "a third party outside the system fails or refuses"),
+    "cache_failure": FaultKind("dependency", "a cache is lost or evicts everything and its origin takes all the load"),
+    "queue_backlog": FaultKind("dependency", "a consumer falls behind and messages are handled late"),
+    "schema_mismatch": FaultKind("data", "a producer changed a field that its consumers still read the old way"),
+    "corrupt_record": FaultKind("data", "damaged stored records break whoever reads them"),
+    "missing_index": FaultKind("data", "a migration dropped an index and queries scan whole tables"),
+}
+"""The fault types a generated scenario can hold. A hand-written scenario may name another one."""
+
+
+class GroundTruth(Frozen):
+    """What really happened. Never shown to an agent and never stored in logs.db."""
+
+    service: Name
+    fault_type: str
+    evidence_log_ids: tuple[Name, ...] = Field(min_length=1)
+    evidence_trace_ids: tuple[Name, ...] = ()
+    propagation_path: tuple[Name, ...] = ()
+    """Services from the culprit to the one whose users complain, culprit first."""
+
+
+class Report(Frozen):
+    """The final answer of an investigation, as `return_final_answer` takes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root_cause: Annotated[str, Field(min_length=1, max_length=2000, description="One sentence: what broke, where, why.")]
+    suspected_service: Annotated[str, Field(max_length=200, description="The one service where the fault began, or 'unknown'.")]
+    fault_type: Annotated[str | None, Field(max_length=100, description="Kind of fault, if you can name it.")] = None
+    primary_trace_ids: Annotated[tuple[str, ...], Field(max_length=50, description="Traces that show the fault.")] = ()
+    key_log_ids: Annotated[tuple[str, ...], Field(max_length=50, description="Log lines that prove the root cause.")] = ()
+    timeline: Annotated[tuple[str, ...], Field(max_length=50, description="What happened, in order.")] = ()
+    next_actions: Annotated[tuple[str, ...], Field(max_length=50, description="What the on-call should do now.")] = ()
+    confidence: Annotated[float | None, Field(ge=0, le=1, description="0 to 1.")] = None
+
+
+class Distractor(Frozen):
+    """A plausible wrong report and why it is wrong."""
+
+    report: Report
+    reason: str
+
+
+class Provenance(Frozen):
+    """Where a scenario came from: a generator with its seed, or a source with its licence."""
+
+    generator: str | None = None
+    version: str | None = None
+    seed: int | None = None
+    topology: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    unseen: bool = False
+    """True when its fault type and topology never occur in the train split."""
+
+
+class Scenario(Frozen):
+    """One incident: what the agent may see, and what the judge knows."""
+
+    id: Name
+    description: Annotated[str, Field(min_length=1)]
+    time_hint: str
+    services: tuple[Name, ...] = Field(min_length=1)
+    logs: tuple[LogRecord, ...] = Field(min_length=1)
+    spans: tuple[Span, ...] = ()
+    metrics: tuple[MetricSeries, ...] = ()
+    topology: tuple[Edge, ...] = ()
+    expected_root_cause: Annotated[str, Field(min_length=1)]
+    ground_truth: GroundTruth
+    distractors: tuple[Distractor, ...] = ()
+    gold_report: Report
+    provenance: Provenance = Provenance()
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Scenario:
+        logs, traces = {row.id for row in self.logs}, {row.trace_id for row in self.logs} | {s.trace_id for s in self.spans}
+        if len(logs) != len(self.logs):
+            raise ValueError("logs: two rows share an id; make every id unique")
+        if missing := set(self.ground_truth.evidence_log_ids) - logs:
+            raise ValueError(f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs")
+        if missing := set(self.ground_truth.evidence_trace_ids) - traces:
+            raise ValueError(f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}")
+        if self.ground_truth.service not in self.services:
+            raise ValueError(f"ground_truth.service: {self.ground_truth.service!r} is not listed in services")
+        return self
+
+    @property
+    def fault_family(self) -> str:
+        """Family of the fault type, or 'other' for a hand-written type."""
+        kind = FAULT_TYPES.get(self.ground_truth.fault_type)
+        return kind.family if kind else "other"
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Read one scenario file.
+
+    Raises:
+        ScenarioError: the file is unreadable, is not JSON or breaks the schema; names the file and the first bad field.
+    """
+    try:
+        return Scenario.model_validate_json(path.read_bytes())
+    except OSError as trouble:
+        raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
+    except ValidationError as trouble:
+        first = trouble.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        raise ScenarioError(f"{path}: field {field}: {first['msg']} ({trouble.error_count()} problem(s); fix this one first)") from trouble
+
+
+def read_scenarios(folder: Path) -> list[Scenario]:
+    """Every `scenario-*.json` of a split folder, in name order. Raises ScenarioError when there is none or one is bad."""
+    paths = sorted(folder.glob("scenario-*.json"))
+    if not paths:
+        raise ScenarioError(f"{folder}: no scenario-*.json; run: python -m chaos generate --help")
+    return [read_scenario(path) for path in paths]
+
+
+# ------------------------------------------------------------------------------------------------------- tools and chat
+
+
+class ToolResult(Frozen):
+    """What a tool shows the agent, and which ids it showed (full ids, whatever prefix was printed)."""
+
+    text: str
+    log_ids: frozenset[str] = frozenset()
+    trace_ids: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """Something the agent can call. `arguments` is the pydantic model its JSON is validated with."""
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+
+    async def run(self, arguments: Any) -> ToolResult:
+        """Do it. Raises ToolInputError for what the model got wrong; anything else is our bug and surfaces."""
+        ...
+
+    def resolve(self, kind: Literal["log", "trace"], shown: str) -> str | None:
+        """The full id that `shown` (an id or a unique prefix of one) stands for in this scenario, or None."""
+        ...
+
+
+Message = dict[str, Any]
+"""An OpenAI chat message."""
+
+
+class ToolCall(Frozen):
+    """One call in an assistant message; `arguments` is the raw JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ChatReply(Frozen):
+    """One reply of a policy. `raw` is whatever the trainer needs to learn from it (ART: an openai Choice)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+    refusal: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    raw: Any = Field(default=None, exclude=True, repr=False)
+
+
+class Chat(Protocol):
+    """A policy: it sees the conversation and the tools (OpenAI function schemas) and replies once."""
+
+    async def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
+        """Reply. Raises ContextOverflow when the conversation is too long, ProviderError when it cannot reply at all."""
+        ...
+
+
+class ContextOverflow(InvestigatorError):
+    """The conversation no longer fits the policy's context window."""
+
+
+class EpisodeConfig(Frozen):
+    """The rules of one episode. The defaults suit a general model; `EMBEDDED` suits the small one shipped here."""
+
+    max_turns: Annotated[int, Field(ge=1, le=50)] = 10
+    tool_budget_tokens: Annotated[int, Field(ge=60, le=100_000)] = 1500
+    """Tokens one tool result may take, by `log_search_tools.estimate_tokens`."""
+    max_completion_tokens: Annotated[int, Field(ge=16)] = 1024
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    call_format: Literal["native", "text"] = "native"
+    """How calls are written: the provider's tool calls, or one JSON object in plain text."""
+    repairs: Annotated[int, Field(ge=0, le=5)] = 1
+    """Malformed calls that are answered with an error before the next one ends the episode."""
+    prompt: Literal["full", "brief"] = "full"
+    """The system prompt: the full instructions, or one line for a model trained on these tools."""
+    provider_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+
+
+EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=130, max_completion_tokens=128, prompt="brief")
+"""Rules for `tiny-investigator`: short results for a short context."""
+
+
+# --------------------------------------------------------------------------------------------------- outcome and verdict
+
+
+class Ending(StrEnum):
+    """How an episode ended: one member per cause."""
+
+    ANSWERED = "answered"
+    """A valid report that names a service."""
+    UNKNOWN = "unknown"
+    """A valid report whose service or cause is 'unknown'."""
+    OUT_OF_TURNS = "out_of_turns"
+    """The last turn passed without a report."""
+    OUT_OF_CONTEXT = "out_of_context"
+    """The conversation outgrew the policy's context window, or the reply was cut by its length limit."""
+    MALFORMED_CALL = "malformed_call"
+    """A call whose JSON cannot be parsed, or a text reply that holds no call, after the allowed repairs."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """A call of a tool that does not exist, after the allowed repairs."""
+    BAD_ARGUMENTS = "bad_arguments"
+    """Arguments that break the tool's schema, or that the tool refuses, after the allowed repairs."""
+    INVALID_REPORT = "invalid_report"
+    """`return_final_answer` with a report that breaks the schema, after the allowed repairs."""
+    EMPTY_REPLY = "empty_reply"
+    """Neither text nor a call, after the allowed repairs."""
+    REFUSED = "refused"
+    """The policy or its provider refused to go on."""
+    PROVIDER_ERROR = "provider_error"
+    """The provider failed after retries. Never scored: `reward` refuses it."""
+
+
+class Verdict(Frozen):
+    """What a judge says of a report. `correct` means the right cause in the right service."""
+
+    correct: bool
+    service_correct: bool
+    cause_correct: bool
+    reason: str
+    judge: str
+    cost_usd: float = 0.0
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Outcome(Frozen):
+    """What happened in one episode. Scoring reads this and never the transcript."""
+
+    ending: Ending
+    correct: bool = False
+    """The judge's verdict; False when there is no report."""
+    service_correct: bool = False
+    """The report names the culprit; False when there is no report."""
+    turns: Count = 0
+    """Replies of the policy."""
+    tool_calls: Count = 0
+    """Calls that ran, the final answer excluded."""
+    repeated_calls: Count = 0
+    """Calls that repeat an earlier call of this episode exactly."""
+    malformed_calls: Count = 0
+    """Calls that were answered with an error, the one that ended the episode included."""
+    gold_evidence: Count = 0
+    """Gold log lines in the scenario."""
+    gold_evidence_opened: Count = 0
+    """Gold log lines that a tool showed before the answer."""
+    cited: Count = 0
+    """Distinct ids in the report."""
+    cited_seen: Count = 0
+    """Cited ids that a tool had shown in this episode."""
+    cited_gold: Count = 0
+    """Cited ids that were shown and belong to the gold evidence."""
+    cited_fabricated: Count = 0
+    """Cited ids that do not exist in the scenario."""
+    report_words: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def grounded(self) -> bool:
+        """Right, and citing something a tool had shown."""
+        return self.correct and self.cited_seen > 0
+
+
+class Episode(Frozen):
+    """One finished episode, as it is stored (one JSON line) and read back by every room."""
+
+    schema_version: Literal[1] = 1
+    scenario_id: str
+    split: str = ""
+    policy: str = ""
+    sample: int = 0
+    """Which of the k samples of this scenario."""
+    messages: tuple[Message, ...]
+    """OpenAI messages, tool results included."""
+    report: Report | None = None
+    verdict: Verdict | None = None
+    outcome: Outcome
+    reward: float | None = None
+    reward_components: dict[str, float] = {}
+    shown_log_ids: tuple[str, ...] = ()
+    """Full ids of log lines the tools showed, in order of first appearance."""
+    shown_trace_ids: tuple[str, ...] = ()
+    cited_log_ids: tuple[str, ...] = ()
+    """Full ids the report cites (fabricated ones as written)."""
+    cited_trace_ids: tuple[str, ...] = ()
+    cost_usd: float = 0.0
+    metadata: dict[str, Scalar] = {}
+
+
+class Judge(Protocol):
+    """Says whether a report names the root cause of a scenario."""
+
+    name: str
+
+    async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
+        """Judge. Raises JudgeError instead of guessing."""
+        ...
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Whole JSON lines of a file; a half-written last line is left out. Raises ScenarioError on a bad line before it."""
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as trouble:
+            if number == len(lines):  # no newline after it: still being written
+                break
+            raise ScenarioError(f"{path}:{number}: not JSON ({trouble}); remove or mend this line") from trouble
+    return rows
