@@ -1,0 +1,172 @@
+"""Numbers with intervals: pass@k, means by scenario with a bootstrap, paired differences, agreement.
+
+Samples of one scenario are not independent, so the scenario is what gets resampled: every function that makes an interval
+takes one number per scenario. Pure numpy; no I/O, no episodes, no randomness beyond the seed it is given. It does not
+correct for looking at many slices at once: a table of twenty intervals holds about one that misses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from math import comb, exp, log
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Method = Literal["percentile", "bca"]
+
+RESAMPLES = 2000
+CELLS_AT_ONCE = 4_000_000
+"""Resampled counts held in memory together (32 MB)."""
+_NORMAL = NormalDist()
+
+
+class Interval(NamedTuple):
+    """A mean over `n` scenarios and the interval it lies in. All three are nan when `n` is 0."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def percent(self) -> str:
+        """'41.2 % [35.0, 47.4]', or '-' when nothing was measured."""
+        if self.n == 0:
+            return "-"
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+EMPTY = Interval(float("nan"), float("nan"), float("nan"), 0)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Chance that at least one of k samples is right, from n samples of which c are: 1 - C(n-c, k) / C(n, k).
+
+    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, got n={n} c={c} k={k}")
+    return 1.0 - comb(n - c, k) / comb(n, k)
+
+
+def bootstrap_means(
+    scores_SM: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    method: Method = "percentile",
+) -> list[Interval]:
+    """The mean of each of M measures over S scenarios, with bootstrap intervals; all measures share their resamples.
+
+    `nan` marks a measure that a scenario does not have; it is left out of that measure's mean. A measure whose values are
+    all equal has an interval of no width here; see `proportion` for shares.
+    """
+    scores = np.asarray(scores_SM, dtype=np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have the axes (scenario, measure), got shape {scores.shape}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    if len(scores) == 0:
+        return [EMPTY] * scores.shape[1]
+    means_BM = _resampled_means(scores, resamples, np.random.default_rng(seed))
+    return [_interval(scores[:, m], means_BM[:, m], confidence, method) for m in range(scores.shape[1])]
+
+
+def bootstrap_mean(
+    scores_S: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0, method: Method = "percentile"
+) -> Interval:
+    """`bootstrap_means` for one measure: one number per scenario."""
+    column = np.asarray(scores_S, dtype=np.float64).reshape(-1, 1)
+    return bootstrap_means(column, confidence=confidence, resamples=resamples, seed=seed, method=method)[0]
+
+
+def paired_difference(
+    before_S: ArrayLike, after_S: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """Mean of after - before over the same scenarios, in the same order, with its bootstrap interval."""
+    before, after = np.asarray(before_S, dtype=np.float64), np.asarray(after_S, dtype=np.float64)
+    if before.shape != after.shape:
+        raise ValueError(f"a paired difference needs the same scenarios on both sides, got {before.shape} and {after.shape}")
+    return bootstrap_mean(after - before, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def proportion(interval: Interval, confidence: float = 0.95) -> Interval:
+    """The same interval for a share, where every scenario scoring 0 (or every one 1) leaves room for doubt.
+
+    A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. At exactly 0 or 1
+    the Clopper-Pearson bound for n scenarios takes its place: 1 - (alpha/2)^(1/n).
+    """
+    if interval.n == 0 or interval.value not in (0.0, 1.0):
+        return interval
+    room = 1.0 - exp(log((1.0 - confidence) / 2) / interval.n)
+    if interval.value == 0.0:
+        return Interval(0.0, 0.0, room, interval.n)
+    return Interval(1.0, 1.0 - room, 1.0, interval.n)
+
+
+def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """Agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
+
+    When both always give the same single label chance explains everything and kappa is undefined: returns nan.
+    Raises ValueError when the two differ in length or are empty.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"kappa needs two ratings of the same things, got {len(first)} and {len(second)}")
+    n = len(first)
+    seen: Mapping[Hashable, int] = Counter(first)
+    also: Mapping[Hashable, int] = Counter(second)
+    agree_by_chance = sum(count * also.get(label, 0) for label, count in seen.items())
+    agreed = sum(a == b for a, b in zip(first, second, strict=True))
+    if agree_by_chance == n * n:
+        return float("nan")
+    return (agreed * n - agree_by_chance) / (n * n - agree_by_chance)
+
+
+def _resampled_means(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Means over `resamples` draws of S scenarios with replacement: an array (resample, measure)."""
+    size = len(scores)
+    known = ~np.isnan(scores)
+    filled = np.where(known, scores, 0.0)
+    parts: list[Floats] = []
+    left = resamples
+    while left:
+        batch = min(left, max(1, CELLS_AT_ONCE // size))
+        drawn = rng.integers(0, size, size=(batch, size)) + np.arange(batch)[:, None] * size
+        counts = np.bincount(drawn.ravel(), minlength=batch * size).reshape(batch, size).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            parts.append((counts @ filled) / (counts @ known))
+        left -= batch
+    return np.concatenate(parts)
+
+
+def _interval(scores: Floats, means: Floats, confidence: float, method: Method) -> Interval:
+    kept, drawn = scores[~np.isnan(scores)], means[~np.isnan(means)]
+    if len(kept) == 0:
+        return EMPTY
+    value = float(kept.mean())
+    if np.ptp(kept) == 0 or len(drawn) == 0:
+        return Interval(float(kept[0]), float(kept[0]), float(kept[0]), len(kept))
+    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    if method == "bca":
+        tails = _bca_tails(kept, drawn, value, tails)
+    low, high = np.quantile(drawn, tails)
+    return Interval(value, float(low), float(high), len(kept))
+
+
+def _bca_tails(scores: Floats, means: Floats, value: float, tails: tuple[float, float]) -> tuple[float, float]:
+    """Quantiles that correct for bias and skew (Efron 1987): z0 from the resamples, acceleration from the jackknife."""
+    below = (np.sum(means < value) + np.sum(means <= value)) / (2 * len(means))
+    z0 = _NORMAL.inv_cdf(min(max(float(below), 0.5 / len(means)), 1 - 0.5 / len(means)))
+    left_out = (scores.sum() - scores) / (len(scores) - 1)
+    lean = left_out.mean() - left_out
+    spread = float(np.sum(lean**2))
+    acceleration = float(np.sum(lean**3)) / (6 * spread**1.5) if spread > 0 else 0.0
+    low, high = (
+        _NORMAL.cdf(z0 + (z0 + z) / (1 - acceleration * (z0 + z))) for z in (_NORMAL.inv_cdf(tails[0]), _NORMAL.inv_cdf(tails[1]))
+    )
+    return low, high
