@@ -251,7 +251,8 @@ def read_scenario(path: Path) -> Scenario:
     except ValidationError as trouble:
         first = trouble.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        raise ScenarioError(f"{path}: field {field}: {first['msg']} ({trouble.error_count()} problem(s); fix this one first)") from trouble
+        problems = f"{trouble.error_count()} problem(s); fix this one first"
+        raise ScenarioError(f"{path}: field {field}: {first['msg']} ({problems})") from trouble
 
 
 def read_scenarios(folder: Path) -> list[Scenario]:
@@ -332,12 +333,18 @@ class ContextOverflow(InvestigatorError):
 class EpisodeConfig(Frozen):
     """The rules of one episode. The defaults suit a general model; `EMBEDDED` suits the small one shipped here."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
     max_turns: Annotated[int, Field(ge=1, le=50)] = 10
+    """Replies the policy may give before the episode ends without a report."""
     tool_budget_tokens: Annotated[int, Field(ge=60, le=100_000)] = 1500
     """Tokens one tool result may take, by `log_search_tools.estimate_tokens`."""
     max_completion_tokens: Annotated[int, Field(ge=16)] = 1024
+    """Tokens one reply may take."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Sampling temperature of training rollouts; validation and tests set their own."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus sampling; GRPO assumes 1."""
     call_format: Literal["native", "text"] = "native"
     """How calls are written: the provider's tool calls, or one JSON object in plain text."""
     repairs: Annotated[int, Field(ge=0, le=5)] = 1
@@ -345,10 +352,86 @@ class EpisodeConfig(Frozen):
     prompt: Literal["full", "brief"] = "full"
     """The system prompt: the full instructions, or one line for a model trained on these tools."""
     provider_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds one reply may take before it is retried."""
 
 
 EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=130, max_completion_tokens=128, prompt="brief")
 """Rules for `tiny-investigator`: short results for a short context."""
+
+
+# -------------------------------------------------------------------------------------------------------------- training
+
+
+class TrainingConfig(Frozen):
+    """One training run. Every field is a flag of train_serverless.py and a key of its `--config` file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    backend: Literal["auto", "serverless", "embedded", "local"] = "auto"
+    """Where to train: serverless (W&B, needs WANDB_API_KEY), embedded (a service started here, no key), local (ART on your own
+    GPU), auto (serverless with a key, embedded without)."""
+    base_model: str = "OpenPipe/Qwen3-14B-Instruct"
+    """The model to start from: a name the backend knows, or, embedded, the folder of a Hugging Face model."""
+    project: Name = "log-investigator"
+    """Project that holds the model, here and in W&B."""
+    judge: str = "offline"
+    """Who decides whether a root cause is right: offline, or a model that make_judge_model.py registered."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Order of the scenarios, sampling and bootstrap."""
+    steps: Annotated[int, Field(ge=0)] = 60
+    """Training steps at most."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Training time after which the run stops, tests and reports; none for no limit."""
+    groups_per_step: Annotated[int, Field(ge=1)] = 8
+    """Scenarios in one step."""
+    rollouts_per_group: Annotated[int, Field(ge=2)] = 8
+    """Episodes of each scenario in one step, compared with one another."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    """Step size of the optimiser."""
+    ppo: bool = False
+    """Clip the ratio as PPO does; otherwise CISPO."""
+    importance_sampling_level: Literal["token", "sequence", "average", "geometric_average"] = "token"
+    """What the ratio of new to old probabilities is taken over."""
+    scale_rewards: bool = True
+    """Divide a group's advantages by their standard deviation."""
+    advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Weight of good episodes against bad ones; 0 is even."""
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """Steps between two validations."""
+    test_samples: Annotated[int, Field(ge=0, le=64)] = 4
+    """Samples of each test scenario at temperature 1, besides the one at temperature 0."""
+    max_failed_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of a step's rollouts that may fail (provider or judge) before the run stops."""
+    max_concurrent: Annotated[int, Field(ge=1)] = 128
+    """Episodes under way at the same time."""
+    step_timeout_minutes: Annotated[float, Field(gt=0)] = 60.0
+    """Longest a training job may take before the run stops."""
+    train_limit: Annotated[int, Field(ge=1)] | None = None
+    """Use only so many train scenarios."""
+    val_limit: Annotated[int, Field(ge=0)] | None = None
+    """Use only so many val scenarios."""
+    test_limit: Annotated[int, Field(ge=0)] | None = None
+    """Use only so many test scenarios."""
+    scenarios: Path = Path("log_scenarios")
+    """Folder that holds train/, val/ and test/."""
+    database: Path = Path("logs.db")
+    """The searchable logs; built when missing or stale."""
+    runs: Path = Path("runs")
+    """Folder that gets one folder per run."""
+    service_url: str | None = None
+    """A training service that already runs (http://127.0.0.1:PORT/v1) instead of one started here or W&B's."""
+    usd_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
+    """What your provider charges, for the estimate of --dry-run and the summary."""
+    episode: EpisodeConfig = EpisodeConfig()
+
+
+EMBEDDED_TRAINING: Mapping[str, Any] = {
+    "base_model": "tiny-investigator",
+    "learning_rate": 2e-4,
+    "max_minutes": 14.0,
+    "episode": EMBEDDED.model_dump(),
+}
+"""What `--backend embedded` changes in the defaults of TrainingConfig."""
 
 
 # --------------------------------------------------------------------------------------------------- outcome and verdict
