@@ -1,0 +1,305 @@
+"""What goes over the wire: the requests of ART 0.5.18's serverless client and of ordinary OpenAI clients, checked.
+
+Pydantic models only. A request that asks for something this service would have to ignore (a response format, a penalty) is
+refused by name rather than half obeyed. Trajectories are checked for shape and passed on as the JSON they were.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator, model_validator
+
+from project_types import Frozen
+
+Json = dict[str, Any]
+NAME_PATTERN = r"^[^/\\#?%:@\s\x00-\x1f][^/\\#?%:@\x00-\x1f]*$"
+NamePart = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NAME_PATTERN)]
+"""Entity, project or model name: printable, without the characters that inference names and addresses use."""
+
+
+class Lenient(BaseModel):
+    """Data of which only some fields concern us; the rest passes unread."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# ------------------------------------------------------------------------------------------------------------------ chat
+
+
+class FunctionCall(Lenient):
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(Lenient):
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ChatMessage(Lenient):
+    """One message; text parts are joined, so `content` is always a string."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str = ""
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        if value is None:
+            return ""
+        if not isinstance(value, list):
+            return value
+        texts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        if len(texts) != len(value) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("only text parts are supported; send content as a string")
+        return "".join(str(text) for text in texts)
+
+
+class FunctionDefinition(Lenient):
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    description: str = ""
+    parameters: Json = {}
+
+
+class ToolDefinition(Lenient):
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(Lenient):
+    name: str
+
+
+class NamedToolChoice(Lenient):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "repetition_penalty": (None, 1),
+    "logit_bias": (None, {}),
+    "min_p": (None, 0),
+    "top_k": (None, 0, -1),
+    "response_format": (None, {"type": "text"}),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "modalities": (None, ["text"]),
+    "audio": (None,),
+    "prediction": (None,),
+    "web_search_options": (None,),
+    "stream": (None, False),
+}
+"""Parameters this service does not implement, with the values that change nothing. Any other value is refused."""
+
+WITHOUT_EFFECT = frozenset(
+    {"user", "metadata", "store", "service_tier", "stream_options", "parallel_tool_calls", "reasoning_effort", "verbosity"}
+    | {"safety_identifier", "prompt_cache_key", "prompt_cache_retention", "return_token_ids", "return_tokens_as_token_ids"}
+)
+"""Parameters that cannot change which tokens are right, accepted and not used."""
+
+
+class ChatRequest(Frozen):
+    """A chat completion. `messages` and `tools` are plain JSON for the chat template, checked and without unknown fields."""
+
+    model: Annotated[str, Field(min_length=1, max_length=600)]
+    messages: Annotated[list[Json], Field(min_length=1)]
+    tools: list[Json] = Field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice = "auto"
+    temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    """None: up to the end of the context window."""
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] = ()
+    seed: int | None = None
+    n: Annotated[int, Field(ge=1, le=64)] = 1
+    logprobs: bool = False
+    """Chosen-token logprobs are returned unconditionally; this is only checked."""
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _normalise(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        given = dict(value)
+        if given.get("stream"):
+            raise ValueError("stream: streaming is not supported here; send stream=false")
+        for name, neutral in NEUTRAL.items():
+            if given.pop(name, None) not in neutral:
+                raise ValueError(f"{name}: not supported here; leave it out")
+        for name in WITHOUT_EFFECT:
+            given.pop(name, None)
+        limit = given.pop("max_tokens", None)
+        if given.get("max_completion_tokens") is None and limit is not None:
+            given["max_completion_tokens"] = limit
+        if isinstance(given.get("stop"), str):
+            given["stop"] = [given["stop"]]
+        return {name: entry for name, entry in given.items() if entry is not None}
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _messages(cls, value: object) -> object:
+        if not isinstance(value, list):
+            return value
+        return [ChatMessage.model_validate(message).model_dump(exclude_none=True) for message in value]
+
+    @field_validator("tools")
+    @classmethod
+    def _tools(cls, value: list[Json]) -> list[Json]:
+        for tool in value:
+            ToolDefinition.model_validate(tool)
+        return value
+
+    @model_validator(mode="after")
+    def _choice_exists(self) -> ChatRequest:
+        if self.tool_choice not in ("none", "auto") and not self.tools:
+            raise ValueError("tool_choice asks for a call, but tools is empty; send tools or leave tool_choice out")
+        if isinstance(self.tool_choice, NamedToolChoice):
+            names = [tool["function"]["name"] for tool in self.tools]
+            if self.tool_choice.function.name not in names:
+                raise ValueError(f"tool_choice names {self.tool_choice.function.name!r}, but tools has only {', '.join(names)}")
+        return self
+
+
+# -------------------------------------------------------------------------------------------------------------- training
+
+
+class TokenLogprob(Lenient):
+    token: str
+    logprob: FiniteFloat
+
+
+class ChoiceLogprobs(Lenient):
+    content: list[TokenLogprob] | None = None
+
+
+class Choice(Lenient):
+    """What the policy wrote. `token_ids` and `prompt_token_ids` are what makes training exact."""
+
+    finish_reason: str | None = None
+    message: Json
+    logprobs: ChoiceLogprobs | None = None
+    token_ids: list[int] | None = None
+    prompt_token_ids: list[int] | None = None
+
+
+class History(Lenient):
+    messages_and_choices: list[Json]
+    tools: list[Json] | None = None
+
+    @field_validator("messages_and_choices")
+    @classmethod
+    def _choices_hold_together(cls, value: list[Json]) -> list[Json]:
+        for entry in value:
+            if "finish_reason" in entry or "logprobs" in entry:
+                Choice.model_validate(entry)
+            elif not isinstance(entry.get("role"), str):
+                raise ValueError("every entry is a message with a role or a choice with a finish_reason")
+        return value
+
+
+class Trajectory(History):
+    reward: FiniteFloat
+    additional_histories: list[History] = []
+
+
+class TrajectoryGroup(Lenient):
+    trajectories: list[Trajectory]
+
+
+Ratio = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class TrainingConfig(Frozen):
+    """`experimental_config`. ART sends null for what the caller left alone; defaults are the engine's."""
+
+    advantage_balance: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
+    epsilon: Ratio | None = None
+    epsilon_high: Ratio | None = None
+    importance_sampling_level: Literal["token", "sequence", "average", "geometric_average"] | None = None
+    kimi_k2_tau: Ratio | None = None
+    kl_penalty_coef: Ratio | None = None
+    """Not sent by ART 0.5.18's serverless client; other clients may."""
+    learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    mask_prob_ratio: bool | None = None
+    max_negative_advantage_importance_sampling_weight: Ratio | None = None
+    ppo: bool | None = None
+    precalculate_logprobs: bool | None = None
+    scale_rewards: bool | None = None
+
+    def given(self) -> Json:
+        """The keys that were set."""
+        return self.model_dump(exclude_none=True)
+
+
+class TrainingJobRequest(Lenient):
+    """A job. `groups` is the checked JSON as it came, with the fields this service does not read."""
+
+    model_id: Annotated[str, Field(min_length=1, max_length=200)]
+    trajectory_groups: list[Json]
+    experimental_config: TrainingConfig = TrainingConfig()
+
+    @field_validator("experimental_config", mode="before")
+    @classmethod
+    def _null_is_default(cls, value: object) -> object:
+        return {} if value is None else value
+
+    @field_validator("trajectory_groups")
+    @classmethod
+    def _groups_have_the_shape(cls, value: list[Json]) -> list[Json]:
+        for group in value:
+            TrajectoryGroup.model_validate(group)
+        return value
+
+
+# ------------------------------------------------------------------------------------------------- models and checkpoints
+
+
+class CreateModelRequest(Lenient):
+    base_model: Annotated[str, Field(min_length=1, max_length=600)]
+    entity: NamePart | None = None
+    project: NamePart | None = None
+    name: NamePart | None = None
+    return_existing: bool = False
+
+
+class DeleteCheckpointsRequest(Lenient):
+    steps: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=100_000)]
+
+
+class PageQuery(Frozen):
+    """Cursor paging as OpenAI does it; `limit` above 100 is cut to 100."""
+
+    after: str | None = None
+    before: str | None = None
+    limit: Annotated[int, Field(ge=1)] = 20
+    order: Literal["asc", "desc"] = "asc"
+
+
+def error_body(message: str, kind: str, code: str | None = None) -> Json:
+    """An error as the OpenAI clients read it."""
+    return {"error": {"message": message, "type": kind, "code": code}}
+
+
+def page(rows: list[Json], has_more: bool) -> Json:
+    """One page of a list."""
+    return {
+        "object": "list",
+        "data": rows,
+        "first_id": rows[0]["id"] if rows else None,
+        "last_id": rows[-1]["id"] if rows else None,
+        "has_more": has_more,
+    }
+
+
+def to_json(value: object) -> str:
+    """Strict JSON: a NaN is our bug and surfaces here, not at the client."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
