@@ -1,0 +1,42 @@
+# Two commands do everything on a machine with Python 3.11+ and make:
+#   make train [SEED=2] [NAME=second] [ARGS="--max-minutes 5"]    train the small investigator and report
+#   make test                                                     lint, types, tests, slow tests
+# Each creates .venv and installs what it needs once; `make clean` removes .venv.
+PYTHON ?= python3
+SEED ?= 1
+NAME ?= seed$(SEED)
+ARGS ?=
+RUN := .venv/bin/python
+
+.PHONY: train test lint types fast slow clean
+
+train: .venv/train
+	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
+
+test: lint types fast slow
+
+lint: .venv/test
+	.venv/bin/ruff check .
+
+types: .venv/test
+	.venv/bin/mypy .
+
+fast: .venv/test
+	.venv/bin/pytest
+
+slow: .venv/test
+	.venv/bin/pytest -m slow
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/train: pyproject.toml | .venv/bin/python
+	$(RUN) -m pip install --quiet --editable '.[train]'
+	@touch $@
+
+.venv/test: pyproject.toml | .venv/bin/python
+	$(RUN) -m pip install --quiet --editable '.[train,dev]'
+	@touch $@ .venv/train
+
+clean:
+	rm -rf .venv

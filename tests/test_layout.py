@@ -1,0 +1,84 @@
+"""The house stays as drawn: who imports whom, what is heavy, and which names are taken."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = {
+    "project_types": set[str](),
+    "build_logs": {"project_types"},
+    "log_search_tools": {"project_types"},
+    "make_judge_model": {"project_types"},
+    "rollout": {"project_types", "log_search_tools"},
+}
+ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "benchmarks"})
+OURS = {*CORE, *ROOMS, "train_serverless"}
+HEAVY = {"art", "torch", "transformers", "litellm", "openai", "wandb", "weave"}
+
+
+def imported(path: Path, *, top_level_only: bool) -> set[str]:
+    """Root names of the modules a file imports (absolute imports only; the project uses no others)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    deferred: set[ast.AST] = set()
+    if top_level_only:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                deferred |= set(ast.walk(node))
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                deferred |= set(ast.walk(node))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in deferred:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_a_core_module_imports_only_downward(module: str) -> None:
+    assert imported(ROOT / f"{module}.py", top_level_only=False) & OURS <= CORE[module]
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_a_core_module_imports_nothing_heavy_at_module_level(module: str) -> None:
+    assert not imported(ROOT / f"{module}.py", top_level_only=True) & HEAVY
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_core_and_itself_only(room: str) -> None:
+    others = (set(ROOMS) | {"train_serverless"}) - {room}
+    for path in (ROOT / room).rglob("*.py"):
+        assert not imported(path, top_level_only=path.name == "__main__.py") & others, path
+
+
+def test_the_process_that_runs_models_never_imports_art() -> None:
+    for path in (ROOT / "training_service").rglob("*.py"):
+        assert "art" not in imported(path, top_level_only=False), path
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_a_readme_and_tests(room: str) -> None:
+    assert (ROOT / room / "README.md").is_file()
+    assert (ROOT / "tests" / room).is_dir()
+
+
+def test_no_root_name_equals_an_installed_package() -> None:
+    ours = {"log-investigator", "log_investigator"}
+    taken = {name for name, owners in packages_distributions().items() if not set(owners) <= ours}
+    assert not (OURS | {"benchmarks"}) & taken
+
+
+def test_importing_the_tools_loads_nothing_heavy() -> None:
+    code = f"import sys, log_search_tools, build_logs, rollout, make_judge_model; print(*sorted(set(sys.modules) & {HEAVY!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
