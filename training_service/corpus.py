@@ -1,0 +1,109 @@
+"""What the small model reads in pretraining: episodes to imitate, and drills in copying.
+
+Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a target. Drills
+take one tool result out of an episode, give its ids fresh random digits, and ask for rows by their words: the answer is the
+row's id, its words, or the whole report that would cite it. Without drills a model this small imitates the manner of an
+investigation and gets the ids wrong.
+
+Not here: where episodes come from and how long to train (`pretrain`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from training_service.vocabulary import CONTEXT_TOKENS, END
+
+CONTEXT_WEIGHT = 0.15
+"""Weight of a token the model only reads, against 1 for a token it must say."""
+
+ROW = re.compile(
+    r"^(?P<id>[0-9a-f]{4,}) (?P<time>\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+) (?:x(?P<count>\d+) )?"
+    r"(?P<message>.+?)(?: trace (?P<trace>[0-9a-f]{4,}))?$",
+    re.MULTILINE,
+)
+"""A row as `search_logs` prints it."""
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids of one training sequence and the weight of each as a target; both have shape (length,)."""
+
+    tokens: NDArray[np.int16]
+    weights: NDArray[np.float16]
+
+
+def report_call(service: str, message: str, log_id: str, trace_id: str | None) -> Message:
+    """The assistant message that answers with one decisive row; the demonstrator and the drills share its shape."""
+    arguments: dict[str, Any] = {"key_log_ids": [log_id], "suspected_service": service, "root_cause": f"{service}: {message}"}
+    if trace_id:
+        arguments["primary_trace_ids"] = [trace_id]
+    return _call("return_final_answer", json.dumps(arguments, separators=(",", ":"), ensure_ascii=False))
+
+
+def _call(name: str, arguments: str) -> Message:
+    return {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
+
+
+def with_fresh_ids(text: str, rng: random.Random) -> str:
+    """The same tool result with every id replaced by random hex digits of the same length, consistently."""
+    found = {part for row in ROW.finditer(text) for part in (row["id"], row["trace"]) if part}
+    fresh = {old: "".join(rng.choice("0123456789abcdef") for _ in old) for old in found}
+    return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
+
+
+def drill(text: str, rng: random.Random, questions: int = 5) -> list[Message] | None:
+    """A conversation that asks for rows of one tool result; None when it has fewer than two rows."""
+    text = with_fresh_ids(text, rng)
+    rows = list(ROW.finditer(text))
+    if len(rows) < 2:
+        return None
+    messages: list[Message] = [{"role": "tool", "content": text}]
+    for _ in range(questions):
+        row = rng.choice(rows)
+        words = row["message"].split()
+        start = rng.randrange(max(1, len(words) - 3))
+        clue = f"{row['service']} {' '.join(words[start : start + 4])}"
+        kind = rng.choice(("id", "line", "answer", "answer"))
+        if kind == "id":
+            messages += [{"role": "user", "content": f"id {clue}"}, {"role": "assistant", "content": row["id"]}]
+        elif kind == "line":
+            messages += [
+                {"role": "user", "content": f"line {row['id']}"},
+                {"role": "assistant", "content": f"{row['service']} {row['message']}"},
+            ]
+        else:
+            messages += [
+                {"role": "user", "content": f"answer {clue}"},
+                report_call(row["service"], row["message"], row["id"], row["trace"]),
+            ]
+    return messages
+
+
+def documents(conversations: Iterable[list[Message]], tokenizer: PreTrainedTokenizerFast) -> Iterator[Document]:
+    """Tokenise conversations. Targets are the assistants' messages with their end token; longer ones than the context are dropped."""
+    begin, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", END))
+    for conversation in conversations:
+        text = tokenizer.apply_chat_template(conversation, tokenize=False)
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        if len(ids) > CONTEXT_TOKENS:
+            continue
+        weights, speaking = [], False
+        for token in ids:
+            weights.append(1.0 if speaking else CONTEXT_WEIGHT)
+            if token == begin:
+                speaking = True
+            elif token == end:
+                speaking = False
+        yield Document(np.asarray(ids, dtype=np.int16), np.asarray(weights, dtype=np.float16))

@@ -1,0 +1,105 @@
+"""Publish a pretrained model: measure how well it copies, write its files, its card and their hashes.
+
+Not here: training (`pretrain`), use (`base_models`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from training_service.corpus import drill
+from training_service.vocabulary import CALL, END, load_tokenizer
+
+CARD = """---
+license: apache-2.0
+library_name: transformers
+---
+# tiny-investigator
+
+A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary {vocabulary}) that knows one thing: how to
+ask `search_logs` and `read_trace` about an incident and answer through `return_final_answer`. It is the starting policy of the
+embedded training service. It was trained from scratch, on generated text only, to imitate a **deliberately mediocre** scripted
+investigator; what makes an investigation right is left for reinforcement learning to teach.
+
+| | |
+|---|---|
+| training tokens | {tokens:,} ({scenarios:,} generated scenarios x {samples} demonstrations, plus copy drills), none from the shipped splits |
+| imitation loss, last steps | {loss:.3f} nats per spoken token |
+| ids copied correctly at temperature 1 | {copied} of {asked} (held-out drills) |
+| weights | bfloat16, sha256 `{sha256}` |
+| made | {date}, `python -m training_service.pretrain --scenarios {scenarios} --samples {samples} --tokens {tokens_asked:g} --seed {seed}` |
+
+Chat format: `<|role|>text<|end|>`, calls as `<|call|>name {{json}}`. Tool schemas are not rendered, so it can use no other tools.
+It is of no use outside this project: it has never read ordinary language.
+"""
+
+
+def copy_accuracy(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: list[str], rng: random.Random, count: int = 256
+) -> tuple[int, int]:
+    """How many of `count` reports, sampled at temperature 1, cite exactly the id of the row asked for: (correct, asked)."""
+    prompts, wanted = [], []
+    while len(prompts) < count:
+        conversation = drill(rng.choice(results), rng, questions=1)
+        if conversation and conversation[-1].get("tool_calls"):
+            arguments = json.loads(conversation[-1]["tool_calls"][0]["function"]["arguments"])
+            prompts.append(tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True))
+            wanted.append(arguments["key_log_ids"][0])
+    correct = 0
+    for start in range(0, count, 64):
+        tokens = tokenizer(
+            prompts[start : start + 64], return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        )
+        made = model.generate(
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            max_new_tokens=96,
+        )
+        for number, reply in enumerate(made[:, tokens.input_ids.shape[1] :]):
+            text = tokenizer.decode(reply).split(END)[0]
+            cited = re.search(r'"key_log_ids":\["([^"]*)"\]', text)
+            correct += text.startswith(CALL) and cited is not None and cited[1] == wanted[start + number]
+    return correct, count
+
+
+def publish(args: argparse.Namespace, checkpoint: Path) -> None:
+    """Write config, weights (bfloat16), tokenizer, chat template and card into `args.out`."""
+    from training_service.pretrain import conversations, network
+
+    tokenizer = load_tokenizer(args.work / "tokenizer")
+    state = torch.load(checkpoint, weights_only=True)
+    model = LlamaForCausalLM(LlamaConfig(**network(tokenizer)))
+    model.load_state_dict(state["model"])
+    model.eval()
+    results = [m["content"] for messages in conversations(args.work / "episodes") for m in messages if m["role"] == "tool"]
+    torch.manual_seed(args.seed)
+    copied, asked = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1))
+    print(f"copied {copied} of {asked} ids correctly at temperature 1", flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    model.to(torch.bfloat16).save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    weights = args.out / "model.safetensors"
+    save_file(load_file(weights), weights, metadata={"format": "pt"})
+    log: dict[str, Any] = json.loads((args.work / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    card = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()), layers=model.config.num_hidden_layers, width=model.config.hidden_size,
+        vocabulary=model.config.vocab_size, tokens=log["tokens"], scenarios=args.scenarios, samples=args.samples, loss=log["loss"],
+        copied=copied, asked=asked, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(), date=datetime.now(UTC).date(),
+        tokens_asked=args.tokens, seed=args.seed,
+    )  # fmt: skip
+    (args.out / "README.md").write_text(card, encoding="utf-8")
+    print(f"wrote {args.out}", flush=True)

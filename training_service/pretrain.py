@@ -1,0 +1,247 @@
+"""Make `tiny-investigator` from nothing: scenarios, demonstrations, vocabulary, imitation, measurement, model card.
+
+    python -m training_service.pretrain
+
+Each stage leaves a file in the work folder and is skipped when its file is there, and training continues from its newest
+checkpoint, so the command can be killed and called again at any time. The warm start imitates a deliberately mediocre
+scripted investigator; reinforcement learning teaches the rest.
+
+Not here: GRPO (`training`), the vocabulary (`vocabulary`), what a document is (`corpus`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+DEFAULT_OUT = Path(__file__).parent / "weights" / "tiny-investigator"
+LAYERS, WIDTH, HEADS, INNER = 4, 256, 8, 704
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training_service.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/pretrain"), help="work folder, reused when called again (default runs/pretrain)"
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder the finished model is written to")
+    parser.add_argument("--scenarios", type=int, default=4000, help="scenarios to generate, none of them shipped (default 4000)")
+    parser.add_argument("--samples", type=int, default=4, help="demonstrations per scenario (default 4)")
+    parser.add_argument("--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)")
+    parser.add_argument("--tokens", type=float, default=20e6, help="training tokens in all (default 20e6)")
+    parser.add_argument("--drills", type=float, default=0.4, help="share of documents that are copy drills (default 0.4)")
+    parser.add_argument("--batch-tokens", type=int, default=8192, help="tokens per optimiser step (default 8192)")
+    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate of Muon and AdamW (default 3e-3)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
+    return parser.parse_args(argv)
+
+
+def _run(*command: str) -> None:
+    print("+", " ".join(command), flush=True)
+    subprocess.run([sys.executable, *command], check=True)
+
+
+def demonstrations(args: argparse.Namespace) -> Path:
+    """Generate scenarios and let the scripted policy investigate them; returns the folder of stored episodes."""
+    scenarios, episodes = args.work / "scenarios", args.work / "episodes"
+    if not (scenarios / "scenarios.jsonl").exists():
+        _run(
+            "-m",
+            "chaos",
+            "generate",
+            "--split",
+            "pretrain",
+            "--count",
+            str(args.scenarios),
+            "--seed",
+            str(args.seed),
+            "--out",
+            str(scenarios),
+        )
+    if not (episodes / "summary.json").exists():
+        _run(
+            "-m", "evaluation", "run", "--policy", args.policy, "--split", str(scenarios), "--k", str(args.samples),
+            "--out", str(episodes), "--embedded",
+        )  # fmt: skip
+    return episodes
+
+
+def conversations(episodes: Path) -> list[list[dict[str, Any]]]:
+    """The messages of every stored episode."""
+    found = [
+        json.loads(line)["messages"] for path in sorted(episodes.glob("episodes*.jsonl")) for line in path.open(encoding="utf-8")
+    ]
+    if not found:
+        raise SystemExit(f"{episodes}: no episodes; delete this folder and run again")
+    return found
+
+
+def prepare(args: argparse.Namespace) -> Path:
+    """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
+    import numpy as np
+
+    from training_service.corpus import documents, drill
+    from training_service.vocabulary import build_tokenizer, load_tokenizer
+
+    packed = Path(args.work / "tokens.npz")
+    if packed.exists():
+        return packed
+    episodes = conversations(demonstrations(args))
+    rng = random.Random(args.seed)
+    rng.shuffle(episodes)
+    results = [m["content"] for messages in episodes for m in messages if m["role"] == "tool"]
+    wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.6)  # drills are shorter than episodes
+    drills = [found for _ in range(wanted) if (found := drill(rng.choice(results), rng))]
+    folder = args.work / "tokenizer"
+    if not (folder / "tokenizer.json").exists():
+        sample = [
+            json.dumps(messages, ensure_ascii=False).replace('\\"', '"').replace("\\n", "\n")
+            for messages in episodes[:4000] + drills[:2000]
+        ]
+        build_tokenizer(sample).save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    mixed = episodes + drills
+    rng.shuffle(mixed)
+    done = list(documents(mixed, tokenizer))
+    partial = packed.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        tokens=np.concatenate([d.tokens for d in done]),
+        weights=np.concatenate([d.weights for d in done]),
+        ends=np.cumsum([len(d.tokens) for d in done]),
+    )
+    partial.rename(packed)
+    print(f"{len(episodes)} episodes and {len(drills)} drills, {sum(len(d.tokens) for d in done):,} tokens", flush=True)
+    return packed
+
+
+def batches(ends: Any, batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
+    """Endless batches of document numbers: shuffled, alike in length within a batch, about `batch_tokens` each."""
+    sizes = [int(end) - int(start) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    while True:
+        order = sorted(range(len(sizes)), key=lambda number: sizes[number] + rng.random() * 64)
+        epoch: list[list[int]] = [[]]
+        for number in order:
+            if epoch[-1] and (len(epoch[-1]) + 1) * sizes[number] > batch_tokens:
+                epoch.append([])
+            epoch[-1].append(number)
+        rng.shuffle(epoch)
+        yield from epoch
+
+
+def network(tokenizer: Any) -> dict[str, Any]:
+    """Keyword arguments of the LlamaConfig of the small model."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
+        "max_position_embeddings": tokenizer.model_max_length,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def train(args: argparse.Namespace, packed: Path) -> Path:
+    """Imitation with Muon for matrices and AdamW for the rest; returns the last checkpoint. Resumes from it when there is one."""
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from training_service.vocabulary import load_tokenizer
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    tokenizer = load_tokenizer(args.work / "tokenizer")
+    model = LlamaForCausalLM(LlamaConfig(**network(tokenizer)))
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=args.lr, adjust_lr_fn="match_rms_adamw", weight_decay=0.01),
+        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01),
+    ]
+    data = np.load(packed)
+    tokens, weights, ends = data["tokens"], data["weights"], data["ends"]
+    starts = np.concatenate([[0], ends[:-1]])
+    seen, step, checkpoint = 0, 0, args.work / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        seen, step = state["seen"], state["step"]
+    total = int(args.tokens)
+    stream = batches(ends, args.batch_tokens, random.Random(args.seed))
+    for _ in range(step):
+        next(stream)
+    bar = tqdm(total=total, initial=seen, unit="tok", unit_scale=True, desc="pretrain", mininterval=5)
+    average = None
+    while seen < total:
+        chunk = next(stream)
+        rate = args.lr * min(1.0, (step + 1) / 50) * max(0.02, 1 - seen / total)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        longest = max(int(ends[n] - starts[n]) for n in chunk)
+        ids = torch.full((len(chunk), longest), tokenizer.pad_token_id)
+        mask = torch.zeros((len(chunk), longest))
+        for row, n in enumerate(chunk):
+            ids[row, : ends[n] - starts[n]] = torch.from_numpy(tokens[starts[n] : ends[n]].astype(np.int64))
+            mask[row, : ends[n] - starts[n]] = torch.from_numpy(weights[starts[n] : ends[n]].astype(np.float32))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=ids[:, :-1], use_cache=False).logits
+        losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        target = mask[:, 1:].flatten()
+        loss = (losses * target).sum() / target.sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        said = losses.detach()[target == 1.0].mean().item()
+        average = said if average is None else 0.98 * average + 0.02 * said
+        seen, step = seen + sum(int(ends[n] - starts[n]) for n in chunk), step + 1
+        bar.update(seen - bar.n)
+        bar.set_postfix(loss=f"{average:.3f}")
+        if step % 100 == 0 or seen >= total:
+            partial = checkpoint.with_suffix(".partial")
+            torch.save(
+                {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "seen": seen, "step": step},
+                partial,
+            )
+            partial.rename(checkpoint)
+            with (args.work / "pretrain.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "tokens": seen, "loss": average, "lr": rate}) + "\n")
+    bar.close()
+    return checkpoint
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run every stage that is not done yet."""
+    args = _arguments(argv)
+    args.work.mkdir(parents=True, exist_ok=True)
+    packed = prepare(args)
+    checkpoint = train(args, packed)
+    from training_service.model_card import publish
+
+    publish(args, checkpoint)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
