@@ -1,0 +1,361 @@
+"""A judge says whether a report names the root cause: make one, calibrate it, register it, load it by name.
+
+`OfflineJudge` compares the structured report with the ground truth and needs no key: the service must be the culprit and
+nothing but the culprit; the cause must quote a decisive log line or name the fault in other words, with nothing that denies
+it. What the report says about its own correctness is never read.
+
+Not covered: what a verdict is worth (`rollout.reward`), and whether the cited ids were seen (`Outcome`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from project_types import FAULT_TYPES, ConfigurationError, Judge, JudgeError, Report, Scenario, Verdict
+
+LEXICON = Path(__file__).parent / "log_scenarios" / "judge_lexicon.json"
+GAP_CHARS = 45
+"""Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
+
+# ---------------------------------------------------------------------------------------------------- reading the text
+
+SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
+LETTER = r"[^\W\u4e00-\u9fff]"
+"""A letter or digit of a script that puts spaces between words."""
+CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
+
+
+def plain(text: str) -> str:
+    """Lower case, one kind of quote and dash, no markup: what is left of the formatting a report may come in."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
+    text = re.sub(r"[-=]+>", "→", text)
+    return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
+
+
+def words(text: str) -> list[str]:
+    """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never decide."""
+    found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
+    return [("#" if any(c.isdigit() for c in word) else word) for word in found if word not in lexicon().phrases["stop"]]
+
+
+def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
+    """One pattern for any of the phrases, as whole words; '*' at the end of a phrase lets the word go on."""
+    parts = []
+    for phrase in sorted((p.strip() for p in phrases), key=len, reverse=True):
+        body = re.escape(plain(phrase)).replace(r"\ ", r"\s+")
+        if re.search(r"[\u4e00-\u9fff]", phrase):
+            parts.append(body)
+        else:
+            left = f"(?<!{LETTER})" if plain(phrase)[:1].isalnum() else ""
+            right = f"{LETTER}*" if phrase.endswith("*") else f"(?!{LETTER})" if plain(phrase)[-1:].isalnum() else ""
+            parts.append(left + body + right)
+    return re.compile("|".join(parts))
+
+
+class Cue(NamedTuple):
+    """A phrase that points at a fault type: every part must be found near the others, in one sentence."""
+
+    parts: tuple[re.Pattern[str], ...]
+    weight: float
+
+    def spans(self, text: str) -> Iterator[tuple[int, int, bool]]:
+        """(start, end, denied in between) of each place where the cue stands in a plain text."""
+        denials = list(lexicon().marks["denied_before"].finditer(text))
+        for first in self.parts[0].finditer(text):
+            start, end = first.span()
+            taken = [(start, end)]
+            for part in self.parts[1:]:
+                found = (m.span() for m in part.finditer(text))
+                near = [(max(s - end, start - e), s, e) for s, e in found if 0 <= max(s - end, start - e) <= GAP_CHARS]
+                if not near:
+                    break
+                _, s, e = min(near)
+                start, end = min(start, s), max(end, e)
+                taken.append((s, e))
+            else:
+                if not SENTENCE_END.search(text, start, end):
+                    inside = (m for m in denials if start <= m.start() < end)
+                    yield start, end, any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside)
+
+
+class Lexicon(NamedTuple):
+    """The words the off-line judge reads: cues per fault type, phrase lists as written, and the same compiled."""
+
+    cues: dict[str, tuple[Cue, ...]]
+    phrases: dict[str, frozenset[str]]
+    marks: dict[str, re.Pattern[str]]
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> Lexicon:
+    """Read the lexicon once. Raises ConfigurationError when the file is missing or names other fault types."""
+    try:
+        table = json.loads(LEXICON.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as trouble:
+        raise ConfigurationError(f"{LEXICON} cannot be read ({trouble}); run: git checkout -- log_scenarios") from trouble
+    if differs := set(table["faults"]) ^ set(FAULT_TYPES):
+        raise ConfigurationError(f"{LEXICON} must hold exactly the FAULT_TYPES; add or remove: {sorted(differs)}")
+
+    def cue(line: str, weight: float) -> Cue:
+        return Cue(tuple(phrase_pattern(part.split("|")) for part in line.split(" + ")), weight)
+
+    cues = {
+        name: (*(cue(c, 1.0) for c in [name, *rows["strong"]]), *(cue(c, 0.5) for c in rows["weak"]))
+        for name, rows in table["faults"].items()
+    }
+    phrases = {name: frozenset(rows) for name, rows in table["phrases"].items()}
+    return Lexicon(cues, phrases, {name: phrase_pattern(rows) for name, rows in phrases.items()})
+
+
+class Claims(NamedTuple):
+    """What a text says: weight per fault type it claims, and the types it denies."""
+
+    claimed: dict[str, float]
+    denied: frozenset[str]
+
+
+def claims(text: str) -> Claims:
+    """Score a plain text per fault type: a cue counts whole as a cause, less as an effect, and not at all when denied."""
+    claimed: dict[str, float] = {}
+    denied: set[str] = set()
+    for name, cues in lexicon().cues.items():
+        score = 0.0
+        for cue in cues:
+            best = 0.0
+            for start, end, split in cue.spans(text):
+                if split or is_denied(text, start, end):
+                    denied.add(name)
+                else:
+                    best = max(best, cue.weight * (0.4 if is_effect(text, start, end) else 1.0))
+            score += best
+        if score:
+            claimed[name] = min(score, 2.0)
+    return Claims(claimed, frozenset(denied))
+
+
+def is_denied(text: str, start: int, end: int) -> bool:
+    """A denial stands at most three words before, or some words after, within the clause."""
+    marks = lexicon().marks
+    opening = max((m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)), default=0)
+    before = [m.end() for m in marks["denied_before"].finditer(text, opening, start)]
+    after = marks["denied_after"].search(text, end, end + 50)
+    return bool(before and len(text[before[-1] : start].split()) <= 3) or bool(
+        after and not CLAUSE_END.search(text, end, after.start())
+    )
+
+
+def is_effect(text: str, start: int, end: int) -> bool:
+    """The words around the span call it a consequence ('..., so <span>' or '<span> because ...')."""
+    marks = lexicon().marks
+    opening = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
+    closing = SENTENCE_END.search(text, end)
+    before = [(m.start(), 0) for m in marks["effect"].finditer(text, opening, start)]
+    before += [(m.start(), 1) for m in marks["cause"].finditer(text, opening, start)]
+    if before:
+        return max(before)[1] == 0
+    return bool(marks["cause"].search(text, end, closing.start() if closing else len(text)))
+
+
+# --------------------------------------------------------------------------------------------------- the off-line judge
+
+
+def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, int]]:
+    """(service, start, end) of each service a plain text names; the longest name wins where names overlap."""
+    names = {plain(service).replace(" ", ""): service for service in services}
+    spelled = (r"\s?".join(map(re.escape, plain(service).split())) for service in sorted(services, key=len, reverse=True))
+    found = re.finditer(rf"(?<!{LETTER})(?:{'|'.join(spelled)})(?!{LETTER})", text)
+    return [(names[re.sub(r"\s", "", m.group())], m.start(), m.end()) for m in found]
+
+
+def service_matches(claim: str, scenario: Scenario) -> bool:
+    """The field names the culprit and nothing else; case, quotes and a word such as 'service' do not matter."""
+    text = plain(claim)
+    named = services_named(text, scenario.services)
+    if {name for name, _, _ in named} != {scenario.ground_truth.service}:
+        return False
+    for _, start, end in reversed(named):
+        text = text[:start] + " " + text[end:]
+    return not set(re.findall(rf"{LETTER}+|[\u4e00-\u9fff]+", text)) - lexicon().phrases["service_filler"]
+
+
+def other_service_blamed(text: str, scenario: Scenario) -> str | None:
+    """Why the prose contradicts the culprit: it lists services, blames another one or clears the right one. Else None."""
+    gold, named, marks = scenario.ground_truth.service, services_named(text, scenario.services), lexicon().marks
+    others = {name for name, _, _ in named} - {gold}
+    if len(others) > 4 and len(others) + 1 > 0.6 * len(scenario.services):
+        return "lists the services of the system"
+    if named and named[0][0] != gold and named[0][1] == 0 and text[named[0][2] :].startswith(":"):
+        return f"places the cause in {named[0][0]}"
+    run: list[str] = []
+    run_start = run_end = 0
+    for name, start, end in named:
+        between = text[run_end:start].strip(" ,/&+、")
+        run, run_start = (run, run_start) if run and (not between or between in lexicon().phrases["list_joiner"]) else ([], start)
+        run, run_end = [*run, name], end
+        if len(set(run)) > 1 and gold in run and not _ends_with(marks["pair"], text[:run_start]):
+            return "names several services as the cause"
+        if name == gold and marks["innocent"].match(text[end:].lstrip()):
+            return f"says that {gold} is not the cause"
+        if name != gold and (_ends_with(marks["blame"], text[:start]) or marks["culprit"].match(text[end:].lstrip())):
+            return f"blames {name}"
+    return None
+
+
+def _ends_with(pattern: re.Pattern[str], text: str) -> bool:
+    tail = re.sub(r"\b(?:the|service)\s*$", "", text).rstrip()
+    return any(m.end() == len(tail) for m in pattern.finditer(tail))
+
+
+class Line(NamedTuple):
+    """One kind of log line, as the words it is recognised by."""
+
+    words: frozenset[str]
+    service: str
+    decisive: bool
+
+
+def _lines(scenario: Scenario) -> list[Line]:
+    evidence = set(scenario.ground_truth.evidence_log_ids)
+    kinds: dict[tuple[str, frozenset[str]], bool] = {}
+    for row in scenario.logs:
+        key = (row.service, frozenset(words(plain(row.message))) - {"#"})
+        kinds[key] = kinds.get(key, False) or row.id in evidence
+    return [Line(tokens, service, decisive) for (service, tokens), decisive in kinds.items() if tokens]
+
+
+class Quote(NamedTuple):
+    """How much of a report repeats the decisive lines, and how much another line."""
+
+    decisive: float
+    other: float
+
+
+def quoted(text: str, scenario: Scenario) -> Quote:
+    """Overlap of the text with the best decisive line and with the best other line, 0 to 1.
+
+    Overlap is the geometric mean of the share of the text's words that the line holds and the share of the line's words
+    that the text holds; a cut quotation (all of its words from one line) keeps three quarters of it.
+    """
+    names = {word for service in scenario.services for word in words(plain(service))}
+    spoken = frozenset(words(text)) - {"#"}
+    spoken = spoken - names or spoken
+    best = {True: 0.0, False: 0.0}
+    for line in _lines(scenario):
+        target = line.words - names or line.words
+        shared = len(spoken & target)
+        if shared < min(3, len(target)):
+            continue
+        of_text, of_line = shared / len(spoken), shared / len(target)
+        score = (of_text * of_line) ** 0.5
+        if of_text >= 0.8 and shared >= 3:
+            score = max(score, 0.75 * of_text)
+        if of_line >= 0.9 and shared >= 4:
+            score = max(score, 0.7 * of_line)
+        best[line.decisive] = max(best[line.decisive], score)
+    return Quote(best[True], best[False])
+
+
+class OfflineJudge:
+    """Deterministic, keyless, a few milliseconds: compares the report with the ground truth."""
+
+    name = "offline"
+
+    async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
+        """Judge. Never raises for any report of a valid scenario."""
+        service = service_matches(report.suspected_service, scenario)
+        cause, reason = self._cause(scenario, report)
+        if not service:
+            reason = f"service {report.suspected_service!r} is not the culprit; {reason}"
+        return Verdict(correct=service and cause, service_correct=service, cause_correct=cause, reason=reason, judge=self.name)
+
+    def _cause(self, scenario: Scenario, report: Report) -> tuple[bool, str]:
+        gold, text = scenario.ground_truth.fault_type, plain(report.root_cause)
+        if text.strip(" .:!") in {"", *lexicon().phrases["unknown"]} or lexicon().marks["gave_up"].search(text):
+            return False, "the report does not commit to a cause"
+        if blamed := other_service_blamed(text, scenario):
+            return False, f"the root cause {blamed}"
+        messages = [row.message for row in scenario.logs if row.id in set(scenario.ground_truth.evidence_log_ids)]
+        reference = claims(plain(". ".join([scenario.expected_root_cause, *messages]))).claimed
+        compatible = {gold} | {name for name, score in reference.items() if score >= 1}
+        if contradiction := self._typed(report.fault_type, gold, compatible):
+            return False, contradiction
+        said = claims(text)
+        rivals = {name: score for name, score in said.claimed.items() if name not in compatible and score >= 1}
+        rival = max(rivals, key=lambda name: rivals[name], default=None)
+        if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
+            return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
+        own = said.claimed.get(gold, 0.0)
+        if gold in said.denied and own < 1:
+            return False, f"the root cause denies {gold}"
+        if plain(scenario.expected_root_cause) == text:
+            return True, "repeats the expected root cause"
+        quote = quoted(text, scenario)
+        extra_denial = re.search(r"\b(?:not|never|ruled out|unrelated|red herring|kein\w*|nicht|innocent|harmless)\b", text)
+        if quote.decisive >= 0.6 and quote.decisive > quote.other and rival is None and (own > 0 or not extra_denial):
+            return True, f"quotes decisive evidence (overlap {quote.decisive:.2f})"
+        if own >= 1 and own >= rivals.get(rival or "", 0.0) + 0.5 and not (quote.other >= 0.8 and own < 2):
+            return True, f"names {gold} in its own words"
+        if gold not in FAULT_TYPES and rival is None and self._same_sentence(text, scenario):
+            return True, "says what the expected root cause says"
+        return False, f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports"
+
+    @staticmethod
+    def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
+        """Why the report's fault type contradicts the truth, or None."""
+        name = re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
+        if name in {gold, ""} or name in compatible:
+            return None
+        if name in FAULT_TYPES:
+            return f"the fault type {name} contradicts {gold}"
+        strong = {kind for kind, score in claims(plain(fault_type or "")).claimed.items() if score >= 1}
+        return f"the fault type {fault_type!r} contradicts {gold}" if strong and not strong & compatible else None
+
+    @staticmethod
+    def _same_sentence(text: str, scenario: Scenario) -> bool:
+        names = {word for service in scenario.services for word in words(plain(service))}
+        want, have = (frozenset(words(t)) - names - {"#"} for t in (plain(scenario.expected_root_cause), text))
+        return len(want & have) >= max(3, 0.5 * len(want)) and len(want & have) >= 0.4 * len(have)
+
+
+def load_judge(name: str) -> Judge:
+    """The judge that `JUDGE_MODEL` names. Raises ConfigurationError for a name that means nothing."""
+    if name.strip().casefold() == "offline":
+        return OfflineJudge()
+    raise ConfigurationError(f"judge {name!r} is not known; use JUDGE_MODEL=offline")
+
+
+async def check_judge(judge: Judge) -> None:
+    """Ask the judge about a known right and a known wrong report before any rollout is paid for. Raises JudgeError."""
+    scenario = _check_scenario()
+    right = await judge.verdict(scenario, scenario.gold_report)
+    wrong = await judge.verdict(scenario, scenario.distractors[0].report)
+    if not right.correct or wrong.correct:
+        missed = "rejects a right report" if not right.correct else "accepts a wrong report"
+        raise JudgeError(f"judge {judge.name!r} {missed}; calibrate it: python make_judge_model.py --model {judge.name}")
+
+
+def _check_scenario() -> Scenario:
+    row = {"service": "stock", "level": "WARN", "timestamp": "2026-01-05T10:00:00Z"}
+    wrong = {"root_cause": "a TLS certificate of stock has expired", "suspected_service": "stock"}
+    return Scenario.model_validate(
+        {
+            "id": "judge-check",
+            "description": "Orders are failing.",
+            "time_hint": "about 10:00",
+            "services": ["shop", "stock"],
+            "logs": [
+                {**row, "id": "a1", "message": "write to /var/data failed: no space left on device"},
+                {**row, "id": "b2", "service": "shop", "level": "ERROR", "message": "call to stock failed with status 500"},
+            ],
+            "expected_root_cause": "The data volume of stock is full, so its writes fail.",
+            "ground_truth": {"service": "stock", "fault_type": "disk_full", "evidence_log_ids": ["a1"]},
+            "distractors": [{"report": wrong, "reason": "no certificate is involved"}],
+            "gold_report": {"root_cause": "stock cannot write because its disk is full", "suspected_service": "stock"},
+        }
+    )
