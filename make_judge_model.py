@@ -26,8 +26,7 @@ GAP_CHARS = 45
 # ---------------------------------------------------------------------------------------------------- reading the text
 
 SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
-LETTER = r"[^\W\u4e00-\u9fff]"
-"""A letter or digit of a script that puts spaces between words."""
+HAN = r"[\u4e00-\u9fff]"
 CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
 
 
@@ -35,6 +34,7 @@ def plain(text: str) -> str:
     """Lower case, one kind of quote and dash, no markup: what is left of the formatting a report may come in."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
     text = re.sub(r"[-=]+>", "→", text)
+    text = re.sub(rf"(?<={HAN})(?=[a-z0-9])|(?<=[a-z0-9])(?={HAN})", " ", text)
     return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
 
 
@@ -46,16 +46,14 @@ def words(text: str) -> list[str]:
 
 def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
     """One pattern for any of the phrases, as whole words; '*' at the end of a phrase lets the word go on."""
-    parts = []
+    spaced, unspaced = [], []
     for phrase in sorted((p.strip() for p in phrases), key=len, reverse=True):
         body = re.escape(plain(phrase)).replace(r"\ ", r"\s+")
-        if re.search(r"[\u4e00-\u9fff]", phrase):
-            parts.append(body)
+        if re.search(HAN, phrase) or not plain(phrase)[0].isalnum():
+            unspaced.append(body)
         else:
-            left = f"(?<!{LETTER})" if plain(phrase)[:1].isalnum() else ""
-            right = f"{LETTER}*" if phrase.endswith("*") else f"(?!{LETTER})" if plain(phrase)[-1:].isalnum() else ""
-            parts.append(left + body + right)
-    return re.compile("|".join(parts))
+            spaced.append(body + (r"\w*" if phrase.endswith("*") else r"\b" if body[-1].isalnum() else ""))
+    return re.compile("|".join([rf"\b(?:{'|'.join(spaced)})"] * bool(spaced) + unspaced))
 
 
 class Cue(NamedTuple):
@@ -120,6 +118,7 @@ class Claims(NamedTuple):
     denied: frozenset[str]
 
 
+@lru_cache(maxsize=512)
 def claims(text: str) -> Claims:
     """Score a plain text per fault type: a cue counts whole as a cause, less as an effect, and not at all when denied."""
     claimed: dict[str, float] = {}
@@ -169,7 +168,7 @@ def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, i
     """(service, start, end) of each service a plain text names; the longest name wins where names overlap."""
     names = {plain(service).replace(" ", ""): service for service in services}
     spelled = (r"\s?".join(map(re.escape, plain(service).split())) for service in sorted(services, key=len, reverse=True))
-    found = re.finditer(rf"(?<!{LETTER})(?:{'|'.join(spelled)})(?!{LETTER})", text)
+    found = re.finditer(rf"(?<!\w)(?:{'|'.join(spelled)})(?!\w)", text)
     return [(names[re.sub(r"\s", "", m.group())], m.start(), m.end()) for m in found]
 
 
@@ -181,7 +180,7 @@ def service_matches(claim: str, scenario: Scenario) -> bool:
         return False
     for _, start, end in reversed(named):
         text = text[:start] + " " + text[end:]
-    return not set(re.findall(rf"{LETTER}+|[\u4e00-\u9fff]+", text)) - lexicon().phrases["service_filler"]
+    return not set(re.findall(r"\w+", text)) - lexicon().phrases["service_filler"]
 
 
 def other_service_blamed(text: str, scenario: Scenario) -> str | None:
