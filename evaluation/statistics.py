@@ -40,6 +40,12 @@ class Interval(NamedTuple):
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
+def as_json(interval: Interval) -> dict[str, float | int | None]:
+    """{value, low, high, scenarios}; null where nothing was measured."""
+    value, low, high = (None if interval.n == 0 else number for number in interval[:3])
+    return {"value": value, "low": low, "high": high, "scenarios": interval.n}
+
+
 EMPTY = Interval(float("nan"), float("nan"), float("nan"), 0)
 
 
