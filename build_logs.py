@@ -1,0 +1,323 @@
+"""Scenario files in, one searchable `logs.db` out: SQLite with a full-text index, replaced as a whole and never edited in place.
+
+The rows of a scenario lie next to each other, in time order, so a search reads one range of rows whatever else is in the file.
+A build writes `<database>.building` beside the target and renames it at the end: whoever reads the old file keeps reading it,
+and a build that dies leaves it intact. Files whose content has not changed are copied over, not parsed again.
+The database holds only what an agent may see; ground truth, gold reports, distractors, provenance and the incident's
+description stay in the files. Searching it is `log_search_tools`; checking that scenarios make sense is `python -m chaos check`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from project_types import DatabaseError, Frozen, InvestigatorError, Level, LogRecord, Scenario, ScenarioError, read_scenario
+
+SCHEMA_VERSION = 1
+"""Stored as the file's `user_version`. A database of another version is rebuilt from nothing."""
+
+_LOCK_WAIT_S = 600.0
+_SCHEMA = """
+CREATE TABLE scenarios(
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
+    services TEXT NOT NULL,                                    -- JSON array
+    first_row INTEGER NOT NULL, last_row INTEGER NOT NULL,     -- its log lines
+    first_span INTEGER NOT NULL, last_span INTEGER NOT NULL,   -- its spans; last < first when there are none
+    first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL);      -- its first and last log line, ms since 1970 UTC
+CREATE TABLE logs(
+    row INTEGER PRIMARY KEY, scenario INTEGER NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL, service TEXT NOT NULL,
+    level INTEGER NOT NULL, text TEXT NOT NULL, trace_id TEXT, span_id TEXT,
+    kind INTEGER NOT NULL);                                    -- alike lines of a scenario share a number
+CREATE TABLE spans(
+    row INTEGER PRIMARY KEY, scenario INTEGER NOT NULL, trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_span_id TEXT,
+    service TEXT NOT NULL, operation TEXT NOT NULL, start_ms INTEGER NOT NULL, duration_ms REAL NOT NULL, status TEXT NOT NULL);
+CREATE TABLE metrics(scenario INTEGER NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL, points TEXT NOT NULL);
+CREATE TABLE edges(scenario INTEGER NOT NULL, caller TEXT NOT NULL, callee TEXT NOT NULL);
+CREATE VIRTUAL TABLE log_words USING fts5(text, content='', columnsize=0, tokenize='porter unicode61');
+"""
+_LEVEL_NAME = " ".join(f"WHEN {level.value} THEN '{level.name}'" for level in Level)
+_WORDS = f"service || ' ' || CASE level {_LEVEL_NAME} END || ' ' || text"
+"""What the full-text index knows of a line: every word of it that a tool prints."""
+
+
+class BuildResult(Frozen):
+    """What one build did. `rows` counts the log lines the database now holds."""
+
+    built: int
+    unchanged: int
+    removed: int
+    rows: int
+    seconds: float
+
+
+class _File(NamedTuple):
+    path: Path
+    source: str
+    digest: str
+
+
+# ----------------------------------------------------------------------------------------------- what the files say
+
+
+def _files(root: Path) -> list[_File]:
+    """Every scenario file below `root`: its split folders, or the folder itself when it holds the files."""
+    paths = sorted(root.glob("scenario-*.json")) + sorted(root.glob("*/scenario-*.json"))
+    if not paths:
+        raise ScenarioError(f"{root}: holds no scenario-*.json, nor does a folder in it; give --scenarios the folder that does")
+    return [_File(path, path.relative_to(root).as_posix(), _digest(path)) for path in paths]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError as trouble:
+        raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
+
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+_VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|\b(?=[a-fA-F]*[0-9])[0-9a-fA-F]{4,}\b|[0-9]+")
+
+
+def one_line(text: str) -> str:
+    """The text without terminal escape sequences, and with a space for each character that cannot be printed on one line."""
+    if text.isprintable():
+        return text
+    text = _ESCAPE_SEQUENCE.sub("", text)
+    return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+def masked(text: str) -> str:
+    """The text with numbers, hexadecimal ids and quoted single words blanked: lines with equal masks are alike."""
+    return _VARIABLE_PART.sub("#", text)
+
+
+def _text(record: LogRecord) -> str:
+    pairs = "".join(f" {key}={value}" for key, value in record.attributes.items()) if record.attributes else ""
+    return one_line(record.message + pairs)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+# ------------------------------------------------------------------------------------------------- what the database says
+
+
+def _connect_to_read(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _known(database: Path) -> dict[str, tuple[str, str]] | None:
+    """source → (digest, scenario id) of a database of this version; None when it has to be built from nothing."""
+    if not database.is_file():
+        return None
+    try:
+        with closing(_connect_to_read(database)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+                return None
+            rows = connection.execute("SELECT source, digest, id FROM scenarios").fetchall()
+    except sqlite3.Error:
+        return None
+    return {source: (digest, scenario_id) for source, digest, scenario_id in rows}
+
+
+def is_stale(scenarios_root: Path, database: Path) -> bool:
+    """Whether `build` would change anything: a missing, foreign or unreadable database, or files added, edited or removed.
+
+    Raises:
+        ScenarioError: `scenarios_root` holds no scenario file, or one cannot be read.
+    """
+    known = _known(database)
+    return known is None or {source: digest for source, (digest, _) in known.items()} != {
+        file.source: file.digest for file in _files(scenarios_root)
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------- building
+
+
+def build(scenarios_root: Path, database: Path, *, progress: bool = False) -> BuildResult:
+    """Make `database` mirror the scenario files of `scenarios_root`, doing only the work that changed files ask for.
+
+    Raises:
+        ScenarioError: a file is bad or two share a scenario id; the database is left as it was.
+        DatabaseError: another build holds the lock, or the folder cannot be written.
+    """
+    began = time.monotonic()
+    with _only_builder(database):
+        files = _files(scenarios_root)
+        known = _known(database)
+        wanted = {file.source: file.digest for file in files}
+        gone = [source for source, (digest, _) in (known or {}).items() if wanted.get(source) != digest]
+        changed = [file for file in files if (known or {}).get(file.source, ("", ""))[0] != file.digest]
+        removed = sum(source not in wanted for source in gone)
+        if known is None or len(gone) > len(known) // 2:  # mostly new: writing afresh is quicker and leaves no holes
+            changed, gone, copy = files, [], False
+        else:
+            copy = True
+        if known is None or changed or gone:
+            _replace(database, changed, gone, copy=copy, progress=progress)
+        with closing(_connect_to_read(database)) as connection:
+            rows = connection.execute("SELECT coalesce(sum(last_row - first_row + 1), 0) FROM scenarios").fetchone()[0]
+    return BuildResult(
+        built=len(changed), unchanged=len(files) - len(changed), removed=removed, rows=rows, seconds=time.monotonic() - began
+    )
+
+
+@contextmanager
+def _only_builder(database: Path) -> Iterator[None]:
+    """Hold the build lock: SQLite's own file lock, which the system drops when its owner dies."""
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        lock = sqlite3.connect(database.with_name(database.name + ".lock"), timeout=_LOCK_WAIT_S, isolation_level=None)
+        with closing(lock):
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+    except (OSError, sqlite3.OperationalError) as trouble:
+        raise DatabaseError(
+            f"{database}: cannot be built ({trouble}); check that the folder is writable, the disk has room and no other "
+            "build_logs.py is running, then run: python build_logs.py"
+        ) from trouble
+
+
+def _replace(database: Path, changed: Sequence[_File], gone: Sequence[str], *, copy: bool, progress: bool) -> None:
+    building = database.with_name(database.name + ".building")
+    building.unlink(missing_ok=True)
+    try:
+        if copy:
+            shutil.copyfile(database, building)
+        with closing(sqlite3.connect(building, isolation_level=None)) as connection:
+            connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
+            if not copy:
+                connection.executescript(_SCHEMA)
+            connection.execute("BEGIN")
+            for source in gone:
+                _remove(connection, source)
+            for file in _shown(changed, progress):
+                _add(connection, file)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+        with building.open("rb") as finished:
+            os.fsync(finished.fileno())
+        os.replace(building, database)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _shown(files: Sequence[_File], progress: bool) -> Iterable[_File]:
+    if not progress:
+        return files
+    from tqdm import tqdm
+
+    return tqdm(files, desc="building logs.db", unit="scenario")
+
+
+def _remove(connection: sqlite3.Connection, source: str) -> None:
+    number, first_row, last_row, first_span, last_span = connection.execute(
+        "SELECT number, first_row, last_row, first_span, last_span FROM scenarios WHERE source = ?", (source,)
+    ).fetchone()
+    connection.execute(
+        f"INSERT INTO log_words(log_words, rowid, text) SELECT 'delete', row, {_WORDS} FROM logs WHERE row BETWEEN ? AND ?",
+        (first_row, last_row),
+    )
+    connection.execute("DELETE FROM logs WHERE row BETWEEN ? AND ?", (first_row, last_row))
+    connection.execute("DELETE FROM spans WHERE row BETWEEN ? AND ?", (first_span, last_span))
+    for table, column in (("metrics", "scenario"), ("edges", "scenario"), ("scenarios", "number")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))
+
+
+def _next(connection: sqlite3.Connection, table: str, column: str = "row") -> int:
+    return int(connection.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()[0])
+
+
+def _add(connection: sqlite3.Connection, file: _File) -> None:
+    scenario = read_scenario(file.path)
+    if twin := connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario.id,)).fetchone():
+        raise ScenarioError(f"{file.path}: field id: {scenario.id!r} is also the id of {twin[0]}; give one of the two a new id")
+    number = _next(connection, "scenarios", "number")
+    first_row, last_row, first_ms, last_ms = _add_logs(connection, scenario, number)
+    first_span = _next(connection, "spans")
+    connection.executemany(
+        "INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)",
+        [
+            (
+                *(first_span + place, number, s.trace_id, s.span_id, s.parent_span_id, s.service, one_line(s.operation)),
+                *(_milliseconds(s.start), s.duration_ms, s.status),
+            )
+            for place, s in enumerate(sorted(scenario.spans, key=lambda s: s.start))
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO metrics VALUES (?,?,?,?)",
+        [
+            (number, m.service, one_line(m.name), json.dumps([[_milliseconds(at), value] for at, value in m.points]))
+            for m in scenario.metrics
+        ],
+    )
+    connection.executemany("INSERT INTO edges VALUES (?,?,?)", [(number, e.caller, e.callee) for e in scenario.topology])
+    services = dict.fromkeys((*scenario.services, *(s.service for s in scenario.spans), *(r.service for r in scenario.logs)))
+    connection.execute(
+        "INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            *(number, scenario.id, file.source, file.digest, json.dumps(list(services))),
+            *(first_row, last_row, first_span, first_span + len(scenario.spans) - 1, first_ms, last_ms),
+        ),
+    )
+
+
+def _add_logs(connection: sqlite3.Connection, scenario: Scenario, number: int) -> tuple[int, int, int, int]:
+    """Returns the first and last row and the first and last time."""
+    first_row = _next(connection, "logs")
+    kinds: dict[tuple[str, str, str], int] = {}
+    rows = []
+    for place, r in enumerate(sorted(scenario.logs, key=lambda record: record.timestamp)):
+        text = _text(r)
+        kind = kinds.setdefault((r.service, r.level, masked(text)), len(kinds))
+        at_ms = _milliseconds(r.timestamp)
+        rows.append((first_row + place, number, r.id, at_ms, r.service, Level[r.level].value, text, r.trace_id, r.span_id, kind))
+    connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+    last_row = first_row + len(rows) - 1
+    connection.execute(
+        f"INSERT INTO log_words(rowid, text) SELECT row, {_WORDS} FROM logs WHERE row BETWEEN ? AND ?", (first_row, last_row)
+    )
+    return first_row, last_row, rows[0][3], rows[-1][3]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build the database, or say whether it has to be built."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
+    parser.add_argument("--scenarios", type=Path, default=Path("log_scenarios"), help="folder that holds split folders or files")
+    parser.add_argument("--database", type=Path, default=Path("logs.db"), help="the file to write")
+    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the database is missing or out of date")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.check:
+            stale = is_stale(arguments.scenarios, arguments.database)
+            print(f"{arguments.database}: " + ("out of date; run: python build_logs.py" if stale else "up to date"))
+            return int(stale)
+        result = build(arguments.scenarios, arguments.database, progress=True)
+    except InvestigatorError as trouble:
+        print(f"build_logs: {trouble}", file=sys.stderr)
+        return 2
+    print(
+        f"{arguments.database}: {result.built} built, {result.unchanged} unchanged, {result.removed} removed; "
+        f"{result.rows} log lines in {result.seconds:.1f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
