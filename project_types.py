@@ -42,9 +42,15 @@ class ToolInputError(InvestigatorError):
 class JudgeError(InvestigatorError):
     """A judge gave no usable verdict. The episode is dropped and counted; it is never scored."""
 
+    episode: Episode | None = None
+    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained."""
+
 
 class ProviderError(InvestigatorError):
     """The policy's provider failed after retries. The rollout leaves its group; it is never a penalty."""
+
+    episode: Episode | None = None
+    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained."""
 
 
 # -------------------------------------------------------------------------------------------------------------- scenario
