@@ -10,7 +10,6 @@ Not here: the trivial rules (`scripted` through the tools, `baselines` over the 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 
+from evaluation.demonstrator import demonstrator, investigator
 from evaluation.screen import ShownRow, ShownSpan, cursor, rows, spans
 from evaluation.scripting import UNKNOWN, Answer, Call, Desk, Play, as_policy, blame, read_trace, search
 from project_types import Chat, EpisodeConfig
@@ -91,6 +92,8 @@ SCRIPTED: Mapping[str, Factory] = {
     "rarest-warning": as_policy(rarest_warning),
     "deepest-span": as_policy(deepest_span),
     "slow-traces": as_policy(slow_traces),
+    "demonstrator": as_policy(demonstrator),
+    "investigator": as_policy(investigator),
 }
 
 
