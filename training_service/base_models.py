@@ -1,0 +1,213 @@
+"""Base models: which there are, how one is loaded, and how its checkpoints become models that run or train.
+
+A base model is a folder in Hugging Face's layout (config.json, *.safetensors, tokenizer, chat template) on this machine; nothing
+is ever downloaded. Small ones are trained whole, large ones through a LoRA adapter (peft). Every checkpoint of a LoRA-trained
+model is a module tree of its own whose frozen parameters are the very tensors of the base, so a checkpoint costs the memory
+of its adapter only, and one can be trained while others answer.
+
+Not here: the content of checkpoint folders (`checkpoints`), and requests (`local_engine`).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from project_types import ConfigurationError
+from training_service import ragged_attention
+from training_service.chat_format import ChatFormat
+from training_service.checkpoints import State, load_full, read_state
+from training_service.engine import Engine, RequestError
+
+SHIPPED = Path(__file__).parent / "weights"
+FULL_BELOW = 200_000_000
+"""Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in bfloat16."""
+HASH_WHOLE_BELOW = 1 << 30
+Adapt = Literal["auto", "full", "lora"]
+
+
+@dataclass(frozen=True)
+class LoraShape:
+    """Size of the adapters, fixed for the life of a model."""
+
+    rank: int = 16
+    alpha: int = 32
+
+
+class Base:
+    """One loaded base model."""
+
+    def __init__(
+        self, name: str, folder: Path, device: torch.device, adapt: Adapt = "auto", lora: LoraShape | None = None
+    ) -> None:
+        self.name, self.folder, self.device = name, folder, device
+        self.model: Any = _load_model(folder, device)
+        self.context = int(self.model.config.max_position_embeddings)
+        self.chat = _load_chat(folder, self.model)
+        self.sha256 = fingerprint(folder)
+        size = sum(parameter.numel() for parameter in self.model.parameters())
+        self.lora = (lora or LoraShape()) if adapt == "lora" or (adapt == "auto" and size >= FULL_BELOW) else None
+        _check_runs(self.model, name, device)
+
+    def state(self) -> State:
+        """The state of a checkpoint that is this base model itself."""
+        return State(self.name, self.sha256)
+
+    def policy(self, checkpoint: Path) -> nn.Module:
+        """The model of a checkpoint, for inference. Raises RequestError when the checkpoint does not fit."""
+        state = self._checked(checkpoint)
+        if state.kind == "base":
+            return cast(nn.Module, self.model)
+        return self._with_weights(checkpoint, state).requires_grad_(False)
+
+    def trainee(self, checkpoint: Path) -> nn.Module:
+        """A private copy of the model of a checkpoint, its trainable parameters marked."""
+        state = self._checked(checkpoint)
+        if state.kind != "base":
+            return self._with_weights(checkpoint, state)
+        if self.lora is None:
+            return self._copied()
+        return self._adapted()
+
+    def _with_weights(self, checkpoint: Path, state: State) -> nn.Module:
+        if state.kind == "lora":
+            return self._adapted(checkpoint)
+        model = self._copied()
+        load_full(model, checkpoint)
+        return model
+
+    def _copied(self) -> nn.Module:
+        return cast(nn.Module, copy.deepcopy(self.model)).requires_grad_(True)
+
+    def _adapted(self, checkpoint: Path | None = None) -> nn.Module:
+        """The base with an adapter: a fresh one that changes nothing yet, or that of a checkpoint."""
+        from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+
+        shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
+        frame = copy.deepcopy(self.model, shared)
+        if checkpoint is not None:
+            adapted: nn.Module = PeftModel.from_pretrained(frame, str(checkpoint), is_trainable=True)
+            return adapted.eval()
+        shape = self.lora or LoraShape()
+        config = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM)
+        adapted = get_peft_model(frame, config)
+        return adapted.eval()
+
+    def _checked(self, checkpoint: Path) -> State:
+        state = read_state(checkpoint)
+        if state.base_sha256 != self.sha256:
+            raise RequestError(
+                409,
+                f"checkpoint {checkpoint.name} was trained from other weights named {self.name!r} "
+                f"(sha256 {state.base_sha256[:12]}, now {self.sha256[:12]}); restore the old base model or register a new model",
+            )
+        return state
+
+
+def locate(names: Sequence[str]) -> dict[str, Path]:
+    """Name to folder, for shipped names, folders, and NAME=FOLDER. Raises ConfigurationError that names the fix."""
+    found: dict[str, Path] = {}
+    for given in names:
+        name, _, place = given.partition("=")
+        if not place and (SHIPPED / name / "config.json").exists():
+            found[name] = SHIPPED / name
+            continue
+        folder = Path(place or name).expanduser().resolve()
+        if not (folder / "config.json").exists():
+            shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "none"
+            raise ConfigurationError(
+                f"base model {given!r}: neither a shipped model ({shipped}) nor a folder with a config.json; "
+                "give the folder of a Hugging Face model on this machine"
+            )
+        found[name if place else folder.name] = folder
+    return found
+
+
+def pick_device(device: str) -> torch.device:
+    """'auto' is the first GPU if there is one. Raises ConfigurationError for a device this machine lacks."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f"device {device!r}: PyTorch sees no GPU; use device 'cpu', or install a CUDA build of torch")
+    try:
+        return torch.device(device)
+    except RuntimeError as trouble:
+        raise ConfigurationError(f"device {device!r}: use auto, cpu, cuda or cuda:N") from trouble
+
+
+def open_engine(base_models: Sequence[str], device: str) -> Engine:
+    """The engine of the command line: `engine.OpenEngine`."""
+    from training_service.local_engine import LocalEngine
+
+    place = pick_device(device)
+    return LocalEngine([Base(name, folder, place) for name, folder in locate(base_models).items()])
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the weights and the tokenizer; of files above 1 GiB, over their size and first and last MiB."""
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*.safetensors"), folder / "tokenizer.json")):
+        if not path.exists():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            if size < HASH_WHOLE_BELOW:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(1 << 20))
+                file.seek(-(1 << 20), 2)
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _load_model(folder: Path, device: torch.device) -> Any:
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, attn_implementation=ragged_attention.NAME, dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError) as trouble:
+        raise ConfigurationError(f"base model {folder}: {trouble}") from trouble
+    size = sum(parameter.numel() for parameter in model.parameters())
+    half = device.type == "cuda" and size >= FULL_BELOW
+    return model.to(device, torch.bfloat16 if half else torch.float32).eval().requires_grad_(False)
+
+
+def _load_chat(folder: Path, model: Any) -> ChatFormat:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return ChatFormat(tokenizer, _end_tokens(tokenizer, model))
+    except (OSError, ValueError) as trouble:
+        raise ConfigurationError(f"base model {folder}: {trouble}") from trouble
+
+
+def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:
+    ends = {tokenizer.eos_token_id}
+    for config in (model.config, model.generation_config):
+        given = getattr(config, "eos_token_id", None)
+        ends |= set(given) if isinstance(given, list) else {given}
+    ends.discard(None)
+    if not ends:
+        raise ValueError("no end token; set eos_token in tokenizer_config.json")
+    return frozenset(int(token) for token in ends)
+
+
+def _check_runs(model: nn.Module, name: str, device: torch.device) -> None:
+    """One tiny forward: a kind of attention that the packed plan cannot do shows here, not in the first request."""
+    try:
+        with torch.inference_mode():
+            ragged_attention.packed_logits(model, [[0, 1], [1]], device)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as trouble:
+        message = f"base model {name!r} cannot run packed: {trouble}; use a Llama-, Qwen- or Mistral-like model"
+        raise ConfigurationError(message) from trouble

@@ -1,0 +1,212 @@
+"""Continuous batching: sequences join and leave the batch while the others go on decoding.
+
+One thread per base model runs steps. A step is one forward of one checkpoint over everything it has to do: a token for each
+sequence that is decoding, and the next stretch of each prompt that is new, packed without padding (`ragged_attention`). Prompts
+reuse what the slots of `kv_cache` still hold. Checkpoints with work take turns.
+
+Guarantees: whatever happens, every future handed out ends; a cancelled one is dropped at the next step; the same request with the
+same seed gives the same tokens whatever it shares a batch with, up to floating point (`sampling`).
+
+Not here: text. Requests and results are tokens (`chat_format` renders and parses, `local_engine` speaks OpenAI).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from project_types import InvestigatorError
+from training_service.kv_cache import Arena, CachedPlan, Segment, Slot, Tokens
+from training_service.sampling import Sampling, draw
+
+PREFILL_TOKENS = 4096
+"""Prompt tokens computed in one step, at most: bounds how long a decoding sequence waits and how much memory a step takes."""
+
+Stop = Callable[[Sequence[int]], bool]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one sequence became. `tokens` includes the end token when there is one."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    ended: bool
+    """False when the length limit cut it."""
+
+
+@dataclass
+class Job:
+    """One sequence to write: where it starts, how it is sampled, when it stops."""
+
+    checkpoint: str
+    prompt: Tokens
+    limit: int
+    sampling: Sampling
+    end_tokens: frozenset[int]
+    stop: Stop | None = None
+    """Asked after each token with all written so far."""
+    future: Future[Written] = field(default_factory=Future)
+    slot: Slot | None = None
+    written: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.written)
+
+
+class Generator:
+    """The batch of one base model. `load` returns the model of a checkpoint; it is called on the generating thread."""
+
+    def __init__(self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device) -> None:
+        self._arena, self._load, self._device = arena, load, device
+        self._waiting: deque[Job] = deque()
+        self._running: dict[str, list[Job]] = {}
+        self._wake = threading.Condition()
+        self._closed = False
+        self.steps = 0
+        self.tokens_computed = 0
+        self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> Future[Written]:
+        """Queue a sequence. Raises RuntimeError after close."""
+        with self._wake:
+            if self._closed:
+                raise RuntimeError("the generator is closed")
+            self._waiting.append(job)
+            self._wake.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Stop after the current step; whatever has not ended fails."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    # ------------------------------------------------------------------------------------------------- generating thread
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._admit()
+                for checkpoint in list(self._running):
+                    self._step_or_fail(checkpoint)
+        finally:
+            with self._wake:
+                self._closed = True
+                left = [*self._waiting, *(job for jobs in self._running.values() for job in jobs)]
+                self._waiting.clear()
+                self._running.clear()
+            for job in left:
+                self._leave(job, RuntimeError("generation has stopped; restart the service"))
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or self._waiting or self._running)
+            return not self._closed
+
+    def _admit(self) -> None:
+        """Give waiting sequences a slot, in order of arrival; one that would gain by waiting lets others pass."""
+        with self._wake:
+            candidates, self._waiting = self._waiting, deque()
+        kept: list[Job] = []
+        for job in candidates:
+            if job.future.cancelled():
+                continue
+            job.slot = self._arena.acquire(job.checkpoint, job.prompt)
+            if job.slot is None:
+                kept.append(job)
+            else:
+                self._running.setdefault(job.checkpoint, []).append(job)
+        with self._wake:
+            self._waiting.extendleft(reversed(kept))
+
+    def _step_or_fail(self, checkpoint: str) -> None:
+        try:
+            self._step(checkpoint)
+        except (InvestigatorError, RuntimeError, ValueError, FloatingPointError, OSError) as failure:  # checkpoint, torch, model
+            for job in self._running.pop(checkpoint, []):
+                self._leave(job, failure)
+        if not self._running.get(checkpoint, [None]):
+            del self._running[checkpoint]
+
+    def _step(self, checkpoint: str) -> None:
+        jobs = self._running[checkpoint]
+        for job in [job for job in jobs if job.future.cancelled()]:
+            jobs.remove(job)
+            self._leave(job, None)
+        if not jobs:
+            return
+        batch, segments = self._plan(jobs)
+        model = self._load(checkpoint)
+        fresh = [self._fresh_tokens(job, segment) for job, segment in zip(batch, segments, strict=True)]
+        positions = np.concatenate([np.arange(s.past, s.past + s.count) for s in segments])
+        complete = [row for row, (job, s) in enumerate(zip(batch, segments, strict=True)) if s.past + s.count == job.length]
+        last = torch.tensor([segments[row].start + segments[row].count - 1 for row in complete], dtype=torch.long)
+        with torch.inference_mode():
+            logits = model(
+                input_ids=torch.from_numpy(np.concatenate(fresh)).long().to(self._device)[None],
+                position_ids=torch.from_numpy(positions).to(self._device)[None],
+                use_cache=False,
+                logits_to_keep=last.to(self._device),
+                plan=CachedPlan(self._arena, segments, self._device),
+            ).logits[0]
+            tokens, logprobs = draw(logits, [batch[row].sampling for row in complete]) if complete else ([], [])
+        self.steps += 1
+        self.tokens_computed += len(positions)
+        for job, segment in zip(batch, segments, strict=True):
+            assert job.slot is not None
+            job.slot.filled = segment.past + segment.count
+        for row, token, logprob in zip(complete, tokens, logprobs, strict=True):
+            self._write(batch[row], token, logprob)
+
+    def _plan(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Segment]]:
+        """What this step computes: single tokens first, then stretches of prompts up to PREFILL_TOKENS."""
+        todo = [(job, job.slot, job.length - job.slot.filled) for job in jobs if job.slot is not None]
+        todo.sort(key=lambda entry: entry[2] > 1)
+        batch, segments, start, room = [], [], 0, PREFILL_TOKENS
+        for job, slot, missing in todo:
+            count = missing if missing == 1 else min(missing, room)
+            if count > 1 or missing == 1:
+                batch.append(job)
+                segments.append(Segment(slot.index, slot.filled, start, count))
+                start += count
+                room -= count if missing > 1 else 0
+        return batch, segments
+
+    @staticmethod
+    def _fresh_tokens(job: Job, segment: Segment) -> Tokens:
+        if segment.count == 1 and job.written:
+            return np.array(job.written[-1:], dtype=np.int32)
+        return job.prompt[segment.past : segment.past + segment.count]
+
+    def _write(self, job: Job, token: int, logprob: float) -> None:
+        job.written.append(token)
+        job.logprobs.append(logprob)
+        ended = token in job.end_tokens or (job.stop is not None and job.stop(job.written))
+        if ended or len(job.written) >= job.limit:
+            self._running[job.checkpoint].remove(job)
+            self._leave(job, None, Written(job.written, job.logprobs, ended))
+
+    def _leave(self, job: Job, failure: BaseException | None, result: Written | None = None) -> None:
+        if job.slot is not None:
+            tokens = np.concatenate([job.prompt, np.array(job.written, dtype=np.int32)])
+            self._arena.release(job.slot, tokens)
+            job.slot = None
+        try:
+            if failure is not None:
+                job.future.set_exception(failure)
+            elif result is not None:
+                job.future.set_result(result)
+        except InvalidStateError:  # cancelled meanwhile: nobody waits
+            return

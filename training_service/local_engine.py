@@ -1,0 +1,245 @@
+"""The engine: base models, their checkpoints, batched replies and training, behind `engine.Engine`.
+
+Replies: the request becomes tokens (`chat_format`, on a thread of its own), joins the batch of its base model (`generation`), and
+becomes an OpenAI choice with the exact tokens. Jobs: a private copy of the checkpoint's model is trained on the job's thread
+while the batch goes on. A few checkpoints per base model are kept loaded; the least recently used one goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from training_service.base_models import Base
+from training_service.chat_format import Prompt
+from training_service.checkpoints import (
+    Kind,
+    load_optimizer,
+    read_state,
+    save_optimizer,
+    save_trained,
+    write_state,
+)
+from training_service.engine import Cancelled, Report, RequestError, TrainingError, TrainResult
+from training_service.generation import Generator, Job, Stop, Written
+from training_service.kv_cache import Arena
+from training_service.sampling import Sampling
+from training_service.sequences import batch_of
+from training_service.training import JobConfig, TrainingOptions, make_optimizer, planned_steps, train_sequences
+from training_service.wire import ChatRequest, NamedToolChoice
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Limits of one engine."""
+
+    concurrent_sequences: int = 64
+    """Sequences decoded together; more wait their turn."""
+    kept_sequences: int = 96
+    """Further sequences whose keys and values are kept for their next turn."""
+    cache_bytes: int = 3 << 30
+    """Upper bound of the keys and values of one base model; lowers the two numbers above."""
+    loaded_checkpoints: int = 4
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+
+class _Served:
+    """A base model with its batch."""
+
+    def __init__(self, base: Base, options: EngineOptions) -> None:
+        self.base, self._limit = base, options.loaded_checkpoints
+        self._loaded: OrderedDict[str, nn.Module] = OrderedDict()
+        config = base.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        slot_bytes = 2 * config.num_hidden_layers * heads * width * base.context * base.model.dtype.itemsize
+        slots = max(1, min(options.concurrent_sequences + options.kept_sequences, options.cache_bytes // slot_bytes))
+        self.arena = Arena(config, slots, base.context, base.model.dtype, base.device)
+        self.generator = Generator(self.arena, self._load, base.device)
+        self.text = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
+
+    def _load(self, checkpoint: str) -> nn.Module:
+        """Called on the generating thread only."""
+        if checkpoint not in self._loaded:
+            self._loaded[checkpoint] = self.base.policy(Path(checkpoint))
+            while len(self._loaded) > self._limit:
+                oldest, _ = self._loaded.popitem(last=False)
+                self.arena.forget(oldest)
+        self._loaded.move_to_end(checkpoint)
+        return self._loaded[checkpoint]
+
+    def close(self) -> None:
+        self.generator.close()
+        self.text.shutdown()
+
+
+class LocalEngine:
+    """`engine.Engine` on this machine's CPU or GPU."""
+
+    def __init__(self, bases: Sequence[Base], options: EngineOptions | None = None) -> None:
+        self.options = options or EngineOptions()
+        self._served = {base.name: _Served(base, self.options) for base in bases}
+
+    def base_models(self) -> Sequence[str]:
+        return list(self._served)
+
+    def create(self, base_model: str, folder: Path) -> None:
+        """Write the marker of step 0: the base model itself."""
+        if base_model not in self._served:
+            known = ", ".join(self._served)
+            raise RequestError(404, f"base model {base_model!r} is not served here; choose one of: {known}", "model_not_found")
+        write_state(folder, self._served[base_model].base.state())
+
+    def close(self) -> None:
+        for served in self._served.values():
+            served.close()
+
+    # ------------------------------------------------------------------------------------------------------------ replies
+
+    async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
+        """Write `n` replies. See `engine.Engine.complete`."""
+        loop = asyncio.get_running_loop()
+        served = self._of(checkpoint)
+        prompt = await loop.run_in_executor(served.text, _prompt, served, request)
+        room = served.base.context - len(prompt.tokens)
+        if room < 1:
+            raise RequestError(
+                400,
+                f"the prompt has {len(prompt.tokens)} tokens, the context of {served.base.name} is {served.base.context}; "
+                "shorten the conversation",
+                code="context_length_exceeded",
+            )
+        jobs = [
+            Job(
+                checkpoint=str(checkpoint),
+                prompt=np.array(prompt.tokens, dtype=np.int32),
+                limit=min(room, request.max_completion_tokens or room),
+                sampling=Sampling.seeded(request.temperature, request.top_p, request.seed, index),
+                end_tokens=served.base.chat.end_tokens,
+                stop=_stop(served, request.stop),
+            )
+            for index in range(request.n)
+        ]
+        futures = [asyncio.wrap_future(served.generator.submit(job)) for job in jobs]
+        try:
+            written = await asyncio.gather(*futures)
+        except FloatingPointError as trouble:
+            raise RequestError(500, str(trouble), code="checkpoint_diverged") from trouble
+        finally:
+            for future in futures:
+                future.cancel()
+        return await loop.run_in_executor(served.text, _completion, served, request, prompt, written)
+
+    def _of(self, checkpoint: Path) -> _Served:
+        state = read_state(checkpoint)
+        if state.base_model not in self._served:
+            raise RequestError(
+                404,
+                f"this model's base {state.base_model!r} is not loaded; restart the service with it as a base model",
+                code="model_not_found",
+            )
+        return self._served[state.base_model]
+
+    # ----------------------------------------------------------------------------------------------------------- training
+
+    def train(
+        self,
+        source: Path,
+        target: Path,
+        groups: list[dict[str, Any]],
+        config: dict[str, Any],
+        report: Report,
+        cancelled: Cancelled,
+    ) -> TrainResult:
+        """One job. `num_sequences` is the number of gradient steps to come, which is what ART's client counts against it."""
+        options = self.options.training
+        try:
+            base, state = self._of(source).base, read_state(source)
+            job = JobConfig.of(config, options)
+            batch = batch_of(groups, job.scale_rewards, job.advantage_balance)
+            steps = planned_steps(batch.sequences, options)
+            report({"num_sequences": steps})
+            left_out = {"groups": float(batch.groups), "flat_groups": float(batch.flat_groups)}
+            if not steps:
+                return TrainResult(0, left_out)
+            model = base.trainee(source)
+        except RequestError as trouble:
+            raise TrainingError(trouble.message) from trouble
+        optimizer = make_optimizer(model, job.learning_rate, options)
+        load_optimizer(model, optimizer, source, state.optimizer_steps)
+        history = train_sequences(
+            model,
+            optimizer,
+            batch.sequences,
+            job,
+            options,
+            base.device,
+            report,
+            cancelled,
+            seed=state.optimizer_steps,
+            base=base.model if job.loss.kl_penalty_coef > 0 else None,
+        )
+        kind: Kind = "lora" if base.lora else "full"
+        save_trained(model, target, kind)
+        save_optimizer(model, optimizer, target)
+        write_state(target, replace(base.state(), kind=kind, optimizer_steps=state.optimizer_steps + steps))
+        return TrainResult(steps, _mean(history) | left_out)
+
+
+def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: math.fsum(step[name] for step in history) / len(history) for name in history[0]}
+
+
+def _prompt(served: _Served, request: ChatRequest) -> Prompt:
+    tools = [] if request.tool_choice == "none" else request.tools
+    named = request.tool_choice.function.name if isinstance(request.tool_choice, NamedToolChoice) else None
+    required = named is not None or request.tool_choice == "required"
+    return served.base.chat.prompt(request.messages, tools, required=required, name=named)
+
+
+def _stop(served: _Served, strings: Sequence[str]) -> Stop | None:
+    if not strings:
+        return None
+    return lambda tokens: any(string in served.base.chat.text(tokens) for string in strings)
+
+
+def _completion(served: _Served, request: ChatRequest, prompt: Prompt, written: Sequence[Written]) -> dict[str, Any]:
+    choices = [_choice(served, request, prompt, index, reply) for index, reply in enumerate(written)]
+    completion = sum(len(reply.tokens) for reply in written)
+    usage = {
+        "prompt_tokens": len(prompt.tokens),
+        "completion_tokens": completion,
+        "total_tokens": len(prompt.tokens) + completion,
+    }
+    return {"choices": choices, "usage": usage}
+
+
+def _choice(served: _Served, request: ChatRequest, prompt: Prompt, index: int, reply: Written) -> dict[str, Any]:
+    chat = served.base.chat
+    text = prompt.forced + chat.text(reply.tokens)
+    cut = min((place for place in (text.find(string) for string in request.stop) if place >= 0), default=len(text))
+    message = chat.message(text[:cut], with_calls=bool(request.tools) and request.tool_choice != "none")
+    chat.remember(prompt, message, reply.tokens)
+    finish = "length" if not reply.ended else "tool_calls" if message.get("tool_calls") else "stop"
+    content = []
+    for token, logprob in zip(reply.tokens, reply.logprobs, strict=True):
+        name = chat.token_name(token)
+        raw = None if "\ufffd" in name else list(name.encode())
+        content.append({"token": name, "logprob": logprob, "bytes": raw, "top_logprobs": []})
+    return {
+        "index": index,
+        "finish_reason": finish,
+        "message": message | {"refusal": None},
+        "logprobs": {"content": content, "refusal": None},
+        "prompt_token_ids": list(prompt.tokens),
+        "token_ids": reply.tokens,
+    }
