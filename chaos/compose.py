@@ -18,10 +18,11 @@ from chaos.faults import Values
 from chaos.plans import EVEN, WINDOW_MS, Mix, make_plan, pick_strike
 from chaos.reports import reports
 from chaos.simulate import Request, Row, Simulation, SpanRow
-from chaos.topologies import Call, Flow
+from chaos.topologies import Call, Flow, pairs
 from chaos.world import World, make_world
 
 VERSION = "1"
+ROWS_HIGH = 360
 SPANS_LOW, SPANS_HIGH = 30, 68
 
 
@@ -57,8 +58,9 @@ def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) 
     while True:
         world = make_world(topology, rng)
         plan = make_plan(kind, strike, world, rng, clock, onset_ms)
-        run = Simulation(world, plan, rng, chatter=rng.uniform(0.3, 0.5))
-        _traffic(run, rng)
+        requests = rng.randint(40, 58)
+        run = Simulation(world, plan, rng, chatter=_chatter(world, requests, rng))
+        _traffic(run, rng, requests)
         if _felt(run):
             break
     rows = [
@@ -69,6 +71,7 @@ def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) 
         *noise.jobs(run, rng),
     ]
     rows = [row for row in rows if 0 <= row.at_ms <= WINDOW_MS + 30_000]
+    rows = _thinned(rows, rng)
     rows.sort(key=lambda row: (row.at_ms, row.service, row.message))
     draft = _identify(run, rows, origin, rng)
     return _as_dict(draft, seed, unseen, rng)
@@ -80,11 +83,24 @@ def _felt(run: Simulation) -> bool:
     return len(hurt) >= 6
 
 
-def _traffic(run: Simulation, rng: random.Random) -> None:
+def _thinned(rows: list[Row], rng: random.Random) -> list[Row]:
+    """At most ROWS_HIGH rows, by leaving out routine lines."""
+    routine = [row for row in rows if row.kind == "routine"]
+    gone = {id(row) for row in rng.sample(routine, min(len(routine), max(0, len(rows) - ROWS_HIGH)))}
+    return [row for row in rows if id(row) not in gone]
+
+
+def _chatter(world: World, requests: int, rng: random.Random) -> float:
+    """The share of operations that write a routine line, so that the scenario has 150 to 350 rows or so."""
+    flows = world.topology.flows
+    operations = requests * sum(1 + len(pairs(flow.root)) for flow in flows) / len(flows)
+    return min(0.8, rng.uniform(95, 190) / operations)
+
+
+def _traffic(run: Simulation, rng: random.Random, count: int) -> None:
     """Requests all through the window; flows that the fault can reach get more than half of them."""
     flows = run.world.topology.flows
     near = [flow for flow in flows if _reaches(flow.root, run.plan.peer) or _reaches(flow.root, run.plan.culprit)] or flows
-    count = rng.randint(42, 62)
     for number in range(count):
         at = WINDOW_MS * (number + rng.random()) / count
         run.send(rng.choice(near if rng.random() < 0.55 else flows), at)

@@ -14,11 +14,15 @@ from pathlib import Path
 from chaos.catalogue import CATALOGUE, HELD_OUT
 from chaos.faults import Fault, Strike, Values
 from chaos.simulate import Plan
-from chaos.topologies import ROLES, Topology, pairs, topologies
+from chaos.topologies import ROLES, Call, Topology, pairs, topologies
 from chaos.world import World
 from project_types import ConfigurationError
 
 WINDOW_MS = 26 * 60_000.0
+DEPTH_WEIGHTS = (0.2, 0.4, 1.0)
+"""How likely the culprit takes users' requests itself, is called by such a service, or lies deeper."""
+ENDS_OK: dict[str, float] = {"slow_link": 0.35, "caller_deadline": 0.3}
+"""How often an abandoned callee's span ends as ok, by mechanism; 0.7 otherwise."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,26 @@ def stores_behind(cache: str, topology: Topology) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def depths(topology: Topology) -> dict[str, int]:
+    """How many calls lie between the user and each service, at the most."""
+    found: dict[str, int] = {}
+
+    def walk(call: Call, depth: int) -> None:
+        found[call.service] = max(depth, found.get(call.service, 0))
+        for child in call.children:
+            walk(child, depth + 1)
+
+    for flow in topology.flows:
+        walk(flow.root, 0)
+    return found
+
+
 def make_plan(fault: Fault, strike: Strike, world: World, rng: random.Random, clock: str, onset_ms: float) -> Plan:
-    """Draw the rest. Each service that can be struck is equally likely, whatever its number of peers; a front service rarely."""
+    """Draw the rest. Services far from the users are struck more often than those that users meet."""
     spots = places(strike, world.topology)
     culprits = sorted({culprit for culprit, _ in spots})
-    likely = [0.25 if world.role(culprit) == "edge" else 1.0 for culprit in culprits]
+    depth = depths(world.topology)
+    likely = [DEPTH_WEIGHTS[min(depth[culprit], 2)] for culprit in culprits]
     culprit = rng.choices(culprits, likely)[0]
     peer = rng.choice([peer for who, peer in spots if who == culprit])
     values = Values(rng, peer=world.names[peer], svc=world.names[culprit], clock=clock)
@@ -141,6 +160,7 @@ def make_plan(fault: Fault, strike: Strike, world: World, rng: random.Random, cl
         onset_ms,
         share=rng.uniform(0.6, 0.95),
         late_ms=(2200, longest),
-        ends_ok=rng.random() < 0.65,
+        ends_ok=rng.random() < ENDS_OK.get(strike.mechanism, 0.7),
+        inferred=rng.random() < (0.7 if strike.mechanism == "caller_edge" else 0.25),
         victims=tuple(stores_behind(culprit, world.topology)) if strike.mechanism == "cold_cache" else (),
     )

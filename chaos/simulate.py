@@ -79,6 +79,8 @@ class Plan:
     """How much later slowed work ends."""
     ends_ok: bool
     """Abandoned callees finish their span as ok (their own view) instead of timeout (their caller's view)."""
+    inferred: bool
+    """Callers record a failed span for a callee that they could not reach."""
     victims: tuple[str, ...] = ()
     """Stores behind a cold cache."""
 
@@ -158,7 +160,8 @@ class Simulation:
     def _call(self, node: Call, child: Call, at: float, span: SpanRow, request: Request) -> Reply:
         policy = self.world.policies[node.service, child.service]
         spent, reply = 0.0, Reply(0.0)
-        for number in range(policy.tries):
+        tries = self._tries(node, child, at, policy.tries)
+        for number in range(tries):
             reply = self._try(node, child, at + spent, span, request)
             if reply.ms > policy.deadline_ms:
                 if request.spans[-1] is not span and not self.plan.ends_ok:
@@ -169,9 +172,14 @@ class Simulation:
                 if reply.ms > 900:
                     self._about(phrases.SLOW, node, child, at + spent, "WARN", request, span, ms=round(reply.ms))
                 return Reply(spent)
-            if number + 1 < policy.tries:
+            if number + 1 < tries:
                 self._about(phrases.RETRIED, node, child, at + spent, "WARN", request, span, reason=reply.reason)
         return self._failed(node, child, at, span, request, Reply(spent, reply.status, reply.reason))
+
+    def _tries(self, node: Call, child: Call, at: float, usual: int) -> int:
+        plan = self.plan
+        wild = plan.fault.name == "retry_storm" and (node.service, child.service) == (plan.culprit, plan.peer)
+        return 4 if wild and at >= plan.onset_ms else usual
 
     def _failed(self, node: Call, child: Call, at: float, span: SpanRow, request: Request, reply: Reply) -> Reply:
         end = at + reply.ms
@@ -204,7 +212,10 @@ class Simulation:
             return self._serve(child, at, span, request)
         request.affected = True
         if how in ("unreached", "caller_edge"):
-            return Reply(self.rng.uniform(2, 160), "error", plan.strike.reason)
+            took = self.rng.uniform(2, 160)
+            if plan.inferred:
+                request.spans.append(SpanRow(child.service, child.operation, at, span, took, "error"))
+            return Reply(took, "error", plan.strike.reason)
         if how == "bad_request":
             return self._refuse(node, child, at, span, request)
         reply = self._serve(child, at, span, request)
