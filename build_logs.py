@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from project_types import DatabaseError, Frozen, InvestigatorError, Level, LogRecord, Scenario, ScenarioError, read_scenario
 
-SCHEMA_VERSION = 1
-"""Stored as the file's `user_version`. A database of another version is rebuilt from nothing."""
+APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 1
+"""Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from nothing."""
 
 _LOCK_WAIT_S = 600.0
 _SCHEMA = """
@@ -126,7 +126,8 @@ def _known(database: Path) -> dict[str, tuple[str, str]] | None:
         return None
     try:
         with closing(_connect_to_read(database)) as connection:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+            if found != [APPLICATION_ID, SCHEMA_VERSION]:
                 return None
             rows = connection.execute("SELECT source, digest, id FROM scenarios").fetchall()
     except sqlite3.Error:
@@ -208,6 +209,7 @@ def _replace(database: Path, changed: Sequence[_File], gone: Sequence[str], *, c
                 _remove(connection, source)
             for file in _shown(changed, progress):
                 _add(connection, file)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute("COMMIT")
         with building.open("rb") as finished:

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 CORE = {
     "project_types": set[str](),
     "build_logs": {"project_types"},
-    "log_search_tools": {"project_types"},
+    "log_rows": {"project_types"},
+    "log_traces": {"project_types", "log_rows"},
+    "log_search_tools": {"project_types", "log_rows", "log_traces"},
     "make_judge_model": {"project_types"},
     "rollout": {"project_types", "log_search_tools"},
 }
