@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _baselines(commands)
+    _run(commands)
     return parser
 
 
@@ -74,6 +75,61 @@ def _baselines(commands: Commands) -> None:
         help="also put the table between the baselines markers of FILE (default docs/scenarios.md)",
     )
     parser.set_defaults(module="evaluation.baselines_command")
+
+
+def _run(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "run",
+        "play a policy on scenarios, store the episodes, print accuracy with 95 % intervals",
+        "policies:\n"
+        "  script:NAME             code: first-error, loudest-error, deepest-span, random-service, demonstrator, ...\n"
+        "  embedded:NAME[@stepN]   a model of the training service; without @stepN its latest checkpoint\n"
+        "  litellm:MODEL           any model litellm reaches, e.g. litellm:openai/gpt-4.1 with OPENAI_API_KEY set\n\n"
+        "examples:\n"
+        "  python -m evaluation run --policy script:first-error --split test --k 1 --out runs/eval-first-error\n"
+        "  python -m evaluation run --policy embedded:tiny@step40 --split test --k 4 --out runs/eval-tiny\n"
+        "  python -m evaluation run --policy script:demonstrator --split my_scenarios --workers 2 --out runs/demos\n\n"
+        "The same command again plays only what is missing or failed. The folder then holds episodes.jsonl, failures.jsonl,\n"
+        "run.json and summary.json (docs/episodes.md).",
+    )
+    parser.add_argument("--policy", required=True, help="who investigates, see below")
+    parser.add_argument("--split", default="test", metavar="SPLIT|DIR", help="train, val, test or a folder (default test)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder that gets the episodes")
+    parser.add_argument("--k", type=_positive, default=1, help="samples per scenario (default 1)")
+    parser.add_argument("--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N scenarios")
+    parser.add_argument("--seed", type=int, default=0, help="dice of scripts, sampling of embedded models (default 0)")
+    parser.add_argument("--concurrency", type=_positive, default=16, help="episodes under way at once, for models (default 16)")
+    parser.add_argument("--workers", type=_positive, default=1, help="processes, for scripts (default 1)")
+    parser.add_argument("--database", type=Path, metavar="FILE", help="an existing logs.db to use (default: built in --out)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be played; play and write nothing")
+    rules = parser.add_argument_group("rules of an episode (usually --embedded; --general for litellm)")
+    which = rules.add_mutually_exclusive_group()
+    which.add_argument("--embedded", dest="rules", action="store_const", const="embedded", help="short results, brief prompt")
+    which.add_argument("--general", dest="rules", action="store_const", const="general", help="long results, full prompt")
+    rules.add_argument("--temperature", type=float, metavar="T", help="sampling temperature (default 1.0)")
+    rules.add_argument("--top-p", type=float, metavar="P", help="nucleus sampling (default 1.0)")
+    rules.add_argument("--max-turns", type=_positive, metavar="N", help="replies per episode")
+    rules.add_argument("--tool-budget-tokens", type=_positive, metavar="N", help="tokens per tool result")
+    rules.add_argument("--max-completion-tokens", type=_positive, metavar="N", help="tokens per reply")
+    rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
+    rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
+    reach = parser.add_argument_group("reaching a model")
+    reach.add_argument("--base-url", metavar="URL", help="service that already runs, e.g. http://127.0.0.1:8000/v1")
+    reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
+    reach.add_argument(
+        "--data", type=Path, default=Path("runs/training_service"), metavar="DIR", help="models of a service started here"
+    )
+    reach.add_argument("--project", default="log-investigator", help="project of an embedded model (default log-investigator)")
+    parser.set_defaults(module="evaluation.running")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

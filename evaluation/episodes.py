@@ -144,6 +144,13 @@ def read(path: Path) -> Iterator[Episode | BadLine]:
             yield BadLine(path, number, _why(trouble), torn=not whole)
 
 
+def keys(path: Path) -> frozenset[Key]:
+    """Which samples a JSONL file holds; none when there is no such file."""
+    if not path.exists():
+        return frozenset()
+    return frozenset((item.scenario_id, item.sample) for item in read(path) if not isinstance(item, BadLine))
+
+
 def read_failures(folder: Path) -> list[Failure]:
     """The latest failure of each sample, in order; a line that is torn or not a failure is skipped."""
     path = folder / FAILURES

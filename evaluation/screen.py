@@ -1,7 +1,7 @@
 """Reads back what the tools print: log rows, span trees, cursors.
 
-Scripted policies see only text, as a model does; this is their eye. It knows the format of log_search_tools and nothing of the
-database, so a test that plays scripts through the real tools breaks when the format moves.
+Scripted policies see only text, as a model does; this is their eye. It knows the printed format and nothing of the database, so a
+test that plays scripts through the real tools breaks when the format moves.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from log_search_tools import printed_rows
 from project_types import Level
 
-_ROW = re.compile(
-    r"^\s*(?P<id>[0-9A-Za-z][\w.:/-]*) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) (?P<level>DEBUG|INFO|WARN|ERROR|FATAL) (?P<service>\S+)"
-    r"(?: x(?P<count>\d+))? (?P<message>.*?)(?: trace (?P<trace>\S+))?$"
-)
 _SPAN = re.compile(
-    r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.+?) (?P<ms>\d+(?:\.\d+)?) ms(?: (?P<status>ok|error|timeout))?$"
+    r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.*?) ?(?P<ms>\d+) ms(?: (?P<status>error|timeout))?(?: \(parent missing\))?$"
 )
-_CURSOR = re.compile(r"cursor=(?P<cursor>[^\s,;)]+)")
+_CURSOR = re.compile(r"cursor=(?P<cursor>\d+)")
 
 
 class ShownRow(NamedTuple):
-    """One printed log row; `alike` is how many lines look like it."""
+    """One printed log row; ids are the short ones, `alike` is how many lines it stands for."""
 
     id: str
     time: str
@@ -34,7 +31,7 @@ class ShownRow(NamedTuple):
 
 
 class ShownSpan(NamedTuple):
-    """One printed span; `depth` is its indentation, 0 for the root."""
+    """One printed span; `depth` is 0 for the root."""
 
     depth: int
     service: str
@@ -45,25 +42,22 @@ class ShownSpan(NamedTuple):
 
 def rows(text: str) -> list[ShownRow]:
     """The log rows in a tool's output, in printed order."""
-    found = (_ROW.match(line) for line in text.splitlines())
+    found = printed_rows(text)
+    return [ShownRow(row.id, row.time, Level[row.level], row.service, row.times, row.message, row.trace_id) for row in found]
+
+
+def spans(text: str) -> list[ShownSpan]:
+    """The spans in the output of read_trace, in printed order: what stands between its first line and 'lines'."""
+    tree = text.split("\n")[1:]
+    tree = tree[: tree.index("lines")] if "lines" in tree else tree
     return [
-        ShownRow(m["id"], m["time"], Level[m["level"]], m["service"], int(m["count"] or 1), m["message"], m["trace"])
-        for m in found
+        ShownSpan(len(m["indent"]) // 2, m["service"], m["operation"], float(m["ms"]), m["status"] is not None)
+        for m in map(_SPAN.match, tree)
         if m
     ]
 
 
-def spans(text: str) -> list[ShownSpan]:
-    """The spans in the output of read_trace, in printed order."""
-    return [
-        ShownSpan(len(m["indent"]) // 2, m["service"], m["operation"], float(m["ms"]), m["status"] in ("error", "timeout"))
-        for line in text.splitlines()
-        if (m := _SPAN.match(line)) and not _ROW.match(line)
-    ]
-
-
-def cursor(text: str) -> str | None:
+def cursor(text: str) -> int | None:
     """The cursor for the rest of a cut result, or None when all was shown."""
-    header = text.partition("\n")[0]
-    match = _CURSOR.search(header)
-    return match["cursor"] if match else None
+    match = _CURSOR.search(text.partition("\n")[0])
+    return int(match["cursor"]) if match else None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from evaluation.demonstrator import demonstrator, investigator
 from evaluation.screen import ShownRow, ShownSpan, cursor, rows, spans
 from evaluation.scripting import UNKNOWN, Answer, Call, Desk, Play, as_policy, blame, read_trace, search
-from project_types import Chat, EpisodeConfig
+from project_types import Chat, EpisodeConfig, Level
 
 Factory = Callable[[random.Random, EpisodeConfig], Chat]
 MAX_PAGES = 4
@@ -58,7 +58,7 @@ def first_error(desk: Desk) -> Play:
 def rarest_warning(desk: Desk) -> Play:
     """Blames the WARN line with the fewest others like it."""
     found = yield from _pages(desk, "WARN")
-    warnings = [row for row in found if row.level.name == "WARN"]
+    warnings = [row for row in found if row.level is Level.WARN]
     return blame(min(warnings, key=lambda row: (row.alike, row.time))) if warnings else UNKNOWN
 
 
@@ -100,9 +100,9 @@ SCRIPTED: Mapping[str, Factory] = {
 def _pages(desk: Desk, level: str) -> Generator[Call, str, list[ShownRow]]:
     """The rows of up to MAX_PAGES pages of one search."""
     found: list[ShownRow] = []
-    at: str | None = None
+    at: int | None = None
     for _ in range(min(MAX_PAGES, desk.calls_left)):
-        text = yield search(min_level=level, **({"cursor": at} if at else {}))
+        text = yield search(min_level=level, **({"cursor": at} if at is not None else {}))
         found += rows(text)
         at = cursor(text)
         if at is None:

@@ -1,0 +1,159 @@
+"""Plays a policy on scenarios: one read of each scenario, one line out per episode.
+
+In one process with as many episodes under way as allowed, or in several processes for scripts. What the provider, the judge or
+a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings or the database stops everything; a bug
+surfaces. It stores nothing and counts nothing: the caller takes each result as it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from evaluation.episodes import Failure, Key
+from evaluation.policies import Policy, parse, scripted
+from evaluation.scenarios import digest, id_by_name
+from log_search_tools import log_tools
+from make_judge_model import load_judge
+from project_types import EpisodeConfig, Frozen, Judge, JudgeError, ProviderError, Scenario, ScenarioError, read_scenario
+from rollout import investigate
+
+JOBS_AT_ONCE = 8
+"""Scenarios a worker process takes at a time."""
+
+
+class Plan(Frozen):
+    """What every episode of a run has in common."""
+
+    policy: str
+    split: str
+    seed: int
+    judge: str
+    config: EpisodeConfig
+    database: Path
+
+
+class Job(NamedTuple):
+    """The samples of one scenario file that are wanted."""
+
+    path: Path
+    samples: tuple[int, ...]
+
+
+class Result(NamedTuple):
+    """One sample: a line to store, or why there is none."""
+
+    scenario_id: str
+    sample: int
+    correct: bool
+    line: str | None
+    failure: Failure | None
+
+
+class _Unit(NamedTuple):
+    scenario: Scenario
+    digest: str
+    sample: int
+
+
+Emit = Callable[[Result], None]
+
+
+class Player:
+    """Plays jobs with an opened policy and a judge."""
+
+    def __init__(self, plan: Plan, policy: Policy, judge: Judge, done: frozenset[Key] = frozenset()) -> None:
+        """`done` are episodes that exist already; they are skipped even when their file's name does not tell their id."""
+        self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
+
+    async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
+        """All of them, `concurrency` episodes at a time; `emit` gets each as it ends, and may raise to stop everything."""
+        units = self._units(jobs, emit)
+        if concurrency == 1:
+            return await self._run(units, emit)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(self._run(units, emit))
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    async def _run(self, units: Iterator[_Unit], emit: Emit) -> None:
+        for unit in units:
+            emit(await self._sample(unit))
+            await asyncio.sleep(0)  # a script never waits for anything, and Ctrl-C needs a chance
+
+    def _units(self, jobs: Sequence[Job], emit: Emit) -> Iterator[_Unit]:
+        """What to play, each scenario read when its turn comes."""
+        for job in jobs:
+            try:
+                scenario = read_scenario(job.path)
+            except ScenarioError as trouble:
+                for sample in job.samples:
+                    emit(_failed(id_by_name(job.path), sample, trouble))
+                continue
+            mark = digest(job.path)
+            for sample in job.samples:
+                if (scenario.id, sample) not in self._done:
+                    yield _Unit(scenario, mark, sample)
+
+    async def _sample(self, unit: _Unit) -> Result:
+        plan, (scenario, mark, sample) = self._plan, unit
+        tools = log_tools(plan.database, scenario.id, plan.config)
+        chat = self._policy.chat(scenario.id, sample)
+        try:
+            episode = await investigate(
+                chat,
+                scenario,
+                tools,
+                judge=self._judge,
+                config=plan.config,
+                policy=self._policy.name,
+                split=plan.split,
+                sample=sample,
+            )
+        except (ProviderError, JudgeError) as trouble:
+            return _failed(scenario.id, sample, trouble)
+        line = episode.model_copy(update={"metadata": {**episode.metadata, "scenario_digest": mark}}).model_dump_json()
+        return Result(scenario.id, sample, episode.outcome.correct, line, None)
+
+
+def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
+    return Result(scenario_id, sample, False, None, Failure.of(scenario_id, sample, trouble))
+
+
+# ------------------------------------------------------------------------------------------------------ several processes
+
+
+class _Worker:
+    """What a worker process keeps between jobs."""
+
+    player: Player
+
+
+def _begin(plan: Plan, done: frozenset[Key]) -> None:
+    policy = scripted(parse(plan.policy), plan.config, plan.seed)
+    _Worker.player = Player(plan, policy, load_judge(plan.judge), done)
+
+
+def _work(jobs: Sequence[Job]) -> list[Result]:
+    results: list[Result] = []
+    asyncio.run(_Worker.player.play(jobs, results.append, concurrency=1))
+    return results
+
+
+def play_in_processes(plan: Plan, jobs: Sequence[Job], done: frozenset[Key], emit: Emit, workers: int) -> None:
+    """`Player.play` for a script, in several processes. Results come in the order of the jobs."""
+    batches = [jobs[at : at + JOBS_AT_ONCE] for at in range(0, len(jobs), JOBS_AT_ONCE)]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (plan, done)) as pool:
+        try:
+            for results in pool.map(_work, batches):
+                for result in results:
+                    emit(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

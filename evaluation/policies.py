@@ -1,0 +1,102 @@
+"""What `--policy` names: a script, a model behind litellm, or a model that the training service holds.
+
+    script:NAME                 code (evaluation.scripted)
+    litellm:MODEL               any model litellm reaches; its own environment variables hold the key
+    embedded:NAME[@stepN]       a model of training_service; without @stepN its latest checkpoint, pinned when the run begins
+
+An opened policy makes one Chat per episode. A service that nobody runs is started for the time it is needed
+(`evaluation.service`). Policies do not judge and do not store.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from project_types import EMBEDDED, Chat, ConfigurationError, EpisodeConfig
+
+KINDS = ("script", "litellm", "embedded")
+
+
+class PolicyName(NamedTuple):
+    """A parsed `--policy`."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+class Access(NamedTuple):
+    """How to reach a model that is not code."""
+
+    base_url: str | None = None
+    """A service that already runs: http://HOST:PORT/v1."""
+    api_key: str = "local"
+    data: Path = Path("runs/training_service")
+    """Where the training service keeps its models, when it has to be started."""
+    project: str = "log-investigator"
+    base_model: str = "tiny-investigator"
+    """What `embedded:NAME` starts from when NAME does not exist yet."""
+
+
+class Policy(NamedTuple):
+    """An opened policy. `name` is resolved: it names one checkpoint and goes into every episode."""
+
+    name: str
+    chat: Callable[[str, int], Chat]
+    """The Chat of one episode, given its scenario's id and its sample number."""
+
+
+def parse(text: str) -> PolicyName:
+    """Read a `--policy`. Raises ConfigurationError with the known names."""
+    kind, colon, name = text.partition(":")
+    if kind not in KINDS or not colon or not name:
+        raise ConfigurationError(f"--policy {text!r}: write script:NAME, litellm:MODEL or embedded:NAME[@stepN]")
+    if kind == "script":
+        from evaluation.scripted import SCRIPTED
+
+        if name not in SCRIPTED:
+            raise ConfigurationError(f"--policy {text!r}: no such script; known: {', '.join(sorted(SCRIPTED))}")
+    return PolicyName(kind, name)
+
+
+def usual_rules(policy: PolicyName) -> EpisodeConfig:
+    """The rules a policy is played by unless told otherwise: short results for small models and scripts."""
+    return EpisodeConfig() if policy.kind == "litellm" else EMBEDDED
+
+
+@asynccontextmanager
+async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """The policy, ready to play; whatever was started for it ends with the block.
+
+    Raises:
+        ConfigurationError: the model or the service is not there; says what to type.
+    """
+    if policy.kind == "script":
+        yield scripted(policy, config, seed)
+    elif policy.kind == "litellm":
+        from rollout import litellm_chat
+
+        options = {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
+        chat = litellm_chat(policy.name, config, **options)
+        yield Policy(str(policy), lambda scenario_id, sample: chat)
+    else:
+        from evaluation.service import embedded_policy
+
+        async with embedded_policy(policy, config, seed, access) as found:
+            yield found
+
+
+def scripted(policy: PolicyName, config: EpisodeConfig, seed: int) -> Policy:
+    """A script; its dice depend on the seed, the scenario and the sample, and on nothing else."""
+    from evaluation.scripted import SCRIPTED
+
+    factory = SCRIPTED[policy.name]
+    return Policy(
+        str(policy), lambda scenario_id, sample: factory(random.Random(f"{seed}:{policy.name}:{scenario_id}:{sample}"), config)
+    )

@@ -1,0 +1,172 @@
+"""The command behind `python -m evaluation run`: plan, play what is missing, store, summarise.
+
+A run's folder can be interrupted at any moment and continued by the same command: episodes that exist are kept, samples that are
+missing or failed are played. The folder remembers what it was asked (`run.json`) and refuses a different question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from build_logs import build
+from evaluation.episodes import EPISODES, EpisodesError, Key, Store, keys
+from evaluation.playing import Emit, Job, Plan, Player, Result, play_in_processes
+from evaluation.policies import Access, PolicyName, opened, parse, usual_rules
+from evaluation.run_record import remember
+from evaluation.scenarios import id_by_name, scenario_paths, split_folder
+from evaluation.summarising import conclude
+from make_judge_model import check_judge, load_judge
+from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge
+
+GIVE_UP_AFTER = 20
+"""Failures, before any episode succeeds, after which a run stops."""
+FREE_BYTES = 200 << 20
+"""Disk that must be free before a run starts."""
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Play, store, print. Returns 1 when samples failed, 130 when interrupted."""
+    name = parse(arguments.policy)
+    if arguments.workers > 1 and name.kind != "script":
+        raise ConfigurationError("--workers is for scripts; a model is asked in parallel with --concurrency")
+    folder = split_folder(arguments.split)
+    paths = scenario_paths(folder, arguments.limit)
+    config = rules(arguments, name)
+    if arguments.dry_run:
+        _tell(arguments, name, folder, paths, config)
+        return 0
+    judge = load_judge(arguments.judge)
+    with Store(arguments.out) as store:
+        _refuse_full_disk(store.folder)
+        run = _Run(arguments, name, folder, config, judge, store)
+        try:
+            run.play(paths)
+        except KeyboardInterrupt:
+            print(f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there", file=sys.stderr)
+            return 130
+        return conclude(store.folder, missing=run.missing(paths))
+
+
+def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
+    """The rules of the episodes: those usual for the policy, changed by the flags given."""
+    base = {"embedded": EMBEDDED, "general": EpisodeConfig(), None: usual_rules(name)}[arguments.rules]
+    flags = ("temperature", "top_p", "max_turns", "tool_budget_tokens", "max_completion_tokens", "call_format", "prompt")
+    changes = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
+    try:
+        return EpisodeConfig.model_validate({**base.model_dump(), **changes})
+    except ValidationError as trouble:
+        first = trouble.errors(include_url=False)[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigurationError(f"{flag} {first['input']}: {first['msg'].lower()}") from trouble
+
+
+class _Counts(NamedTuple):
+    played: int = 0
+    right: int = 0
+    failed: int = 0
+
+    def and_also(self, result: Result) -> _Counts:
+        ok = result.failure is None
+        return _Counts(self.played + ok, self.right + result.correct, self.failed + (not ok))
+
+
+class _Run:
+    """One call of the command on one folder."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, name: PolicyName, folder: Path, config: EpisodeConfig, judge: Judge, store: Store
+    ) -> None:
+        self._arguments, self._name, self._folder, self._config = arguments, name, folder, config
+        self._judge, self._store = judge, store
+        self._done: frozenset[Key] = keys(store.folder / EPISODES)
+        self._counts = _Counts()
+
+    def play(self, paths: Sequence[Path]) -> None:
+        """Play every sample that is missing."""
+        jobs = self._jobs(paths)
+        if not jobs:
+            print(f"{self._store.folder}: nothing is missing", file=sys.stderr)
+            return
+        asyncio.run(check_judge(self._judge))
+        arguments, script = self._arguments, self._name.kind == "script"
+        with tqdm(total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1) as bar:
+            emit = self._taking(bar)
+            if script and arguments.workers > 1:
+                plan = self._plan(str(self._name))
+                play_in_processes(plan, jobs, self._done, emit, arguments.workers)
+            else:
+                asyncio.run(self._play_here(jobs, emit, 1 if script else arguments.concurrency))
+
+    def missing(self, paths: Sequence[Path]) -> int:
+        """Samples that still have no episode; only an estimate where file names differ from scenario ids."""
+        return len(paths) * self._arguments.k - len(self._done) - self._counts.played
+
+    def _jobs(self, paths: Sequence[Path]) -> list[Job]:
+        wanted = range(self._arguments.k)
+        jobs = [Job(path, tuple(n for n in wanted if (id_by_name(path), n) not in self._done)) for path in paths]
+        return [job for job in jobs if job.samples]
+
+    async def _play_here(self, jobs: Sequence[Job], emit: Emit, concurrency: int) -> None:
+        arguments = self._arguments
+        access = Access(arguments.base_url, arguments.api_key, arguments.data, arguments.project)
+        async with opened(self._name, self._config, arguments.seed, access) as policy:
+            player = Player(self._plan(policy.name), policy, self._judge, self._done)
+            await player.play(jobs, emit, concurrency=concurrency)
+
+    def _plan(self, policy: str) -> Plan:
+        """What is asked, written down, with the logs made searchable."""
+        arguments = self._arguments
+        database = arguments.database or self._store.folder / "logs.db"
+        plan = Plan(
+            policy=policy,
+            split=self._folder.name,
+            seed=arguments.seed,
+            judge=arguments.judge,
+            config=self._config,
+            database=database,
+        )
+        remember(self._store.folder, plan, k=arguments.k, scenarios=self._folder)
+        if not (arguments.database and arguments.database.exists()):
+            build(self._folder, database, progress=True)
+        return plan
+
+    def _taking(self, bar: tqdm[NoReturn]) -> Emit:
+        def take(result: Result) -> None:
+            if result.line is not None:
+                self._store.add(result.line)
+            if result.failure is not None:
+                self._store.fail(result.failure)
+            counts = self._counts = self._counts.and_also(result)
+            bar.set_postfix_str(f"right {counts.right / max(1, counts.played):.0%}, failed {counts.failed}", refresh=False)
+            bar.update()
+            if counts.failed >= GIVE_UP_AFTER and not counts.played and result.failure:
+                why = f"{result.failure.error}: {result.failure.message}"
+                raise EpisodesError(f"the first {counts.failed} samples all failed, the last with {why}")
+
+        return take
+
+
+def _refuse_full_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise ConfigurationError(f"{folder}: only {free >> 20} MiB are free; make room or choose another --out")
+
+
+def _tell(arguments: argparse.Namespace, name: PolicyName, folder: Path, paths: Sequence[Path], config: EpisodeConfig) -> None:
+    """What a run would do; nothing is played and nothing is written."""
+    episodes = len(paths) * arguments.k
+    print(f"policy      {name}\nscenarios   {len(paths)} of {folder}\nepisodes    {episodes} ({arguments.k} samples each)")
+    print(f"judge       {arguments.judge}\nout         {arguments.out}")
+    print(f"rules       {config.model_dump_json()}")
+    if name.kind == "litellm":
+        tokens = config.max_turns * (config.tool_budget_tokens + config.max_completion_tokens)
+        print(f"at most     {episodes * config.max_turns} calls; the last of an episode may read about {tokens} tokens")

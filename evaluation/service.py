@@ -1,0 +1,149 @@
+"""Reaches a model of the training service: asks a running one, or starts one for as long as it is needed.
+
+The service is another process and another room; this module knows its command line, the line it prints when it listens, and the
+calls an ordinary client makes. It trains nothing and creates no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from evaluation.policies import Access, Policy, PolicyName
+from project_types import Chat, ConfigurationError, EpisodeConfig
+
+if TYPE_CHECKING:
+    import httpx
+
+LISTENING = re.compile(r"listening on (http://\S+?)/?(?:\s|$)")
+STARTS_WITHIN_S = 300.0
+STOPS_WITHIN_S = 40.0
+
+
+class _Model(NamedTuple):
+    name: str
+    step: int | None
+
+
+@asynccontextmanager
+async def embedded_policy(policy: PolicyName, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """A policy served by the training service, pinned to one checkpoint.
+
+    Raises:
+        ConfigurationError: the service cannot be reached or started, or has no such model or step.
+    """
+    import httpx
+    from openai import AsyncOpenAI
+
+    from rollout import openai_chat
+
+    async with _service(access) as base_url:
+        headers = {"Authorization": f"Bearer {access.api_key}"}
+        async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False) as http:
+            wanted = await _pinned(http, policy.name, access)
+        name = wanted.name if wanted.step is None else f"{wanted.name}@step{wanted.step}"
+        async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
+            client = AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
+
+            def chat(scenario_id: str, sample: int) -> Chat:
+                dice = int.from_bytes(sha256(f"{seed}:{scenario_id}:{sample}".encode()).digest()[:4]) >> 1
+                return openai_chat(client, name, config, seed=dice)
+
+            yield Policy(f"embedded:{name}", chat)
+
+
+async def _pinned(http: httpx.AsyncClient, asked: str, access: Access) -> _Model:
+    """The model that NAME or NAME@stepN means, at the step that is its latest now. A base model has no step."""
+    import httpx
+
+    name, _, step = asked.partition("@step")
+    try:
+        reply = await http.get("preview/models")
+        reply.raise_for_status()
+        known = [model for model in reply.json()["data"] if model["project"] == access.project]
+        found = next((model for model in known if model["name"] == name), None)
+        if found is None:
+            return _base_model(name, step, sorted(model["name"] for model in known), access)
+        if step:
+            return _Model(name, int(step))
+        latest = await http.get(f"preview/models/{found['id']}")
+        latest.raise_for_status()
+        return _Model(name, int(latest.json()["latest_step"]))
+    except httpx.HTTPStatusError as trouble:
+        status = trouble.response.status_code
+        raise ConfigurationError(f"{http.base_url}: HTTP {status}: {trouble.response.text[:200]}; check --api-key") from trouble
+    except httpx.HTTPError as trouble:
+        raise ConfigurationError(f"{http.base_url}: no training service answers ({trouble!r}); check --base-url") from trouble
+    except (KeyError, TypeError, ValueError) as trouble:
+        raise ConfigurationError(f"{http.base_url}: does not speak the training service's protocol ({trouble!r})") from trouble
+
+
+def _base_model(name: str, step: str, known: list[str], access: Access) -> _Model:
+    if name == access.base_model and not step:
+        return _Model(name, None)
+    there = f"it has {', '.join(known[:10])}" if known else "it has no model yet"
+    raise ConfigurationError(
+        f"embedded:{name}: the service has no such model in project {access.project!r} ({there}); train one with train_serverless.py, "
+        f"or name the base model: embedded:{access.base_model}"
+    )
+
+
+@asynccontextmanager
+async def _service(access: Access) -> AsyncIterator[str]:
+    """The base URL of a running service, or of one started here that ends with the block."""
+    if access.base_url:
+        yield access.base_url
+        return
+    with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
+        log = Path(folder) / "service.log"
+        process = _start(access, log)
+        try:
+            yield await _listening(process, log) + "/v1"
+        finally:
+            await asyncio.to_thread(_stop, process)
+
+
+def _start(access: Access, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "training_service", "serve", "--data", str(access.data), "--port", "0"]
+    command += ["--base-models", access.base_model, "--parent-pid", str(os.getpid())]
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
+    environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TRAINING_SERVICE_TOKEN": access.api_key}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+        )
+
+
+async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Its address, once it says so. Raises ConfigurationError with its last words when it ends or takes too long."""
+    try:
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            while True:
+                said = log.read_text(encoding="utf-8", errors="replace")
+                if found := LISTENING.search(said):
+                    return found[1].removesuffix("/v1")
+                if process.poll() is not None:
+                    raise ConfigurationError(f"the training service ended while starting:\n{said[-1500:].strip()}")
+                await asyncio.sleep(0.05)
+    except TimeoutError as trouble:
+        raise ConfigurationError(f"the training service was not ready within {STARTS_WITHIN_S:.0f} s; see --base-url") from trouble
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(STOPS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,43 @@
+"""Ends a run: reads its episodes once, writes `summary.json`, prints the table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from evaluation.episodes import EPISODES, BadLine, Key, read, read_failures, read_run
+from evaluation.run_record import write_json
+from evaluation.summary import Summary, Tally, summarise_tally
+from evaluation.tables import summary_table
+
+SUMMARY = "summary.json"
+
+
+def conclude(folder: Path, *, missing: int) -> int:
+    """Summarise a run's folder; returns 1 when samples are missing."""
+    tally, seen, bad = Tally(), set[Key](), 0
+    for item in read(folder / EPISODES):
+        if isinstance(item, BadLine):
+            bad += 1
+            print(f"note: {item}", file=sys.stderr)
+        else:
+            seen.add((item.scenario_id, item.sample))
+            tally.add(item)
+    failures = [failure for failure in read_failures(folder) if (failure.scenario_id, failure.sample) not in seen]
+    run = read_run(folder)
+    summary = summarise_tally(tally, k=int(run["k"]) if "k" in run else None)
+    write_json(folder / SUMMARY, to_json(run, summary, failed=len(failures), bad_lines=bad))
+    print(summary_table(summary, str(run.get("policy", folder.name))))
+    for failure in failures[:3]:
+        print(f"failed: {failure.scenario_id} #{failure.sample}: {failure.error}: {failure.message[:300]}", file=sys.stderr)
+    if failures or missing > 0:
+        print(f"{max(len(failures), missing)} samples have no episode; the same command plays them again", file=sys.stderr)
+        return 1
+    return 0
+
+
+def to_json(run: dict[str, Any], summary: Summary, *, failed: int, bad_lines: int) -> dict[str, Any]:
+    """The content of `summary.json` (docs/episodes.md)."""
+    asked = {name: run.get(name) for name in ("policy", "split", "seed", "judge", "revision")}
+    return {**asked, **summary.to_json(), "failed": failed, "bad_lines": bad_lines}
