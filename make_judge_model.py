@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ from typing import NamedTuple
 from project_types import FAULT_TYPES, ConfigurationError, Judge, JudgeError, Report, Scenario, Verdict
 
 LEXICON = Path(__file__).parent / "log_scenarios" / "judge_lexicon.json"
+EFFECT_SHARE = 0.4
+"""What a fault named as a consequence counts against a rival that is named as the cause."""
 GAP_CHARS = 45
 """Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
 
@@ -64,7 +66,7 @@ class Cue(NamedTuple):
 
     def spans(self, text: str) -> Iterator[tuple[int, int, bool]]:
         """(start, end, denied in between) of each place where the cue stands in a plain text."""
-        denials = list(lexicon().marks["denied_before"].finditer(text))
+        denied = denials(text)
         for first in self.parts[0].finditer(text):
             start, end = first.span()
             taken = [(start, end)]
@@ -78,7 +80,7 @@ class Cue(NamedTuple):
                 taken.append((s, e))
             else:
                 if not SENTENCE_END.search(text, start, end):
-                    inside = (m for m in denials if start <= m.start() < end)
+                    inside = (m for m in denied if start <= m.start() < end)
                     yield start, end, any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside)
 
 
@@ -112,37 +114,45 @@ def lexicon() -> Lexicon:
 
 
 class Claims(NamedTuple):
-    """What a text says: weight per fault type it claims, and the types it denies."""
+    """What a text says: weight per fault type it names at all, the same as the cause, and the types it denies."""
 
-    claimed: dict[str, float]
+    named: dict[str, float]
+    as_cause: dict[str, float]
     denied: frozenset[str]
 
 
 @lru_cache(maxsize=512)
 def claims(text: str) -> Claims:
-    """Score a plain text per fault type: a cue counts whole as a cause, less as an effect, and not at all when denied."""
-    claimed: dict[str, float] = {}
+    """Score a plain text per fault type: 1 is enough; a denied cue counts nothing, and less as a cause when it is an effect."""
+    named: dict[str, float] = {}
+    as_cause: dict[str, float] = {}
     denied: set[str] = set()
-    for name, cues in lexicon().cues.items():
-        score = 0.0
+    for fault, cues in lexicon().cues.items():
         for cue in cues:
-            best = 0.0
+            best = best_cause = 0.0
             for start, end, split in cue.spans(text):
                 if split or is_denied(text, start, end):
-                    denied.add(name)
+                    denied.add(fault)
                 else:
-                    best = max(best, cue.weight * (0.4 if is_effect(text, start, end) else 1.0))
-            score += best
-        if score:
-            claimed[name] = min(score, 2.0)
-    return Claims(claimed, frozenset(denied))
+                    best = cue.weight
+                    best_cause = max(best_cause, cue.weight * (EFFECT_SHARE if is_effect(text, start, end) else 1.0))
+            if best:
+                named[fault] = min(named.get(fault, 0.0) + best, 2.0)
+                as_cause[fault] = min(as_cause.get(fault, 0.0) + best_cause, 2.0)
+    return Claims(named, as_cause, frozenset(denied))
+
+
+def denials(text: str) -> list[re.Match[str]]:
+    """Words such as 'not', unless they begin 'no longer', 'not only' and the like."""
+    kept = [m.span() for m in lexicon().marks["no_denial"].finditer(text)]
+    return [m for m in lexicon().marks["denied_before"].finditer(text) if not any(s <= m.start() < e for s, e in kept)]
 
 
 def is_denied(text: str, start: int, end: int) -> bool:
     """A denial stands at most three words before, or some words after, within the clause."""
     marks = lexicon().marks
     opening = max((m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)), default=0)
-    before = [m.end() for m in marks["denied_before"].finditer(text, opening, start)]
+    before = [m.end() for m in denials(text) if opening <= m.start() and m.end() <= start]
     after = marks["denied_after"].search(text, end, end + 50)
     return bool(before and len(text[before[-1] : start].split()) <= 3) or bool(
         after and not CLAUSE_END.search(text, end, after.start())
@@ -212,20 +222,26 @@ def _ends_with(pattern: re.Pattern[str], text: str) -> bool:
 
 
 class Line(NamedTuple):
-    """One kind of log line, as the words it is recognised by."""
+    """One kind of log line of one service: the words it is recognised by, and every number seen in it."""
 
     words: frozenset[str]
-    service: str
+    numbers: frozenset[str]
     decisive: bool
 
 
-def _lines(scenario: Scenario) -> list[Line]:
+def _tokens(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    text = plain(text)
+    return frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text))
+
+
+def _lines(scenario: Scenario) -> Iterator[Line]:
     evidence = set(scenario.ground_truth.evidence_log_ids)
-    kinds: dict[tuple[str, frozenset[str]], bool] = {}
+    kinds: dict[tuple[str, frozenset[str]], tuple[set[str], bool]] = {}
     for row in scenario.logs:
-        key = (row.service, frozenset(words(plain(row.message))) - {"#"})
-        kinds[key] = kinds.get(key, False) or row.id in evidence
-    return [Line(tokens, service, decisive) for (service, tokens), decisive in kinds.items() if tokens]
+        spoken, numbers = _tokens(row.message)
+        known, decisive = kinds.get((row.service, spoken), (set(), False))
+        kinds[row.service, spoken] = (known | numbers, decisive or row.id in evidence)
+    return (Line(spoken, frozenset(numbers), decisive) for (_, spoken), (numbers, decisive) in kinds.items() if spoken)
 
 
 class Quote(NamedTuple):
@@ -235,27 +251,29 @@ class Quote(NamedTuple):
     other: float
 
 
-def quoted(text: str, scenario: Scenario) -> Quote:
+def quoted(root_cause: str, scenario: Scenario) -> Quote:
     """Overlap of the text with the best decisive line and with the best other line, 0 to 1.
 
     Overlap is the geometric mean of the share of the text's words that the line holds and the share of the line's words
-    that the text holds; a cut quotation (all of its words from one line) keeps three quarters of it.
+    that the text holds; a quotation that was cut short, or that stands in a longer text, keeps most of it. Words alone
+    decide, but of two lines with the same words the one whose numbers the text repeats wins.
     """
     names = {word for service in scenario.services for word in words(plain(service))}
-    spoken = frozenset(words(text)) - {"#"}
+    spoken, numbers = _tokens(root_cause)
     spoken = spoken - names or spoken
     best = {True: 0.0, False: 0.0}
     for line in _lines(scenario):
         target = line.words - names or line.words
         shared = len(spoken & target)
-        if shared < min(3, len(target)):
+        if not shared or shared < min(3, len(target)):
             continue
         of_text, of_line = shared / len(spoken), shared / len(target)
         score = (of_text * of_line) ** 0.5
-        if of_text >= 0.8 and shared >= 3:
-            score = max(score, 0.75 * of_text)
-        if of_line >= 0.9 and shared >= 4:
-            score = max(score, 0.7 * of_line)
+        if shared >= 3:
+            score = max(
+                score, 0.75 * of_text if of_text >= 0.8 else 0.0, 0.7 * of_line if of_line >= 0.9 and shared >= 4 else 0.0
+            )
+        score = 0.95 * score + 0.05 * (len(numbers & line.numbers) / len(numbers) if numbers else 1.0)
         best[line.decisive] = max(best[line.decisive], score)
     return Quote(best[True], best[False])
 
@@ -280,29 +298,40 @@ class OfflineJudge:
         if blamed := other_service_blamed(text, scenario):
             return False, f"the root cause {blamed}"
         messages = [row.message for row in scenario.logs if row.id in set(scenario.ground_truth.evidence_log_ids)]
-        reference = claims(plain(". ".join([scenario.expected_root_cause, *messages]))).claimed
+        reference = claims(plain(". ".join([scenario.expected_root_cause, *messages]))).named
         compatible = {gold} | {name for name, score in reference.items() if score >= 1}
         if contradiction := self._typed(report.fault_type, gold, compatible):
             return False, contradiction
         said = claims(text)
-        rivals = {name: score for name, score in said.claimed.items() if name not in compatible and score >= 1}
-        rival = max(rivals, key=lambda name: rivals[name], default=None)
+        rivals = {name: score for name, score in said.as_cause.items() if name not in compatible and score >= 1}
         if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
             return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
-        own = said.claimed.get(gold, 0.0)
+        own, rival = said.named.get(gold, 0.0), next(iter(rivals), None)
         if gold in said.denied and own < 1:
             return False, f"the root cause denies {gold}"
         if plain(scenario.expected_root_cause) == text:
             return True, "repeats the expected root cause"
-        quote = quoted(text, scenario)
-        extra_denial = re.search(r"\b(?:not|never|ruled out|unrelated|red herring|kein\w*|nicht|innocent|harmless)\b", text)
-        if quote.decisive >= 0.6 and quote.decisive > quote.other and rival is None and (own > 0 or not extra_denial):
+        quote = quoted(report.root_cause, scenario)
+        if (
+            rival is None
+            and quote.decisive >= 0.6
+            and quote.decisive > quote.other
+            and (own > 0 or not self._denies(text, messages))
+        ):
             return True, f"quotes decisive evidence (overlap {quote.decisive:.2f})"
-        if own >= 1 and own >= rivals.get(rival or "", 0.0) + 0.5 and not (quote.other >= 0.8 and own < 2):
+        if quote.other >= 0.8 and quote.other > quote.decisive:
+            return False, "quotes a line that is not decisive"
+        if own >= 1 and (rival is None or said.as_cause[gold] >= rivals[rival] + 0.5):
             return True, f"names {gold} in its own words"
         if gold not in FAULT_TYPES and rival is None and self._same_sentence(text, scenario):
             return True, "says what the expected root cause says"
         return False, f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports"
+
+    @staticmethod
+    def _denies(text: str, messages: Sequence[str]) -> bool:
+        """The text holds a denial that none of the lines it may quote holds."""
+        known = {m.group() for message in messages for m in denials(plain(message))}
+        return bool({m.group() for m in denials(text)} - known) or bool(lexicon().marks["denied_after"].search(text))
 
     @staticmethod
     def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
@@ -312,7 +341,7 @@ class OfflineJudge:
             return None
         if name in FAULT_TYPES:
             return f"the fault type {name} contradicts {gold}"
-        strong = {kind for kind, score in claims(plain(fault_type or "")).claimed.items() if score >= 1}
+        strong = {kind for kind, score in claims(plain(fault_type or "")).named.items() if score >= 1}
         return f"the fault type {fault_type!r} contradicts {gold}" if strong and not strong & compatible else None
 
     @staticmethod
