@@ -116,11 +116,11 @@ def _run(commands: Commands) -> None:
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
     reach = parser.add_argument_group("reaching a model")
-    reach.add_argument("--base-url", metavar="URL", help="service that already runs, e.g. http://127.0.0.1:8000/v1")
+    reach.add_argument("--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1")
     reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
-    reach.add_argument(
-        "--data", type=Path, default=Path("runs/training_service"), metavar="DIR", help="models of a service started here"
-    )
+    reach.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)")
+    reach.add_argument("--data", type=Path, metavar="DIR", help="data of the service started here (default runs/NAME/service)")
+    reach.add_argument("--base-model", metavar="NAME", help="what that service starts with (default: what the run did)")
     reach.add_argument("--project", default="log-investigator", help="project of an embedded model (default log-investigator)")
     parser.set_defaults(module="evaluation.running")
 

@@ -10,11 +10,13 @@ An opened policy makes one Chat per episode. A service that nobody runs is start
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from project_types import EMBEDDED, Chat, ConfigurationError, EpisodeConfig
 
@@ -34,14 +36,14 @@ class PolicyName(NamedTuple):
 class Access(NamedTuple):
     """How to reach a model that is not code."""
 
-    base_url: str | None = None
-    """A service that already runs: http://HOST:PORT/v1."""
-    api_key: str = "local"
-    data: Path = Path("runs/training_service")
+    base_url: str | None
+    """A server that already runs: http://HOST:PORT/v1."""
+    api_key: str
+    data: Path
     """Where the training service keeps its models, when it has to be started."""
-    project: str = "log-investigator"
-    base_model: str = "tiny-investigator"
-    """What `embedded:NAME` starts from when NAME does not exist yet."""
+    project: str
+    base_model: str
+    """What that service is started with: a shipped name, or NAME=FOLDER."""
 
 
 class Policy(NamedTuple):
@@ -70,6 +72,24 @@ def usual_rules(policy: PolicyName) -> EpisodeConfig:
     return EpisodeConfig() if policy.kind == "litellm" else EMBEDDED
 
 
+def access(arguments: argparse.Namespace, policy: PolicyName) -> Access:
+    """What the flags say; where they are silent, the run that trained the model: runs/NAME/service and its base model."""
+    run = arguments.runs / policy.name.partition("@")[0]
+    trained = policy.kind == "embedded" and (run / "service").is_dir()
+    data = arguments.data or (run / "service" if trained else arguments.runs / "training_service")
+    base_model = arguments.base_model or (_base_model_of(run) if trained else "") or "tiny-investigator"
+    return Access(arguments.base_url, arguments.api_key, data, arguments.project, base_model)
+
+
+def _base_model_of(run: Path) -> str:
+    """The base model of a training run as the service takes it; empty when the run does not say."""
+    try:
+        name = str(json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]["base_model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"{Path(name).resolve().name}={Path(name).resolve()}" if Path(name).is_dir() else name
+
+
 @asynccontextmanager
 async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
     """The policy, ready to play; whatever was started for it ends with the block.
@@ -82,7 +102,7 @@ async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: A
     elif policy.kind == "litellm":
         from rollout import litellm_chat
 
-        options = {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
+        options: dict[str, Any] = {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
         chat = litellm_chat(policy.name, config, **options)
         yield Policy(str(policy), lambda scenario_id, sample: chat)
     else:

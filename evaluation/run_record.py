@@ -12,22 +12,43 @@ from typing import Any
 
 from evaluation.episodes import RUN, EpisodesError, read_run
 from evaluation.playing import Plan
+from evaluation.policies import PolicyName, parse
 
 IDENTITY = ("policy", "split", "seed", "judge", "config")
 """What may not change when a run is continued. k and the number of scenarios may grow."""
 
 
+def continued(folder: Path, policy: PolicyName) -> PolicyName:
+    """The policy to play: the checkpoint a folder's run was pinned to, when the name asked for leaves the step open."""
+    before = str(read_run(folder).get("policy", ""))
+    return parse(before) if before.startswith(f"{policy}@step") else policy
+
+
+def check(folder: Path, plan: Plan) -> None:
+    """Raises EpisodesError when the folder holds a run that asked something else."""
+    before, asked = read_run(folder), _asked(plan)
+    changed = [name for name in IDENTITY if before.get(name) != asked[name]]
+    if before and changed:
+        differs = "; ".join(f"{name}: {_brief(before.get(name))} → {_brief(asked[name])}" for name in changed)
+        raise EpisodesError(f"{folder}: holds a run with other settings ({differs}); use them, or another --out")
+
+
 def remember(folder: Path, plan: Plan, *, k: int, scenarios: Path) -> None:
-    """Write `run.json`, or check that it asks the same. Raises EpisodesError when it does not."""
-    asked = {**plan.model_dump(mode="json", include=set(IDENTITY)), "k": k, "scenarios": str(scenarios)}
+    """Write `run.json`. Raises EpisodesError when the folder holds a run that asked something else."""
+    check(folder, plan)
     before = read_run(folder)
-    if before:
-        changed = [f"{name}: {before.get(name)} → {asked[name]}" for name in IDENTITY if before.get(name) != asked[name]]
-        if changed:
-            raise EpisodesError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); use them, or another --out")
-        asked["k"] = max(k, int(before.get("k", 1)))
     started = before.get("started") or datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / RUN, {**asked, "started": started, "revision": revision(), "command": sys.argv[1:]})
+    grown = {"k": max(k, int(before.get("k", 1))), "scenarios": str(scenarios)}
+    write_json(folder / RUN, {**_asked(plan), **grown, "started": started, "revision": revision(), "command": sys.argv[1:]})
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    return plan.model_dump(mode="json", include=set(IDENTITY))
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 300 else text[:300] + "..."
 
 
 def write_json(path: Path, value: Any) -> None:

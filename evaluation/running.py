@@ -10,9 +10,10 @@ import argparse
 import asyncio
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from tqdm import tqdm
@@ -20,8 +21,8 @@ from tqdm import tqdm
 from build_logs import build
 from evaluation.episodes import EPISODES, EpisodesError, Key, Store, keys
 from evaluation.playing import Emit, Job, Plan, Player, Result, play_in_processes
-from evaluation.policies import Access, PolicyName, opened, parse, usual_rules
-from evaluation.run_record import remember
+from evaluation.policies import PolicyName, access, opened, parse, usual_rules
+from evaluation.run_record import check, continued, remember
 from evaluation.scenarios import id_by_name, scenario_paths, split_folder
 from evaluation.summarising import conclude
 from make_judge_model import check_judge, load_judge
@@ -35,7 +36,7 @@ FREE_BYTES = 200 << 20
 
 def command(arguments: argparse.Namespace) -> int:
     """Play, store, print. Returns 1 when samples failed, 130 when interrupted."""
-    name = parse(arguments.policy)
+    name = continued(arguments.out, parse(arguments.policy))
     if arguments.workers > 1 and name.kind != "script":
         raise ConfigurationError("--workers is for scripts; a model is asked in parallel with --concurrency")
     folder = split_folder(arguments.split)
@@ -53,7 +54,7 @@ def command(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there", file=sys.stderr)
             return 130
-        return conclude(store.folder, missing=run.missing(paths))
+        return conclude(store.folder)
 
 
 def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
@@ -92,67 +93,68 @@ class _Run:
 
     def play(self, paths: Sequence[Path]) -> None:
         """Play every sample that is missing."""
+        check(self._store.folder, self._plan(self._name))
         jobs = self._jobs(paths)
         if not jobs:
             print(f"{self._store.folder}: nothing is missing", file=sys.stderr)
             return
         asyncio.run(check_judge(self._judge))
-        arguments, script = self._arguments, self._name.kind == "script"
-        with tqdm(total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1) as bar:
-            emit = self._taking(bar)
-            if script and arguments.workers > 1:
-                plan = self._plan(str(self._name))
-                play_in_processes(plan, jobs, self._done, emit, arguments.workers)
-            else:
-                asyncio.run(self._play_here(jobs, emit, 1 if script else arguments.concurrency))
-
-    def missing(self, paths: Sequence[Path]) -> int:
-        """Samples that still have no episode; only an estimate where file names differ from scenario ids."""
-        return len(paths) * self._arguments.k - len(self._done) - self._counts.played
+        if self._arguments.workers > 1:
+            plan = self._begin(str(self._name))
+            with self._bar(jobs) as emit:
+                play_in_processes(plan, jobs, self._done, emit, self._arguments.workers)
+        else:
+            asyncio.run(self._play_here(jobs))
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         wanted = range(self._arguments.k)
         jobs = [Job(path, tuple(n for n in wanted if (id_by_name(path), n) not in self._done)) for path in paths]
         return [job for job in jobs if job.samples]
 
-    async def _play_here(self, jobs: Sequence[Job], emit: Emit, concurrency: int) -> None:
+    async def _play_here(self, jobs: Sequence[Job]) -> None:
         arguments = self._arguments
-        access = Access(arguments.base_url, arguments.api_key, arguments.data, arguments.project)
-        async with opened(self._name, self._config, arguments.seed, access) as policy:
-            player = Player(self._plan(policy.name), policy, self._judge, self._done)
-            await player.play(jobs, emit, concurrency=concurrency)
+        async with opened(self._name, self._config, arguments.seed, access(arguments, self._name)) as policy:
+            player = Player(self._begin(policy.name), policy, self._judge, self._done)
+            with self._bar(jobs) as emit:
+                await player.play(jobs, emit, concurrency=1 if self._name.kind == "script" else arguments.concurrency)
 
-    def _plan(self, policy: str) -> Plan:
-        """What is asked, written down, with the logs made searchable."""
+    def _plan(self, policy: PolicyName | str) -> Plan:
         arguments = self._arguments
-        database = arguments.database or self._store.folder / "logs.db"
-        plan = Plan(
-            policy=policy,
+        return Plan(
+            policy=str(policy),
             split=self._folder.name,
             seed=arguments.seed,
             judge=arguments.judge,
             config=self._config,
-            database=database,
+            database=arguments.database or self._store.folder / "logs.db",
         )
-        remember(self._store.folder, plan, k=arguments.k, scenarios=self._folder)
-        if not (arguments.database and arguments.database.exists()):
-            build(self._folder, database, progress=True)
+
+    def _begin(self, policy: str) -> Plan:
+        """What is asked, written down, with the logs made searchable."""
+        plan = self._plan(policy)
+        remember(self._store.folder, plan, k=self._arguments.k, scenarios=self._folder)
+        if not (self._arguments.database and plan.database.exists()):
+            build(self._folder, plan.database, progress=True)
         return plan
 
-    def _taking(self, bar: tqdm[NoReturn]) -> Emit:
-        def take(result: Result) -> None:
-            if result.line is not None:
-                self._store.add(result.line)
-            if result.failure is not None:
-                self._store.fail(result.failure)
-            counts = self._counts = self._counts.and_also(result)
-            bar.set_postfix_str(f"right {counts.right / max(1, counts.played):.0%}, failed {counts.failed}", refresh=False)
-            bar.update()
-            if counts.failed >= GIVE_UP_AFTER and not counts.played and result.failure:
-                why = f"{result.failure.error}: {result.failure.message}"
-                raise EpisodesError(f"the first {counts.failed} samples all failed, the last with {why}")
+    @contextmanager
+    def _bar(self, jobs: Sequence[Job]) -> Iterator[Emit]:
+        """Progress, and what takes each result into the store."""
+        with tqdm(total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1) as bar:
 
-        return take
+            def take(result: Result) -> None:
+                if result.line is not None:
+                    self._store.add(result.line)
+                if result.failure is not None:
+                    self._store.fail(result.failure)
+                counts = self._counts = self._counts.and_also(result)
+                bar.set_postfix_str(f"right {counts.right / max(1, counts.played):.0%}, failed {counts.failed}", refresh=False)
+                bar.update()
+                if counts.failed >= GIVE_UP_AFTER and not counts.played and result.failure:
+                    why = f"{result.failure.error}: {result.failure.message}"
+                    raise EpisodesError(f"the first {counts.failed} samples all failed, the last with {why}")
+
+            yield take
 
 
 def _refuse_full_disk(folder: Path) -> None:

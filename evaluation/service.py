@@ -89,12 +89,12 @@ async def _pinned(http: httpx.AsyncClient, asked: str, access: Access) -> _Model
 
 
 def _base_model(name: str, step: str, known: list[str], access: Access) -> _Model:
-    if name == access.base_model and not step:
+    if name == access.base_model.partition("=")[0] and not step:
         return _Model(name, None)
     there = f"it has {', '.join(known[:10])}" if known else "it has no model yet"
     raise ConfigurationError(
-        f"embedded:{name}: the service has no such model in project {access.project!r} ({there}); train one with train_serverless.py, "
-        f"or name the base model: embedded:{access.base_model}"
+        f"embedded:{name}: the service has no such model in project {access.project!r} ({there}); "
+        f"make train NAME={name} trains one, embedded:{access.base_model.partition('=')[0]} is the base model"
     )
 
 
@@ -129,14 +129,14 @@ async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
     try:
         async with asyncio.timeout(STARTS_WITHIN_S):
             while True:
-                said = log.read_text(encoding="utf-8", errors="replace")
+                said = await asyncio.to_thread(log.read_text, encoding="utf-8", errors="replace")
                 if found := LISTENING.search(said):
                     return found[1].removesuffix("/v1")
                 if process.poll() is not None:
                     raise ConfigurationError(f"the training service ended while starting:\n{said[-1500:].strip()}")
                 await asyncio.sleep(0.05)
     except TimeoutError as trouble:
-        raise ConfigurationError(f"the training service was not ready within {STARTS_WITHIN_S:.0f} s; see --base-url") from trouble
+        raise ConfigurationError(f"the training service was not ready within {STARTS_WITHIN_S:.0f} s") from trouble
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

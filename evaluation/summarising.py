@@ -14,8 +14,8 @@ from evaluation.tables import summary_table
 SUMMARY = "summary.json"
 
 
-def conclude(folder: Path, *, missing: int) -> int:
-    """Summarise a run's folder; returns 1 when samples are missing."""
+def conclude(folder: Path) -> int:
+    """Summarise a run's folder; returns 1 when samples failed."""
     tally, seen, bad = Tally(), set[Key](), 0
     for item in read(folder / EPISODES):
         if isinstance(item, BadLine):
@@ -31,8 +31,8 @@ def conclude(folder: Path, *, missing: int) -> int:
     print(summary_table(summary, str(run.get("policy", folder.name))))
     for failure in failures[:3]:
         print(f"failed: {failure.scenario_id} #{failure.sample}: {failure.error}: {failure.message[:300]}", file=sys.stderr)
-    if failures or missing > 0:
-        print(f"{max(len(failures), missing)} samples have no episode; the same command plays them again", file=sys.stderr)
+    if failures:
+        print(f"{len(failures)} samples have no episode; the same command plays them again", file=sys.stderr)
         return 1
     return 0
 
