@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from project_types import (
@@ -55,11 +55,6 @@ if TYPE_CHECKING:
 
 FINAL_ANSWER = "return_final_answer"
 DEFAULT_RULES = EpisodeConfig()
-ATTEMPTS, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 0.5, 30.0
-"""How often a provider is asked before a rollout fails, and the waits between (random, doubling)."""
-TRY_AGAIN = {408, 409, 425, 429}
-TOO_LONG = re.compile(r"context.?(length|window)|maximum context|(prompt|input) is too long|too many tokens", re.IGNORECASE)
-CENSORED = re.compile(r"content.?(filter|policy|management)", re.IGNORECASE)
 
 AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any]])
 
@@ -175,19 +170,16 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     offered = [(tool.name, tool.description, tool.arguments) for tool in tools]
     offered.append((FINAL_ANSWER, "End the investigation with your report.", Report))
     return [
-        {"type": "function", "function": {"name": name, "description": text, "parameters": _untitled(model.model_json_schema())}}
+        {"type": "function", "function": {"name": name, "description": text, "parameters": _parameters(model)}}
         for name, text, model in offered
     ]
 
 
-def _untitled(schema: Any) -> Any:
-    """A JSON schema without the titles and descriptions of classes, which only cost tokens."""
-    if isinstance(schema, list):
-        return [_untitled(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    skipped = {"title", "description"} if "properties" in schema else {"title"}
-    return {key: _untitled(value) for key, value in schema.items() if not (key in skipped and isinstance(value, str))}
+def _parameters(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema without what only costs tokens: titles, and the docstring of the class."""
+    schema = {key: value for key, value in model.model_json_schema().items() if key not in ("title", "description")}
+    fields = {name: {key: value for key, value in one.items() if key != "title"} for name, one in schema["properties"].items()}
+    return {**schema, "properties": fields}
 
 
 def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) -> list[Message]:
@@ -203,10 +195,12 @@ def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) ->
 
 def text_call(content: str) -> ToolCall | None:
     """The first `{"tool": ..., "arguments": ...}` object in a reply, fenced or not; reasoning in <think> tags is skipped."""
-    content, decoder = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL), json.JSONDecoder()
-    for start in [brace.start() for brace in re.finditer(r"\{", content)][:50]:
+    content, decoder, past = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL), json.JSONDecoder(), 0
+    for start in [brace.start() for brace in re.finditer(r"\{", content)][:500]:
+        if start < past:  # inside an object that was no call
+            continue
         try:
-            found, _ = decoder.raw_decode(content, start)
+            found, past = decoder.raw_decode(content, start)
         except (ValueError, RecursionError):
             continue
         if isinstance(found, dict) and isinstance(found.get("tool"), str):
@@ -214,7 +208,7 @@ def text_call(content: str) -> ToolCall | None:
     return None
 
 
-_FILLER = re.compile(r"\b(the|a|an|root|cause|service|is|was|it|of|this|incident|remains|still|i|to|be)\b|[^\w\s/?'-]")
+_FILLER = re.compile(r"(?<![\w/])(the|a|an|root|cause|service|is|was|it|of|this|incident|remains|still|i|to|be)\b|[^\w\s/?'-]")
 _NOT_KNOWN = re.compile(
     r"unknown|undetermined|unclear|unidentified|unsure|uncertain|n/?a|none|null|nil|tbd|idk|[?-]*|don'?t know|do not know"
     r"|(not|can ?not|can't|could not|couldn't) ?(yet )?(known|sure|clear|found|find|determined?|identif(y|ied))"
@@ -452,18 +446,37 @@ class _Transient(ProviderError):
     """A failure that another attempt may not meet."""
 
 
-def openai_chat(client: AsyncOpenAI, model_name: str, config: EpisodeConfig = DEFAULT_RULES, **options: Any) -> Chat:
+class Patience(NamedTuple):
+    """How often a provider is asked before the rollout fails, and the waits between: random, their range doubling."""
+
+    attempts: int = 5
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+
+
+PATIENCE = Patience()
+
+
+def openai_chat(
+    client: AsyncOpenAI, model_name: str, config: EpisodeConfig = DEFAULT_RULES, patience: Patience = PATIENCE, **options: Any
+) -> Chat:
     """A policy behind an OpenAI-compatible server; `ChatReply.raw` is the openai Choice. `options` (seed, ...) are sent along."""
-    patient = client.with_options(max_retries=0, timeout=config.provider_timeout_s)
-    return _ProviderChat(patient.chat.completions.create, model_name, config, options)
+    create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
+    return _ProviderChat(create, model_name, config, patience, options)
 
 
-def litellm_chat(model: str, config: EpisodeConfig = DEFAULT_RULES, **options: Any) -> Chat:
+def litellm_chat(model: str, config: EpisodeConfig = DEFAULT_RULES, patience: Patience = PATIENCE, **options: Any) -> Chat:
     """A policy that litellm reaches by name, its cost counted. `options` (api_base, api_key, seed, ...) are passed on."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches prices from the network
     import litellm
 
-    return _ProviderChat(litellm.acompletion, model, config, {"timeout": config.provider_timeout_s, "max_retries": 0, **options})
+    options = {"timeout": config.provider_timeout_s, "max_retries": 0, **options}
+    return _ProviderChat(litellm.acompletion, model, config, patience, options)
+
+
+TRY_AGAIN = {408, 409, 425, 429}
+TOO_LONG = re.compile(r"context.?(length|window)|maximum context|(prompt|input) is too long|too many tokens", re.IGNORECASE)
+CENSORED = re.compile(r"content.?(filter|policy|management)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -473,6 +486,7 @@ class _ProviderChat:
     create: Callable[..., Awaitable[Any]]
     model: str
     config: EpisodeConfig
+    patience: Patience
     options: Mapping[str, Any]
 
     async def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
@@ -481,15 +495,15 @@ class _ProviderChat:
         request = {"model": self.model, "messages": list(messages), **sampling, **({"tools": list(tools)} if tools else {})}
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Transient),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S),
+            stop=stop_after_attempt(self.patience.attempts),
+            wait=wait_random_exponential(multiplier=self.patience.first_wait_s, max=self.patience.longest_wait_s),
             reraise=True,
         )
         try:
             return await retrying(self._once, {**request, **self.options})
         except _Transient as trouble:
-            fix = "check that the server is up, or raise provider_timeout_s"
-            raise ProviderError(f"{self.model}: no usable reply in {ATTEMPTS} attempts, the last: {trouble}; {fix}") from trouble
+            text = f"{self.model}: no usable reply in {self.patience.attempts} attempts, the last: {trouble}"
+            raise ProviderError(f"{text}; check that the server is up, or raise provider_timeout_s") from trouble
 
     async def _once(self, request: dict[str, Any]) -> ChatReply:
         import openai  # litellm's errors derive from openai's
@@ -520,6 +534,7 @@ def _reply(completion: Any) -> ChatReply:
     try:  # the clients hand over whatever the server sent, unvalidated
         choice, usage = completion.choices[0], completion.usage
         calls = [(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
+        json.dumps([choice.message.content, calls], ensure_ascii=False).encode()  # half a surrogate pair could not be sent on
         return ChatReply(
             content=choice.message.content,
             tool_calls=tuple(
@@ -532,7 +547,7 @@ def _reply(completion: Any) -> ChatReply:
             cost_usd=getattr(completion, "_hidden_params", {}).get("response_cost") or 0.0,
             raw=choice,
         )
-    except (AttributeError, IndexError, TypeError, ValidationError) as trouble:
+    except (AttributeError, IndexError, TypeError, UnicodeEncodeError, ValidationError) as trouble:
         raise _Transient(f"unreadable reply ({type(trouble).__name__}: {trouble})"[:400]) from trouble
 
 

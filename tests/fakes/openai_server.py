@@ -124,7 +124,7 @@ def by_turn(script: Sequence[Reply]) -> Callable[[dict[str, Any]], Reply]:
     """A script for many conversations at once: the reply depends on how often the assistant has spoken in this one."""
 
     def reply(body: dict[str, Any]) -> Reply:
-        spoken = sum(message["role"] == "assistant" for message in body["messages"])
+        spoken = len([message for message in body["messages"] if message["role"] == "assistant"])
         return script[min(spoken, len(script) - 1)]
 
     return reply
@@ -138,7 +138,7 @@ class OpenAIServer:
         self.headers: list[dict[str, str]] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._script: Callable[[dict[str, Any]], Reply] = script if callable(script) else _in_order(iter(script))
+        self._script = script if callable(script) else _in_order(iter(script))
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.owner = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -153,7 +153,8 @@ class OpenAIServer:
         with self._lock:
             self.requests.append(body)
             self.headers.append({name.lower(): value for name, value in headers.items()})
-            return self._script(body)
+            reply: Reply = self._script(body)
+            return reply
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,0 +1,27 @@
+"""One episode of the hand-written incident against a scripted server: what most tests of `rollout` start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from project_types import Episode, EpisodeConfig, Judge, Tool
+from rollout import Patience, investigate, openai_chat
+from tests.fakes.incident import INCIDENT, Grep, Says
+from tests.fakes.openai_server import OpenAIServer, Script
+
+RULES = EpisodeConfig(provider_timeout_s=5, prompt="brief", max_turns=4)
+TEXT = RULES.model_copy(update={"call_format": "text"})
+HASTY = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
+
+
+async def play(
+    script: Script, *, config: EpisodeConfig = RULES, judge: Judge | None = None, tools: Sequence[Tool] = (Grep(),)
+) -> tuple[Episode, list[dict[str, Any]]]:
+    """Play one episode; the episode and the requests the server received. The judge approves unless another is given."""
+    with OpenAIServer(script) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            chat = openai_chat(client, "scripted", config, HASTY)
+            return await investigate(chat, INCIDENT, tools, judge=judge or Says(True), config=config), server.requests

@@ -1,0 +1,138 @@
+"""The policy's provider has a bad day: what passes is tried again, what stays raises, and neither is ever scored."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from openai import AsyncOpenAI
+
+from project_types import Ending, ProviderError
+from rollout import investigate, litellm_chat, openai_chat, tool_schemas
+from tests.fakes.incident import CAUSE, GOLD, INCIDENT, Grep, Says
+from tests.fakes.openai_server import (
+    OpenAIServer,
+    Reply,
+    answer,
+    bad_day,
+    by_turn,
+    call,
+    hang,
+    http_error,
+    late,
+    overflow,
+    rubbish,
+    say,
+)
+from tests.fakes.played import HASTY, RULES, play
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        http_error(500),
+        http_error(429),
+        http_error(503),
+        rubbish(),
+        rubbish("<html>"),
+        rubbish('{"choices": []}'),
+        say("half \ud800"),
+    ],
+)
+async def test_a_passing_trouble_of_the_provider_is_tried_again_and_leaves_no_mark(trouble: Reply) -> None:
+    episode, requests = await play([trouble, trouble, answer("ledger", CAUSE)])
+    assert (episode.outcome.ending, episode.outcome.turns, episode.outcome.malformed_calls) == (Ending.ANSWERED, 1, 0)
+    assert len(requests) == 3
+
+
+async def test_a_provider_that_recovers_at_once_costs_one_retry() -> None:
+    _, requests = await play(bad_day("500-then-ok", answer("ledger", CAUSE)))
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "attempts", "hint"),
+    [
+        pytest.param(http_error(500), 3, "3 attempts.*check that the server is up", id="down"),
+        pytest.param(rubbish(), 3, "3 attempts", id="rubbish"),
+        pytest.param(http_error(401, "bad key"), 1, "check the API key", id="bad key"),
+        pytest.param(http_error(404, "no such model"), 1, "check the model's name", id="no such model"),
+        pytest.param(http_error(400, "temperature must be below 2"), 1, "temperature must be below 2", id="bad request"),
+    ],
+)
+async def test_a_provider_that_stays_broken_raises_and_is_never_scored(trouble: Reply, attempts: int, hint: str) -> None:
+    with OpenAIServer([call("grep", word="cdn"), *[trouble] * 5]) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            with pytest.raises(ProviderError, match=hint) as caught:
+                await investigate(
+                    openai_chat(client, "scripted", RULES, HASTY), INCIDENT, [Grep()], judge=Says(True), config=RULES
+                )
+    assert len(server.requests) == 1 + attempts
+    assert caught.value.episode is not None
+    assert (caught.value.episode.outcome.ending, caught.value.episode.outcome.tool_calls) == (Ending.PROVIDER_ERROR, 1)
+    assert caught.value.episode.reward is None
+
+
+async def test_a_reply_that_comes_too_late_is_asked_for_again() -> None:
+    rules = RULES.model_copy(update={"provider_timeout_s": 0.3})
+    episode, requests = await play([late(answer("orders", "late"), 5), answer("ledger", CAUSE)], config=rules)
+    assert len(requests) == 2
+    assert episode.report is not None
+    assert episode.report.suspected_service == "ledger"
+
+
+async def test_a_reply_that_is_slow_but_in_time_is_taken() -> None:
+    _, requests = await play([late(answer("ledger", CAUSE), 0.2)])
+    assert len(requests) == 1
+
+
+async def test_a_provider_that_never_replies_is_given_up() -> None:
+    rules = RULES.model_copy(update={"provider_timeout_s": 0.1})
+    with pytest.raises(ProviderError, match=r"no reply within 0\.1 s"):
+        await play([hang()] * 3, config=rules)
+
+
+async def test_nobody_listening_is_a_provider_error_that_says_what_to_check() -> None:
+    with OpenAIServer([]) as server:
+        gone = server.base_url
+    async with AsyncOpenAI(base_url=gone, api_key="test") as client:
+        with pytest.raises(ProviderError, match="check that the server is up"):
+            await investigate(openai_chat(client, "scripted", RULES, HASTY), INCIDENT, [Grep()], config=RULES)
+
+
+async def test_a_request_carries_the_rules_and_the_schemas_of_the_tools() -> None:
+    rules = RULES.model_copy(update={"temperature": 0.25, "top_p": 0.5, "max_completion_tokens": 77})
+    _, requests = await play([answer("ledger", CAUSE)], config=rules)
+    sent = {key: requests[0][key] for key in ("model", "temperature", "top_p", "max_completion_tokens")}
+    assert sent == {"model": "scripted", "temperature": 0.25, "top_p": 0.5, "max_completion_tokens": 77}
+    assert requests[0]["tools"] == tool_schemas([Grep()])
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # litellm's, about its own types
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [
+        pytest.param(
+            [call("grep", word="space"), http_error(500), answer("ledger", CAUSE, key_log_ids=[GOLD])], Ending.ANSWERED, id="ok"
+        ),
+        pytest.param([overflow()], Ending.OUT_OF_CONTEXT, id="overflow"),
+    ],
+)
+async def test_litellm_reaches_the_same_policies(script: list[Reply], ending: Ending) -> None:
+    with OpenAIServer(script) as server:
+        chat = litellm_chat("openai/scripted", RULES, HASTY, api_base=server.base_url, api_key="test")
+        episode = await investigate(chat, INCIDENT, [Grep()], judge=Says(True), config=RULES)
+    assert episode.outcome.ending is ending
+    assert len(server.requests) == len(script)
+
+
+async def test_many_episodes_at_once_share_a_server_without_mixing() -> None:
+    with OpenAIServer(
+        by_turn([call("grep", word="cdn"), call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])])
+    ) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            chat = openai_chat(client, "scripted", RULES, HASTY)
+            episodes = await asyncio.gather(
+                *(investigate(chat, INCIDENT, [Grep()], judge=Says(True), config=RULES) for _ in range(8))
+            )
+    assert {(episode.outcome.turns, episode.outcome.cited_gold) for episode in episodes} == {(3, 1)}
