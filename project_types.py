@@ -361,7 +361,7 @@ class EpisodeConfig(Frozen):
     """Seconds one reply may take before it is retried."""
 
 
-EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=130, max_completion_tokens=128, prompt="brief")
+EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=180, max_completion_tokens=128, prompt="brief")
 """Rules for `tiny-investigator`: short results for a short context."""
 
 

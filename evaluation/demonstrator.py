@@ -1,21 +1,23 @@
 """A scripted investigator that works only with the tools: the one the small model first imitates, and a careful twin.
 
-It reads printed rows as anybody would: a row that names another service is a clue that leads there, a row that names none may
-be the cause. It has no list of causes and never sees the ground truth, so it cannot tell a decisive line from a red herring.
-HASTY is deliberately mediocre: it stops early, wanders off, and blames what it happens to have on screen, so that what to look
-at and what to believe is left to be learnt from reward. CAREFUL follows every clue before it answers.
+It reads printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is left
+at the end of a trail may be the cause. It has no list of causes and never sees the ground truth, so it cannot tell a decisive
+line from a red herring. HASTY is deliberately mediocre: it stops early, wanders off, and blames what it happens to have on
+screen, so that what to look at and what to believe is left to be learnt from reward. CAREFUL follows every clue first.
 
 Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.screen import ShownRow, cursor, rows
 from evaluation.scripting import MAX_QUOTE, UNKNOWN, Answer, Call, Desk, Play, read_trace, search
+from project_types import Level
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,24 @@ class Manner:
     page: float
     """Asks for the rest of a cut result."""
     gullible: float
-    """Blames any row it has seen instead of a recent one that names no other service."""
+    """Blames any row it has seen, whatever it says."""
     calls: int
     """Tool calls after which it answers in any case."""
 
 
-HASTY = Manner(hasty=0.22, wander=0.2, trace=0.2, page=0.15, gullible=0.3, calls=5)
-CAREFUL = Manner(hasty=0.0, wander=0.0, trace=0.1, page=0.1, gullible=0.0, calls=6)
+HASTY = Manner(hasty=0.08, wander=0.08, trace=0.1, page=0.15, gullible=0.08, calls=5)
+CAREFUL = Manner(hasty=0.0, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6)
+
+EVERYDAY = re.compile(
+    r"done|finished|answer sent|input checked|handled|acknowledged|rows in|committed|statement \w+ took|served|lookup took|kept"
+    r"|accepted|delivered|waiting|signed|answered|continued|health check|metrics|heartbeat|cleaned|clock|customer|user|session"
+)
+"""How services write about nothing in particular, and about what single users do."""
+COMPLAINT = re.compile(
+    r"failed|given up|reply|answer|circuit|stopped calling|without|instead|left out|usual|hung up|cancelled|refused|bad input"
+    r"|cannot read|missed|misses|had nothing|come from|mostly calls|not taken|second try|status [45]"
+)
+"""How services write about a peer that lets them down."""
 
 
 def demonstrator(desk: Desk) -> Play:
@@ -71,8 +84,15 @@ class _Notes:
         return [name for name in self.services if name != row.service and name in words]
 
     def clues(self, found: Iterable[ShownRow]) -> list[str]:
-        """Services that rows of other services name and that were not searched yet."""
-        return [name for name in dict.fromkeys(n for row in found for n in self.named(row)) if name not in self.searched]
+        """Services that rows of other services complain about and that were not searched yet."""
+        blamed = dict.fromkeys(name for row in found if COMPLAINT.search(row.message) for name in self.named(row))
+        return [name for name in blamed if name not in self.searched]
+
+    def weight(self, row: ShownRow) -> float:
+        """How much a row looks like a cause: at the end of the trail, not routine, not a complaint about a peer."""
+        complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
+        routine = EVERYDAY.search(row.message) is not None
+        return (8.0 if row.service in self.searched[-3:] else 1.0) * (0.03 if complaint or routine else 1.0)
 
     def search(self, **arguments: Any) -> Call:
         """A search, remembered."""
@@ -106,7 +126,7 @@ def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | No
         trace = rng.choice(traces)
         notes.opened.add(trace)
         return read_trace(trace)
-    rest = cursor(text)
+    rest = None if text.startswith("trace ") else cursor(text)
     if rest and "cursor" not in notes.asked and rng.random() < manner.page:
         return notes.search(**notes.asked, cursor=rest)
     trail = notes.clues(fresh) or notes.clues(notes.seen)
@@ -120,10 +140,9 @@ def _answer(notes: _Notes) -> Answer:
     """Blames one seen row, cites it, and quotes it. The evidence comes first, so that a model commits to it before it speaks."""
     if not notes.seen:
         return UNKNOWN
-    quiet = [row for row in notes.seen if not notes.named(row)]
-    recent = [row for row in quiet if row.service in notes.searched[-2:]]
-    gullible = notes.desk.rng.random() < notes.manner.gullible
-    row = notes.desk.rng.choice(notes.seen if gullible or not quiet else recent or quiet)
+    rng = notes.desk.rng
+    gullible = rng.random() < notes.manner.gullible
+    row = rng.choices(notes.seen, [1.0 if gullible else notes.weight(row) for row in notes.seen])[0]
     return {
         "key_log_ids": [row.id],
         "suspected_service": row.service,
