@@ -17,7 +17,6 @@ from typing import Any
 
 from evaluation.screen import ShownRow, cursor, rows
 from evaluation.scripting import MAX_QUOTE, UNKNOWN, Answer, Call, Desk, Play, read_trace, search
-from project_types import Level
 
 
 @dataclass(frozen=True)
