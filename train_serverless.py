@@ -1,0 +1,512 @@
+"""Train an investigator with ART's GRPO loop, measure it before and after, and report: the composition root.
+
+The same loop runs on W&B's serverless service (with WANDB_API_KEY), on `training_service`, started here on loopback (without a
+key: nothing outside is contacted), or on ART's LocalBackend. A run is a folder, `runs/NAME`, and everything in it is written so
+that a killed run goes on at the next step: an episode file belongs to one checkpoint, a metrics row to one step.
+
+Not here: what an episode is (`rollout`), what a verdict means (`make_judge_model`), how weights change (`training_service`),
+which settings there are (`project_types.TrainingConfig`), what the numbers say (`evaluation.training_report`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import build_logs
+from evaluation.crew import Crew, Interrupted
+from evaluation.training_plan import add_flags, plan, resolve
+from evaluation.training_report import measured, table, write_report
+from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, latest, revision
+from make_judge_model import check_judge, load_judge
+from project_types import (
+    ConfigurationError,
+    Episode,
+    InvestigatorError,
+    Scenario,
+    ScenarioError,
+    TrainingConfig,
+    read_scenarios,
+)
+from rollout import rollout_with_episode
+from training_service.embedded import EmbeddedService
+
+if TYPE_CHECKING:
+    import art
+
+T = TypeVar("T")
+EPILOG = """
+examples:
+  python train_serverless.py
+      with WANDB_API_KEY: train on W&B's serverless service; without: train the small shipped model here, about 25 minutes
+  python train_serverless.py --dry-run
+      print the plan: scenarios, episodes, calls, tokens, cost; contacts nothing and spends nothing
+  python train_serverless.py --backend embedded --name quick --max-minutes 3 --test-samples 0
+      a short keyless run
+  python train_serverless.py --name quick --resume
+      go on where that run ended, was stopped or was killed
+  python train_serverless.py --config my.yaml --learning-rate 5e-6
+      settings from a file (YAML or TOML; the names below with underscores); flags win over the file
+
+Ctrl-C once: the step under way is dropped or finished, the state saved, the report written. Twice: stop at once.
+"""
+class RunError(InvestigatorError):
+    """A run cannot go on; what it reached is saved and the text says why."""
+
+
+def say(text: str) -> None:
+    """One line for whoever watches, above any progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+class Wanted(NamedTuple):
+    """Samples of one scenario that are to be rolled out."""
+
+    scenario: Scenario
+    samples: Sequence[int]
+
+
+class Played(NamedTuple):
+    """What a batch of rollouts gave."""
+
+    groups: Sequence[art.TrajectoryGroup]
+    episodes: Sequence[Episode]
+    failures: Counter[str]
+    seconds: float
+
+
+# -------------------------------------------------------------------------------------------------------------------- run
+
+
+class Run:
+    """One run under way: its folder, its model on the backend, and what has been reached."""
+
+    model: art.TrainableModel
+    backend: Any
+
+    def __init__(self, folder: RunFolder, config: TrainingConfig, scenarios: Mapping[str, list[Scenario]]) -> None:
+        self.folder, self.config, self.scenarios = folder, config, scenarios
+        self.judge = load_judge(config.judge)
+        self.service: EmbeddedService | None = None
+        self.position = 0  # steps trained
+        self.checkpoint = 0  # the backend's latest
+        self.state: dict[str, Any] = {}
+        self.signal: int | None = None
+        self._crew: Crew | None = None
+        self._clock = time.monotonic()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Connect to the backend and find out where the run stands."""
+        import art
+
+        folder, config, base_model, watch = self.folder.path, self.config, self.config.base_model, None
+        key, url = os.environ.get("WANDB_API_KEY") or os.environ.get("TRAINING_SERVICE_TOKEN", "local"), config.service_url
+        try:
+            if config.backend == "embedded":
+                named = _named(base_model)
+                options = ("--base-models", named)
+                self.service = EmbeddedService(folder / "service", folder / "service.log", options=options, say=say)
+                await self.service.start()
+                watch = asyncio.create_task(self.service.watch())
+                base_model, key, url = named.partition("=")[0], "local", f"{self.service.url}/v1"
+            self.model = art.TrainableModel(
+                name=folder.name, project=config.project, base_model=base_model, base_path=str(folder / "art")
+            )
+            if config.backend == "local":
+                self.backend = _local_backend(folder / "art")
+            else:
+                self.backend = art.ServerlessBackend(api_key=key, base_url=url)
+            await self.model.register(self.backend)
+            self.checkpoint = await self.model.get_step()
+            self._take_up()
+            yield
+        finally:
+            if watch is not None:
+                watch.cancel()
+            if hasattr(self, "backend"):
+                await self.backend.close()
+            if self.service is not None:
+                await self.service.stop()
+
+    def _take_up(self) -> None:
+        """Read what an earlier process of this run left, minus what it was writing when it died."""
+        ours = Path(self.model._get_output_dir())
+        self.folder.take_up(ours / "history.jsonl")
+        trained = self.folder.of("train")
+        try:
+            self.state = dict((self.model.read_state() or {}).get("run", {}))
+        except ValueError:  # killed while ART wrote it; the rows know what matters
+            (ours / "state.json").unlink()
+            self.state = {"training_seconds": trained[-1]["elapsed_seconds"] if trained else 0.0}
+        self.position, reached = (trained[-1]["step"], trained[-1]["checkpoint"]) if trained else (0, 0)
+        if self.checkpoint == reached:
+            return
+        left = self.folder.episodes("train", reached + 1, ROLLOUTS)
+        if self.checkpoint != reached + 1 or not left:
+            path = self.folder.path
+            where = f"model {path.name!r} is at step {self.checkpoint} on the backend but at {reached} in {path}"
+            raise ConfigurationError(f"{where}; choose another --name")
+        self.position += 1  # killed after a training job had ended and before its row was written
+        self._row("train", self.position, Played([], left, Counter(), 0.0), recovered=True)
+
+    def interrupt(self, number: int) -> None:
+        """First signal: stop at the next safe point. Second: at once."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        say("stopping: rollouts under way are dropped, a training job under way is finished; once more to stop at once")
+        if self._crew is not None:
+            self._crew.stop()
+
+    # -- rollouts
+
+    async def play(self, title: str, wanted: Sequence[Wanted], split: str, kind: str, at: int, temperature: float) -> Played:
+        """Roll out through ART's gather, with checkpoint `at` pinned; episodes are stored as they finish.
+
+        Raises:
+            Interrupted: a signal came.
+            RunError: more rollouts failed than may.
+        """
+        import art
+
+        total, began = sum(len(each.samples) for each in wanted), time.monotonic()
+        most_failures = int(self.config.max_failed_share * total)
+        path = self.folder.episodes_path(split, at + 1 if kind == ROLLOUTS else at, kind)
+        rules = self.config.episode.model_copy(update={"temperature": temperature})
+        one = partial(
+            rollout_with_episode, self.model, database=self.config.database, judge=self.judge, config=rules, step=at, split=split
+        )
+        with path.open("a", encoding="utf-8") as file:
+            crew = self._crew = Crew(title, total, most_failures, self.config.max_concurrent, file)
+            if self.signal is not None:
+                crew.stop()
+            groups = await art.gather_trajectory_groups(
+                [
+                    art.TrajectoryGroup(
+                        [crew.run(partial(one, scenario, sample=sample)) for sample in samples],
+                        metadata={"scenario_id": scenario.id, "split": split},
+                    )
+                    for scenario, samples in wanted
+                ],
+                pbar_desc=title,
+                max_exceptions=total,  # the crew stops all of them when too many have failed
+            )
+            crew.close()
+        self._crew = None
+        if crew.bug is not None:
+            raise crew.bug
+        if self.signal is not None:
+            raise Interrupted(title)
+        if crew.failures.total() > most_failures:
+            why = "\n".join(f"  {count} x {reason}" for reason, count in crew.failures.most_common(5))
+            raise RunError(f"{title}: more than {most_failures} of {total} rollouts failed (see --max-failed-share):\n{why}")
+        return Played(groups, crew.episodes, crew.failures, time.monotonic() - began)
+
+    async def surviving(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Do it; when the embedded service died meanwhile, start that again (once in a run) and do it again."""
+        import openai
+
+        while True:
+            try:
+                return await act()
+            except (RunError, openai.APIConnectionError, RuntimeError):
+                if self.service is None or self.signal is not None or await self.service.healthy(timeout_s=60.0):
+                    raise
+                await self.service.restart()
+                self._remember(service_restarts=self.state.get("service_restarts", 0) + 1)
+
+    # -- measuring
+
+    async def examine(self, split: str, checkpoint: int, kind: str) -> None:
+        """Run a split with one checkpoint; what is stored already is not repeated."""
+        name = split if kind == GREEDY else f"{split}_sampled"
+        samples = 1 if kind == GREEDY else self.config.test_samples
+        done = any(row["step"] == checkpoint for row in self.folder.of(name))
+        if done or not self.scenarios[split] or not samples:
+            return
+        temperature = 0.0 if kind == GREEDY else 1.0
+        began, groups, failures = time.monotonic(), list["art.TrajectoryGroup"](), Counter[str]()
+        for _ in range(3):  # what failed is asked for again: leaving it out would bias the mean
+            have = {(episode.scenario_id, episode.sample) for episode in self.folder.episodes(split, checkpoint, kind)}
+            wanted = [Wanted(s, [k for k in range(samples) if (s.id, k) not in have]) for s in self.scenarios[split]]
+            if not (wanted := [each for each in wanted if each.samples]):
+                break
+            title = f"{name} at step {checkpoint}"
+            played = await self.surviving(partial(self.play, title, wanted, split, kind, checkpoint, temperature))
+            groups += played.groups
+            failures += played.failures
+        seconds = time.monotonic() - began
+        row = self._row(name, checkpoint, Played(groups, self.folder.episodes(split, checkpoint, kind), failures, seconds))
+        numbers = {key: float(row[key] or 0.0) for key in ("reward", "accuracy", "grounded")}
+        numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
+        await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
+        say(f"{name} at step {checkpoint}: {_words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
+
+    async def validate(self) -> None:
+        """Validate the latest checkpoint, remember the best, drop the checkpoints that are neither."""
+        await self.examine("val", self.checkpoint, GREEDY)
+        scored = [(row["reward"], row["step"]) for row in self.folder.of("val")]
+        self._remember(best_checkpoint=max(scored)[1] if scored else self.checkpoint)
+        if scored:
+            await self.surviving(partial(self.model.delete_checkpoints, "val/selection"))
+
+    async def test(self, checkpoint: int) -> None:
+        """Test a checkpoint at temperature 0, and k times at temperature 1."""
+        await self.examine("test", checkpoint, GREEDY)
+        await self.examine("test", checkpoint, SAMPLED)
+
+    # -- training
+
+    async def execute(self) -> None:
+        """The whole run: judge checked, test, training, test of the best checkpoint."""
+        await check_judge(self.judge)
+        async with self.opened():
+            if self.position:
+                say(f"going on after step {self.position}")
+            self._remember(finished=False)
+            await self.test(0)
+            await self.train()
+            await self.test(self.state["best_checkpoint"])
+            self._remember(finished=True)
+
+    async def train(self) -> None:
+        """Steps until there are enough or time is up; validates every few and at the end."""
+        from art.utils import iterate_dataset
+
+        config, dataset = self.config, list(self.scenarios["train"])
+        random.Random(config.seed).shuffle(dataset)
+        epochs = -(-config.steps * config.groups_per_step // len(dataset)) + 1
+        before, began = float(self.state.get("training_seconds", 0.0)), time.monotonic()
+        most = float("inf") if config.max_minutes is None else 60 * config.max_minutes
+        await self.validate()
+        for batch in iterate_dataset(
+            dataset, groups_per_step=config.groups_per_step, num_epochs=epochs, initial_step=self.position, use_tqdm=False
+        ):
+            elapsed = before + time.monotonic() - began
+            pace = elapsed / self.position if self.position else 0.0
+            if self.position >= config.steps or elapsed + pace > most:
+                break
+            left = min(pace * (config.steps - self.position), most - elapsed) if self.position else most
+            await self._step(batch.items, elapsed, f"{left / 60:.0f} min left" if left < float("inf") else "")
+            if self.position % config.validate_every == 0:
+                await self.validate()
+            self._remember(training_seconds=before + time.monotonic() - began)
+        await self.validate()
+        self._remember(training_seconds=before + time.monotonic() - began)
+
+    async def _step(self, scenarios: Sequence[Scenario], elapsed: float, left: str) -> None:
+        """One step: rollouts, one training job, one row."""
+        began, step, at = time.monotonic(), self.position + 1, self.checkpoint
+        wanted = [Wanted(scenario, range(self.config.rollouts_per_group)) for scenario in scenarios]
+
+        async def rollouts() -> Played:
+            self.folder.episodes_path("train", at + 1, ROLLOUTS).unlink(missing_ok=True)  # of an attempt that became no step
+            return await self.play(f"step {step}", wanted, "train", ROLLOUTS, at, self.config.episode.temperature)
+
+        played = await self.surviving(rollouts)
+        groups = [group for group in played.groups if len({trajectory.reward for trajectory in group.trajectories}) > 1]
+        flat = len(played.groups) - len(groups)
+        submitted = time.monotonic()
+        # a step without any lesson is submitted all the same: the backend has to count it
+        job = await self.surviving(partial(self._job, groups or [group for group in played.groups if group.trajectories]))
+        trained = time.monotonic()
+        await self.model.log(played.groups, split="train", metrics=job, step=self.checkpoint)
+        self.position = step
+        seconds = time.monotonic() - began
+        row = self._row(
+            "train",
+            step,
+            played,
+            groups=len(played.groups),
+            flat_groups=flat,
+            seconds=round(seconds, 3),
+            job_seconds=round(trained - submitted, 3),
+            rest_seconds=round(seconds - played.seconds - (trained - submitted), 3),
+            elapsed_seconds=round(elapsed + seconds, 3),
+            job=job,
+        )
+        flats, failed = f"{flat} of {len(played.groups)} groups flat", f"{played.failures.total()} failed"
+        say(f"step {step}/{self.config.steps}: {_words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}")
+
+    async def _job(self, groups: Sequence[art.TrajectoryGroup]) -> dict[str, float]:
+        """Train on the groups, unless the service did that before it died. Moves `checkpoint`."""
+        if (reached := await self.model.get_step()) > self.checkpoint:
+            self.checkpoint = reached
+            return {}
+        config = self.config
+        clipping = {"loss_fn": "ppo" if config.ppo else "cispo"} if config.backend == "local" else {"ppo": config.ppo}
+        try:
+            async with asyncio.timeout(60 * config.step_timeout_minutes):
+                result = await self.backend.train(
+                    self.model,
+                    groups,
+                    learning_rate=config.learning_rate,
+                    importance_sampling_level=config.importance_sampling_level,
+                    scale_rewards=config.scale_rewards,
+                    advantage_balance=config.advantage_balance,
+                    **clipping,
+                )
+        except TimeoutError as trouble:
+            raise RunError(f"the training job took longer than {config.step_timeout_minutes:g} minutes") from trouble
+        self.checkpoint = result.step
+        return {name: float(value) for name, value in result.metrics.items()}
+
+    # -- remembering
+
+    def _row(self, split: str, step: int, played: Played, **more: Any) -> dict[str, Any]:
+        """Append a row to metrics.jsonl."""
+        facts = measured(played.episodes, self.config.seed)
+        speed = (facts["prompt_tokens"] + facts["completion_tokens"]) / played.seconds if played.seconds else 0.0
+        row: dict[str, Any] = {"split": split, "step": step, "checkpoint": self.checkpoint if split == "train" else step, **facts}
+        row |= {"failed": played.failures.total(), "failures": dict(played.failures), "groups": 0, "flat_groups": 0}
+        row |= {"rollout_seconds": round(played.seconds, 3), "seconds": round(played.seconds, 3), "tokens_per_s": round(speed, 1)}
+        row |= more | {"at": _now()}
+        self.folder.add(row)
+        return row
+
+    def _remember(self, **facts: Any) -> None:
+        """Keep facts about the run in ART's state file."""
+        now = time.monotonic()
+        self.state |= {"seconds": self.state.get("seconds", 0.0) + now - self._clock, **facts}
+        self._clock = now
+        self.model.merge_state({"run": self.state})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    if row["accuracy"] is None:
+        return "no episode"
+    return f"reward {row['reward']:+.3f}, right {row['accuracy']:.0%}, {row['tokens_per_s']:,.0f} tokens/s"
+
+
+def _named(base_model: str) -> str:
+    """`NAME=FOLDER` for a folder, so that clients have a short name for it."""
+    folder = Path(base_model).resolve()
+    return f"{folder.name}={folder}" if Path(base_model).is_dir() else base_model
+
+
+def _local_backend(folder: Path) -> Any:
+    try:
+        from art.local import LocalBackend
+    except ImportError as missing:
+        extra = f"openpipe-art[backend]=={version('openpipe-art')}"
+        raise ConfigurationError(f"--backend local needs a GPU and {missing.name}; run: pip install '{extra}'") from missing
+    return LocalBackend(path=str(folder))
+
+
+# ---------------------------------------------------------------------------------------------------------------- command
+
+
+def import_art(config: TrainingConfig) -> None:
+    """Import ART so that, without a key, nothing in this process has a reason to contact anybody."""
+    if config.backend != "local":
+        sys.modules.setdefault("transformers", None)  # type: ignore[arg-type] # else ART imports and patches it: 3 s and 200 MB
+    import art  # noqa: F401
+
+    if config.backend != "serverless" or config.service_url:
+        os.environ.pop("WANDB_API_KEY", None)  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
+
+
+def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
+    limits = {"train": config.train_limit, "val": config.val_limit, "test": config.test_limit}
+    unused = {split for split, limit in limits.items() if limit == 0}
+    return {split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit] for split, limit in limits.items()}
+
+
+async def _execute(run: Run) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, run.interrupt, number)
+    await run.execute()
+
+
+def _train(name: str, config: TrainingConfig, resume: bool) -> int:
+    """Everything after the command line. Returns the exit code."""
+    folder = RunFolder(config.runs / name)
+    with folder.claimed(resume):
+        facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision(Path(__file__).parent)}
+        facts |= {"art": version("openpipe-art"), "command": sys.argv, "config": config.model_dump(mode="json")}
+        run = Run(folder, config, _scenarios(config))
+        folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
+        built = build_logs.build(config.scenarios, config.database)
+        say(f"{config.database}: {built.built} scenarios built, {built.unchanged} unchanged")
+        import_art(config)
+        code, trouble = 0, ""
+        try:
+            asyncio.run(_execute(run))
+        except Interrupted:
+            code = 128 + (run.signal or signal.SIGINT)
+        except KeyboardInterrupt:
+            return 130
+        except ConfigurationError:
+            raise
+        except InvestigatorError as problem:
+            code, trouble = 1, str(problem)
+        summary = write_report(folder.path)
+    print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
+    if code == 0:
+        print(f"next       open it, or ask the trained model: python train_serverless.py --name {name} --resume --steps MORE")
+    else:
+        print(f"go on      python train_serverless.py --name {name} --resume")
+    if trouble:
+        print(f"train_serverless: {trouble}", file=sys.stderr)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, measure, report; or say what would happen."""
+    flags = argparse.ArgumentParser(
+        prog="python train_serverless.py",
+        description=(__doc__ or "").split("\n\n")[0],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags.add_argument("--name", help="name of the run, of its folder and of its model (default: the date and time)")
+    flags.add_argument("--resume", action="store_true", help="go on with the run --name, or with the latest run")
+    flags.add_argument("--config", type=Path, metavar="FILE", help="settings from a .yaml or .toml file")
+    flags.add_argument("--dry-run", action="store_true", help="print the plan and stop; contacts nothing, spends nothing")
+    add_flags(flags)
+    arguments = flags.parse_args(argv)
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else importing litellm asks the network for prices
+    os.environ.setdefault("TQDM_DISABLE", "1")  # ART's own bars; ours decide for themselves
+    try:
+        runs, saved = Path(getattr(arguments, "runs", "runs")), None
+        name = arguments.name or (latest(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        if not RUN_NAME.fullmatch(name):
+            raise ConfigurationError(f"--name {name!r}: use letters, digits, '.', '_' and '-', 64 at most")
+        if arguments.resume:
+            saved = RunFolder(runs / name).settings()["config"]
+        config = resolve(arguments, saved)
+        if arguments.dry_run:
+            print(plan(config, name))
+            return 0
+        return _train(name, config, arguments.resume)
+    except (ConfigurationError, ScenarioError) as trouble:
+        print(f"train_serverless: {trouble}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
