@@ -31,27 +31,22 @@ _REBUILD = "run: python build_logs.py"
 
 # ------------------------------------------------------------------------------------------------------- counting tokens
 
-_PIECE = re.compile(r"[A-Za-z]+|[0-9]+|  +|[^A-Za-z0-9 ]")
-
-
-def _piece_tokens(piece: str) -> int:
-    if piece[0] == " " or (piece.isascii() and piece.isdigit()):
-        return (len(piece) + 1) // 2
-    if piece.isascii():
-        return 1 if len(piece) <= 8 else -(-len(piece) // 6)
-    return 2 if ord(piece) <= 0xFFFF else 3
+_TOKEN = re.compile(r"[A-Za-z]{1,8}(?![A-Za-z])|[A-Za-z]{1,6}|[0-9]{1,2}|  |[^A-Za-z0-9 ]")
 
 
 def estimate_tokens(text: str) -> int:
     """How many tokens a byte-pair tokenizer is expected to make of `text`, rather too many than too few.
 
-    A word of up to 8 letters counts 1, a longer one a token per 6 letters; a number 1 per 2 digits; each punctuation mark and
-    newline 1; other scripts 2 a character (3 outside the basic plane); a single space nothing, more spaces 1 per 2. It is
-    never below the number of pieces of GPT-2's pre-tokenizer (words, numbers, runs of punctuation, runs of spaces), and the
-    estimate of lines joined by newlines is the sum of their estimates plus the newlines. A tokenizer that spends a token on
-    every digit can exceed it.
+    A word of up to 8 letters counts 1, a longer one 1 more per 6 letters begun; a number 1 per 2 digits begun; each punctuation
+    mark and newline 1; other scripts 2 a character (3 outside the basic plane); a single space nothing, more spaces 1 per 2.
+    It is never below the number of pieces of GPT-2's pre-tokenizer (words, numbers, runs of punctuation, runs of spaces), and
+    the estimate of lines joined by newlines is the sum of their estimates plus the newlines. A tokenizer that spends a token
+    on every digit can exceed it.
     """
-    return sum(_piece_tokens(match[0]) for match in _PIECE.finditer(text))
+    tokens = len(_TOKEN.findall(text))
+    if not text.isascii():
+        tokens += sum(1 if char <= "\uffff" else 2 for char in text if char > "\x7f")
+    return tokens
 
 
 def clip(text: str, budget_tokens: int) -> str:
@@ -60,8 +55,8 @@ def clip(text: str, budget_tokens: int) -> str:
         return text
     room = budget_tokens - estimate_tokens(f" [+{len(text)} chars]")
     kept = 0
-    for match in _PIECE.finditer(text):
-        room -= _piece_tokens(match[0])
+    for match in _TOKEN.finditer(text):
+        room -= estimate_tokens(match[0])
         if room < 0:
             break
         kept = match.end()
@@ -171,13 +166,13 @@ class Scene:
         )
         return {"log": sorted(row[0] for row in logs), "trace": sorted(row[0] for row in traces)}
 
+    @cached_property
+    def _short(self) -> dict[IdKind, dict[str, str]]:
+        return {kind: _shortest(ids) for kind, ids in self._ids.items()}
+
     def short(self, kind: IdKind, full: str) -> str:
         """The shortest prefix of an even length, at least 4, that no other id of the scenario has."""
-        ids = self._ids[kind]
-        place = bisect_left(ids, full)
-        beside = (*ids[max(0, place - 1) : place], *ids[place + 1 : place + 2])
-        length = max(4, *(_shared(full, other) + 1 for other in beside)) if beside else 4
-        return full[: length + length % 2]
+        return self._short[kind][full]
 
     def candidates(self, kind: IdKind, shown: str) -> list[str]:
         """The ids that `shown` can stand for: itself, or those that begin with it (given 4 characters or more)."""
@@ -191,11 +186,24 @@ class Scene:
 
     def clock(self, at_ms: int) -> str:
         """The time of day, with the date when the scenario's lines span more than one."""
-        return when(at_ms).strftime("%H:%M:%S" if self.one_day else "%Y-%m-%dT%H:%M:%S")
+        if not self.one_day:
+            return f"{when(at_ms):%Y-%m-%dT%H:%M:%S}"
+        minutes, seconds = divmod(at_ms // 1000, 60)
+        return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def _shared(left: str, right: str) -> int:
-    return next((place for place, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+def _shortest(ids: Sequence[str]) -> dict[str, str]:
+    """Each of the sorted ids with its shortest unique prefix; an id that another one begins with stays whole."""
+    short: dict[str, str] = {}
+    shared = 0
+    for one, after in zip(ids, [*ids[1:], ""], strict=True):
+        shared_after = 0
+        while one[shared_after : shared_after + 1] == after[shared_after : shared_after + 1] != "":
+            shared_after += 1
+        length = max(4, shared + 1, shared_after + 1)
+        short[one] = one[: length + length % 2]
+        shared = shared_after
+    return short
 
 
 def when(at_ms: float) -> datetime:
@@ -221,15 +229,24 @@ class Line(NamedTuple):
 
 def one_line(text: str) -> str:
     """The text with a space for whatever cannot be printed, so that it cannot end its row."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    return (text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)).strip()
 
 
-def printed(scene: Scene, line: Line, room_tokens: int, *, trace: bool) -> str:
-    """One row; its message is cut when the row would take more than `room_tokens`."""
-    head = f"{scene.short('log', line.id)} {scene.clock(line.at_ms)} {Level(line.level).name} {line.service}"
+_LEVEL_NAMES = {level.value: level.name for level in Level}
+
+
+def printed(scene: Scene, line: Line, room_tokens: int, *, trace: bool) -> tuple[str, int]:
+    """One row and its tokens; its message is cut when the row would take more than `room_tokens`."""
+    head = f"{scene.short('log', line.id)} {scene.clock(line.at_ms)} {_LEVEL_NAMES[line.level]} {line.service}"
     head += f" x{line.times}" if line.times > 1 else ""
     tail = f" trace {scene.short('trace', line.trace_id)}" if trace and line.trace_id else ""
-    return f"{head} {clip(one_line(line.text), room_tokens - estimate_tokens(head + tail))}{tail}"
+    text = one_line(line.text)
+    row = f"{head} {text}{tail}"
+    tokens = estimate_tokens(row)
+    if tokens > room_tokens:
+        row = f"{head} {clip(text, room_tokens - estimate_tokens(head + tail))}{tail}"
+        tokens = estimate_tokens(row)
+    return row, tokens
 
 
 _PRINTED_ROW = re.compile(
@@ -296,12 +313,12 @@ class SceneTool:
 
     def answer(self, *parts: str) -> ToolResult:
         """A result that shows no row."""
-        return self.result([as_room_allows(parts, self.budget_tokens)], (), ())
+        return ToolResult(text=as_room_allows(parts, self.budget_tokens))
 
-    def result(self, lines: Sequence[str], log_ids: Iterable[str], trace_ids: Iterable[str]) -> ToolResult:
-        """The result. When ids are so long that one row breaks the budget, it is cut, and nothing is claimed as shown."""
+    def result(self, lines: Sequence[str], room_left: int, log_ids: Iterable[str], trace_ids: Iterable[str]) -> ToolResult:
+        """The lines. When one row breaks the budget, because of very long names, it is cut and nothing is claimed as shown."""
         text = "\n".join(lines)
-        if estimate_tokens(text) > self.budget_tokens:
+        if room_left < 0:
             return ToolResult(text=clip(text, self.budget_tokens))
         return ToolResult(text=text, log_ids=frozenset(log_ids), trace_ids=frozenset(trace_ids))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -52,6 +52,8 @@ __all__ = [
 ]
 
 _MOST_KINDS = 1000
+_LEAST_ROW_TOKENS = 8
+"""No row takes less: an id, a time, a level, a service."""
 _ROOMY_TOKENS = 400
 """From this budget on a search says its date even when the scenario has only one."""
 
@@ -237,52 +239,58 @@ class SearchLogs(SceneTool):
         found = self._select("min(row), count(*)", filters, "GROUP BY kind ORDER BY max(level) DESC, count(*), min(row)")
         return [(first_row, times) for first_row, times in found]
 
-    def _lines(self, filters: Sequence[_Filter]) -> int:
+    def _matching(self, filters: Sequence[_Filter]) -> int:
         return int(self._select("count(*)", filters)[0][0])
 
     def _page(self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int, limit: int) -> ToolResult:
-        page = kinds[start : start + limit]
-        longest = max((self._header(filters, kinds, start, shown) for shown in (1, len(page))), key=estimate_tokens)
-        room = self.budget_tokens - estimate_tokens(longest)
+        page = kinds[start : start + min(limit, self.budget_tokens // _LEAST_ROW_TOKENS)]
+        header = self._header(filters, kinds, start)
+        room = self.budget_tokens - max(estimate_tokens(header(shown)) for shown in (len(page), max(1, len(page) - 1)))
         rows: list[str] = []
-        lines: list[Line] = []
-        for first_row, times in page:
-            line = self._line(first_row, times)
-            row = printed(self.scene, line, max(self.budget_tokens // 3, 40) if rows else room - 1, trace=True)
-            cost = 1 + estimate_tokens(row)
-            if rows and cost > room:
+        lines = self._lines(page)
+        for line in lines:
+            row, tokens = printed(self.scene, line, max(self.budget_tokens // 3, 40) if rows else room - 1, trace=True)
+            if rows and tokens >= room:
                 break
-            room -= cost
+            room -= 1 + tokens
             rows.append(row)
-            lines.append(line)
-        text = [self._header(filters, kinds, start, len(rows)), *rows]
-        return self.result(text, (line.id for line in lines), (line.trace_id for line in lines if line.trace_id))
+        shown = lines[: len(rows)]
+        text = [header(len(rows)), *rows]
+        return self.result(text, room, (line.id for line in shown), (line.trace_id for line in shown if line.trace_id))
 
-    def _header(self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int, shown: int) -> str:
+    def _header(self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int) -> Callable[[int], str]:
         searched = clip(", ".join(one.shown for one in filters), max(12, self.budget_tokens // 5))
         text = f"{count(sum(times for _, times in kinds), 'line')} in {count(len(kinds), 'kind')} match"
         text += f" ({searched})" if searched else ""
         if self.budget_tokens >= _ROOMY_TOKENS and self.scene.one_day:
             text += f" on {when(self.scene.first_ms):%Y-%m-%d}"
-        if shown == len(kinds):
-            return text
-        text += f", {shown} shown" + (f" after {start}" if start else "")
-        return text + (f", more: cursor={start + shown}" if start + shown < len(kinds) else "")
 
-    def _line(self, row: int, times: int) -> Line:
-        query = "SELECT row, id, at_ms, service, level, text, trace_id, ? FROM logs WHERE row = ?"
-        return Line(*self.scene.rows(query, times, row)[0])
+        def header(shown: int) -> str:
+            if shown == len(kinds):
+                return text
+            more = f", more: cursor={start + shown}" if start + shown < len(kinds) else ""
+            return f"{text}, {shown} shown{f' after {start}' if start else ''}{more}"
+
+        return header
+
+    def _lines(self, kinds: Sequence[tuple[int, int]]) -> list[Line]:
+        """The first line of each kind, in the order given."""
+        times = dict(kinds)
+        places = {row: place for place, row in enumerate(times)}
+        query = f"SELECT row, id, at_ms, service, level, text, trace_id FROM logs WHERE row IN ({', '.join('?' * len(times))})"
+        lines = (Line._make((*row, times[row[0]])) for row in self.scene.rows(query, *times))
+        return sorted(lines, key=lambda line: places[line.row])
 
     def _nothing(self, filters: Sequence[_Filter], keywords: str | None) -> ToolResult:
         """Says what was searched, what would match with one filter less, and which of the words occur at all."""
         scene, searched = self.scene, ", ".join(one.shown for one in filters)
         parts = [clip(f"no lines match ({searched}).", self.budget_tokens // 2)]
         for one in filters if len(filters) > 1 else ():
-            if lines := self._lines([other for other in filters if other is not one]):
+            if lines := self._matching([other for other in filters if other is not one]):
                 parts.append(f"without {one.name}: {count(lines, 'line')}.")
         words = _words(keywords) if keywords else []
         for word in words if len(words) > 1 else ():
-            parts.append(f"{clip(word, 6)}: {count(self._lines([self._keywords([word])]), 'line')}.")
+            parts.append(f"{clip(word, 6)}: {count(self._matching([self._keywords([word])]), 'line')}.")
         for word in words:
             if self.resolve("trace", word):
                 parts.append(f"{clip(word, 8)} is a trace; use read_trace.")

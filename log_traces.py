@@ -129,19 +129,18 @@ class ReadTrace(SceneTool):
         for is_line, number in order[start:]:
             most = max(self.budget_tokens // 3, 40) if shown else room - 1
             if is_line:
-                text = printed(self.scene, lines[number], most, trace=False)
+                text, tokens = printed(self.scene, lines[number], most, trace=False)
             else:
-                text = _branch(spans[number], places[number], most)
-            cost = 1 + estimate_tokens(text)
-            if shown and cost > room:
+                text, tokens = _branch(spans[number], places[number], most)
+            if shown and tokens >= room:
                 break
-            room -= cost
+            room -= 1 + tokens
             shown[is_line, number] = text
         branches = sorted((number for is_line, number in shown if not is_line), key=lambda number: places[number].order)
         rows = sorted(number for is_line, number in shown if is_line)
         text_lines = [self._head(trace_id, spans, lines, start, list(shown)), *(shown[False, number] for number in branches)]
         text_lines += ["lines", *(shown[True, number] for number in rows)] if rows else []
-        return self.result(text_lines, (lines[number].id for number in rows), (trace_id,))
+        return self.result(text_lines, room, (lines[number].id for number in rows), (trace_id,))
 
     def _spans(self, trace_id: str) -> list[Span]:
         query = (
@@ -182,9 +181,11 @@ class ReadTrace(SceneTool):
         return f"{head}, {rest} left, more: cursor={end}"
 
 
-def _branch(span: Span, place: Place, room_tokens: int) -> str:
+def _branch(span: Span, place: Place, room_tokens: int) -> tuple[str, int]:
+    """The span's line in the tree, and its tokens."""
     indent = "  " * min(place.depth, _DEEPEST_INDENT)
     tail = f" {span.duration_ms:.0f} ms" + ("" if span.status == "ok" else f" {span.status}")
     tail += " (parent missing)" if place.parent is None and span.parent_span_id else ""
     room = room_tokens - estimate_tokens(f"{indent}{span.service}{tail}")
-    return f"{indent}{span.service} {clip(one_line(span.operation), room)}{tail}"
+    text = f"{indent}{span.service} {clip(one_line(span.operation), room)}{tail}"
+    return text, estimate_tokens(text)
