@@ -19,12 +19,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from log_search_tools import log_tools
 from project_types import (
     FAULT_TYPES,
     Chat,
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 FINAL_ANSWER = "return_final_answer"
 DEFAULT_RULES = EpisodeConfig()
 
-AsyncFunction = TypeVar("AsyncFunction", bound=Callable[..., Awaitable[Any]])
+T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------------------------- reward
 
@@ -245,31 +247,25 @@ async def investigate(
         ProviderError, JudgeError: the policy could not reply, or there is no verdict; `.episode` holds what there was.
     """
     play = _Play(scenario, {tool.name: tool for tool in tools}, config, opening(scenario, tools, config))
+    named: dict[str, Any] = {"scenario_id": scenario.id, "policy": policy, "split": split, "sample": sample}
 
-    async def episode(scenario_id: str, policy: str, split: str, sample: int) -> Episode:
+    async def episode() -> Episode:
         started, ending, verdict = time.monotonic(), Ending.PROVIDER_ERROR, None
-        common: dict[str, Any] = {"scenario_id": scenario_id, "policy": policy, "split": split, "sample": sample}
         try:
             ending = await play.run(chat)
-            if ending is Ending.ANSWERED and play.report is not None and judge is not None:
-                verdict = await _judged(judge, scenario, play.report)
+            if ending is Ending.ANSWERED and judge is not None and play.report is not None:
+                shown = {"judge": judge.name, "report": play.report.model_dump()}
+                verdict = await _traced("verdict", shown, partial(judge.verdict, scenario, play.report))
         except (ProviderError, JudgeError) as trouble:
-            trouble.episode = Episode(**common, **play.facts(ending, None, time.monotonic() - started))
+            trouble.episode = Episode(**named, **play.facts(ending, None, time.monotonic() - started))
             raise
         facts = play.facts(ending, verdict, time.monotonic() - started)
-        if judge is None:
-            return Episode(**common, **facts)
-        score = reward(facts["outcome"])
-        return Episode(**common, **facts, reward=score.total, reward_components=score.components)
+        if judge is not None:
+            score = reward(facts["outcome"])
+            facts |= {"reward": score.total, "reward_components": score.components}
+        return Episode(**named, **facts)
 
-    return await _traced("investigate", episode)(scenario.id, policy, split, sample)
-
-
-async def _judged(judge: Judge, scenario: Scenario, report: Report) -> Verdict:
-    async def verdict(judge_name: str, scenario_id: str, report: Report) -> Verdict:
-        return await judge.verdict(scenario, report)
-
-    return await _traced("verdict", verdict)(judge.name, scenario.id, report)
+    return await _traced("investigate", named, episode)
 
 
 @dataclass
@@ -346,7 +342,7 @@ class _Play:
             return Ending.UNKNOWN if is_unknown(arguments, self.scenario) else Ending.ANSWERED
         assert tool is not None
         try:
-            result = await _traced(tool.name, tool.run)(arguments)
+            result = await _traced(tool.name, arguments.model_dump(), partial(tool.run, arguments))
         except ToolInputError as mistake:
             return self._mistake(Ending.BAD_ARGUMENTS, str(mistake), call)
         signature = (call.name, arguments.model_dump_json())
@@ -430,13 +426,25 @@ def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
     return facts | {"unseen": scenario.provenance.unseen, "topology": scenario.provenance.topology or "unknown"}
 
 
-def _traced(name: str, function: AsyncFunction) -> AsyncFunction:
-    """`function` as a Weave op where Weave has been initialised in this process, else untouched."""
+async def _traced(name: str, shown: dict[str, Any], work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work, as a Weave op with `shown` as its inputs where Weave has been initialised in this process."""
     weave = sys.modules.get("weave")
     if weave is None or weave.get_client() is None:
-        return function
-    traced: AsyncFunction = weave.op(function, name=name)
-    return traced
+        return await work()
+    done: T = await _weave_op(name)(shown, work)
+    return done
+
+
+@cache
+def _weave_op(name: str) -> Callable[..., Awaitable[Any]]:
+    """One op per name: Weave stores the source of each op it has not seen."""
+    import weave
+
+    async def traced(shown: dict[str, Any], work: Callable[[], Awaitable[Any]]) -> Any:
+        return await work()
+
+    op: Callable[..., Awaitable[Any]] = weave.op(traced, name=name, postprocess_inputs=lambda inputs: inputs["shown"])
+    return op
 
 
 # ------------------------------------------------------------------------------------------------------------- policies
@@ -571,8 +579,6 @@ async def rollout_with_episode(
     sample: int = 0,
 ) -> tuple[art.Trajectory, Episode]:
     """Let `model` (at `step`, or its latest checkpoint) investigate: the trajectory to train on and the episode to store."""
-    from log_search_tools import log_tools
-
     tools = log_tools(database, scenario.id, config)
     name = model.get_inference_name(step)
     chat, choices = openai_chat(model.openai_client(), name, config), list[Any]()
