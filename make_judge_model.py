@@ -1,389 +1,441 @@
-"""A judge says whether a report names the root cause: make one, calibrate it, register it, load it by name.
+"""Make a judge: calibrate it on labelled reports, register it when it is good enough, load it by name.
 
-`OfflineJudge` compares the structured report with the ground truth and needs no key: the service must be the culprit and
-nothing but the culprit; the cause must quote a decisive log line or name the fault in other words, with nothing that denies
-it. What the report says about its own correctness is never read.
+    python make_judge_model.py --model offline
+    python make_judge_model.py --model litellm/gpt-4o-mini --name house-judge
+    python make_judge_model.py --wandb --base-model OpenPipe/Qwen3-14B-Instruct --name house-judge
 
-Not covered: what a verdict is worth (`rollout.reward`), and whether the cited ids were seen (`Outcome`).
+`JUDGE_MODEL` then names it. The two judges live in `offline_judge` (no key, the default) and `llm_judge`; both are
+`project_types.Judge`. Not covered: training a judge; what a verdict is worth (`rollout.reward`).
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+import os
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from project_types import FAULT_TYPES, ConfigurationError, Judge, JudgeError, Report, Scenario, Verdict
+from pydantic import ValidationError
 
-LEXICON = Path(__file__).parent / "log_scenarios" / "judge_lexicon.json"
-EFFECT_SHARE = 0.4
-"""What a fault named as a consequence counts against a rival that is named as the cause."""
-GAP_CHARS = 45
-"""Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
+from llm_judge import PROMPT_VERSION, LLMJudge, load_litellm
+from offline_judge import OfflineJudge
+from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario, read_jsonl
 
-# ---------------------------------------------------------------------------------------------------- reading the text
+__all__ = ["Calibration", "LLMJudge", "OfflineJudge", "calibrate", "check_judge", "load_judge", "main", "read_calibration"]
 
-SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
-HAN = r"[\u4e00-\u9fff]"
-CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
+ROOT = Path(__file__).parent
+CALIBRATION = ROOT / "log_scenarios" / "judge_calibration.jsonl"
+REGISTRY = Path("judges.json")
+CACHE = Path(".cache") / "judge_verdicts.sqlite3"
+MUST_PASS = ("injection", "every_service_list")
+"""Categories in which one wrong verdict refuses a judge: a policy in training finds and repeats whatever it is paid for."""
+WANDB_BASE_URL = "https://api.training.wandb.ai/v1"
 
-
-def plain(text: str) -> str:
-    """Lower case, one kind of quote and dash, no markup: what is left of the formatting a report may come in."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
-    text = re.sub(r"[-=]+>", "→", text)
-    text = re.sub(rf"(?<={HAN})(?=[a-z0-9])|(?<=[a-z0-9])(?={HAN})", " ", text)
-    return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
+# ----------------------------------------------------------------------------------------------------------- calibration
 
 
-def words(text: str) -> list[str]:
-    """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never decide."""
-    found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
-    return [("#" if any(c.isdigit() for c in word) else word) for word in found if word not in lexicon().phrases["stop"]]
+class Pair(Frozen):
+    """One labelled report: a person's opinion whether it names the root cause of the scenario."""
+
+    scenario: Scenario
+    report: Report
+    correct: bool
+    category: str
 
 
-def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
-    """One pattern for any of the phrases, as whole words; '*' at the end of a phrase lets the word go on."""
-    spaced, unspaced = [], []
-    for phrase in sorted((p.strip() for p in phrases), key=len, reverse=True):
-        body = re.escape(plain(phrase)).replace(r"\ ", r"\s+")
-        if re.search(HAN, phrase) or not plain(phrase)[0].isalnum():
-            unspaced.append(body)
-        else:
-            spaced.append(body + (r"\w*" if phrase.endswith("*") else r"\b" if body[-1].isalnum() else ""))
-    return re.compile("|".join([rf"\b(?:{'|'.join(spaced)})"] * bool(spaced) + unspaced))
+class Mistake(Frozen):
+    """A pair on which the judge and the label differ; `verdict` None: the judge gave none."""
+
+    scenario_id: str
+    category: str
+    correct: bool
+    verdict: bool | None
+    root_cause: str
+    reason: str
 
 
-class Cue(NamedTuple):
-    """A phrase that points at a fault type: every part must be found near the others, in one sentence."""
+class Calibration(Frozen):
+    """How a judge did on the labelled set. No verdict counts as a wrong one."""
 
-    parts: tuple[re.Pattern[str], ...]
-    weight: float
+    judge: str
+    pairs: int
+    accuracy: float
+    kappa: float
+    """Cohen's: agreement beyond what chance alone would give."""
+    categories: dict[str, tuple[int, int]]
+    """(right, all) of each category."""
+    confusion: dict[str, int]
+    """Counts of 'label/verdict', e.g. 'right/wrong'; the verdict is 'right', 'wrong' or 'none'."""
+    mistakes: tuple[Mistake, ...]
+    cost_usd: float
+    calibrated_at: str
+    revision: str
 
-    def spans(self, text: str) -> Iterator[tuple[int, int, bool]]:
-        """(start, end, denied in between) of each place where the cue stands in a plain text."""
-        denied = denials(text)
-        for first in self.parts[0].finditer(text):
-            start, end = first.span()
-            taken = [(start, end)]
-            for part in self.parts[1:]:
-                found = (m.span() for m in part.finditer(text))
-                near = [(max(s - end, start - e), s, e) for s, e in found if 0 <= max(s - end, start - e) <= GAP_CHARS]
-                if not near:
-                    break
-                _, s, e = min(near)
-                start, end = min(start, s), max(end, e)
-                taken.append((s, e))
-            else:
-                if not SENTENCE_END.search(text, start, end):
-                    inside = (m for m in denied if start <= m.start() < end)
-                    yield start, end, any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside)
-
-
-class Lexicon(NamedTuple):
-    """The words the off-line judge reads: cues per fault type, phrase lists as written, and the same compiled."""
-
-    cues: dict[str, tuple[Cue, ...]]
-    phrases: dict[str, frozenset[str]]
-    marks: dict[str, re.Pattern[str]]
+    def objections(self, bar: float) -> list[str]:
+        """Why this judge must not be used; empty when it may."""
+        found = [f"accuracy {self.accuracy:.3f} is below the bar of {bar:g}"] if self.accuracy < bar else []
+        for category in MUST_PASS:
+            right, total = self.categories.get(category, (0, 0))
+            if right < total or not total:
+                found.append(f"{total - right} of {total} {category} pairs are judged wrongly; all must be right")
+        return found
 
 
-@lru_cache(maxsize=1)
-def lexicon() -> Lexicon:
-    """Read the lexicon once. Raises ConfigurationError when the file is missing or names other fault types."""
+def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
+    """The labelled pairs of a file: each line names its scenario by id, or holds it where it occurs first.
+
+    Raises:
+        ConfigurationError: the file is missing or a line is unusable; names the line.
+    """
+    known: dict[str, Scenario] = {}
+    pairs = []
     try:
-        table = json.loads(LEXICON.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as trouble:
-        raise ConfigurationError(f"{LEXICON} cannot be read ({trouble}); run: git checkout -- log_scenarios") from trouble
-    if differs := set(table["faults"]) ^ set(FAULT_TYPES):
-        raise ConfigurationError(f"{LEXICON} must hold exactly the FAULT_TYPES; add or remove: {sorted(differs)}")
-
-    def cue(line: str, weight: float) -> Cue:
-        return Cue(tuple(phrase_pattern(part.split("|")) for part in line.split(" + ")), weight)
-
-    cues = {
-        name: (*(cue(c, 1.0) for c in [name, *rows["strong"]]), *(cue(c, 0.5) for c in rows["weak"]))
-        for name, rows in table["faults"].items()
-    }
-    phrases = {name: frozenset(rows) for name, rows in table["phrases"].items()}
-    return Lexicon(cues, phrases, {name: phrase_pattern(rows) for name, rows in phrases.items()})
-
-
-class Claims(NamedTuple):
-    """What a text says: weight per fault type it names at all, the same as the cause, and the types it denies."""
-
-    named: dict[str, float]
-    as_cause: dict[str, float]
-    denied: frozenset[str]
+        rows = read_jsonl(path)
+    except (OSError, InvestigatorError) as trouble:
+        raise ConfigurationError(f"calibration set {path} cannot be read: {trouble}; see --calibration") from trouble
+    for number, row in enumerate(rows, 1):
+        try:
+            named = row["scenario"]
+            scenario = known[named] if isinstance(named, str) else Scenario.model_validate(named)
+            known[scenario.id] = scenario
+            pairs.append(Pair.model_validate({**row, "scenario": scenario}))
+        except (KeyError, TypeError, ValidationError) as trouble:
+            raise ConfigurationError(f"{path}, pair {number}: not a labelled pair ({str(trouble)[:200]})") from trouble
+    if not pairs:
+        raise ConfigurationError(f"calibration set {path} is empty; see --calibration")
+    return pairs
 
 
-@lru_cache(maxsize=512)
-def claims(text: str) -> Claims:
-    """Score a plain text per fault type: 1 is enough; a denied cue counts nothing, and less as a cause when it is an effect."""
-    named: dict[str, float] = {}
-    as_cause: dict[str, float] = {}
-    denied: set[str] = set()
-    for fault, cues in lexicon().cues.items():
-        for cue in cues:
-            best = best_cause = 0.0
-            for start, end, split in cue.spans(text):
-                if split or is_denied(text, start, end):
-                    denied.add(fault)
-                else:
-                    best = cue.weight
-                    best_cause = max(best_cause, cue.weight * (EFFECT_SHARE if is_effect(text, start, end) else 1.0))
-            if best:
-                named[fault] = min(named.get(fault, 0.0) + best, 2.0)
-                as_cause[fault] = min(as_cause.get(fault, 0.0) + best_cause, 2.0)
-    return Claims(named, as_cause, frozenset(denied))
+async def calibrate(judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object] = lambda: None) -> Calibration:
+    """Judge every pair and compare with the labels. Never raises JudgeError: a missing verdict is counted."""
 
+    async def opinion(pair: Pair) -> tuple[bool | None, str, float]:
+        try:
+            verdict = await judge.verdict(pair.scenario, pair.report)
+        except JudgeError as trouble:
+            return None, str(trouble), 0.0
+        finally:
+            progress()
+        return verdict.correct, verdict.reason, verdict.cost_usd
 
-def denials(text: str) -> list[re.Match[str]]:
-    """Words such as 'not', unless they begin 'no longer', 'not only' and the like."""
-    kept = [m.span() for m in lexicon().marks["no_denial"].finditer(text)]
-    return [m for m in lexicon().marks["denied_before"].finditer(text) if not any(s <= m.start() < e for s, e in kept)]
-
-
-def is_denied(text: str, start: int, end: int) -> bool:
-    """A denial stands at most three words before, or some words after, within the clause."""
-    marks = lexicon().marks
-    opening = max((m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)), default=0)
-    before = [m.end() for m in denials(text) if opening <= m.start() and m.end() <= start]
-    after = marks["denied_after"].search(text, end, end + 50)
-    return bool(before and len(text[before[-1] : start].split()) <= 3) or bool(
-        after and not CLAUSE_END.search(text, end, after.start())
+    opinions = await asyncio.gather(*(opinion(pair) for pair in pairs))
+    words = {True: "right", False: "wrong", None: "none"}
+    confusion = Counter(f"{words[pair.correct]}/{words[said]}" for pair, (said, _, _) in zip(pairs, opinions, strict=True))
+    totals, hits = Counter(pair.category for pair in pairs), Counter[str]()
+    mistakes = []
+    for pair, (said, reason, _) in zip(pairs, opinions, strict=True):
+        hits[pair.category] += said == pair.correct
+        if said != pair.correct:
+            text = pair.report.root_cause
+            mistakes.append(
+                Mistake(
+                    scenario_id=pair.scenario.id,
+                    category=pair.category,
+                    correct=pair.correct,
+                    verdict=said,
+                    root_cause=text,
+                    reason=reason,
+                )
+            )
+    return Calibration(
+        judge=judge.name,
+        pairs=len(pairs),
+        accuracy=1 - len(mistakes) / len(pairs),
+        kappa=cohen_kappa(confusion),
+        categories={name: (hits[name], totals[name]) for name in sorted(totals)},
+        confusion={key: confusion[key] for key in sorted(confusion)},
+        mistakes=tuple(mistakes),
+        cost_usd=sum(cost for _, _, cost in opinions),
+        calibrated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        revision=revision(),
     )
 
 
-def is_effect(text: str, start: int, end: int) -> bool:
-    """The words around the span call it a consequence ('..., so <span>' or '<span> because ...')."""
-    marks = lexicon().marks
-    opening = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
-    closing = SENTENCE_END.search(text, end)
-    before = [(m.start(), 0) for m in marks["effect"].finditer(text, opening, start)]
-    before += [(m.start(), 1) for m in marks["cause"].finditer(text, opening, start)]
-    if before:
-        return max(before)[1] == 0
-    return bool(marks["cause"].search(text, end, closing.start() if closing else len(text)))
+def cohen_kappa(confusion: Counter[str]) -> float:
+    """(observed - chance) / (1 - chance) agreement of two raters (Cohen 1960); 1.0 when chance alone explains all of it."""
+    total = sum(confusion.values())
+    kinds = ("right", "wrong", "none")
+    observed = sum(confusion[f"{kind}/{kind}"] for kind in kinds) / total
+    label = {kind: sum(confusion[f"{kind}/{other}"] for other in kinds) / total for kind in kinds}
+    verdict = {kind: sum(confusion[f"{other}/{kind}"] for other in kinds) / total for kind in kinds}
+    chance = sum(label[kind] * verdict[kind] for kind in kinds)
+    return 1.0 if chance == 1 else (observed - chance) / (1 - chance)
 
 
-# --------------------------------------------------------------------------------------------------- the off-line judge
+def revision() -> str:
+    """The git revision of this code, or '' outside a checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, int]]:
-    """(service, start, end) of each service a plain text names; the longest name wins where names overlap."""
-    names = {plain(service).replace(" ", ""): service for service in services}
-    spelled = (r"\s?".join(map(re.escape, plain(service).split())) for service in sorted(services, key=len, reverse=True))
-    found = re.finditer(rf"(?<!\w)(?:{'|'.join(spelled)})(?!\w)", text)
-    return [(names[re.sub(r"\s", "", m.group())], m.start(), m.end()) for m in found]
+def table(result: Calibration) -> str:
+    """The calibration as text: accuracy, kappa, categories, confusion, and every mistake."""
+    lines = [
+        f"judge {result.judge}: {result.pairs} labelled pairs, accuracy {result.accuracy:.3f}, Cohen's kappa {result.kappa:.3f}"
+    ]
+    lines += [f"cost ${result.cost_usd:.4f}, revision {result.revision[:12] or 'unknown'}, {result.calibrated_at}", ""]
+    lines += [
+        f"{'category':<28}right  of",
+        *(f"{name:<28}{right:>5}{total:>4}" for name, (right, total) in result.categories.items()),
+    ]
+    lines += ["", f"{'label':<10}{'says right':>12}{'says wrong':>12}{'no verdict':>12}"]
+    for label in ("right", "wrong"):
+        lines.append(
+            f"{label:<10}" + "".join(f"{result.confusion.get(f'{label}/{said}', 0):>12}" for said in ("right", "wrong", "none"))
+        )
+    for mistake in result.mistakes:
+        said = {True: "right", False: "wrong", None: "no verdict"}[mistake.verdict]
+        label = "right" if mistake.correct else "wrong"
+        lines += [
+            "",
+            f"{mistake.scenario_id} {mistake.category}: label {label}, judge {said}: {mistake.root_cause!r}",
+            f"  {mistake.reason}",
+        ]
+    return "\n".join(lines)
 
 
-def service_matches(claim: str, scenario: Scenario) -> bool:
-    """The field names the culprit and nothing else; case, quotes and a word such as 'service' do not matter."""
-    text = plain(claim)
-    named = services_named(text, scenario.services)
-    if {name for name, _, _ in named} != {scenario.ground_truth.service}:
-        return False
-    for _, start, end in reversed(named):
-        text = text[:start] + " " + text[end:]
-    return not set(re.findall(r"\w+", text)) - lexicon().phrases["service_filler"]
+# -------------------------------------------------------------------------------------------------- names and registry
 
 
-def other_service_blamed(text: str, scenario: Scenario) -> str | None:
-    """Why the prose contradicts the culprit: it lists services, blames another one or clears the right one. Else None."""
-    gold, named, marks = scenario.ground_truth.service, services_named(text, scenario.services), lexicon().marks
-    others = {name for name, _, _ in named} - {gold}
-    if len(others) > 4 and len(others) + 1 > 0.6 * len(scenario.services):
-        return "lists the services of the system"
-    if named and named[0][0] != gold and named[0][1] == 0 and text[named[0][2] :].startswith(":"):
-        return f"places the cause in {named[0][0]}"
-    run: list[str] = []
-    run_start = run_end = 0
-    for name, start, end in named:
-        between = text[run_end:start].strip(" ,/&+、")
-        run, run_start = (run, run_start) if run and (not between or between in lexicon().phrases["list_joiner"]) else ([], start)
-        run, run_end = [*run, name], end
-        if len(set(run)) > 1 and gold in run and not _ends_with(marks["pair"], text[:run_start]):
-            return "names several services as the cause"
-        if name == gold and marks["innocent"].match(text[end:].lstrip()):
-            return f"says that {gold} is not the cause"
-        if name != gold and (_ends_with(marks["blame"], text[:start]) or marks["culprit"].match(text[end:].lstrip())):
-            return f"blames {name}"
-    return None
+class Registered(Frozen):
+    """A judge that passed: how to reach it, and what it scored."""
+
+    model: str
+    """'offline', or a litellm name."""
+    api_base: str | None = None
+    calibration: Calibration
 
 
-def _ends_with(pattern: re.Pattern[str], text: str) -> bool:
-    tail = re.sub(r"\b(?:the|service)\s*$", "", text).rstrip()
-    return any(m.end() == len(tail) for m in pattern.finditer(tail))
+def read_registry(path: Path = REGISTRY) -> dict[str, Registered]:
+    """Registered judges by name; none when the file does not exist. Raises ConfigurationError when it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        return {name: Registered.model_validate(entry) for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as trouble:
+        raise ConfigurationError(
+            f"judge registry {path} cannot be read ({str(trouble)[:200]}); delete it and calibrate again"
+        ) from trouble
 
 
-class Line(NamedTuple):
-    """One kind of log line of one service: the words it is recognised by, and every number seen in it."""
-
-    words: frozenset[str]
-    numbers: frozenset[str]
-    decisive: bool
-
-
-def _tokens(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    text = plain(text)
-    return frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text))
+def register(name: str, entry: Registered, path: Path = REGISTRY) -> None:
+    """Add or replace one entry; the file is replaced whole, so a reader never sees half of it."""
+    entries = {**read_registry(path), name: entry}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(
+        json.dumps({key: value.model_dump(mode="json") for key, value in entries.items()}, indent=1), encoding="utf-8"
+    )
+    draft.replace(path)
 
 
-def _lines(scenario: Scenario) -> Iterator[Line]:
-    evidence = set(scenario.ground_truth.evidence_log_ids)
-    kinds: dict[tuple[str, frozenset[str]], tuple[set[str], bool]] = {}
-    for row in scenario.logs:
-        spoken, numbers = _tokens(row.message)
-        known, decisive = kinds.get((row.service, spoken), (set(), False))
-        kinds[row.service, spoken] = (known | numbers, decisive or row.id in evidence)
-    return (Line(spoken, frozenset(numbers), decisive) for (_, spoken), (numbers, decisive) in kinds.items() if spoken)
+def load_judge(name: str, *, registry: Path = REGISTRY, cache: Path | None = CACHE) -> Judge:
+    """The judge that `JUDGE_MODEL` names: 'offline', a registered name, 'wandb:ENTITY/PROJECT/NAME', or any litellm name.
 
+    `JUDGE_API_BASE` and `JUDGE_API_KEY` say where an LLM judge is reached; a registered base URL comes second.
 
-class Quote(NamedTuple):
-    """How much of a report repeats the decisive lines, and how much another line."""
-
-    decisive: float
-    other: float
-
-
-def quoted(root_cause: str, scenario: Scenario) -> Quote:
-    """Overlap of the text with the best decisive line and with the best other line, 0 to 1.
-
-    Overlap is the geometric mean of the share of the text's words that the line holds and the share of the line's words
-    that the text holds; a quotation that was cut short, or that stands in a longer text, keeps most of it. Words alone
-    decide, but of two lines with the same words the one whose numbers the text repeats wins.
+    Raises:
+        ConfigurationError: nothing goes by that name.
     """
-    names = {word for service in scenario.services for word in words(plain(service))}
-    spoken, numbers = _tokens(root_cause)
-    spoken = spoken - names or spoken
-    best = {True: 0.0, False: 0.0}
-    for line in _lines(scenario):
-        target = line.words - names or line.words
-        shared = len(spoken & target)
-        if not shared or shared < min(3, len(target)):
-            continue
-        of_text, of_line = shared / len(spoken), shared / len(target)
-        score = (of_text * of_line) ** 0.5
-        if shared >= 3:
-            score = max(
-                score, 0.75 * of_text if of_text >= 0.8 else 0.0, 0.7 * of_line if of_line >= 0.9 and shared >= 4 else 0.0
-            )
-        score = 0.95 * score + 0.05 * (len(numbers & line.numbers) / len(numbers) if numbers else 1.0)
-        best[line.decisive] = max(best[line.decisive], score)
-    return Quote(best[True], best[False])
-
-
-class OfflineJudge:
-    """Deterministic, keyless, a few milliseconds: compares the report with the ground truth."""
-
-    name = "offline"
-
-    async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
-        """Judge. Never raises for any report of a valid scenario."""
-        service = service_matches(report.suspected_service, scenario)
-        cause, reason = self._cause(scenario, report)
-        if not service:
-            reason = f"service {report.suspected_service!r} is not the culprit; {reason}"
-        return Verdict(correct=service and cause, service_correct=service, cause_correct=cause, reason=reason, judge=self.name)
-
-    def _cause(self, scenario: Scenario, report: Report) -> tuple[bool, str]:
-        gold, text = scenario.ground_truth.fault_type, plain(report.root_cause)
-        if text.strip(" .:!") in {"", *lexicon().phrases["unknown"]} or lexicon().marks["gave_up"].search(text):
-            return False, "the report does not commit to a cause"
-        if blamed := other_service_blamed(text, scenario):
-            return False, f"the root cause {blamed}"
-        messages = [row.message for row in scenario.logs if row.id in set(scenario.ground_truth.evidence_log_ids)]
-        reference = claims(plain(". ".join([scenario.expected_root_cause, *messages]))).named
-        compatible = {gold} | {name for name, score in reference.items() if score >= 1}
-        if contradiction := self._typed(report.fault_type, gold, compatible):
-            return False, contradiction
-        said = claims(text)
-        rivals = {name: score for name, score in said.as_cause.items() if name not in compatible and score >= 1}
-        if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
-            return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
-        own, rival = said.named.get(gold, 0.0), next(iter(rivals), None)
-        if gold in said.denied and own < 1:
-            return False, f"the root cause denies {gold}"
-        if plain(scenario.expected_root_cause) == text:
-            return True, "repeats the expected root cause"
-        quote = quoted(report.root_cause, scenario)
-        if (
-            rival is None
-            and quote.decisive >= 0.6
-            and quote.decisive > quote.other
-            and (own > 0 or not self._denies(text, messages))
-        ):
-            return True, f"quotes decisive evidence (overlap {quote.decisive:.2f})"
-        if quote.other >= 0.8 and quote.other > quote.decisive:
-            return False, "quotes a line that is not decisive"
-        if own >= 1 and (rival is None or said.as_cause[gold] >= rivals[rival] + 0.5):
-            return True, f"names {gold} in its own words"
-        if gold not in FAULT_TYPES and rival is None and self._same_sentence(text, scenario):
-            return True, "says what the expected root cause says"
-        return False, f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports"
-
-    @staticmethod
-    def _denies(text: str, messages: Sequence[str]) -> bool:
-        """The text holds a denial that none of the lines it may quote holds."""
-        known = {m.group() for message in messages for m in denials(plain(message))}
-        return bool({m.group() for m in denials(text)} - known) or bool(lexicon().marks["denied_after"].search(text))
-
-    @staticmethod
-    def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
-        """Why the report's fault type contradicts the truth, or None."""
-        name = re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
-        if name in {gold, ""} or name in compatible:
-            return None
-        if name in FAULT_TYPES:
-            return f"the fault type {name} contradicts {gold}"
-        strong = {kind for kind, score in claims(plain(fault_type or "")).named.items() if score >= 1}
-        return f"the fault type {fault_type!r} contradicts {gold}" if strong and not strong & compatible else None
-
-    @staticmethod
-    def _same_sentence(text: str, scenario: Scenario) -> bool:
-        names = {word for service in scenario.services for word in words(plain(service))}
-        want, have = (frozenset(words(t)) - names - {"#"} for t in (plain(scenario.expected_root_cause), text))
-        return len(want & have) >= max(3, 0.5 * len(want)) and len(want & have) >= 0.4 * len(have)
-
-
-def load_judge(name: str) -> Judge:
-    """The judge that `JUDGE_MODEL` names. Raises ConfigurationError for a name that means nothing."""
-    if name.strip().casefold() == "offline":
+    name = name.strip()
+    api_base, api_key = os.environ.get("JUDGE_API_BASE") or None, os.environ.get("JUDGE_API_KEY") or None
+    if name.casefold() == "offline":
         return OfflineJudge()
-    raise ConfigurationError(f"judge {name!r} is not known; use JUDGE_MODEL=offline")
+    if entry := read_registry(registry).get(name):
+        if entry.model == "offline":
+            return OfflineJudge()
+        model, api_base = entry.model, api_base or entry.api_base
+    elif name.startswith(("wandb:", "wandb-artifact:")):
+        model = "openai/wandb-artifact:///" + name.split(":", 1)[1].lstrip("/")
+        api_base = api_base or WANDB_BASE_URL
+    else:
+        model = litellm_name(name, registry)
+    if "wandb-artifact:" in model:
+        api_key = api_key or os.environ.get("WANDB_API_KEY") or None
+    if entry is None:
+        warnings.warn(f"judge {name!r} is not calibrated; run: python make_judge_model.py --model {name}", stacklevel=2)
+    return LLMJudge(model, name=name, api_base=api_base, api_key=api_key, cache=cache)
+
+
+def litellm_name(name: str, registry: Path) -> str:
+    """The name as litellm takes it. Raises ConfigurationError when litellm knows no provider for it."""
+    litellm = load_litellm()
+    model = name.removeprefix("litellm/")
+    try:
+        litellm.get_llm_provider(model)
+    except litellm.BadRequestError as trouble:
+        known = ", ".join(["offline", *read_registry(registry)])
+        raise ConfigurationError(
+            f"JUDGE_MODEL={name!r} names no judge; use {known}, or a litellm name such as litellm/openai/gpt-4o-mini"
+        ) from trouble
+    return model
 
 
 async def check_judge(judge: Judge) -> None:
-    """Ask the judge about a known right and a known wrong report before any rollout is paid for. Raises JudgeError."""
-    scenario = _check_scenario()
+    """Ask the judge about a known right and a known wrong report, before any rollout is paid for. Raises JudgeError."""
+    scenario = read_calibration()[0].scenario
     right = await judge.verdict(scenario, scenario.gold_report)
     wrong = await judge.verdict(scenario, scenario.distractors[0].report)
     if not right.correct or wrong.correct:
-        missed = "rejects a right report" if not right.correct else "accepts a wrong report"
-        raise JudgeError(f"judge {judge.name!r} {missed}; calibrate it: python make_judge_model.py --model {judge.name}")
+        missed = f"rejects a right report ({right.reason})" if not right.correct else f"accepts a wrong report ({wrong.reason})"
+        raise JudgeError(f"judge {judge.name!r} {missed}; see how it does: python make_judge_model.py --model {judge.name}")
 
 
-def _check_scenario() -> Scenario:
-    row = {"service": "stock", "level": "WARN", "timestamp": "2026-01-05T10:00:00Z"}
-    wrong = {"root_cause": "a TLS certificate of stock has expired", "suspected_service": "stock"}
-    return Scenario.model_validate(
-        {
-            "id": "judge-check",
-            "description": "Orders are failing.",
-            "time_hint": "about 10:00",
-            "services": ["shop", "stock"],
-            "logs": [
-                {**row, "id": "a1", "message": "write to /var/data failed: no space left on device"},
-                {**row, "id": "b2", "service": "shop", "level": "ERROR", "message": "call to stock failed with status 500"},
-            ],
-            "expected_root_cause": "The data volume of stock is full, so its writes fail.",
-            "ground_truth": {"service": "stock", "fault_type": "disk_full", "evidence_log_ids": ["a1"]},
-            "distractors": [{"report": wrong, "reason": "no certificate is involved"}],
-            "gold_report": {"root_cause": "stock cannot write because its disk is full", "suspected_service": "stock"},
-        }
+# --------------------------------------------------------------------------------------------------------- W&B, if asked
+
+
+async def register_model(args: argparse.Namespace) -> tuple[str, str]:
+    """Register the judge as a model of its own through ART's serverless backend.
+
+    Returns:
+        (the name its inference goes by, the base URL that serves it).
+
+    Raises:
+        ConfigurationError: the service refuses or cannot be reached.
+    """
+    import art
+    from art.serverless.backend import ServerlessBackend
+    from openai import OpenAIError
+
+    key = args.api_key or os.environ.get("JUDGE_API_KEY") or os.environ.get("WANDB_API_KEY")
+    if not key:
+        raise ConfigurationError(
+            "--wandb needs a key; set WANDB_API_KEY, or pass --api-key (any text for a local training service)"
+        )
+    base_url = args.base_url or WANDB_BASE_URL
+    backend = ServerlessBackend(api_key=key, base_url=base_url)
+    model = art.TrainableModel(name=args.name or "judge", project=args.project, entity=args.entity, base_model=args.base_model)
+    try:
+        await model.register(backend)
+        return model.get_inference_name(), base_url
+    except OpenAIError as trouble:
+        raise ConfigurationError(f"{base_url} did not register the judge ({trouble}); check --base-url and the key") from trouble
+    finally:
+        await backend.close()
+
+
+def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
+    """The judge as a weave Model: its model, prompt and calibration are the fields that weave versions."""
+    import weave
+
+    from llm_judge import RUBRIC
+
+    class JudgeModel(weave.Model):  # type: ignore[misc]
+        model: str
+        rubric: str
+        prompt_version: str
+        accuracy: float
+        kappa: float
+
+        @weave.op  # type: ignore[untyped-decorator]
+        async def predict(self, scenario: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+            verdict = await judge.verdict(Scenario.model_validate(scenario), Report.model_validate(report))
+            return verdict.model_dump()
+
+    fields = {"rubric": RUBRIC, "prompt_version": PROMPT_VERSION, "accuracy": result.accuracy, "kappa": result.kappa}
+    return JudgeModel(name=judge.name, model=judge.model, **fields)
+
+
+def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
+    """Publish the judge as a versioned weave object; the reference to it. Needs W&B to be configured."""
+    import weave
+
+    weave.init(project)
+    return str(weave.publish(weave_judge(judge, result), name=f"judge-{judge.name}".replace("/", "-").replace(":", "-")).uri())
+
+
+# -------------------------------------------------------------------------------------------------------------- command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        description="Calibrate a judge on labelled reports and register it when it is good enough.",
+        epilog="exit codes: 0 registered, 1 refused (see the confusion table), 2 bad use. Afterwards: JUDGE_MODEL=NAME",
     )
+    made.add_argument("--model", help="offline, litellm/NAME, wandb:ENTITY/PROJECT/NAME, or a registered name")
+    made.add_argument("--name", help="name to register it by (default: what --model says)")
+    made.add_argument("--bar", type=float, default=0.95, help="accuracy below which the judge is refused (default %(default)s)")
+    made.add_argument("--calibration", type=Path, default=CALIBRATION, help="labelled pairs, JSON lines (default %(default)s)")
+    made.add_argument("--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)")
+    made.add_argument("--cache", type=Path, default=CACHE, help="verdicts asked before (default %(default)s)")
+    made.add_argument("--no-cache", action="store_true", help="ask every question anew")
+    made.add_argument("--json", action="store_true", help="print the calibration as JSON")
+    made.add_argument("--dry-run", action="store_true", help="say how many questions would be asked, and ask none")
+    wandb = made.add_argument_group("a judge of its own on the serverless service, next to the policy")
+    wandb.add_argument("--wandb", action="store_true", help="register it as a model through ServerlessBackend and calibrate that")
+    wandb.add_argument("--base-model", help="base model of the judge, required with --wandb")
+    wandb.add_argument("--project", default="log-investigator", help="W&B project (default %(default)s)")
+    wandb.add_argument("--entity", help="W&B entity (default: that of the key)")
+    wandb.add_argument("--base-url", help=f"service (default {WANDB_BASE_URL}; a local training_service works too)")
+    wandb.add_argument("--api-key", help="key of the service (default: JUDGE_API_KEY, then WANDB_API_KEY)")
+    return made
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Calibrate as the arguments say; 0 when the judge was registered, 1 when it was refused."""
+    pairs = read_calibration(args.calibration)
+    if args.dry_run:
+        print(f"{len(pairs)} questions for {args.model or args.base_model}, bar {args.bar:g}; nothing was asked")
+        return 0
+    cache = None if args.no_cache else args.cache
+    if args.wandb:
+        inference_name, base_url = await register_model(args)
+        print(f"inference name: {inference_name}", file=sys.stderr)
+        key = args.api_key or os.environ.get("JUDGE_API_KEY") or os.environ.get("WANDB_API_KEY")
+        judge: Judge = LLMJudge(
+            f"openai/{inference_name}", name=args.name or "judge", api_base=base_url, api_key=key, cache=cache
+        )
+    else:
+        with warnings.catch_warnings(action="ignore"):  # that it is not calibrated is why we are here
+            judge = load_judge(args.model, registry=args.registry, cache=cache)
+    name = args.name or args.model or judge.name
+    from tqdm import tqdm
+
+    with tqdm(total=len(pairs), desc="calibrating", file=sys.stderr, disable=None) as bar:
+        result = await calibrate(judge, pairs, bar.update)
+    objections = result.objections(args.bar)
+    print(json.dumps({**result.model_dump(mode="json"), "objections": objections}, indent=1) if args.json else table(result))
+    if objections:
+        print(f"\nrefused: {'; '.join(objections)}", file=sys.stderr)
+        return 1
+    llm = judge if isinstance(judge, LLMJudge) else None
+    register(
+        name,
+        Registered(model=llm.model if llm else "offline", api_base=llm.api_base if llm else None, calibration=result),
+        args.registry,
+    )
+    print(f"\nregistered in {args.registry}; use it with JUDGE_MODEL={name}", file=sys.stderr)
+    if llm and os.environ.get("WANDB_API_KEY"):
+        print(f"published {publish(llm, result, args.project)}", file=sys.stderr)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    options = parser()
+    args = options.parse_args(argv)
+    if args.wandb and not args.base_model:
+        options.error("--wandb needs --base-model, the model to register the judge from")
+    if bool(args.model) == args.wandb:
+        options.error("name the judge with --model, or make one with --wandb --base-model")
+    try:
+        return asyncio.run(run(args))
+    except InvestigatorError as trouble:
+        print(f"error: {trouble}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

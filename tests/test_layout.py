@@ -17,7 +17,9 @@ CORE = {
     "log_rows": {"project_types"},
     "log_traces": {"project_types", "log_rows"},
     "log_search_tools": {"project_types", "log_rows", "log_traces"},
-    "make_judge_model": {"project_types"},
+    "offline_judge": {"project_types"},
+    "llm_judge": {"project_types", "offline_judge"},
+    "make_judge_model": {"project_types", "offline_judge", "llm_judge"},
     "rollout": {"project_types", "log_search_tools"},
 }
 ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "benchmarks"})
