@@ -48,7 +48,7 @@ class RunFolder:
     @contextmanager
     def claimed(self, resume: bool) -> Iterator[None]:
         """Hold the folder, making it when it is new. Raises ConfigurationError when it is in use, or used and not resumed."""
-        if not resume and (self.path / "config.json").exists():
+        if not resume and ((self.path / "metrics.jsonl").exists() or any(self.path.glob("episodes/*.jsonl"))):
             raise ConfigurationError(f"{self.path} holds a run; add --resume to go on with it, or choose another --name")
         (self.path / "episodes").mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
