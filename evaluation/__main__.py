@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _baselines(commands)
     _run(commands)
+    _compare(commands)
+    _report(commands)
+    _show(commands)
+    _rescore(commands)
+    _export(commands)
     return parser
 
 
@@ -123,6 +128,80 @@ def _run(commands: Commands) -> None:
     reach.add_argument("--base-model", metavar="NAME", help="what that service starts with (default: what the run did)")
     reach.add_argument("--project", default="log-investigator", help="project of an embedded model (default log-investigator)")
     parser.set_defaults(module="evaluation.running")
+
+
+EPISODES = "a run's folder, or a JSONL file of episodes"
+
+
+def _compare(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "compare",
+        "what changed from run A to run B, paired by scenario, and which scenarios flipped",
+        "examples:\n"
+        "  python -m evaluation compare runs/eval-base runs/eval-tiny\n"
+        "  python -m evaluation compare runs/one/episodes/test-0000-t0.jsonl runs/one/episodes/test-0040-t0.jsonl --all",
+    )
+    parser.add_argument("before", type=Path, metavar="A", help=EPISODES)
+    parser.add_argument("after", type=Path, metavar="B", help=EPISODES)
+    parser.add_argument("--all", action="store_true", help="list every scenario that flipped, not only the largest 20 each way")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(module="evaluation.comparing")
+
+
+def _report(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "write one self-contained HTML page about a run",
+        "example:\n  python -m evaluation report runs/eval-tiny --out report.html",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default DIR/report.html)")
+    parser.set_defaults(module="evaluation.reporting")
+
+
+def _show(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "show",
+        "print a stored episode, turn by turn",
+        "examples:\n  python -m evaluation show runs/eval-tiny 5f0c11aa09be\n  python -m evaluation show runs/eval-tiny '5f0c#2'",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
+    parser.add_argument("episode", metavar="ID[#SAMPLE]", help="the beginning of a scenario's id, and one of its samples")
+    parser.set_defaults(module="evaluation.showing")
+
+
+def _rescore(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "rescore",
+        "let another judge read stored reports; prints agreement and Cohen's kappa",
+        "examples:\n"
+        "  python -m evaluation rescore --judge offline runs/eval-tiny\n"
+        "  python -m evaluation rescore --judge openai/gpt-4.1 runs/eval-tiny --json\n\n"
+        "Nothing is played. Verdicts are kept beside the episodes in verdicts-NAME.jsonl; the same command asks only for\n"
+        "what is missing.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
+    parser.add_argument("--judge", required=True, metavar="NAME", help="offline, or a registered judge")
+    parser.add_argument("--split", metavar="SPLIT|DIR", help="where the scenarios are (default: where they were when played)")
+    parser.add_argument("--concurrency", type=_positive, default=8, help="reports judged at once (default 8)")
+    parser.add_argument("--json", action="store_true", help="print JSON, every disagreement included")
+    parser.set_defaults(module="evaluation.rescoring")
+
+
+def _export(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "export",
+        "write stored episodes as one parquet table",
+        "example:\n  python -m evaluation export runs/eval-tiny --parquet episodes.parquet",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
+    parser.add_argument("--parquet", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.set_defaults(module="evaluation.exporting")
 
 
 def _positive(text: str) -> int:

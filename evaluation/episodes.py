@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from project_types import ConfigurationError, Episode, Frozen, InvestigatorError, Timestamp
 
@@ -135,6 +136,18 @@ def episodes_file(where: Path) -> Path:
     return path
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_models(path: Path, model: type[Model]) -> Iterator[Model]:
+    """The lines of a JSONL file that are what they should be; the others are skipped, and a missing file is empty."""
+    if not path.exists():
+        return
+    for _, line, _whole in _lines(path):
+        with suppress(ValidationError):
+            yield model.model_validate_json(line)
+
+
 def read(path: Path) -> Iterator[Episode | BadLine]:
     """Every line of a JSONL file in order, one at a time, as an Episode or as the reason it is none."""
     for number, line, whole in _lines(path):
@@ -153,15 +166,7 @@ def keys(path: Path) -> frozenset[Key]:
 
 def read_failures(folder: Path) -> list[Failure]:
     """The latest failure of each sample, in order; a line that is torn or not a failure is skipped."""
-    path = folder / FAILURES
-    latest: dict[Key, Failure] = {}
-    if path.exists():
-        for _, line, _whole in _lines(path):
-            try:
-                failure = Failure.model_validate_json(line)
-            except ValidationError:
-                continue
-            latest[failure.scenario_id, failure.sample] = failure
+    latest = {(failure.scenario_id, failure.sample): failure for failure in read_models(folder / FAILURES, Failure)}
     return list(latest.values())
 
 
@@ -233,12 +238,30 @@ class Store:
         self._failures.flush()
 
     def _open(self, name: str) -> IO[bytes]:
-        """Open for appending, after putting aside a half-written last line so that the next one starts cleanly."""
-        path = self.folder / name
+        return _open_to_append(self.folder / name)
+
+
+@contextmanager
+def append(path: Path) -> Iterator[Callable[[str], None]]:
+    """Appends lines to a JSONL file that one process writes: `with append(path) as add: add(line)`."""
+    with _open_to_append(path) as file:
+
+        def add(line: str) -> None:
+            file.write(line.encode() + b"\n")
+            file.flush()
+
+        yield add
+
+
+def _open_to_append(path: Path) -> IO[bytes]:
+    """Open for appending, after putting aside a half-written last line so that the next one starts cleanly."""
+    try:
         if path.exists():
             with path.open("r+b") as file:
-                _put_torn_line_aside(file, self.folder / TORN)
+                _put_torn_line_aside(file, path.with_name(TORN))
         return path.open("ab")
+    except OSError as trouble:
+        raise EpisodesError(f"{path}: cannot be written ({trouble.strerror}); check its permissions") from trouble
 
 
 def _put_torn_line_aside(file: IO[bytes], aside: Path) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from evaluation.concurrency import drain
 from evaluation.episodes import Failure, Key
 from evaluation.policies import Policy, parse, scripted
 from evaluation.scenarios import digest, id_by_name
@@ -72,20 +73,11 @@ class Player:
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
         """All of them, `concurrency` episodes at a time; `emit` gets each as it ends, and may raise to stop everything."""
-        units = self._units(jobs, emit)
-        if concurrency == 1:
-            return await self._run(units, emit)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(self._run(units, emit))
-        except ExceptionGroup as several:
-            raise several.exceptions[0] from None
 
-    async def _run(self, units: Iterator[_Unit], emit: Emit) -> None:
-        for unit in units:
+        async def play_one(unit: _Unit) -> None:
             emit(await self._sample(unit))
-            await asyncio.sleep(0)  # a script never waits for anything, and Ctrl-C needs a chance
+
+        await drain(self._units(jobs, emit), play_one, concurrency)
 
     def _units(self, jobs: Sequence[Job], emit: Emit) -> Iterator[_Unit]:
         """What to play, each scenario read when its turn comes."""

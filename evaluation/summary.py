@@ -16,8 +16,8 @@ import numpy as np
 from evaluation.statistics import Floats, Interval, as_json, bootstrap_means, pass_at_k, proportion
 from project_types import Ending, Episode
 
-SLICES = ("seen", "family", "fault_type", "topology")
-"""What episodes are split by, when their metadata says it."""
+SLICES: Mapping[str, str] = {"seen": "unseen", "fault_family": "family", "fault_type": "fault_type", "topology": "topology"}
+"""What episodes are split by, and the key of their metadata that says it."""
 
 
 class Measure(NamedTuple):
@@ -142,10 +142,10 @@ def summarise_tally(tally: Tally, *, k: int | None = None, seed: int = 0) -> Sum
 
 def slices_of(episode: Episode) -> dict[str, str]:
     """Which slices an episode belongs to, from its metadata."""
-    found = {kind: str(episode.metadata[kind]) for kind in SLICES if kind in episode.metadata}
-    if "unseen" in episode.metadata:
-        found["seen"] = "unseen" if episode.metadata["unseen"] else "seen"
-    return found
+    found = {kind: episode.metadata[key] for kind, key in SLICES.items() if key in episode.metadata}
+    if "seen" in found:
+        found["seen"] = "unseen" if found["seen"] else "seen"
+    return {kind: str(value) for kind, value in found.items()}
 
 
 def _part(rows: list[Row], k: int, seed: int) -> Part:

@@ -1,4 +1,4 @@
-"""Plain-text tables for the terminal."""
+"""Plain-text tables for the terminal. Text from logs or models goes through `evaluation.showing.printable` first."""
 
 from __future__ import annotations
 

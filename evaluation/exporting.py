@@ -1,0 +1,94 @@
+"""The command behind `python -m evaluation export`: stored episodes as one parquet table, a row per episode.
+
+Facts become columns of their own; messages, the report and lists of ids become JSON text or lists, so that nothing is lost. Reads
+and writes a batch at a time. The columns are listed in docs/episodes.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.episodes import BadLine, episodes_file, read
+from evaluation.summary import SLICES, slices_of
+from project_types import ConfigurationError, Episode, Outcome
+
+ROWS_AT_ONCE = 1000
+_IDS = ("shown_log_ids", "shown_trace_ids", "cited_log_ids", "cited_trace_ids")
+_KINDS: Mapping[str, Any] = {str(int): pa.int64(), str(float): pa.float64(), str(bool): pa.bool_()}
+
+
+def schema() -> Any:
+    """The columns, as a pyarrow schema."""
+    text, number, flag, ids = pa.string(), pa.float64(), pa.bool_(), pa.list_(pa.string())
+    columns: list[tuple[str, Any]] = [("scenario_id", text), ("split", text), ("policy", text), ("sample", pa.int64())]
+    columns += [(name, text) for name in (*SLICES, "ending")]
+    columns += [(name, _KINDS[str(kind.annotation)]) for name, kind in Outcome.model_fields.items() if name != "ending"]
+    columns += [("grounded", flag), ("reward", number), ("reward_components", text), ("cost_usd", number)]
+    columns += [("judge", text), ("verdict_correct", flag), ("verdict_reason", text), ("judge_cost_usd", number)]
+    columns += [("root_cause", text), ("suspected_service", text), ("report", text), ("messages", text), ("metadata", text)]
+    columns += [(name, ids) for name in _IDS]
+    return pa.schema(columns)
+
+
+def row(episode: Episode) -> dict[str, Any]:
+    """One episode as the columns of `schema`."""
+    verdict, report = episode.verdict, episode.report
+    return {
+        **episode.model_dump(include={"scenario_id", "split", "policy", "sample", "reward", "cost_usd"}),
+        **dict.fromkeys(SLICES) | slices_of(episode),
+        **episode.outcome.model_dump(mode="json"),
+        "grounded": episode.outcome.grounded,
+        "reward_components": json.dumps(episode.reward_components),
+        "judge": verdict.judge if verdict else None,
+        "verdict_correct": verdict.correct if verdict else None,
+        "verdict_reason": verdict.reason if verdict else None,
+        "judge_cost_usd": verdict.cost_usd if verdict else 0.0,
+        "root_cause": report.root_cause if report else None,
+        "suspected_service": report.suspected_service if report else None,
+        "report": report.model_dump_json() if report else None,
+        "messages": json.dumps(episode.messages, ensure_ascii=False),
+        "metadata": json.dumps(episode.metadata),
+        **{name: list(getattr(episode, name)) for name in _IDS},
+    }
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Write the table, whole or not at all."""
+    target: Path = arguments.parquet
+    half = target.with_name(target.name + ".half")
+    source = episodes_file(arguments.folder)
+    latest = {(item.scenario_id, item.sample): number for number, item in _numbered(source)}
+    wanted, count = set(latest.values()), 0
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(half, schema(), compression="zstd") as writer:
+            rows = (row(item) for number, item in _numbered(source, complain=True) if number in wanted)
+            while batch := list(islice(rows, ROWS_AT_ONCE)):
+                writer.write_table(pa.Table.from_pylist(batch, schema()))
+                count += len(batch)
+        os.replace(half, target)
+    except OSError as trouble:
+        raise ConfigurationError(f"{target}: cannot be written ({trouble.strerror}); choose another --parquet") from trouble
+    finally:
+        half.unlink(missing_ok=True)
+    print(f"{target}: {count} episodes, {len(schema())} columns, {target.stat().st_size} bytes")
+    return 0
+
+
+def _numbered(source: Path, *, complain: bool = False) -> Iterator[tuple[int, Episode]]:
+    """(position, episode) of every readable line."""
+    for number, item in enumerate(read(source)):
+        if not isinstance(item, BadLine):
+            yield number, item
+        elif complain:
+            print(f"note: {item}", file=sys.stderr)

@@ -1,0 +1,110 @@
+"""The command behind `python -m evaluation rescore`: another judge reads stored reports, nothing is played again.
+
+The new verdicts go beside the episodes, into `verdicts-NAME.jsonl`, one line per episode, and are kept: a second call asks
+only for what is missing. Agreement is counted where both judges gave a verdict. The episodes themselves are never changed, so
+neither are their rewards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from evaluation.agreement import agreement, to_json, to_text
+from evaluation.concurrency import drain
+from evaluation.episodes import EpisodesError, append, load, read_models
+from evaluation.scenarios import digest, find_scenario, split_folder
+from make_judge_model import check_judge, load_judge
+from project_types import Episode, Frozen, Judge, JudgeError, Scenario, Verdict, read_scenario
+
+
+class Rescored(Frozen):
+    """One line of `verdicts-NAME.jsonl`."""
+
+    scenario_id: str
+    sample: int
+    report_digest: str
+    """What was judged: a verdict of a report that has since been replaced does not count."""
+    verdict: Verdict
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Judge what is missing, then compare. Returns 1 when the judge failed on some."""
+    found = load(arguments.folder)
+    for note in found.warnings():
+        print(f"note: {note}", file=sys.stderr)
+    judged = [episode for episode in found.episodes if episode.report and episode.verdict]
+    if not judged:
+        raise EpisodesError(f"{found.path}: no episode has a report and a verdict; there is nothing to judge again")
+    judge = load_judge(arguments.judge)
+    folder = split_folder(arguments.split or str(found.run.get("scenarios") or judged[0].split))
+    store = verdicts_file(found.path, judge.name)
+    known = {(line.scenario_id, line.sample, line.report_digest): line.verdict for line in read_models(store, Rescored)}
+    missing = [episode for episode in judged if _key(episode) not in known]
+    failed = asyncio.run(_judge(missing, judge, folder, store, arguments.concurrency)) if missing else []
+    known |= {(line.scenario_id, line.sample, line.report_digest): line.verdict for line in read_models(store, Rescored)}
+    pairs = [(episode, known[_key(episode)]) for episode in judged if _key(episode) in known]
+    if not pairs:
+        raise EpisodesError(f"{judge.name}: judged none of {len(judged)} reports; the first failure: {failed[0]}")
+    result = agreement(pairs)
+    print(json.dumps(to_json(result), indent=2) if arguments.json else to_text(result, judge.name))
+    for why in failed[:3]:
+        print(f"failed: {why}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} reports have no verdict of {judge.name}; the same command asks again", file=sys.stderr)
+    return int(bool(failed))
+
+
+def verdicts_file(where: Path, judge: str) -> Path:
+    """Where a judge's verdicts on these episodes are kept."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", judge).strip("-.") or "judge"
+    if name != judge:
+        name += "-" + hashlib.sha256(judge.encode()).hexdigest()[:6]
+    return where / f"verdicts-{name}.jsonl" if where.is_dir() else where.with_name(f"{where.stem}.verdicts-{name}.jsonl")
+
+
+async def _judge(episodes: Sequence[Episode], judge: Judge, folder: Path, store: Path, at_once: int) -> list[str]:
+    """Ask about every episode; returns why some got no verdict."""
+    await check_judge(judge)
+    failed: list[str] = []
+    ordered = sorted(episodes, key=lambda episode: episode.scenario_id)
+    with append(store) as add, tqdm(total=len(ordered), unit="report", desc=judge.name, file=sys.stderr) as bar:
+
+        async def one(episode: Episode) -> None:
+            assert episode.report is not None
+            scenario, mark = _scenario(folder, episode.scenario_id)
+            try:
+                if episode.metadata.get("scenario_digest", mark) != mark:
+                    raise JudgeError("its scenario file has changed since it was played")
+                verdict = await judge.verdict(scenario, episode.report)
+            except JudgeError as trouble:
+                failed.append(f"{episode.scenario_id}#{episode.sample}: {trouble}")
+            else:
+                scenario_id, sample, report_digest = _key(episode)
+                line = Rescored(scenario_id=scenario_id, sample=sample, report_digest=report_digest, verdict=verdict)
+                add(line.model_dump_json())
+            bar.update()
+
+        await drain(iter(ordered), one, at_once)
+    return failed
+
+
+@lru_cache(maxsize=64)
+def _scenario(folder: Path, scenario_id: str) -> tuple[Scenario, str]:
+    path = find_scenario(folder, scenario_id)
+    return read_scenario(path), digest(path)
+
+
+def _key(episode: Episode) -> tuple[str, int, str]:
+    assert episode.report is not None
+    text = episode.report.model_dump_json()
+    return episode.scenario_id, episode.sample, hashlib.sha256(text.encode()).hexdigest()[:16]
