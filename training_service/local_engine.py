@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from training_service.base_models import Base
@@ -87,6 +88,7 @@ class LocalEngine:
 
     def __init__(self, bases: Sequence[Base], options: EngineOptions | None = None) -> None:
         self.options = options or EngineOptions()
+        self._cores = torch.get_num_threads()
         self._served = {base.name: _Served(base, self.options) for base in bases}
 
     def base_models(self) -> Sequence[str]:
@@ -174,6 +176,7 @@ class LocalEngine:
             model = base.trainee(source)
         except RequestError as trouble:
             raise TrainingError(trouble.message) from trouble
+        torch.set_num_threads(self._cores)
         optimizer = make_optimizer(model, job.learning_rate, options)
         load_optimizer(model, optimizer, source, state.optimizer_steps)
         history = train_sequences(
