@@ -195,14 +195,16 @@ class Scene:
 def _shortest(ids: Sequence[str]) -> dict[str, str]:
     """Each of the sorted ids with its shortest unique prefix; an id that another one begins with stays whole."""
     short: dict[str, str] = {}
-    shared = 0
+    before = ""
     for one, after in zip(ids, [*ids[1:], ""], strict=True):
-        shared_after = 0
-        while one[shared_after : shared_after + 1] == after[shared_after : shared_after + 1] != "":
-            shared_after += 1
-        length = max(4, shared + 1, shared_after + 1)
-        short[one] = one[: length + length % 2]
-        shared = shared_after
+        length, start = 4, one[:4]
+        while before.startswith(start) or after.startswith(start):
+            length += 2
+            start = one[:length]
+            if len(start) < length:
+                break
+        short[one] = start
+        before = one
     return short
 
 
