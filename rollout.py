@@ -177,6 +177,7 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     ]
 
 
+@lru_cache(maxsize=64)
 def _parameters(model: type[BaseModel]) -> dict[str, Any]:
     """A model's JSON schema without what only costs tokens: titles, and the docstring of the class."""
     schema = {key: value for key, value in model.model_json_schema().items() if key not in ("title", "description")}
