@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -178,7 +177,7 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=64)
+@cache
 def _parameters(model: type[BaseModel]) -> dict[str, Any]:
     """A model's JSON schema without what only costs tokens: titles, and the docstring of the class."""
     schema = {key: value for key, value in model.model_json_schema().items() if key not in ("title", "description")}
