@@ -479,12 +479,15 @@ def litellm_chat(model: str, config: EpisodeConfig = DEFAULT_RULES, patience: Pa
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches prices from the network
     import litellm
 
+    litellm.suppress_debug_info = True
     options = {"timeout": config.provider_timeout_s, "max_retries": 0, **options}
     return _ProviderChat(litellm.acompletion, model, config, patience, options)
 
 
 TRY_AGAIN = {408, 409, 425, 429}
-TOO_LONG = re.compile(r"context.?(length|window)|maximum context|(prompt|input) is too long|too many tokens", re.IGNORECASE)
+TOO_LONG = re.compile(
+    r"context.?(length|window)|maximum context|(prompt|input) is too long|too many tokens|maximum number of tokens", re.IGNORECASE
+)
 CENSORED = re.compile(r"content.?(filter|policy|management)", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""With Weave initialised an episode is one trace, its tool calls and its verdict are the children; without, Weave is not imported."""
+"""With Weave initialised an episode is one trace, its tool calls and verdict the children; without, Weave is not imported."""
 
 from __future__ import annotations
 
