@@ -11,7 +11,7 @@ from pathlib import Path
 from project_types import InvestigatorError
 
 SHIPPED = {"train": 192, "val": 48, "test": 104}
-SHIPPED_SEED = 1
+SHIPPED_SEED = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,17 +28,17 @@ _LINK = (
 _REGRESSION = (
     "since build {ver} {n} of {n2} inputs give a negative {field}",
     "index {n} out of range in split step of build {ver}",
-    "null {field} not handled by build {ver}, line {n2} of planner code",
+    "null {field} crashes build {ver}, line {n2} of planner code",
     "build {ver} rounds {n} values of {field} to 0, old build kept them",
     "unhandled case partial in new build {ver}, {n} inputs affected",
     "build {ver} drops {field} from {n} of {n2} results",
 )
 _HANDSHAKE = (
     "renewal of own certificate failed {k} times, last valid minute was {clock}",
-    "certificate serial {hex} ended {clock}, {n} handshakes broken off",
+    "certificate serial {serial} ended {clock}, {n} handshakes broken off",
     "own tls certificate is {n} minutes past its last valid time",
-    "key store holds certificate {hex} valid until {clock}, no newer one found",
-    "notAfter {clock} of certificate {hex} has passed, peers close the handshake",
+    "key store holds certificate {serial} valid until {clock}, no newer one found",
+    "notAfter {clock} of certificate {serial} has passed, peers close the handshake",
 )
 _PARTITION = (
     "no route to {peer} from zone b, {n} probes without echo",
@@ -77,7 +77,7 @@ _DISK = (
     "compaction stopped: needs {limit} MB, volume has {few} MB",
 )
 _PARTNER = (
-    "partner {partner} answered 503 to {n} of {n} requests",
+    "partner {partner} answered 503 to {n} of {n2} requests",
     "status page of {partner}: major outage since {clock}, region {k}",
     "{partner} hung up before reply, {n} times in 60 s",
     "partner {partner} refuses our account, code 403, {n} calls",
@@ -121,6 +121,7 @@ _FAULTS = (
                 _POOL,
                 "every connection of the pool to {peer} is in use and requests give up waiting",
                 peer_roles=("store", "service", "cache"),
+                weight=0.6,
             ),
             Strike(
                 "flood",
@@ -199,7 +200,7 @@ _FAULTS = (
                     "name {peer}.internal not found, NXDOMAIN after {k} tries",
                     "resolver {host} gave nothing for {peer} in {ms} ms",
                     "address list for {peer} is empty since zone reload {clock}",
-                    "cannot turn {peer}.internal into an address, {k} zones searched",
+                    "{peer}.internal has no address record, {k} zones searched",
                 ),
                 "the host name of {peer} no longer resolves",
                 "no connection made",
@@ -240,7 +241,7 @@ _FAULTS = (
                     "config {rev} sets patience for {peer} to {deadline} ms, was 3000",
                     "stopped listening to {peer} after {deadline} ms, answer came {short} ms later",
                     "{n} calls to {peer} dropped after {deadline} ms each, answers came late",
-                    "loaded {peer}.deadline_ms={deadline} from config {rev}, previous value 3000",
+                    "patience for {peer} cut to {deadline} ms by config {rev}, previously 3000",
                 ),
                 "the deadline for calls to {peer} is shorter than the peer's normal latency",
             ),
@@ -277,7 +278,7 @@ _FAULTS = (
                 (
                     "admits {quota} calls a second, {big} arrived, rest turned away",
                     "turned away {n} of {n2} calls from {peer}: quota {quota} a second",
-                    "quota for {peer} now {quota} a second by config {rev}, was {big}",
+                    "quota for {peer} now {quota} a second by config {rev}, was {usual}",
                     "token bucket empty: size {quota}, demand {n2} a second",
                     "ceiling of {quota} calls a second reached {n} times in 60 s",
                 ),
@@ -332,7 +333,7 @@ _FAULTS = (
     Fault(
         "code_regression",
         (
-            Strike("fail_self", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and fails"),
+            Strike("fail_self", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and fails", weight=0.7),
             Strike(
                 "bad_request", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and sends {peer} broken requests"
             ),
@@ -349,7 +350,7 @@ _FAULTS = (
                 ("service", "worker", "store"),
                 (
                     "{n} threads wait for {lock}, held by thread {k} since {long} ms",
-                    "waited {long} ms to enter {lock}, {n} more in line",
+                    "blocked {long} ms before {lock} monitor, {n} more threads in line",
                     "{lock} mutex held {long} ms by thread {k}, {n} requests behind it",
                     "writer keeps {lock} to itself {long} ms, {n} readers blocked",
                     "thread dump: {n} of {n2} threads blocked on monitor {lock}",
@@ -397,7 +398,7 @@ _FAULTS = (
     Fault(
         "external_api_down",
         (
-            Strike("fail_self", ("gateway",), _PARTNER, "the third party {partner} fails or refuses"),
+            Strike("fail_self", ("gateway",), _PARTNER, "the third party {partner} fails or refuses", weight=0.7),
             Strike("slow_self", ("gateway",), _PARTNER, "the third party {partner} no longer answers", weight=1.5),
         ),
         "switch {svc} to the second provider and call the third party",

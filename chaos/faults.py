@@ -84,6 +84,8 @@ _CONSTANT = (
     "limit",
     "quota",
     "deadline",
+    "usual",
+    "serial",
 )
 
 
@@ -121,6 +123,7 @@ def _draw(name: str, rng: random.Random) -> object:
         "quota": (3, 20),
         "deadline": (40, 90),
         "calm": (31, 64),
+        "usual": (400, 900),
     }
     if name in ranges:
         return rng.randint(*ranges[name])
@@ -128,7 +131,7 @@ def _draw(name: str, rng: random.Random) -> object:
         return f"10.{rng.randint(1, 60)}.{rng.randint(1, 9)}.{rng.randint(2, 99)}"
     if name == "ver":
         return f"{rng.randint(2, 9)}.{rng.randint(10, 49)}"
-    if name in ("hex", "hex2"):
+    if name in ("hex", "hex2", "serial"):
         return f"{rng.randrange(16**4):04x}"
     lists = {
         "partner": PARTNERS,

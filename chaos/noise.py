@@ -59,8 +59,11 @@ def herrings(run: Simulation, rng: random.Random) -> list[Row]:
     """Harmless lines near the fault, at most services, at most one kind at the culprit in most scenarios."""
     world, plan = run.world, run.plan
     mild = [wording for fault in CATALOGUE.values() for wording in fault.mild]
-    pool = [*rng.sample(phrases.HERRINGS, 12), *rng.sample(mild, 10)]
-    rng.shuffle(pool)
+    mishaps, oddities = (
+        rng.sample(phrases.MISHAPS, len(phrases.MISHAPS)),
+        [*rng.sample(phrases.ODDITIES, 8), *rng.sample(mild, 8)],
+    )
+    rng.shuffle(oddities)
     others = [service for service in world.topology.roles if service != plan.culprit]
     chosen = rng.sample(others, min(len(others), rng.randint(4, 7)))
     chosen += rng.sample(chosen, min(len(chosen), rng.randint(1, 2)))
@@ -69,7 +72,9 @@ def herrings(run: Simulation, rng: random.Random) -> list[Row]:
     rows: list[Row] = []
     for service in chosen:
         level = rng.choices(("ERROR", "WARN", "INFO"), (0.24, 0.46, 0.30))[0]
-        rows += _repeat(run, rng, service, pool.pop(), level, rng.choice((1, 1, 2, 2, 3, 4, 7)), "herring")
+        mishap = level == "ERROR" or rng.random() < 0.35
+        wording = (mishaps if mishap else oddities).pop()
+        rows += _repeat(run, rng, service, wording, level, rng.choice((1, 1, 2, 2, 3, 4, 7)), "herring")
     for caller, callee in rng.sample(world.topology.edges(), rng.randint(0, 2)):
         wording = rng.choice(phrases.TRANSIENT)
         rows += _repeat(run, rng, caller, wording, "WARN", rng.randint(1, 2), "herring", peer=world.names[callee])

@@ -63,38 +63,45 @@ FLOODED: dict[str, tuple[str, ...]] = {
     ),
 }
 
-HERRINGS = (
+MISHAPS = (
     "mail to customer {n} came back, mailbox unknown",
     "login refused for user {big}, wrong password {k} times",
-    "token of session {hex} too old, asked to sign in again",
     "picture {hex} could not be resized, format unknown",
     "cleanup of /tmp skipped {k} files, permission denied",
-    "slow query {ms} ms, {n} rows",
     "report {rev} produced with {k} empty pages",
+    "phone number of customer {n} not valid, message skipped",
+    "customer {n} sent empty form, {k} fields missing",
+    "debug endpoint called from {host}, denied",
+    "upload {hex} aborted by user after {n} KB",
+    "cookie of session {hex} could not be decoded",
+    "export {rev} stopped by operator at {n} %",
+    "coupon {hex} not known, order goes on without",
+    "address of customer {n} could not be matched",
+    "metrics push failed after {ms} ms, {k} samples dropped",
+    "feed of exchange rates is {n} min old",
+    "thumbnail job {hex} crashed once, started again",
+    "sandbox key used {k} times, refused",
+    "spell check for text {big} failed, shown as is",
+)
+"""Unrelated troubles, at any level."""
+ODDITIES = (
+    "token of session {hex} too old, asked to sign in again",
+    "slow query {ms} ms, {n} rows",
     "clock moved back {k} ms by time daemon",
     "instance {k} drained for maintenance, {few} remain",
     "autoscaler added {few} instances, target load {calm} %",
     "unknown header x-{hex} ignored in {n} requests",
-    "metrics push took {ms} ms, {k} samples dropped",
     "translation for text {big} missing, default used",
-    "phone number of customer {n} not valid, message skipped",
     "secret rotated, version {n} in use",
-    "customer {n} sent empty form, {k} fields missing",
     "thread pool resized from {k} to {n}",
-    "debug endpoint called from {host}, denied",
     "deprecated option fast_start used in line {n}",
-    "upload {hex} aborted by user after {n} KB",
     "duplicate request {hex} ignored",
     "license check took {ms} ms, answer kept for {n} min",
     "audit entry {hex} written twice",
-    "cookie of session {hex} could not be decoded",
-    "export {rev} cancelled by operator at {n} %",
-    "coupon {hex} not known, order goes on without",
-    "address of customer {n} could not be matched",
     "backup {rev} took {n} min, usual is {k}",
     "unit conversion rounded {k} values",
-    "feed of exchange rates is {n} min old",
 )
+"""Things worth a note, never an ERROR; the catalogue's mild lines come on top."""
 TRANSIENT = ("call to {peer} needed a second try, {short} ms lost", "one slow answer from {peer}, {ms} ms, then normal")
 
 TROUBLE: dict[str, tuple[str, ...]] = {
@@ -124,4 +131,5 @@ REPORTS = (
     "Page for on-call: {trouble}.",
 )
 ENTRANCE = (" Users come in through {edge}.", " The entry service is {edge}.", " Alarm raised on {edge}.")
-HINTS = ("since about {at}", "around {at}", "began near {at}", "roughly from {at} on")
+HINTS = ("{at}", "{at}", "{at} or a bit later", "{at} or a bit earlier")
+"""Read after the word about."""

@@ -22,7 +22,7 @@ WINDOW_MS = 26 * 60_000.0
 DEPTH_WEIGHTS = (0.2, 0.4, 1.0)
 """How likely the culprit takes users' requests itself, is called by such a service, or lies deeper."""
 ENDS_OK: dict[str, float] = {"slow_link": 0.35, "caller_deadline": 0.3}
-"""How often an abandoned callee's span ends as ok, by mechanism; 0.7 otherwise."""
+"""How often an abandoned callee's span ends as ok, by mechanism; 0.8 otherwise."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def make_plan(fault: Fault, strike: Strike, world: World, rng: random.Random, cl
         onset_ms,
         share=rng.uniform(0.6, 0.95),
         late_ms=(2200, longest),
-        ends_ok=rng.random() < ENDS_OK.get(strike.mechanism, 0.7),
-        inferred=rng.random() < (0.7 if strike.mechanism == "caller_edge" else 0.25),
+        ends_ok=rng.random() < ENDS_OK.get(strike.mechanism, 0.8),
+        inferred=rng.random() < (0.7 if strike.mechanism == "caller_edge" else 0.15),
         victims=tuple(stores_behind(culprit, world.topology)) if strike.mechanism == "cold_cache" else (),
     )

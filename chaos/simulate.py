@@ -172,7 +172,7 @@ class Simulation:
                 if reply.ms > 900:
                     self._about(phrases.SLOW, node, child, at + spent, "WARN", request, span, ms=round(reply.ms))
                 return Reply(spent)
-            if number + 1 < tries:
+            if number + 1 < tries and self._often(f"{node.service} retries", 20):
                 self._about(phrases.RETRIED, node, child, at + spent, "WARN", request, span, reason=reply.reason)
         return self._failed(node, child, at, span, request, Reply(spent, reply.status, reply.reason))
 

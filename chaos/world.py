@@ -19,7 +19,7 @@ onyx opal orchid osprey otter pebble pine plover quartz quill raven reef robin s
 spruce tern thistle timber topaz tulip tundra umber valley velvet violet walnut willow wren zephyr
 """
 NAMES = tuple(_WORDS.split())
-SUFFIXES = ("hub", "core", "main", "point", "base")
+SUFFIXES = ("hub", "core", "main", "yard", "bay")
 
 
 @dataclass(frozen=True)
