@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 FINAL_ANSWER = "return_final_answer"
 DEFAULT_RULES = EpisodeConfig()
 
+Kind = Literal["log", "trace"]
 T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------------------------- reward
@@ -369,7 +370,7 @@ class _Play:
     def facts(self, ending: Ending, verdict: Verdict | None, seconds: float) -> dict[str, Any]:
         """The fields of an Episode that this play decides."""
         report, truth = self.report, self.scenario.ground_truth
-        cited_logs, cited_traces, fabricated = self._cited() if report else ({}, {}, 0)
+        cited_logs, cited_traces, fabricated = self._cited(report) if report else ({}, {}, 0)
         seen = (cited_logs.keys() & self.logs.keys()) | (cited_traces.keys() & self.traces.keys())
         words = [report.root_cause, report.suspected_service, *report.timeline, *report.next_actions] if report else []
         named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
@@ -400,25 +401,27 @@ class _Play:
             "metadata": scenario_facts(self.scenario),
         }
 
-    def _cited(self) -> tuple[dict[str, None], dict[str, None], int]:
+    def _cited(self, report: Report) -> tuple[dict[str, None], dict[str, None], int]:
         """Full log and trace ids the report cites, and how many of them exist nowhere in the scenario."""
-        assert self.report is not None
-        cited: dict[Literal["log", "trace"], dict[str, None]] = {"log": {}, "trace": {}}
+        cited: dict[Kind, dict[str, None]] = {"log": {}, "trace": {}}
+        lists: tuple[tuple[Kind, Kind, tuple[str, ...]], ...] = (
+            ("log", "trace", report.key_log_ids),
+            ("trace", "log", report.primary_trace_ids),
+        )
         fabricated: set[str] = set()
-        both: tuple[tuple[Literal["log", "trace"], tuple[str, ...]], ...] = (
-            ("log", self.report.key_log_ids), ("trace", self.report.primary_trace_ids),
-        )  # fmt: skip
-        for kind, ids in both:
-            other: Literal["log", "trace"] = "trace" if kind == "log" else "log"
-            for shown in filter(None, (id_.strip() for id_ in ids)):
-                for guess in (kind, other):  # an id in the wrong list is untidy, not invented
-                    if full := next(filter(None, (tool.resolve(guess, shown) for tool in self.tools.values())), None):
-                        cited[guess][full] = None
-                        break
+        for kind, other, ids in lists:
+            for shown in filter(None, map(str.strip, ids)):
+                if full := self._resolve(kind, shown):
+                    cited[kind][full] = None
+                elif full := self._resolve(other, shown):  # in the wrong list: untidy, not invented
+                    cited[other][full] = None
                 else:
                     cited[kind][shown] = None
                     fabricated.add(shown)
         return cited["log"], cited["trace"], len(fabricated)
+
+    def _resolve(self, kind: Kind, shown: str) -> str | None:
+        return next((full for tool in self.tools.values() if (full := tool.resolve(kind, shown))), None)
 
 
 def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
