@@ -25,17 +25,16 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
-from evaluation.crew import Crew, Interrupted
+from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.training_plan import add_flags, plan, resolve
 from evaluation.training_report import measured, table, write_report
 from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, latest, revision
 from make_judge_model import check_judge, load_judge
 from project_types import (
     ConfigurationError,
-    Episode,
     InvestigatorError,
     Scenario,
     ScenarioError,
@@ -64,8 +63,8 @@ examples:
 
 Ctrl-C once: the step under way is dropped or finished, the state saved, the report written. Twice: stop at once.
 """
-class RunError(InvestigatorError):
-    """A run cannot go on; what it reached is saved and the text says why."""
+class JobFailed(InvestigatorError):
+    """A training job failed or took too long; the text says why."""
 
 
 def say(text: str) -> None:
@@ -74,22 +73,6 @@ def say(text: str) -> None:
 
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
-
-
-class Wanted(NamedTuple):
-    """Samples of one scenario that are to be rolled out."""
-
-    scenario: Scenario
-    samples: Sequence[int]
-
-
-class Played(NamedTuple):
-    """What a batch of rollouts gave."""
-
-    groups: Sequence[art.TrajectoryGroup]
-    episodes: Sequence[Episode]
-    failures: Counter[str]
-    seconds: float
 
 
 # -------------------------------------------------------------------------------------------------------------------- run
@@ -174,51 +157,28 @@ class Run:
         self.signal = number
         say("stopping: rollouts under way are dropped, a training job under way is finished; once more to stop at once")
         if self._crew is not None:
-            self._crew.stop()
+            self._crew.interrupt()
 
     # -- rollouts
 
     async def play(self, title: str, wanted: Sequence[Wanted], split: str, kind: str, at: int, temperature: float) -> Played:
-        """Roll out through ART's gather, with checkpoint `at` pinned; episodes are stored as they finish.
-
-        Raises:
-            Interrupted: a signal came.
-            RunError: more rollouts failed than may.
-        """
-        import art
-
-        total, began = sum(len(each.samples) for each in wanted), time.monotonic()
-        most_failures = int(self.config.max_failed_share * total)
+        """Roll out with checkpoint `at` pinned; see `Crew.play`."""
+        config = self.config
         path = self.folder.episodes_path(split, at + 1 if kind == ROLLOUTS else at, kind)
-        rules = self.config.episode.model_copy(update={"temperature": temperature})
         one = partial(
-            rollout_with_episode, self.model, database=self.config.database, judge=self.judge, config=rules, step=at, split=split
+            rollout_with_episode,
+            self.model,
+            database=config.database,
+            judge=self.judge,
+            config=config.episode.model_copy(update={"temperature": temperature}),
+            step=at,
+            split=split,
         )
         with path.open("a", encoding="utf-8") as file:
-            crew = self._crew = Crew(title, total, most_failures, self.config.max_concurrent, file)
+            self._crew = Crew(title, wanted, one, file, failed_share=config.max_failed_share, limit=config.max_concurrent)
             if self.signal is not None:
-                crew.stop()
-            groups = await art.gather_trajectory_groups(
-                [
-                    art.TrajectoryGroup(
-                        [crew.run(partial(one, scenario, sample=sample)) for sample in samples],
-                        metadata={"scenario_id": scenario.id, "split": split},
-                    )
-                    for scenario, samples in wanted
-                ],
-                pbar_desc=title,
-                max_exceptions=total,  # the crew stops all of them when too many have failed
-            )
-            crew.close()
-        self._crew = None
-        if crew.bug is not None:
-            raise crew.bug
-        if self.signal is not None:
-            raise Interrupted(title)
-        if crew.failures.total() > most_failures:
-            why = "\n".join(f"  {count} x {reason}" for reason, count in crew.failures.most_common(5))
-            raise RunError(f"{title}: more than {most_failures} of {total} rollouts failed (see --max-failed-share):\n{why}")
-        return Played(groups, crew.episodes, crew.failures, time.monotonic() - began)
+                self._crew.interrupt()
+            return await self._crew.play()
 
     async def surviving(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do it; when the embedded service died meanwhile, start that again (once in a run) and do it again."""
@@ -227,7 +187,7 @@ class Run:
         while True:
             try:
                 return await act()
-            except (RunError, openai.APIConnectionError, RuntimeError):
+            except (TooManyFailures, JobFailed, openai.APIConnectionError):
                 if self.service is None or self.signal is not None or await self.service.healthy(timeout_s=60.0):
                     raise
                 await self.service.restart()
@@ -258,6 +218,7 @@ class Run:
         numbers = {key: float(row[key] or 0.0) for key in ("reward", "accuracy", "grounded")}
         numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
+        self._tabulate(name, checkpoint)
         say(f"{name} at step {checkpoint}: {_words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
 
     async def validate(self) -> None:
@@ -364,12 +325,27 @@ class Run:
                     advantage_balance=config.advantage_balance,
                     **clipping,
                 )
-        except TimeoutError as trouble:
-            raise RunError(f"the training job took longer than {config.step_timeout_minutes:g} minutes") from trouble
+        except (TimeoutError, RuntimeError) as trouble:
+            why = str(trouble) or f"the training job took longer than {config.step_timeout_minutes:g} minutes"
+            raise JobFailed(f"step {self.position + 1}: {why}") from trouble
         self.checkpoint = result.step
         return {name: float(value) for name, value in result.metrics.items()}
 
     # -- remembering
+
+    def _tabulate(self, name: str, checkpoint: int) -> None:
+        """A table of the episodes in the W&B run, where there is one."""
+        if (run := self.model._get_wandb_run()) is None:
+            return
+        import wandb
+
+        split, kind = name.removesuffix("_sampled"), SAMPLED if name.endswith("_sampled") else GREEDY
+        table = wandb.Table(columns=["scenario", "sample", "right", "reward", "ending", "turns", "answer", "verdict"])
+        for e in self.folder.episodes(split, checkpoint, kind):
+            answer = f"{e.report.suspected_service}: {e.report.root_cause}" if e.report else ""
+            facts = (e.outcome.correct, e.reward, e.outcome.ending.value, e.outcome.turns)
+            table.add_data(e.scenario_id, e.sample, *facts, answer, e.verdict.reason if e.verdict else "")
+        run.log({f"{name}/rollouts": table, "training_step": checkpoint})
 
     def _row(self, split: str, step: int, played: Played, **more: Any) -> dict[str, Any]:
         """Append a row to metrics.jsonl."""
@@ -406,6 +382,13 @@ def _named(base_model: str) -> str:
     return f"{folder.name}={folder}" if Path(base_model).is_dir() else base_model
 
 
+def _backend_error() -> type[Exception]:
+    """What a backend's client raises: a refused key, a wrong address, a service that is down."""
+    import openai
+
+    return openai.OpenAIError
+
+
 def _local_backend(folder: Path) -> Any:
     try:
         from art.local import LocalBackend
@@ -424,8 +407,12 @@ def import_art(config: TrainingConfig) -> None:
         sys.modules.setdefault("transformers", None)  # type: ignore[arg-type] # else ART imports and patches it: 3 s and 200 MB
     import art  # noqa: F401
 
-    if config.backend != "serverless" or config.service_url:
+    if config.backend != "serverless" or config.service_url or not os.environ.get("WANDB_API_KEY"):
         os.environ.pop("WANDB_API_KEY", None)  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
+    else:
+        import weave
+
+        weave.init(config.project)  # rollouts, tool calls and verdicts become traces
 
 
 def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
@@ -461,12 +448,12 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
             return 130
         except ConfigurationError:
             raise
-        except InvestigatorError as problem:
-            code, trouble = 1, str(problem)
+        except (InvestigatorError, _backend_error()) as problem:
+            code, trouble = 1, f"{problem}" if isinstance(problem, InvestigatorError) else f"the backend: {problem}"
         summary = write_report(folder.path)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
     if code == 0:
-        print(f"next       open it, or ask the trained model: python train_serverless.py --name {name} --resume --steps MORE")
+        print(f"next       look at its episodes: python -m evaluation show {folder.path / 'episodes'}")
     else:
         print(f"go on      python train_serverless.py --name {name} --resume")
     if trouble:

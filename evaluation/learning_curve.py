@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _INK = "#010203"
 """Stands for the page's text colour until it is replaced."""
@@ -42,6 +43,7 @@ def draw(train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], s
     for axes, title in ((accuracy, "root cause right"), (reward, "reward")):
         axes.set_title(title, color=_INK)
         axes.set_xlabel("training step", color=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.tick_params(colors=_INK)
         axes.patch.set_alpha(0)
@@ -81,7 +83,7 @@ def _accuracy(
                 linestyle="none",
                 label="test, with 95 % interval" if side == "before" else None,
             )
-    axes.set_ylim(0, 100)
+    axes.set_ylim(-2, 102)
     axes.set_ylabel("percent", color=_INK)
 
 

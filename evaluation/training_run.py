@@ -128,10 +128,13 @@ class RunFiles:
         return int(self.config["config"]["seed"])
 
     def comparison(self, split: str) -> Comparison:
-        """Checkpoint 0 against the best one."""
+        """Checkpoint 0 against the best one; what was interrupted before its row was written does not count."""
 
         def side(step: int | None) -> dict[str, list[Episode]]:
-            return {kind: [] if step is None else self.folder.episodes(split, step, kind) for kind in (GREEDY, SAMPLED)}
+            measured = {row["split"] for row in self.folder.rows if row["step"] == step}
+            names = {GREEDY: split, SAMPLED: f"{split}_sampled"}
+            whole = {kind for kind, name in names.items() if name in measured}
+            return {kind: self.folder.episodes(split, int(step or 0), kind) if kind in whole else [] for kind in names}
 
         return Comparison(split, int(self.config["config"]["test_samples"]), side(0), side(self.state.get("best_checkpoint")))
 
