@@ -52,10 +52,19 @@ def _brief(value: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    """`write_text` of a value as JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it. Raises EpisodesError."""
     half = path.with_name(path.name + ".half")
-    half.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(half, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(half, path)
+    except OSError as trouble:
+        raise EpisodesError(f"{path}: cannot be written ({trouble.strerror}); check the folder and its permissions") from trouble
 
 
 def revision() -> str:

@@ -38,14 +38,15 @@ def summary_table(summary: Summary, title: str) -> str:
     if whole.endings:
         parts += ["", "endings  " + ", ".join(f"{ending} {count}" for ending, count in whole.endings.items())]
     for kind, slices in summary.slices.items():
-        parts += ["", aligned(_slice_rows(kind, slices))]
+        parts += ["", aligned(slice_rows(kind, slices))]
     totals = summary.totals
     parts += ["", f"total  {totals['prompt_tokens']:.0f} prompt + {totals['completion_tokens']:.0f} completion tokens, "
               f"{totals['cost_usd']:.4f} USD"]  # fmt: skip
     return "\n".join(parts)
 
 
-def _slice_rows(kind: str, slices: Mapping[str, Part]) -> list[list[str]]:
+def slice_rows(kind: str, slices: Mapping[str, Part]) -> list[list[str]]:
+    """A heading and one row per slice."""
     rows = [[kind, "scenarios", "avg@k", "pass@k", "grounded", "turns"]]
     for value, part in slices.items():
         measures = part.measures

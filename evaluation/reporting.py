@@ -1,0 +1,133 @@
+"""The command behind `python -m evaluation report`: one self-contained HTML page about a run.
+
+No script, nothing loaded, everything from logs and models escaped. It shows what the summary says, where the policy is right,
+what it took, the hardest scenarios and a few transcripts; the page of a training run is `evaluation.training_report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from evaluation.episodes import Loaded, load
+from evaluation.pictures import Picture, histogram, intervals, stacked
+from evaluation.run_record import write_text
+from evaluation.showing import transcript
+from evaluation.summary import MEASURES, PASS, Row, Summary, Tally, summarise_tally
+from evaluation.tables import LABELS, shown, slice_rows
+from project_types import Ending, Episode
+
+HARDEST = 40
+TRANSCRIPT_KINDS: Sequence[tuple[str, Callable[[Episode], bool]]] = (
+    ("Right, with evidence", lambda e: e.outcome.grounded),
+    ("Wrong answer", lambda e: e.outcome.ending is Ending.ANSWERED and not e.outcome.correct),
+    ("Saw the evidence and still missed it", lambda e: e.outcome.gold_evidence_opened > 0 and not e.outcome.correct),
+    ("No answer", lambda e: e.outcome.ending is not Ending.ANSWERED),
+)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Write the page."""
+    found = load(arguments.folder)
+    for note in found.warnings():
+        print(f"note: {note}", file=sys.stderr)
+    beside = found.path / "report.html" if found.path.is_dir() else found.path.with_suffix(".html")
+    target: Path = arguments.out or beside
+    write_text(target, page(found))
+    print(f"{target}: {len(found.episodes)} episodes")
+    return 0
+
+
+def page(found: Loaded) -> str:
+    """The page as HTML."""
+    tally = Tally()
+    for episode in found.episodes:
+        tally.add(episode)
+    summary = summarise_tally(tally, k=int(found.run["k"]) if "k" in found.run else None)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template("run_report.html").render(
+        title=found.name,
+        run={name: found.run.get(name) for name in ("split", "judge", "revision")},
+        k=summary.k,
+        notes=found.warnings(),
+        whole=summary.whole,
+        measures=[(LABELS[name], shown(name, summary.whole.measures[name])) for name in _order()],
+        slices=[(kind, slice_rows(kind, parts)[1:]) for kind, parts in summary.slices.items()],
+        slice_pictures=[_safe(picture) for picture in _slice_pictures(summary)],
+        other_pictures=[_safe(picture) for picture in _other_pictures(found.episodes)],
+        components=_components(found.episodes),
+        hardest=_hardest(tally.rows()),
+        transcripts=_transcripts(found.episodes),
+    )
+
+
+def _order() -> list[str]:
+    return ["accuracy", PASS, *(name for name in MEASURES if name != "accuracy")]
+
+
+def _safe(picture: Picture) -> dict[str, Any]:
+    return {"svg": Markup(picture.svg), "says": picture.says}
+
+
+def _slice_pictures(summary: Summary) -> list[Picture]:
+    titles = {"seen": "Faults that training shows, and not", "fault_family": "By family of fault"}
+    titles |= {"fault_type": "By type of fault", "topology": "By system"}
+    return [
+        intervals(titles[kind], {value: part.measures["accuracy"] for value, part in parts.items()})
+        for kind, parts in summary.slices.items()
+    ]
+
+
+def _other_pictures(episodes: Sequence[Episode]) -> list[Picture]:
+    if not episodes:
+        return []
+    right, wrong = ([e for e in episodes if e.outcome.correct is side] for side in (True, False))
+    turns = [Counter(e.outcome.turns for e in side) for side in (right, wrong)]
+    pictures = [stacked("Turns", "turns of the policy", *turns)]
+    rewards = [[e.reward for e in side if e.reward is not None] for side in (right, wrong)]
+    if any(rewards):
+        pictures.append(histogram("Reward", "reward", *rewards))
+    return pictures
+
+
+def _components(episodes: Sequence[Episode]) -> list[tuple[str, float]]:
+    """Mean of each reward component over the scored episodes."""
+    sums: Counter[str] = Counter()
+    scored = [episode for episode in episodes if episode.reward is not None]
+    for episode in scored:
+        sums.update(episode.reward_components)
+    names = dict.fromkeys(name for episode in scored for name in episode.reward_components)
+    return [(name, sums[name] / len(scored)) for name in names]
+
+
+def _hardest(rows: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
+    opened = list(MEASURES).index("opened")
+    hardest = sorted(rows, key=lambda row: (row.right / row.samples, row.scenario_id))[:HARDEST]
+    return [
+        (
+            row.scenario_id,
+            row.slices.get("fault_type", ""),
+            f"{row.right}/{row.samples}",
+            "-" if row.values[opened] != row.values[opened] else f"{100 * row.values[opened]:.0f} %",
+            ", ".join(f"{ending} {count}" for ending, count in row.endings.items()),
+        )
+        for row in hardest
+    ]
+
+
+def _transcripts(episodes: Sequence[Episode]) -> list[tuple[str, Episode, str]]:
+    """The first episode of each kind worth reading."""
+    chosen: dict[int, tuple[str, Episode, str]] = {}
+    for why, fits in TRANSCRIPT_KINDS:
+        found = next((e for e in episodes if id(e) not in chosen and fits(e)), None)
+        if found is not None:
+            chosen[id(found)] = (why, found, "\n".join(transcript(found)))
+    return list(chosen.values())
