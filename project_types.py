@@ -97,7 +97,7 @@ class LogRecord(Frozen):
     message: str
     trace_id: Name | None = None
     span_id: Name | None = None
-    attributes: dict[str, Scalar] = {}
+    attributes: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Span(Frozen):
