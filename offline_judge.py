@@ -147,10 +147,12 @@ def claims(text: str) -> Claims:
     return Claims(named, as_cause, frozenset(denied))
 
 
-def denials(text: str) -> list[re.Match[str]]:
+@lru_cache(maxsize=512)
+def denials(text: str) -> tuple[re.Match[str], ...]:
     """Words such as 'not', unless they begin 'no longer', 'not only' and the like."""
     kept = [m.span() for m in lexicon().marks["no_denial"].finditer(text)]
-    return [m for m in lexicon().marks["denied_before"].finditer(text) if not any(s <= m.start() < e for s, e in kept)]
+    found = lexicon().marks["denied_before"].finditer(text)
+    return tuple(m for m in found if not any(s <= m.start() < e for s, e in kept))
 
 
 def is_denied(text: str, start: int, end: int) -> bool:
@@ -233,34 +235,27 @@ def _ends_with(pattern: re.Pattern[str], text: str) -> bool:
     return any(m.end() == len(tail) for m in pattern.finditer(tail))
 
 
-class Line(NamedTuple):
-    """One kind of log line of one service: the words it is recognised by, and every number seen in it."""
+class Spoken(NamedTuple):
+    """A text, the words it is recognised by, and its numbers."""
 
+    text: str
     words: frozenset[str]
     numbers: frozenset[str]
-    decisive: bool
 
 
-def _tokens(text: str) -> tuple[frozenset[str], frozenset[str]]:
+@lru_cache(maxsize=20_000)
+def spoken(text: str) -> Spoken:
+    """Read a message or a root cause; cached because every report of a scenario is compared with the same lines."""
     text = plain(text)
-    return frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text))
-
-
-def _lines(scenario: Scenario) -> Iterator[Line]:
-    evidence = set(scenario.ground_truth.evidence_log_ids)
-    kinds: dict[tuple[str, frozenset[str]], tuple[set[str], bool]] = {}
-    for row in scenario.logs:
-        spoken, numbers = _tokens(row.message)
-        known, decisive = kinds.get((row.service, spoken), (set(), False))
-        kinds[row.service, spoken] = (known | numbers, decisive or row.id in evidence)
-    return (Line(spoken, frozenset(numbers), decisive) for (_, spoken), (numbers, decisive) in kinds.items() if spoken)
+    return Spoken(text, frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text)))
 
 
 class Quote(NamedTuple):
-    """How much of a report repeats the decisive lines, and how much another line."""
+    """How much of a report repeats the decisive lines, how much another line, and how many others it repeats whole."""
 
     decisive: float
     other: float
+    others_whole: int
 
 
 def quoted(root_cause: str, scenario: Scenario) -> Quote:
@@ -268,26 +263,38 @@ def quoted(root_cause: str, scenario: Scenario) -> Quote:
 
     Overlap is the geometric mean of the share of the text's words that the line holds and the share of the line's words
     that the text holds; a quotation that was cut short, or that stands in a longer text, keeps most of it. Words alone
-    decide, but of two lines with the same words the one whose numbers the text repeats wins.
+    decide, but of two lines with the same words the one whose numbers the text repeats wins. A line of the same service
+    with the same words as a decisive one is decisive too.
     """
+    evidence = set(scenario.ground_truth.evidence_log_ids)
     names = {word for service in scenario.services for word in words(plain(service))}
-    spoken, numbers = _tokens(root_cause)
-    spoken = spoken - names or spoken
-    best = {True: 0.0, False: 0.0}
-    for line in _lines(scenario):
-        target = line.words - names or line.words
-        shared = len(spoken & target)
+    said = spoken(root_cause)
+    mine = said.words - names or said.words
+    start, end = next(((s, e) for _, s, e in services_named(said.text, scenario.services)), (1, 0))
+    core = (said.text[end + 1 :] if start == 0 and said.text[end : end + 1] == ":" else said.text).strip(" .")
+    kinds = {(row.service, spoken(row.message).words) for row in scenario.logs if row.id in evidence}
+    best, whole = {True: 0.0, False: 0.0}, set[frozenset[str]]()
+    for row in scenario.logs:
+        line = spoken(row.message)
+        target, decisive = line.words - names or line.words, (row.service, line.words) in kinds
+        shared = len(mine & target)
+        if core in line.text and len(core.split()) >= 5:
+            best[decisive] = max(best[decisive], 0.9)
         if not shared or shared < min(3, len(target)):
             continue
-        of_text, of_line = shared / len(spoken), shared / len(target)
-        score = (of_text * of_line) ** 0.5
-        if shared >= 3 and of_text >= 0.8:
-            score = max(score, 0.75 * of_text)
-        if shared >= 4 and of_line >= 0.9:
-            score = max(score, 0.7 * of_line)
-        score = 0.95 * score + 0.05 * (len(numbers & line.numbers) / len(numbers) if numbers else 1.0)
-        best[line.decisive] = max(best[line.decisive], score)
-    return Quote(best[True], best[False])
+        score = _overlap(shared / len(mine), shared / len(target), shared)
+        score = 0.95 * score + 0.05 * (len(said.numbers & line.numbers) / len(said.numbers) if said.numbers else 1.0)
+        best[decisive] = max(best[decisive], score)
+        if not decisive and shared >= 4 and shared >= 0.9 * len(target):
+            whole.add(target)
+    return Quote(best[True], best[False], len(whole))
+
+
+def _overlap(of_text: float, of_line: float, shared: int) -> float:
+    score = float((of_text * of_line) ** 0.5)
+    if shared >= 3 and of_text >= 0.8:
+        score = max(score, 0.75 * of_text)
+    return max(score, 0.7 * of_line) if shared >= 4 and of_line >= 0.9 else score
 
 
 class OfflineJudge:
@@ -325,6 +332,8 @@ class OfflineJudge:
         if plain(scenario.expected_root_cause) == text:
             return True, "repeats the expected root cause"
         quote = quoted(report.root_cause, scenario)
+        if quote.others_whole > 2:
+            return False, f"quotes {quote.others_whole} lines that are not decisive"
         quotes = quote.decisive >= QUOTED and quote.decisive > quote.other
         if quotes and rival is None and (own > 0 or not self._denies(text, messages)):
             return True, f"quotes decisive evidence (overlap {quote.decisive:.2f})"
@@ -346,10 +355,11 @@ class OfflineJudge:
     def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
         """Why the report's fault type contradicts the truth, or None."""
         name = re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
-        if name in {gold, ""} or name in compatible:
+        if name in {gold, ""}:
             return None
         if name in FAULT_TYPES:
-            return f"the fault type {name} contradicts {gold}"
+            excused = gold not in FAULT_TYPES and name in compatible
+            return None if excused else f"the fault type {name} contradicts {gold}"
         strong = {kind for kind, score in claims(plain(fault_type or "")).named.items() if score >= 1}
         return f"the fault type {fault_type!r} contradicts {gold}" if strong and not strong & compatible else None
 
