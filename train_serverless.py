@@ -421,6 +421,11 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     return {split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit] for split, limit in limits.items()}
 
 
+def _compare(folder: RunFolder, best: int) -> str:
+    paths = [folder.episodes_path("test", step, GREEDY) for step in (0, best)]
+    return f"python -m evaluation compare {paths[0]} {paths[1]}"
+
+
 async def _execute(run: Run) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -453,7 +458,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         summary = write_report(folder.path)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
     if code == 0:
-        print(f"next       look at its episodes: python -m evaluation show {folder.path / 'episodes'}")
+        print(f"next       {_compare(folder, summary['best_checkpoint'])}")
     else:
         print(f"go on      python train_serverless.py --name {name} --resume")
     if trouble:

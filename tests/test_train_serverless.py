@@ -1,0 +1,257 @@
+"""Real runs of the command: two training steps over HTTP, no socket that leaves the machine, deaths of either process, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.training_run import RunFolder
+from project_types import Episode
+
+ROOT = Path(__file__).parent.parent
+GUARD = Path(__file__).parent / "fakes" / "only_loopback"
+FLAGS = (
+    *("--backend", "embedded", "--groups-per-step", "2", "--rollouts-per-group", "6", "--validate-every", "1"),
+    *("--test-samples", "2", "--max-completion-tokens", "300", "--max-turns", "2", "--repairs", "0", "--max-minutes", "none"),
+)
+MANY_STEPS = "500"
+
+
+class Place:
+    """A folder with a few scenarios and a random model, and the command, run in it behind a guard against foreign sockets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "foreign_sockets.log"
+        for split, count in (("train", 4), ("val", 2), ("test", 2)):
+            (folder / "log_scenarios" / split).mkdir(parents=True)
+            for path in sorted((ROOT / "log_scenarios" / split).glob("scenario-*.json"))[:count]:
+                shutil.copy(path, folder / "log_scenarios" / split)
+        code = "import sys, pathlib; from tests.training_service.random_model import write_random_model as write; "
+        code += "write(pathlib.Path(sys.argv[1]), context=1024)"  # in a process of its own: this one may import art
+        subprocess.run([sys.executable, "-c", code, str(folder / "random")], cwd=ROOT, check=True, capture_output=True)
+
+    def command(self, *flags: str) -> list[str]:
+        return [sys.executable, str(ROOT / "train_serverless.py"), *FLAGS, "--base-model", "random", *flags]
+
+    def environment(self) -> dict[str, str]:
+        keyless = {name: value for name, value in os.environ.items() if name not in ("WANDB_API_KEY", "JUDGE_MODEL")}
+        return keyless | {"PYTHONPATH": str(GUARD), "ONLY_LOOPBACK_LOG": str(self.log), "WANDB_API_KEY": ""}
+
+    def run(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*flags), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300
+        )
+
+    def start(self, *flags: str) -> subprocess.Popen[str]:
+        both: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(self.command(*flags), cwd=self.folder, env=self.environment(), **both)
+
+    def rows(self, name: str, split: str | None = None) -> list[dict[str, Any]]:
+        path = self.folder / "runs" / name / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [row for row in rows if split in (None, row["split"])]
+
+    def history(self, name: str, metric: str) -> list[int]:
+        """The steps at which ART logged a metric."""
+        path = self.folder / "runs" / name / "art" / "log-investigator" / "models" / name / "history.jsonl"
+        return [row["step"] for row in map(json.loads, path.read_text().splitlines()) if metric in row]
+
+    def service_pid(self, name: str) -> int:
+        return int((self.folder / "runs" / name / "service" / "lock").read_text())
+
+
+def until(happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    """Look again and again until it has happened."""
+    end, pause = time.monotonic() + timeout_s, threading.Event()
+    while not happened():
+        assert time.monotonic() < end, f"did not happen within {timeout_s} s"
+        pause.wait(0.05)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def steps(rows: list[dict[str, Any]]) -> list[int]:
+    return [row["step"] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def finished(place: Place) -> subprocess.CompletedProcess[str]:
+    """A whole run of two steps, named `two`."""
+    return place.run("--name", "two", "--steps", "2")
+
+
+@pytest.fixture
+def process(place: Place, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A long run named after the test, which does not outlive it."""
+    started = place.start("--name", request.node.name[:60], "--steps", MANY_STEPS)
+    yield started
+    started.kill()
+    started.wait()
+
+
+# ------------------------------------------------------------------------------------------------------------ a whole run
+
+
+@pytest.mark.slow
+def test_two_steps_train_validate_test_and_report(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert steps(place.rows("two", "train")) == [1, 2]
+    assert steps(place.rows("two", "val")) == [0, 1, 2]
+    assert [row["job"]["data/step_num_gradient_steps"] for row in place.rows("two", "train")] == [1.0, 1.0]
+    assert place.history("two", "train/reward") == [1, 2]
+    assert "report     runs/two/report.html" in finished.stdout
+    assert "before" in finished.stdout
+
+
+@pytest.mark.slow
+def test_a_summary_has_what_was_promised(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    summary = json.loads((place.folder / "runs/two/summary.json").read_text())
+    promised = {"seed", "revision", "backend", "base_model", "splits", "seconds", "rollouts", "tokens", "failed_rollouts"}
+    assert promised <= summary.keys()
+    facts = ("accuracy", "grounded", "ci95", "avg2", "avg2_ci95")
+    of_split = {f"{name}_{side}" for name in facts for side in ("before", "after")}
+    assert of_split | {"n", "by_slice"} <= summary["splits"]["test"].keys()
+    assert summary["splits"]["test"]["n"] == 2
+    assert summary["rollouts"] == sum(row["rollouts"] for row in place.rows("two"))
+    assert summary["finished"]
+    assert summary["failed_rollouts"] == 0
+
+
+@pytest.mark.slow
+def test_every_episode_is_stored_once(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    for path, count in (("train-0001-rollouts", 12), ("train-0002-rollouts", 12), ("val-0000-t0", 2), ("test-0000-t1", 4)):
+        lines = (place.folder / f"runs/two/episodes/{path}.jsonl").read_text().splitlines()
+        episodes = [Episode.model_validate_json(line) for line in lines]
+        assert len({(episode.scenario_id, episode.sample) for episode in episodes}) == len(episodes) == count
+
+
+@pytest.mark.slow
+def test_without_a_key_no_socket_leaves_the_machine(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    assert finished.returncode == 0
+    assert not place.log.exists(), place.log.read_text()
+
+
+def test_the_guard_against_foreign_sockets_sees_them(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    environment = os.environ | {"PYTHONPATH": str(GUARD), "ONLY_LOOPBACK_LOG": str(log)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "192.0.2.1" in log.read_text()
+
+
+@pytest.mark.slow
+def test_the_service_ends_with_the_run(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    assert not alive(place.service_pid("two"))
+
+
+@pytest.mark.slow
+def test_a_run_is_not_started_twice_by_mistake(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    again = place.run("--name", "two", "--steps", "2")
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    assert steps(place.rows("two", "train")) == [1, 2]
+
+
+# --------------------------------------------------------------------------------------------------- deaths and signals
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_at_the_next_step(
+    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name[:60]
+    second = place.folder / "runs" / name / "episodes" / "train-0002-rollouts.jsonl"
+    until(lambda: second.exists() and second.stat().st_size > 0)
+    service = place.service_pid(name)
+    process.kill()
+    process.wait()
+    first = place.folder / "runs" / name / "episodes" / "train-0001-rollouts.jsonl"
+    before = first.read_bytes()
+    until(lambda: not alive(service))
+    resumed = place.run("--name", name, "--resume", "--steps", "3")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "going on after step " in resumed.stdout
+    assert steps(place.rows(name, "train")) == [1, 2, 3]
+    assert place.history(name, "train/reward") == [1, 2, 3]
+    for split in ("val", "test", "test_sampled"):
+        assert len(steps(place.rows(name, split))) == len(set(steps(place.rows(name, split))))
+    assert first.read_bytes() == before
+    assert len(second.read_text().splitlines()) == 12
+
+
+@pytest.mark.slow
+def test_a_step_whose_row_was_lost_is_not_trained_again(
+    place: Place, finished: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    shutil.copytree(place.folder / "runs", tmp_path / "runs")
+    metrics = tmp_path / "runs/two/metrics.jsonl"
+    rows = metrics.read_text().splitlines(keepends=True)
+    kept = [line for line in rows if json.loads(line)["step"] < 2]
+    metrics.write_text("".join(kept) + '{"split": "train", "st')
+    (tmp_path / "runs/two/art/log-investigator/models/two/state.json").write_text('{"run": {"bes')
+    resumed = place.run("--name", "two", "--resume", "--runs", str(tmp_path / "runs"))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    rows_after = RunFolder(tmp_path / "runs/two")
+    rows_after.take_up()
+    assert steps(rows_after.of("train")) == [1, 2]
+    assert rows_after.of("train")[1]["recovered"]
+    assert rows_after.of("train")[1]["rollouts"] == 12
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(
+    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name[:60]
+    until(lambda: len(place.rows(name, "train")) >= 1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert f"--name {name} --resume" in said
+    folder = place.folder / "runs" / name
+    assert not json.loads((folder / "summary.json").read_text())["finished"]
+    assert "has not finished" in (folder / "report.html").read_text()
+    assert not alive(place.service_pid(name))
+    reached = len(place.rows(name, "train"))
+    resumed = place.run("--name", name, "--resume", "--steps", str(reached + 1))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert steps(place.rows(name, "train")) == list(range(1, reached + 2))
+
+
+@pytest.mark.slow
+def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(
+    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name[:60]
+    until(lambda: len(place.rows(name, "train")) >= 1)
+    os.kill(place.service_pid(name), signal.SIGKILL)
+    reached = len(place.rows(name, "train"))
+    until(lambda: len(place.rows(name, "train")) > reached + 1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert "died and is started again" in said
+    trained = steps(place.rows(name, "train"))
+    assert trained == list(range(1, len(trained) + 1))
+    assert json.loads((place.folder / "runs" / name / "summary.json").read_text())["service_restarts"] == 1
