@@ -12,6 +12,7 @@ from project_types import InvestigatorError
 
 SHIPPED = {"train": 192, "val": 48, "test": 104}
 SHIPPED_SEED = 2
+SHOWN_PROBLEMS = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
         "--request", type=Path, help='JSON file with weights: {"faults": {"disk_full": 3}, "topologies": {"shop": 0}}'
     )
     generate.set_defaults(run=_generate)
+    check = commands.add_parser(
+        "check", help="prove folders sound", description="Check a split, or a folder of splits; exit 1 with a list of what fails."
+    )
+    check.add_argument("folder", type=Path, help="a split folder or a folder of split folders, such as log_scenarios")
+    check.add_argument("--judge", default="offline", help="the judge that ranks the reports (default: %(default)s)")
+    check.set_defaults(run=_check)
     ship = commands.add_parser(
         "ship", help="write the shipped splits again", description="Write train, val and test as they are shipped."
     )
@@ -68,6 +75,21 @@ def _generate(args: argparse.Namespace) -> int:
 
     _write(args.split, args.count, args.seed, args.out, read_mix(args.request) if args.request else Mix())
     return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from chaos.check import check
+    from make_judge_model import load_judge
+
+    findings = check(args.folder, load_judge(args.judge))
+    for fact in findings.facts:
+        print(fact)
+    for problem in findings.problems[:SHOWN_PROBLEMS]:
+        print(f"FAILS {problem}")
+    if len(findings.problems) > SHOWN_PROBLEMS:
+        print(f"... and {len(findings.problems) - SHOWN_PROBLEMS} more")
+    print(f"{len(findings.problems)} problems" if findings.problems else "all checks passed")
+    return 1 if findings.problems else 0
 
 
 def _ship(args: argparse.Namespace) -> int:

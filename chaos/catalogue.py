@@ -31,7 +31,7 @@ _REGRESSION = (
     "null {field} crashes build {ver}, line {n2} of planner code",
     "build {ver} rounds {n} values of {field} to 0, old build kept them",
     "unhandled case partial in new build {ver}, {n} inputs affected",
-    "build {ver} drops {field} from {n} of {n2} results",
+    "build {ver} drops {field} from {n} of {n2} outputs",
 )
 _HANDSHAKE = (
     "renewal of own certificate failed {k} times, last valid minute was {clock}",

@@ -70,7 +70,7 @@ def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) 
         *noise.decoys(run, rng, 0.2 if unseen else 0.45),
         *noise.jobs(run, rng),
     ]
-    rows = [row for row in rows if 0 <= row.at_ms <= WINDOW_MS + 30_000]
+    rows = [row for row in rows if row.kind == "decisive" or 0 <= row.at_ms <= WINDOW_MS + 30_000]
     rows = _thinned(rows, rng)
     rows.sort(key=lambda row: (row.at_ms, row.service, row.message))
     draft = _identify(run, rows, origin, rng)

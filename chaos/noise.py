@@ -13,10 +13,13 @@ from chaos import phrases
 from chaos.catalogue import CATALOGUE, HELD_OUT
 from chaos.faults import Values
 from chaos.plans import WINDOW_MS
-from chaos.simulate import Request, Row, Simulation
+from chaos.simulate import Request, Row, Simulation, SpanRow
 
 LEVELS = (("ERROR", "WARN"), ("WARN", "WARN"), ("WARN", "INFO"), ("INFO", "INFO"))
 LEVEL_WEIGHTS = (0.26, 0.26, 0.22, 0.26)
+
+APART_MS = 2500
+"""Decisive lines lie at least this far apart, so that a search of one second shows each."""
 
 
 def decisive(run: Simulation, rng: random.Random) -> list[Row]:
@@ -25,32 +28,31 @@ def decisive(run: Simulation, rng: random.Random) -> list[Row]:
     struck = [request for request in run.requests if request.affected]
     wordings = rng.sample(plan.strike.wordings, rng.choices((1, 2, 3), (0.4, 0.45, 0.15))[0])
     levels = rng.choices(LEVELS, LEVEL_WEIGHTS)[0]
-    rows = []
+    rows: list[Row] = []
     for number in range(max(len(wordings), rng.randint(2, 4))):
         wording = wordings[number % len(wordings)]
         level = levels[min(number % len(wordings), 1)]
-        message = wording.format_map(plan.values)
-        spot = _spot(struck, plan.culprit, rng)
-        if number == 0 or spot is None or rng.random() < 0.4:
-            at = plan.onset_ms + (rng.uniform(-40_000, 4000) if number == 0 else rng.uniform(2000, 480_000))
-            rows.append(Row(min(at, WINDOW_MS), plan.culprit, level, message, "decisive"))
-        else:
-            request, span = spot
-            rows.append(
-                Row(
-                    span.start_ms + rng.uniform(0.2, 1.0) * span.duration_ms,
-                    plan.culprit,
-                    level,
-                    message,
-                    "decisive",
-                    request,
-                    span,
-                )
-            )
+        row = _decisive_row(run, rng, struck, level, wording, first=number == 0)
+        while any(abs(row.at_ms - other.at_ms) < APART_MS for other in rows):
+            row = _decisive_row(run, rng, [], level, wording, first=False)
+        rows.append(row)
     return rows
 
 
-def _spot(requests: list[Request], service: str, rng: random.Random):  # type: ignore[no-untyped-def]
+def _decisive_row(run: Simulation, rng: random.Random, struck: list[Request], level: str, wording: str, *, first: bool) -> Row:
+    """One row: inside a struck request, or on its own; the first one near the onset."""
+    plan = run.plan
+    message = wording.format_map(plan.values)
+    spot = _spot(struck, plan.culprit, rng)
+    if first or spot is None or rng.random() < 0.4:
+        at = plan.onset_ms + (rng.uniform(-40_000, 4000) if first else rng.uniform(2000, 480_000))
+        return Row(min(at, WINDOW_MS), plan.culprit, level, message, "decisive")
+    request, span = spot
+    at = span.start_ms + rng.uniform(0.2, 1.0) * span.duration_ms
+    return Row(at, plan.culprit, level, message, "decisive", request, span)
+
+
+def _spot(requests: list[Request], service: str, rng: random.Random) -> tuple[Request, SpanRow] | None:
     spots = [(request, span) for request in requests for span in request.spans if span.service == service]
     return rng.choice(spots) if spots else None
 

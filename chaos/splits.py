@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from chaos.compose import make_scenario
@@ -59,27 +58,18 @@ def write_split(made: Iterator[dict[str, Any]], folder: Path) -> int:
     """
     _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        partial = Path(scratch) / "new"  # one level down, where nobody looks for scenarios, should we be killed
+        partial.mkdir()
         lines = []
         for scenario in made:
             (partial / f"scenario-{scenario['id']}.json").write_text(_compact(scenario) + "\n", encoding="utf-8")
             lines.append(summary_line(scenario))
         (partial / "scenarios.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        _swap(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        partial.rename(folder)
     return len(lines)
-
-
-def _swap(partial: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_foreign(folder: Path) -> None:

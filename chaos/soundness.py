@@ -1,0 +1,64 @@
+"""Is one scenario sound by itself? Sizes, a ground truth that holds together, and reports that the judge ranks as they should.
+
+Whether a folder of scenarios is sound as a whole is `check`; whether the tools reach the evidence is `reach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from project_types import FAULT_TYPES, Judge, Scenario
+
+ROWS, SPANS, SERVICES, EVIDENCE, DISTRACTORS = (150, 600), (20, 80), (5, 16), (2, 4), (3, 4)
+
+
+def sizes(scenario: Scenario) -> Iterator[str]:
+    """What is too small or too large in a generated scenario."""
+    counts = {
+        "log rows": (len(scenario.logs), ROWS),
+        "spans": (len(scenario.spans), SPANS),
+        "services": (len(scenario.services), SERVICES),
+        "evidence rows": (len(scenario.ground_truth.evidence_log_ids), EVIDENCE),
+        "distractors": (len(scenario.distractors), DISTRACTORS),
+    }
+    for what, (count, (low, high)) in counts.items():
+        if not low <= count <= high:
+            yield f"has {count} {what}; wanted {low} to {high}"
+
+
+def truth(scenario: Scenario) -> Iterator[str]:
+    """Where the ground truth contradicts the data."""
+    gold, services = scenario.ground_truth, set(scenario.services)
+    rows = {row.id: row for row in scenario.logs}
+    for row_id in gold.evidence_log_ids:
+        if row_id not in rows:
+            yield f"evidence {row_id} is no log row"
+        elif rows[row_id].service != gold.service:
+            yield f"evidence {row_id} was written by {rows[row_id].service}, not by the culprit {gold.service}"
+    if scenario.provenance.generator and gold.fault_type not in FAULT_TYPES:
+        yield f"fault type {gold.fault_type!r} is unknown"
+    if gold.propagation_path and gold.propagation_path[0] != gold.service:
+        yield f"propagation path starts at {gold.propagation_path[0]}, not at the culprit"
+    if stray := sorted(
+        {*gold.propagation_path, *(row.service for row in scenario.logs), *(s.service for s in scenario.spans)} - services
+    ):
+        yield f"{stray[0]} writes or is named but is not in services"
+    spans = {(span.trace_id, span.span_id) for span in scenario.spans}
+    if orphan := next((s for s in scenario.spans if s.parent_span_id and (s.trace_id, s.parent_span_id) not in spans), None):
+        yield f"span {orphan.span_id} has a parent that does not exist"
+    traces = {span.trace_id for span in scenario.spans}
+    if lost := [trace for trace in gold.evidence_trace_ids if trace not in traces]:
+        yield f"evidence trace {lost[0]} has no span"
+    if set(scenario.gold_report.key_log_ids) - set(gold.evidence_log_ids):
+        yield "gold report cites rows that are no evidence"
+
+
+async def judged(scenario: Scenario, judge: Judge) -> AsyncIterator[str]:
+    """Reports that the judge ranks wrongly. Raises JudgeError when the judge gives no verdict."""
+    verdict = await judge.verdict(scenario, scenario.gold_report)
+    if not verdict.correct:
+        yield f"the judge rejects the gold report: {verdict.reason}"
+    for distractor in scenario.distractors:
+        verdict = await judge.verdict(scenario, distractor.report)
+        if verdict.correct:
+            yield f"the judge accepts the distractor {distractor.report.root_cause!r}: {verdict.reason}"
