@@ -7,9 +7,21 @@ refused by name rather than half obeyed. Trajectories are checked for shape and 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    GetPydanticSchema,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
 
 from project_types import Frozen
 
@@ -23,6 +35,25 @@ class Lenient(BaseModel):
     """Data of which only some fields concern us; the rest passes unread."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Wrap = Callable[[Any, ValidatorFunctionWrapHandler], Any]
+
+
+def _with(model: type[BaseModel], wrap: Wrap) -> GetPydanticSchema:
+    """Validate through `model`, so that errors name the field, and let `wrap` decide what is kept."""
+    return GetPydanticSchema(lambda _, handler: core_schema.no_info_wrap_validator_function(wrap, handler(model)))
+
+
+def _plain(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Keep the checked fields, as plain JSON."""
+    return check(value).model_dump(exclude_none=True)
+
+
+def _untouched(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Keep the JSON as it came, once it has passed."""
+    check(value)
+    return value
 
 
 # ------------------------------------------------------------------------------------------------------------------ chat
@@ -110,8 +141,8 @@ class ChatRequest(Frozen):
     """A chat completion. `messages` and `tools` are plain JSON for the chat template, checked and without unknown fields."""
 
     model: Annotated[str, Field(min_length=1, max_length=600)]
-    messages: Annotated[list[Json], Field(min_length=1)]
-    tools: list[Json] = Field(default_factory=list)
+    messages: Annotated[list[Annotated[Json, _with(ChatMessage, _plain)]], Field(min_length=1)]
+    tools: list[Annotated[Json, _with(ToolDefinition, _untouched)]] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice = "auto"
     temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
@@ -143,20 +174,6 @@ class ChatRequest(Frozen):
         if isinstance(given.get("stop"), str):
             given["stop"] = [given["stop"]]
         return {name: entry for name, entry in given.items() if entry is not None}
-
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _messages(cls, value: object) -> object:
-        if not isinstance(value, list):
-            return value
-        return [ChatMessage.model_validate(message).model_dump(exclude_none=True) for message in value]
-
-    @field_validator("tools")
-    @classmethod
-    def _tools(cls, value: list[Json]) -> list[Json]:
-        for tool in value:
-            ToolDefinition.model_validate(tool)
-        return value
 
     @model_validator(mode="after")
     def _choice_exists(self) -> ChatRequest:
@@ -191,19 +208,17 @@ class Choice(Lenient):
     prompt_token_ids: list[int] | None = None
 
 
-class History(Lenient):
-    messages_and_choices: list[Json]
-    tools: list[Json] | None = None
+def _message_or_choice(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, dict) and ("finish_reason" in value or "logprobs" in value):
+        check(value)
+    elif not isinstance(value, dict) or not isinstance(value.get("role"), str):
+        raise ValueError("every entry is a message with a role or a choice with a finish_reason")
+    return value
 
-    @field_validator("messages_and_choices")
-    @classmethod
-    def _choices_hold_together(cls, value: list[Json]) -> list[Json]:
-        for entry in value:
-            if "finish_reason" in entry or "logprobs" in entry:
-                Choice.model_validate(entry)
-            elif not isinstance(entry.get("role"), str):
-                raise ValueError("every entry is a message with a role or a choice with a finish_reason")
-        return value
+
+class History(Lenient):
+    messages_and_choices: list[Annotated[Json, _with(Choice, _message_or_choice)]]
+    tools: list[Json] | None = None
 
 
 class Trajectory(History):
@@ -244,20 +259,13 @@ class TrainingJobRequest(Lenient):
     """A job. `groups` is the checked JSON as it came, with the fields this service does not read."""
 
     model_id: Annotated[str, Field(min_length=1, max_length=200)]
-    trajectory_groups: list[Json]
+    trajectory_groups: list[Annotated[Json, _with(TrajectoryGroup, _untouched)]]
     experimental_config: TrainingConfig = TrainingConfig()
 
     @field_validator("experimental_config", mode="before")
     @classmethod
     def _null_is_default(cls, value: object) -> object:
         return {} if value is None else value
-
-    @field_validator("trajectory_groups")
-    @classmethod
-    def _groups_have_the_shape(cls, value: list[Json]) -> list[Json]:
-        for group in value:
-            TrajectoryGroup.model_validate(group)
-        return value
 
 
 # ------------------------------------------------------------------------------------------------- models and checkpoints

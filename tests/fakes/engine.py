@@ -66,7 +66,7 @@ class ScriptedEngine:
         report: Report,
         cancelled: Cancelled,
     ) -> TrainResult:
-        script = groups[0].get("metadata", {}) if groups else {"steps": 0}
+        script: dict[str, Any] = groups[0].get("metadata", {}) if groups else {"steps": 0}
         steps = int(script.get("steps", 1))
         report({"num_sequences": steps})
         weights = json.loads((source / WEIGHTS).read_text())

@@ -1,0 +1,138 @@
+"""The process: a socket, uvicorn, signals, and an end that loses nothing.
+
+It prints one line on stdout when it is ready, `listening on http://HOST:PORT`; everything else goes to the log. A first signal
+stops accepting and asks the running job to end after its gradient step; what has not ended after the grace period is cut off,
+which is safe because nothing on disk is ever half done.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from project_types import ConfigurationError
+from training_service.app import Limits, Service, build_app, open_service
+from training_service.engine import Engine
+from training_service.guard import LOOPBACK_NAMES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the command line decided; see `python -m training_service serve --help`."""
+
+    data: Path
+    token: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    limits: Limits = field(default_factory=Limits)
+    min_free_bytes: int = 512 << 20
+    grace_s: float = 30.0
+    parent_pid: int | None = None
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port before anything slow happens. Raises ConfigurationError when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as trouble:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {trouble}; choose another --port, or 0 for any"
+        ) from trouble
+    return listener
+
+
+def serve(options: ServeOptions, engine: Engine, listener: socket.socket) -> int:
+    """Run until a signal or the parent's end. Returns the exit code."""
+    service = open_service(options.data, engine, options.min_free_bytes)
+    app = build_app(service, options.token, _hosts(options.host), options.limits, options.grace_s)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(options.grace_s)),
+        backlog=2048,
+    )
+    server = Server(config, service, Owner(options.parent_pid))
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises a signal again once it has shut down: not to die of it
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listener])
+    if service.jobs.waiting():
+        log.error("a job did not end within %s s; leaving it, its step was not kept", options.grace_s)
+        logging.shutdown()
+        os._exit(1)
+    return 0 if server.started else 1
+
+
+class Owner:
+    """The process this service ends with, if any."""
+
+    def __init__(self, pid: int | None) -> None:
+        self._pid, self._our_parent = pid, os.getppid() == pid
+
+    def has_ended(self) -> bool:
+        if self._pid is None:
+            return False
+        if self._our_parent:  # exact: an orphan gets another parent, whatever takes the number
+            return os.getppid() != self._pid
+        return not _runs(self._pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Server(uvicorn.Server):
+    """uvicorn that says where it listens, ends with its owner, and tells jobs of a signal at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, owner: Owner) -> None:
+        super().__init__(config)
+        self._service, self._owner = service, owner
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started or not sockets:
+            return
+        host, port = sockets[0].getsockname()[:2]
+        where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("listening on %s, data in %s", where, self._service.folders.data)
+        print(f"listening on {where}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.jobs.begin_stop()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn asks ten times a second whether to go on."""
+        if not self.should_exit and self._owner.has_ended():
+            log.info("the process that started this service has ended, and the service with it")
+            self._service.jobs.begin_stop()
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def _hosts(host: str) -> frozenset[str] | None:
+    """Host headers to answer: None (any) when listening on every interface."""
+    if host in ("0.0.0.0", "::"):
+        return None
+    return LOOPBACK_NAMES | {f"[{host}]" if ":" in host else host}
