@@ -7,8 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from project_types import InvestigatorError
+
+if TYPE_CHECKING:
+    from chaos.plans import Mix
 
 SHIPPED = {"train": 192, "val": 48, "test": 104}
 SHIPPED_SEED = 2
@@ -71,9 +75,9 @@ def _positive(text: str) -> int:
 
 
 def _generate(args: argparse.Namespace) -> int:
-    from chaos.plans import Mix, read_mix
+    from chaos.plans import EVEN, read_mix
 
-    _write(args.split, args.count, args.seed, args.out, read_mix(args.request) if args.request else Mix())
+    _write(args.split, args.count, args.seed, args.out, read_mix(args.request) if args.request else EVEN)
     return 0
 
 
@@ -93,20 +97,18 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _ship(args: argparse.Namespace) -> int:
-    from chaos.plans import Mix
+    from chaos.plans import EVEN
 
     for split, count in SHIPPED.items():
-        _write(split, count, SHIPPED_SEED, args.out / split, Mix())
+        _write(split, count, SHIPPED_SEED, args.out / split, EVEN)
     return 0
 
 
-def _write(split: str, count: int, seed: int, out: Path, mix: object) -> None:
+def _write(split: str, count: int, seed: int, out: Path, mix: Mix) -> None:
     from tqdm import tqdm
 
-    from chaos.plans import Mix
     from chaos.splits import scenarios, write_split
 
-    assert isinstance(mix, Mix)
     started = time.monotonic()
     written = write_split(iter(tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")), out)
     size_kb = sum(path.stat().st_size for path in out.iterdir()) / 1000

@@ -2,8 +2,8 @@
 
 A `Strike` is one way a fault acts: a mechanism (how the simulator spreads it), the roles it can hit, and the decisive wordings,
 the only lines in a scenario that tell the cause. Each fault type has at least one strike, each strike at least four wordings of
-6 to 16 words. `{peer}` is the other service concerned; other `{names}` are drawn by `values`. The catalogue itself is data, in
-`catalogue`. No wording carries its fault type's own name. What the victims say is in `simulate`.
+6 to 16 words. `{peer}` is the other service concerned; other `{names}` are drawn by `values`. The faults themselves are data, in
+`faults_inside` and `faults_between`. No wording carries its fault type's own name. What the victims say is in `simulate`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ class Fault:
     mild: tuple[str, ...]
     """Harmless lines on the same subject: red herrings wherever they stand."""
 
+
+INNER = ("service", "worker")
+CALLEES = ("service", "worker", "store", "cache", "gateway")
+"""Roles that a fault inside, or on the way to, a callee can hit."""
 
 PARTNERS = ("paylane", "shipnow", "geogrid", "textwire", "bankhub", "skyfeed")
 TABLES = ("entries", "items", "visits", "lines", "accounts_v2", "history")
