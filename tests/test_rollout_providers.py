@@ -17,6 +17,7 @@ from tests.fakes.openai_server import (
     bad_day,
     by_turn,
     call,
+    dripping,
     hang,
     http_error,
     late,
@@ -79,6 +80,12 @@ async def test_a_reply_that_comes_too_late_is_asked_for_again() -> None:
     assert len(requests) == 2
     assert episode.report is not None
     assert episode.report.suspected_service == "ledger"
+
+
+async def test_a_reply_that_drips_in_forever_is_given_up_and_asked_for_again() -> None:
+    rules = RULES.model_copy(update={"provider_timeout_s": 0.4})
+    _, requests = await play([dripping(answer("ledger", CAUSE), 0.05), answer("ledger", CAUSE)], config=rules)
+    assert len(requests) == 2
 
 
 async def test_a_reply_that_is_slow_but_in_time_is_taken() -> None:

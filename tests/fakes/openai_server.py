@@ -31,6 +31,8 @@ class Reply:
     text: str | None = None
     """A body sent as it is, instead of a completion."""
     wait_s: float | None = 0.0
+    drip_s: float = 0.0
+    """Wait between the bytes of the body."""
 
 
 Script = Sequence[Reply] | Callable[[dict[str, Any]], Reply]
@@ -103,6 +105,11 @@ def hang() -> Reply:
 def late(reply: Reply, wait_s: float) -> Reply:
     """A good reply, too late or just in time."""
     return replace(reply, wait_s=wait_s)
+
+
+def dripping(reply: Reply, drip_s: float) -> Reply:
+    """A good reply, byte by byte, so that the client never waits long for the next one."""
+    return replace(reply, drip_s=drip_s)
 
 
 def bad_day(mode: Mode, good: Reply, late_s: float = 0.2) -> Callable[[dict[str, Any]], Reply]:
@@ -191,9 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.wait_s != 0 and owner.closing.wait(reply.wait_s):
             self.close_connection = True
             return
-        self._send(reply.status, reply.text if reply.text is not None else json.dumps(completion(reply, body)))
+        self._send(reply.status, reply.text if reply.text is not None else json.dumps(completion(reply, body)), reply.drip_s)
 
-    def _send(self, status: int, text: str) -> None:
+    def _send(self, status: int, text: str, drip_s: float = 0.0) -> None:
         self.close_connection = True
         try:
             self.send_response(status)
@@ -201,7 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(text.encode())))
             self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(text.encode())
+            if not drip_s:
+                self.wfile.write(text.encode())
+                return
+            for byte in text.encode():
+                self.wfile.write(bytes([byte]))
+                if self.server.owner.closing.wait(drip_s):  # type: ignore[attr-defined]
+                    return
         except ConnectionError:
             pass  # the client gave up waiting, which is what some tests are about
 
