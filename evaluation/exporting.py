@@ -65,24 +65,29 @@ def row(episode: Episode) -> dict[str, Any]:
 def command(arguments: argparse.Namespace) -> int:
     """Write the table, whole or not at all."""
     target: Path = arguments.parquet
-    half = target.with_name(target.name + ".half")
-    source = episodes_file(arguments.folder)
-    latest = {(item.scenario_id, item.sample): number for number, item in _numbered(source)}
-    wanted, count = set(latest.values()), 0
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        count = _write(episodes_file(arguments.folder), target)
+    except OSError as trouble:
+        raise ConfigurationError(f"{target}: cannot be written ({trouble.strerror}); choose another --parquet") from trouble
+    print(f"{target}: {count} episodes, {len(schema())} columns, {target.stat().st_size} bytes")
+    return 0
+
+
+def _write(source: Path, target: Path) -> int:
+    latest = {(item.scenario_id, item.sample): number for number, item in _numbered(source)}
+    wanted, count = set(latest.values()), 0
+    half = target.with_name(target.name + ".half")
+    try:
         with pq.ParquetWriter(half, schema(), compression="zstd") as writer:
             rows = (row(item) for number, item in _numbered(source, complain=True) if number in wanted)
             while batch := list(islice(rows, ROWS_AT_ONCE)):
                 writer.write_table(pa.Table.from_pylist(batch, schema()))
                 count += len(batch)
         os.replace(half, target)
-    except OSError as trouble:
-        raise ConfigurationError(f"{target}: cannot be written ({trouble.strerror}); choose another --parquet") from trouble
     finally:
         half.unlink(missing_ok=True)
-    print(f"{target}: {count} episodes, {len(schema())} columns, {target.stat().st_size} bytes")
-    return 0
+    return count
 
 
 def _numbered(source: Path, *, complain: bool = False) -> Iterator[tuple[int, Episode]]:

@@ -44,7 +44,7 @@ def intervals(title: str, values: Mapping[str, Interval]) -> Picture:
         axes.plot([value], [row], marker="o", color=DOT, markersize=6)
     axes.set_yticks(range(len(names)), [f"{name} ({values[name].n})" for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
+    axes.set_xlim(-2, 102)
     axes.set_xlabel("percent of samples with the right root cause (scenarios in brackets)", color=_INK)
     return _finished(figure, axes, title, "; ".join(f"{name} {interval.percent()}" for name, interval in values.items()))
 

@@ -78,10 +78,10 @@ def _safe(picture: Picture) -> dict[str, Any]:
 
 
 def _slice_pictures(summary: Summary) -> list[Picture]:
-    titles = {"seen": "Faults that training shows, and not", "fault_family": "By family of fault"}
-    titles |= {"fault_type": "By type of fault", "topology": "By system"}
+    titles = {"seen": "whether training shows the fault", "fault_family": "family of fault"}
+    titles |= {"fault_type": "type of fault", "topology": "system"}
     return [
-        intervals(titles[kind], {value: part.measures["accuracy"] for value, part in parts.items()})
+        intervals(f"Root cause right, by {titles[kind]}", {value: part.measures["accuracy"] for value, part in parts.items()})
         for kind, parts in summary.slices.items()
     ]
 
@@ -91,10 +91,10 @@ def _other_pictures(episodes: Sequence[Episode]) -> list[Picture]:
         return []
     right, wrong = ([e for e in episodes if e.outcome.correct is side] for side in (True, False))
     turns = [Counter(e.outcome.turns for e in side) for side in (right, wrong)]
-    pictures = [stacked("Turns", "turns of the policy", *turns)]
+    pictures = [stacked("How many turns episodes took", "turns of the policy", *turns)]
     rewards = [[e.reward for e in side if e.reward is not None] for side in (right, wrong)]
     if any(rewards):
-        pictures.append(histogram("Reward", "reward", *rewards))
+        pictures.append(histogram("How rewards are spread", "reward", *rewards))
     return pictures
 
 
