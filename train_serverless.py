@@ -31,7 +31,7 @@ import build_logs
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.training_plan import add_flags, plan, resolve
 from evaluation.training_report import measured, table, write_report
-from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, latest, revision
+from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest, revision
 from make_judge_model import check_judge, load_judge
 from project_types import (
     ConfigurationError,
@@ -438,7 +438,10 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     folder = RunFolder(config.runs / name)
     with folder.claimed(resume):
         facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision(Path(__file__).parent)}
-        facts |= {"art": version("openpipe-art"), "command": sys.argv, "config": config.model_dump(mode="json")}
+        facts |= {"art": version("openpipe-art"), "command": sys.argv, "scenarios_sha256": fingerprint(config.scenarios)}
+        facts |= {"config": config.model_dump(mode="json")}
+        if resume and folder.settings()["scenarios_sha256"] != facts["scenarios_sha256"]:
+            raise ConfigurationError(f"the scenarios in {config.scenarios} have changed since; start a new run with another --name")
         run = Run(folder, config, _scenarios(config))
         folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
         built = build_logs.build(config.scenarios, config.database)

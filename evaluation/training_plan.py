@@ -58,8 +58,12 @@ def _kind(annotation: Any) -> str:
     return {int: "N", float: "X", Path: "PATH"}.get(annotation, "TEXT")
 
 
-def resolve(arguments: argparse.Namespace, saved: Mapping[str, Any] | None = None) -> TrainingConfig:
+def resolve(
+    arguments: argparse.Namespace, saved: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
+) -> TrainingConfig:
     """The settings of a run. `saved` are those of the run that is resumed. `auto` becomes the backend it stands for.
+
+    Of the environment, WANDB_API_KEY decides what `auto` is (an empty one is none) and JUDGE_MODEL names the default judge.
 
     Raises:
         ConfigurationError: a file or a value is wrong, or a resumed run would become another run.
@@ -72,9 +76,11 @@ def resolve(arguments: argparse.Namespace, saved: Mapping[str, Any] | None = Non
         elif dest in TrainingConfig.model_fields:
             flags[dest] = meant
     given = _merged(saved or {}, _merged(_settings_file(arguments.config) if arguments.config else {}, flags))
-    given["backend"] = backend = _backend(str(given.get("backend", "auto")), given.get("service_url"))
+    given["backend"] = backend = _backend(
+        str(given.get("backend", "auto")), bool(environment.get("WANDB_API_KEY")), given.get("service_url")
+    )
     preset: dict[str, Any] = dict(EMBEDDED_TRAINING) if backend == "embedded" else {}
-    if judge := os.environ.get("JUDGE_MODEL"):
+    if judge := environment.get("JUDGE_MODEL"):
         preset["judge"] = judge
     try:
         config = TrainingConfig.model_validate(_merged(preset, given))
@@ -90,8 +96,7 @@ def resolve(arguments: argparse.Namespace, saved: Mapping[str, Any] | None = Non
     return config
 
 
-def _backend(asked: str, service_url: str | None) -> str:
-    key = os.environ.get("WANDB_API_KEY")
+def _backend(asked: str, key: bool, service_url: str | None) -> str:
     if asked == "auto":
         return "serverless" if key or service_url else "embedded"
     if asked == "serverless" and not (key or service_url):

@@ -15,6 +15,7 @@ A file is only ever appended to, line by line, or replaced whole. Nothing here k
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -157,6 +158,15 @@ def latest(runs: Path) -> str:
     if not found:
         raise ConfigurationError(f"--resume: {runs} holds no run yet; start one without --resume")
     return found[-1].parent.name
+
+
+def fingerprint(scenarios: Path) -> str:
+    """A hash of every scenario file of a folder of splits: a run is measured before and after on the same ones."""
+    digest = hashlib.sha256()
+    for path in sorted(scenarios.glob("*/scenario-*.json")):
+        digest.update(f"{path.relative_to(scenarios)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def revision(checkout: Path) -> str:
