@@ -1,0 +1,171 @@
+"""`python -m chaos check` passes sound folders, and finds every kind of damage planted in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.__main__ import main
+from chaos.check import check
+from offline_judge import OfflineJudge
+from project_types import ScenarioError
+
+Damage = Callable[[dict[str, Any]], None]
+
+
+def damage(path: Path, change: Damage) -> None:
+    """Change one scenario file, and its line in scenarios.jsonl with it."""
+    scenario = json.loads(path.read_bytes())
+    change(scenario)
+    path.write_text(json.dumps(scenario))
+    combined = path.parent / "scenarios.jsonl"
+    short = {key: value for key, value in scenario.items() if key not in ("logs", "spans")}
+    lines = [json.loads(line) for line in combined.read_text().splitlines()]
+    combined.write_text("".join(json.dumps(short if row["id"] == short["id"] else row) + "\n" for row in lines))
+
+
+def first(folder: Path, split: str = "train") -> Path:
+    """The first scenario file of a split."""
+    return min((folder / split).glob("scenario-*.json"))
+
+
+def evidence(scenario: dict[str, Any]) -> list[dict[str, Any]]:
+    """The decisive rows."""
+    return [row for row in scenario["logs"] if row["id"] in scenario["ground_truth"]["evidence_log_ids"]]
+
+
+def name_the_culprit(scenario: dict[str, Any]) -> None:
+    scenario["description"] += f" It looks like {scenario['ground_truth']['service']}."
+
+
+def name_the_fault(scenario: dict[str, Any]) -> None:
+    scenario["description"] += f" Perhaps {scenario['ground_truth']['fault_type'].replace('_', ' ')}."
+
+
+def say_it_in_the_hint(scenario: dict[str, Any]) -> None:
+    scenario["time_hint"] += " " + max(evidence(scenario)[0]["message"].split(), key=lambda word: len(word) * word.isalpha())
+
+
+def label_a_row(scenario: dict[str, Any]) -> None:
+    scenario["logs"][0]["message"] = "the root cause begins here"
+
+
+def label_an_operation(scenario: dict[str, Any]) -> None:
+    scenario["spans"][0]["operation"] = scenario["ground_truth"]["fault_type"]
+
+
+def lose_the_evidence(scenario: dict[str, Any]) -> None:
+    scenario["logs"] = [row for row in scenario["logs"] if row not in evidence(scenario)]
+
+
+def blame_another(scenario: dict[str, Any]) -> None:
+    truth = scenario["ground_truth"]
+    truth["service"] = next(name for name in scenario["services"] if name != truth["service"])
+
+
+def praise_a_distractor(scenario: dict[str, Any]) -> None:
+    scenario["distractors"][0]["report"] = scenario["gold_report"]
+
+
+def spoil_the_gold_report(scenario: dict[str, Any]) -> None:
+    scenario["gold_report"]["root_cause"] = "something is slow"
+
+
+def shorten(scenario: dict[str, Any]) -> None:
+    keep = {row["id"] for row in evidence(scenario)}
+    keep |= {row["id"] for row in scenario["logs"][:50]}
+    scenario["logs"] = [row for row in scenario["logs"] if row["id"] in keep]
+
+
+def orphan_a_span(scenario: dict[str, Any]) -> None:
+    scenario["spans"][-1]["parent_span_id"] = "ffffffff"
+
+
+def mark_unseen(scenario: dict[str, Any]) -> None:
+    scenario["provenance"]["unseen"] = True
+
+
+def hide_every_clue(scenario: dict[str, Any]) -> None:
+    """Nothing names the culprit any more, and its own lines say nothing loud."""
+    culprit = scenario["ground_truth"]["service"]
+    for row in scenario["logs"]:
+        if row["service"] == culprit:
+            row["level"] = "INFO"
+        elif culprit in row["message"]:
+            row["message"] = "something is wrong somewhere"
+
+
+PLANTED: list[tuple[Damage, str]] = [
+    (name_the_culprit, "names the culprit"),
+    (name_the_fault, "description"),
+    (say_it_in_the_hint, "time_hint holds the gold word"),
+    (label_a_row, "says 'root cause'"),
+    (label_an_operation, "says"),
+    (lose_the_evidence, "no log row has id"),
+    (blame_another, "not by the culprit"),
+    (praise_a_distractor, "accepts the distractor"),
+    (spoil_the_gold_report, "rejects the gold report"),
+    (shorten, "log rows; wanted 150"),
+    (orphan_a_span, "has a parent that does not exist"),
+    (mark_unseen, "marked unseen"),
+    (hide_every_clue, "no clue leads to an evidence row"),
+]
+
+
+def test_generated_splits_pass(generated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(generated)]) == 0
+    printed = capsys.readouterr().out
+    assert "all checks passed" in printed
+    assert "9 scenarios" in printed
+
+
+def test_one_split_can_be_checked_alone(generated: Path) -> None:
+    assert check(generated / "train", OfflineJudge()).problems == []
+
+
+@pytest.mark.parametrize(("change", "complaint"), PLANTED, ids=lambda item: getattr(item, "__name__", None))
+def test_planted_damage_is_found_and_named(
+    change: Damage, complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(first(folder), change)
+    assert main(["check", str(folder)]) == 1
+    printed = capsys.readouterr().out
+    assert complaint in printed
+    assert first(folder).name in printed or "marked unseen" in printed
+
+
+def test_a_file_that_is_no_json_is_found(folder: Path) -> None:
+    first(folder).write_text("{")
+    assert any(first(folder).name in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_a_file_under_another_name_is_found(folder: Path) -> None:
+    first(folder).rename(folder / "train" / "scenario-disk.json")
+    assert any("not named after its id" in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_a_missing_line_in_the_combined_file_is_found(folder: Path) -> None:
+    combined = folder / "train" / "scenarios.jsonl"
+    combined.write_text("".join(combined.read_text().splitlines(keepends=True)[1:]))
+    assert any("no line for" in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_a_line_without_a_file_is_found(folder: Path) -> None:
+    first(folder).unlink()
+    assert any("has no file" in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_a_scenario_that_stands_in_two_splits_is_found(folder: Path) -> None:
+    (folder / "train" / first(folder, "test").name).write_bytes(first(folder, "test").read_bytes())
+    assert any("share the seed" in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_a_folder_without_scenarios_is_bad_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 2
+    assert "generate" in capsys.readouterr().err
+    with pytest.raises(ScenarioError):
+        check(tmp_path, OfflineJudge())
