@@ -165,6 +165,8 @@ class LLMJudge:
         self.max_concurrency = max_concurrency
         self.calls = 0
         """Requests sent, retries included."""
+        self.open_questions = 0
+        """Reports that wait for their verdict right now."""
         self._json_schema = True
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -180,7 +182,11 @@ class LLMJudge:
             return known.model_copy(update={"judge": self.name})
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.max_concurrency))
         async with gate:
-            text, cost = await self._ask(question(scenario, report, secrets.token_hex(8)))
+            self.open_questions += 1
+            try:
+                text, cost = await self._ask(question(scenario, report, secrets.token_hex(8)))
+            finally:
+                self.open_questions -= 1
         try:
             ruling = Ruling.model_validate_json(text)
         except ValidationError as trouble:
@@ -202,14 +208,14 @@ class LLMJudge:
         """The model's text and its cost in US dollars. Raises JudgeError after the last attempt."""
         litellm = load_litellm()
         from openai import OpenAIError
-        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
         slow = (TimeoutError, litellm.Timeout)
         busy = (litellm.APIConnectionError, litellm.RateLimitError, litellm.InternalServerError, litellm.ServiceUnavailableError)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((*slow, *busy, litellm.BadGatewayError)),
             stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential_jitter(initial=self.retry_wait_s, max=30, jitter=self.retry_wait_s),
+            wait=wait_random_exponential(multiplier=self.retry_wait_s, max=30),
             reraise=True,
         )
         try:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,7 @@ class Registered(Frozen):
     model: str
     """'offline', or a litellm name."""
     api_base: str | None = None
+    prompt_version: str = PROMPT_VERSION
     calibration: Calibration
 
 
@@ -240,7 +241,9 @@ def register(name: str, entry: Registered, path: Path = REGISTRY) -> None:
     draft.replace(path)
 
 
-def load_judge(name: str, *, registry: Path = REGISTRY, cache: Path | None = CACHE) -> Judge:
+def load_judge(
+    name: str, *, registry: Path = REGISTRY, cache: Path | None = CACHE, environ: Mapping[str, str] = os.environ
+) -> Judge:
     """The judge that `JUDGE_MODEL` names: 'offline', a registered name, 'wandb:ENTITY/PROJECT/NAME', or any litellm name.
 
     `JUDGE_API_BASE` and `JUDGE_API_KEY` say where an LLM judge is reached; a registered base URL comes second.
@@ -249,7 +252,7 @@ def load_judge(name: str, *, registry: Path = REGISTRY, cache: Path | None = CAC
         ConfigurationError: nothing goes by that name.
     """
     name = name.strip()
-    api_base, api_key = os.environ.get("JUDGE_API_BASE") or None, os.environ.get("JUDGE_API_KEY") or None
+    api_base, api_key = environ.get("JUDGE_API_BASE") or None, environ.get("JUDGE_API_KEY") or None
     if name.casefold() == "offline":
         return OfflineJudge()
     if entry := read_registry(registry).get(name):
@@ -262,9 +265,11 @@ def load_judge(name: str, *, registry: Path = REGISTRY, cache: Path | None = CAC
     else:
         model = litellm_name(name, registry)
     if "wandb-artifact:" in model:
-        api_key = api_key or os.environ.get("WANDB_API_KEY") or None
-    if entry is None:
-        warnings.warn(f"judge {name!r} is not calibrated; run: python make_judge_model.py --model {name}", stacklevel=2)
+        api_key = api_key or environ.get("WANDB_API_KEY") or None
+    if entry is None or entry.prompt_version != PROMPT_VERSION:
+        warnings.warn(
+            f"judge {name!r} is not calibrated with this prompt; run: python make_judge_model.py --model {name}", stacklevel=2
+        )
     return LLMJudge(model, name=name, api_base=api_base, api_key=api_key, cache=cache)
 
 
@@ -351,7 +356,8 @@ def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
     """Publish the judge as a versioned weave object; the reference to it. Needs W&B to be configured."""
     import weave
 
-    weave.init(project)
+    if weave.get_client() is None:
+        weave.init(project)
     return str(weave.publish(weave_judge(judge, result), name=f"judge-{judge.name}".replace("/", "-").replace(":", "-")).uri())
 
 
