@@ -118,7 +118,7 @@ def locate(names: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for given in names:
         name, _, place = given.partition("=")
-        if not place and (SHIPPED / name / "config.json").exists():
+        if not place and "/" not in name and (SHIPPED / name / "config.json").exists():
             found[name] = SHIPPED / name
             continue
         folder = Path(place or name).expanduser().resolve()

@@ -46,7 +46,7 @@ class Written:
     """False when the length limit cut it."""
 
 
-@dataclass
+@dataclass(eq=False)  # a job equals itself only; arrays have no truth value
 class Job:
     """One sequence to write: where it starts, how it is sampled, when it stops."""
 
