@@ -31,7 +31,6 @@ from project_types import DatabaseError, Frozen, InvestigatorError, Level, LogRe
 APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 1
 """Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from nothing."""
 
-_LOCK_WAIT_S = 600.0
 _SCHEMA = """
 CREATE TABLE scenarios(
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
@@ -157,27 +156,32 @@ def is_stale(scenarios_root: Path, database: Path) -> bool:
 # --------------------------------------------------------------------------------------------------------------- building
 
 
-def build(scenarios_root: Path, database: Path, *, progress: bool = False) -> BuildResult:
+def build(scenarios_root: Path, database: Path, *, progress: bool = False, wait_s: float = 600.0) -> BuildResult:
     """Make `database` mirror the scenario files of `scenarios_root`, doing only the work that changed files ask for.
+
+    Another build of the same database is waited for, up to `wait_s`.
 
     Raises:
         ScenarioError: a file is bad or two share a scenario id; the database is left as it was.
         DatabaseError: another build holds the lock, or the folder cannot be written.
     """
     began = time.monotonic()
-    with _only_builder(database):
+    with _only_builder(database, wait_s):
         files = _files(scenarios_root)
         known = _known(database)
         wanted = {file.source: file.digest for file in files}
         gone = [source for source, (digest, _) in (known or {}).items() if wanted.get(source) != digest]
         changed = [file for file in files if (known or {}).get(file.source, ("", ""))[0] != file.digest]
         removed = sum(source not in wanted for source in gone)
-        if known is None or len(gone) > len(known) // 2:  # mostly new: writing afresh is quicker and leaves no holes
-            changed, gone, copy = files, [], False
-        else:
-            copy = True
-        if known is None or changed or gone:
-            _replace(database, changed, gone, copy=copy, progress=progress)
+        afresh = known is None or len(gone) > len(known) // 2  # mostly new: quicker, and leaves no holes
+        if not afresh and (changed or gone):
+            try:
+                _replace(database, changed, gone, copy=True, progress=progress)
+            except sqlite3.DatabaseError:  # the old file is damaged
+                afresh = True
+        if afresh:
+            changed = files
+            _replace(database, changed, [], copy=False, progress=progress)
         with closing(_connect_to_read(database)) as connection:
             rows = connection.execute("SELECT coalesce(sum(last_row - first_row + 1), 0) FROM scenarios").fetchone()[0]
     return BuildResult(
@@ -186,11 +190,11 @@ def build(scenarios_root: Path, database: Path, *, progress: bool = False) -> Bu
 
 
 @contextmanager
-def _only_builder(database: Path) -> Iterator[None]:
+def _only_builder(database: Path, wait_s: float) -> Iterator[None]:
     """Hold the build lock: SQLite's own file lock, which the system drops when its owner dies."""
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        lock = sqlite3.connect(database.with_name(database.name + ".lock"), timeout=_LOCK_WAIT_S, isolation_level=None)
+        lock = sqlite3.connect(database.with_name(database.name + ".lock"), timeout=wait_s, isolation_level=None)
         with closing(lock):
             lock.execute("BEGIN EXCLUSIVE")
             yield
@@ -344,7 +348,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.check:
             stale = is_stale(arguments.scenarios, arguments.database)
-            print(f"{arguments.database}: " + ("out of date; run: python build_logs.py" if stale else "up to date"))
+            command = f"python build_logs.py --scenarios {arguments.scenarios} --database {arguments.database}"
+            print(f"{arguments.database}: {f'out of date; run: {command}' if stale else 'up to date'}")
             return int(stale)
         result = build(arguments.scenarios, arguments.database, progress=True)
     except InvestigatorError as trouble:
