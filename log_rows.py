@@ -196,7 +196,7 @@ def _shortest(ids: Sequence[str]) -> dict[str, str]:
     """Each of the sorted ids with its shortest unique prefix; an id that another one begins with stays whole."""
     short: dict[str, str] = {}
     before = ""
-    for one, after in zip(ids, [*ids[1:], ""], strict=True):
+    for one, after in zip(ids, [*ids[1:], ""], strict=False):
         length, start = 4, one[:4]
         while before.startswith(start) or after.startswith(start):
             length += 2
