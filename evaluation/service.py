@@ -25,7 +25,7 @@ from project_types import Chat, ConfigurationError, EpisodeConfig
 if TYPE_CHECKING:
     import httpx
 
-LISTENING = re.compile(r"listening on (http://\S+?)/?(?:\s|$)")
+LISTENING = re.compile(r"listening on (http://[^\s/]+:\d+)")
 STARTS_WITHIN_S = 300.0
 STOPS_WITHIN_S = 40.0
 
@@ -49,7 +49,11 @@ async def embedded_policy(policy: PolicyName, config: EpisodeConfig, seed: int, 
 
     async with _service(access) as base_url:
         headers = {"Authorization": f"Bearer {access.api_key}"}
-        async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False) as http:
+        try:
+            http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False)
+        except httpx.InvalidURL as trouble:
+            raise ConfigurationError(f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1") from trouble
+        async with http:
             wanted = await _pinned(http, policy.name, access)
         name = wanted.name if wanted.step is None else f"{wanted.name}@step{wanted.step}"
         async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
@@ -131,7 +135,7 @@ async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
             while True:
                 said = await asyncio.to_thread(log.read_text, encoding="utf-8", errors="replace")
                 if found := LISTENING.search(said):
-                    return found[1].removesuffix("/v1")
+                    return found[1]
                 if process.poll() is not None:
                     raise ConfigurationError(f"the training service ended while starting:\n{said[-1500:].strip()}")
                 await asyncio.sleep(0.05)
