@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import build_logs
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.training_plan import add_flags, plan, resolve
-from evaluation.training_report import measured, table, write_report
+from evaluation.training_report import measured, table, tabulate, words, write_report
 from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest, revision
 from make_judge_model import check_judge, load_judge
 from project_types import (
@@ -63,6 +63,8 @@ examples:
 
 Ctrl-C once: the step under way is dropped or finished, the state saved, the report written. Twice: stop at once.
 """
+
+
 class JobFailed(InvestigatorError):
     """A training job failed or took too long; the text says why."""
 
@@ -218,8 +220,9 @@ class Run:
         numbers = {key: float(row[key] or 0.0) for key in ("reward", "accuracy", "grounded")}
         numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
-        self._tabulate(name, checkpoint)
-        say(f"{name} at step {checkpoint}: {_words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
+        if (wandb_run := self.model._get_wandb_run()) is not None:
+            tabulate(wandb_run, name, checkpoint, self.folder.episodes(split, checkpoint, kind))
+        say(f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
 
     async def validate(self) -> None:
         """Validate the latest checkpoint, remember the best, drop the checkpoints that are neither."""
@@ -300,12 +303,12 @@ class Run:
             flat_groups=flat,
             seconds=round(seconds, 3),
             job_seconds=round(trained - submitted, 3),
-            rest_seconds=round(seconds - played.seconds - (trained - submitted), 3),
+            overhead_seconds=round(seconds - played.seconds - _learning_seconds(job), 3),
             elapsed_seconds=round(elapsed + seconds, 3),
             job=job,
         )
         flats, failed = f"{flat} of {len(played.groups)} groups flat", f"{played.failures.total()} failed"
-        say(f"step {step}/{self.config.steps}: {_words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}")
+        say(f"step {step}/{self.config.steps}: {words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}")
 
     async def _job(self, groups: Sequence[art.TrajectoryGroup]) -> dict[str, float]:
         """Train on the groups, unless the service did that before it died. Moves `checkpoint`."""
@@ -333,27 +336,10 @@ class Run:
 
     # -- remembering
 
-    def _tabulate(self, name: str, checkpoint: int) -> None:
-        """A table of the episodes in the W&B run, where there is one."""
-        if (run := self.model._get_wandb_run()) is None:
-            return
-        import wandb
-
-        split, kind = name.removesuffix("_sampled"), SAMPLED if name.endswith("_sampled") else GREEDY
-        table = wandb.Table(columns=["scenario", "sample", "right", "reward", "ending", "turns", "answer", "verdict"])
-        for e in self.folder.episodes(split, checkpoint, kind):
-            answer = f"{e.report.suspected_service}: {e.report.root_cause}" if e.report else ""
-            facts = (e.outcome.correct, e.reward, e.outcome.ending.value, e.outcome.turns)
-            table.add_data(e.scenario_id, e.sample, *facts, answer, e.verdict.reason if e.verdict else "")
-        run.log({f"{name}/rollouts": table, "training_step": checkpoint})
-
     def _row(self, split: str, step: int, played: Played, **more: Any) -> dict[str, Any]:
         """Append a row to metrics.jsonl."""
-        facts = measured(played.episodes, self.config.seed)
-        speed = (facts["prompt_tokens"] + facts["completion_tokens"]) / played.seconds if played.seconds else 0.0
+        facts = measured(played.episodes, self.config.seed, played.failures, played.seconds)
         row: dict[str, Any] = {"split": split, "step": step, "checkpoint": self.checkpoint if split == "train" else step, **facts}
-        row |= {"failed": played.failures.total(), "failures": dict(played.failures), "groups": 0, "flat_groups": 0}
-        row |= {"rollout_seconds": round(played.seconds, 3), "seconds": round(played.seconds, 3), "tokens_per_s": round(speed, 1)}
         row |= more | {"at": _now()}
         self.folder.add(row)
         return row
@@ -370,10 +356,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _words(row: Mapping[str, Any]) -> str:
-    if row["accuracy"] is None:
-        return "no episode"
-    return f"reward {row['reward']:+.3f}, right {row['accuracy']:.0%}, {row['tokens_per_s']:,.0f} tokens/s"
+def _learning_seconds(job: Mapping[str, float]) -> float:
+    """What of a job was gradient steps, where the backend says so; all else of a step that is not rollouts is overhead."""
+    return job.get("gradient_seconds", 0.0) * job.get("data/step_num_gradient_steps", 0.0)
 
 
 def _named(base_model: str) -> str:
@@ -441,7 +426,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         facts |= {"art": version("openpipe-art"), "command": sys.argv, "scenarios_sha256": fingerprint(config.scenarios)}
         facts |= {"config": config.model_dump(mode="json")}
         if resume and folder.settings()["scenarios_sha256"] != facts["scenarios_sha256"]:
-            raise ConfigurationError(f"the scenarios in {config.scenarios} have changed since; start a new run with another --name")
+            raise ConfigurationError(f"the scenarios in {config.scenarios} have changed; start a new run with another --name")
         run = Run(folder, config, _scenarios(config))
         folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
         built = build_logs.build(config.scenarios, config.database)

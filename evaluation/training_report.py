@@ -27,26 +27,37 @@ from project_types import Episode, InvestigatorError
 # --------------------------------------------------------------------------------------------------------------- summary
 
 
-def measured(episodes: Sequence[Episode], seed: int) -> dict[str, Any]:
-    """What a metrics row says of a batch of episodes; None where nothing was measured."""
+def measured(episodes: Sequence[Episode], seed: int, failures: Mapping[str, int], seconds: float) -> dict[str, Any]:
+    """What a metrics row says of a batch of rollouts that took `seconds`; None where nothing was measured."""
     whole = summarise(episodes, seed=seed).whole
     accuracy = whole.measures["accuracy"]
     rewards = [episode.reward for episode in episodes if episode.reward is not None]
-    spread = statistics.pstdev(rewards) if rewards else None
     names = ("reward", "grounded", "service", "opened", "fabricated", "turns", "tool_calls")
-    means = {name: whole.measures[name] for name in names}
+    prompt, completion = (sum(getattr(e.outcome, f"{kind}_tokens") for e in episodes) for kind in ("prompt", "completion"))
     return {
         "rollouts": len(episodes),
+        "failed": sum(failures.values()),
+        "failures": dict(failures),
         "accuracy": _value(accuracy),
         "accuracy_low": None if accuracy.n == 0 else round(accuracy.low, 4),
         "accuracy_high": None if accuracy.n == 0 else round(accuracy.high, 4),
-        **{name: _value(interval) for name, interval in means.items()},
-        "reward_spread": None if spread is None else round(spread, 4),
-        "prompt_tokens": sum(episode.outcome.prompt_tokens for episode in episodes),
-        "completion_tokens": sum(episode.outcome.completion_tokens for episode in episodes),
+        **{name: _value(whole.measures[name]) for name in names},
+        "reward_spread": round(statistics.pstdev(rewards), 4) if rewards else None,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "tokens_per_s": round((prompt + completion) / seconds, 1) if seconds else 0.0,
         "judge_cost_usd": sum(episode.verdict.cost_usd for episode in episodes if episode.verdict),
         "endings": dict(whole.endings),
+        "rollout_seconds": round(seconds, 3),
+        "seconds": round(seconds, 3),
     }
+
+
+def words(row: Mapping[str, Any]) -> str:
+    """A metrics row in a few words."""
+    if row["accuracy"] is None:
+        return "no episode"
+    return f"reward {row['reward']:+.3f}, right {row['accuracy']:.0%}, {row['tokens_per_s']:,.0f} tokens/s"
 
 
 def summary_of(files: RunFiles) -> dict[str, Any]:
@@ -170,6 +181,19 @@ def write_report(run: Path) -> dict[str, Any]:
     files.folder.write("learning_curve.svg", pictures.svg.encode())
     files.folder.write("report.html", page(files, summary, pictures.inline_svg).encode())
     return summary
+
+
+def tabulate(run: Any, name: str, checkpoint: int, episodes: Iterable[Episode]) -> None:
+    """Put a table of episodes into a W&B run."""
+    import wandb
+
+    columns = ["scenario", "sample", "right", "reward", "ending", "turns", "answer", "verdict"]
+    rows = wandb.Table(columns=columns)
+    for e in episodes:
+        answer = f"{e.report.suspected_service}: {e.report.root_cause}" if e.report else ""
+        facts = (e.outcome.correct, e.reward, e.outcome.ending.value, e.outcome.turns)
+        rows.add_data(e.scenario_id, e.sample, *facts, answer, e.verdict.reason if e.verdict else "")
+    run.log({f"{name}/rollouts": rows, "training_step": checkpoint})
 
 
 def table(summary: Mapping[str, Any]) -> str:

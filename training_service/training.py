@@ -212,6 +212,7 @@ def _gradient_step(
         "num_tokens": float(tokens),
         "num_trainable_tokens": float(sampled),
         "tokens_per_second": tokens / seconds,
+        "gradient_seconds": seconds,
     } | ({"kl_policy_ref": sum(entry.kl_to_base for entry in sums) / sampled} if base is not None else {})
 
 
