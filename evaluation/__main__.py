@@ -15,7 +15,7 @@ from typing import TypeAlias
 from project_types import InvestigatorError
 
 EXAMPLES = """examples:
-  python -m evaluation baselines log_scenarios/test            what trivial rules reach on a split
+  python -m evaluation baselines log_scenarios/test
   python -m evaluation run --policy script:loudest-error --split test --k 1 --out runs/eval-loudest
   python -m evaluation run --policy embedded:tiny --split test --k 4 --out runs/eval-tiny
   python -m evaluation compare runs/eval-loudest runs/eval-tiny
@@ -27,7 +27,8 @@ Run `python -m evaluation COMMAND --help` for the flags of one command."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Every command and flag."""
     parser = argparse.ArgumentParser(
         prog="python -m evaluation",
         description="Did it get better? Play policies on scenarios, store the episodes, count them with intervals.",
@@ -213,7 +214,7 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 2 for bad use, 1 when a bar is missed, else 0."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return int(import_module(arguments.module).command(arguments))
     except InvestigatorError as trouble:
