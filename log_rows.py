@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -27,6 +27,7 @@ from project_types import DatabaseError, Level, ToolInputError, ToolResult
 READS_SCHEMA = (0x6C6F6773, 1)
 """The application id and version of the databases this code can read; a test keeps them equal to what build_logs writes."""
 
+_EPOCH, _DAY_MS = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000
 _REBUILD = "run: python build_logs.py"
 
 # ------------------------------------------------------------------------------------------------------- counting tokens
@@ -153,7 +154,7 @@ class Scene:
         self.log_range: tuple[int, int] = found[0][1:3]
         self.span_range: tuple[int, int] = found[0][3:5]
         self.first_ms, self.last_ms = found[0][5:7]
-        self.one_day = when(self.first_ms).date() == when(self.last_ms).date()
+        self.one_day = self.first_ms // _DAY_MS == self.last_ms // _DAY_MS
 
     @cached_property
     def _ids(self) -> dict[IdKind, list[str]]:
@@ -185,8 +186,8 @@ class Scene:
         return ids[place:end] if len(shown) >= 4 else []
 
     def clock(self, at_ms: int) -> str:
-        """The time of day, with the date when the scenario's lines span more than one."""
-        if not self.one_day:
+        """The time of day, with the date when it is not the one date of all lines."""
+        if not self.one_day or at_ms // _DAY_MS != self.first_ms // _DAY_MS:
             return f"{when(at_ms):%Y-%m-%dT%H:%M:%S}"
         minutes, seconds = divmod(at_ms // 1000, 60)
         return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}:{seconds:02d}"
@@ -210,7 +211,7 @@ def _shortest(ids: Sequence[str]) -> dict[str, str]:
 
 def when(at_ms: float) -> datetime:
     """The moment, in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=at_ms)
 
 
 # ------------------------------------------------------------------------------------------------------------ rows in print

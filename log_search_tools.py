@@ -89,10 +89,11 @@ _LEVELS = {level.name: level for level in Level} | {
     "PANIC": Level.FATAL,
 }  # fmt: skip
 _TIME = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)?[T ]?(?P<minute>\d{1,2}:\d\d)?(?P<second>:\d\d)?(?P<fraction>[.,]\d{1,6})?"
+    r"(?P<date>[12]\d{3}-\d\d-\d\d)?[T ]?(?P<minute>\d{1,2}:\d\d)?(?P<second>:\d\d)?(?P<fraction>[.,]\d{1,6})?"
     r" ?(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?",
     re.ASCII | re.IGNORECASE,
 )
+_HALF_A_DAY_MS = 43_200_000
 
 
 def _level(text: str) -> Level:
@@ -113,14 +114,13 @@ def _words(keywords: str) -> list[str]:
 def _moment(name: str, text: str, scene: Scene) -> int:
     """Milliseconds since 1970: the moment named, or for `end_time` the last one of the minute, second or day named.
 
-    A time of day means the scenario's date; when its lines span several, the first (`start_time`) or last (`end_time`) one
-    on which that time lies between the first and the last line, else the nearest to them.
+    A time of day means the scenario's date. When its lines span several, a start means the first date on which that time is
+    less than 12 hours before the first line, an end the last one on which it is less than 12 hours after the last line.
     """
     usage = f"{name}={clip(repr(text), 16)} is no time; write HH:MM, HH:MM:SS or 2025-01-31T14:05:00Z (UTC)"
     parts = _TIME.fullmatch(text.strip())
     if not parts or not (parts["date"] or parts["minute"]) or (parts["second"] and not parts["minute"]):
         raise ToolInputError(usage)
-    last = name == "end_time"
     precision = 1 if parts["fraction"] else 1000 if parts["second"] else 60_000 if parts["minute"] else 86_400_000
     days = (when(scene.last_ms).date() - when(scene.first_ms).date()).days
     dates = [when(scene.first_ms).date() + timedelta(days=day) for day in range(days + 1)]
@@ -131,11 +131,12 @@ def _moment(name: str, text: str, scene: Scene) -> int:
             round(datetime.fromisoformat(f"{date}T{clock}{zone}").timestamp() * 1000)
             for date in ([parts["date"]] if parts["date"] else dates)
         ]
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ToolInputError(usage) from None
-    if last:
-        moments = [at + precision - 1 for at in reversed(moments)]
-    return min(moments, key=lambda at: max(scene.first_ms - at, at - scene.last_ms, 0))
+    if name == "start_time":
+        return next((at for at in moments if at > scene.first_ms - _HALF_A_DAY_MS), moments[-1])
+    moments = [at + precision - 1 for at in reversed(moments)]
+    return next((at for at in moments if at < scene.last_ms + _HALF_A_DAY_MS), moments[-1])
 
 
 # ---------------------------------------------------------------------------------------------------------- search_logs
@@ -292,8 +293,8 @@ class SearchLogs(SceneTool):
         for word in words if len(words) > 1 else ():
             parts.append(f"{clip(word, 6)}: {count(self._matching([self._keywords([word])]), 'line')}.")
         for word in words:
-            if self.resolve("trace", word):
-                parts.append(f"{clip(word, 8)} is a trace; use read_trace.")
+            if trace := self.resolve("trace", word):
+                parts.append(f"{scene.short('trace', trace)} is a trace; use read_trace.")
         parts.append(f"lines run from {scene.clock(scene.first_ms)} to {scene.clock(scene.last_ms)}.")
         return self.answer(*parts)
 
