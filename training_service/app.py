@@ -274,6 +274,7 @@ def _error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def our_bug(_: Request, trouble: Exception) -> Response:
-        return error_response(
-            500, f"internal error: {type(trouble).__name__}; the service's log has the traceback", "internal_error"
-        )
+        message = f"internal error: {type(trouble).__name__}; the service's log has the traceback"
+        response = error_response(500, message, "internal_error")
+        response.headers["Connection"] = "close"  # the exception goes on to uvicorn, which logs it and drops the connection
+        return response

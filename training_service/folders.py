@@ -18,7 +18,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from project_types import ConfigurationError
@@ -143,6 +143,9 @@ class Folders:
         except FileNotFoundError:
             return
         shutil.rmtree(grave, ignore_errors=True)
+        if folder.parent.parent == self._models:
+            with suppress(OSError):  # the model has other checkpoints
+                folder.parent.rmdir()
 
 
 def carry_over(source: Path, target: Path) -> None:

@@ -2,13 +2,15 @@
 
 A checkpoint is a file `weights.json` with the history of its steps, so a test can see what trained on what. Training obeys the
 metadata of the first group: `fail` raises, `crash` is a bug, `diverge` reports NaN, `steps` says how many gradient steps, and
-`hold` names a file that training waits for. `python -m tests.fakes.engine serve ...` runs the real service on top of it.
+`hold` names a file that training waits for (`deaf` to its cancellation).
+`python -m tests.fakes.engine serve ...` runs the real service on top of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from training_service.__main__ import main
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
 from training_service.wire import ChatRequest
 
+log = logging.getLogger(__name__)
 WEIGHTS = "weights.json"
 CONTEXT_CHARACTERS = 10_000
 
@@ -28,8 +31,6 @@ class ScriptedEngine:
 
     def __init__(self, base_models: Sequence[str] = ("tiny-investigator", "other-base")) -> None:
         self._base_models = tuple(base_models)
-        self.cancelled_replies = 0
-        self.closed = threading.Event()
 
     def base_models(self) -> Sequence[str]:
         return self._base_models
@@ -45,17 +46,9 @@ class ScriptedEngine:
         if asked == "crash":
             raise ZeroDivisionError("a bug of the engine")
         if asked.startswith("wait for "):
-            await self._wait(Path(asked.removeprefix("wait for ")))
+            await _wait(Path(asked.removeprefix("wait for ")))
         text = (checkpoint / WEIGHTS).read_text()
         return {"choices": [_choice(index, text) for index in range(request.n)], "usage": _usage(asked, text)}
-
-    async def _wait(self, file: Path) -> None:
-        try:
-            while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110 - a file has no event to wait for
-                await asyncio.sleep(0.01)
-        except asyncio.CancelledError:
-            self.cancelled_replies += 1
-            raise
 
     def train(
         self,
@@ -72,7 +65,7 @@ class ScriptedEngine:
         weights = json.loads((source / WEIGHTS).read_text())
         (target / WEIGHTS).write_text("half written")
         if "hold" in script:
-            _hold(Path(script["hold"]), cancelled)
+            _hold(Path(script["hold"]), (lambda: False) if script.get("deaf") else cancelled)
         if script.get("fail"):
             raise TrainingError(str(script["fail"]))
         if script.get("crash"):
@@ -85,11 +78,22 @@ class ScriptedEngine:
         return TrainResult(steps, {"reward": 1.0} if steps else {})
 
     def close(self) -> None:
-        self.closed.set()
+        log.info("the engine is closed")
 
 
 def open_engine(base_models: Sequence[str], device: str) -> Engine:
     return ScriptedEngine(base_models)
+
+
+async def _wait(file: Path) -> None:
+    """Says that it waits in FILE.waiting, and that it was cancelled in FILE.cancelled."""
+    file.with_suffix(".waiting").touch()
+    try:
+        while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110 - a file has no event to wait for
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        file.with_suffix(".cancelled").touch()
+        raise
 
 
 def _hold(file: Path, cancelled: Cancelled) -> None:
