@@ -54,10 +54,12 @@ class Ruling(BaseModel):
     reason: Annotated[str, Field(max_length=2000, strict=True)]
 
 
-RESPONSE_SCHEMA: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {"name": "ruling", "strict": True, "schema": Ruling.model_json_schema()},
-}
+FORMATS: tuple[dict[str, Any] | None, ...] = (
+    {"type": "json_schema", "json_schema": {"name": "ruling", "strict": True, "schema": Ruling.model_json_schema()}},
+    {"type": "json_object"},
+    None,
+)
+"""Response formats, strictest first: a server that refuses one is asked with the next from then on."""
 
 
 def facts(scenario: Scenario) -> dict[str, Any]:
@@ -167,7 +169,8 @@ class LLMJudge:
         """Requests sent, retries included."""
         self.open_questions = 0
         """Reports that wait for their verdict right now."""
-        self._json_schema = True
+        self._format = 0
+        """Index into FORMATS of the one that worked last."""
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def key(self, scenario: Scenario, report: Report) -> str:
@@ -230,16 +233,23 @@ class LLMJudge:
             raise JudgeError(f"judge {self.name} failed: {trouble}") from trouble
 
     async def _attempt(self, litellm: Any, messages: list[dict[str, str]]) -> tuple[str, float]:
-        try:
-            return await self._send(litellm, messages, RESPONSE_SCHEMA if self._json_schema else {"type": "json_object"})
-        except litellm.BadRequestError:
-            if not self._json_schema:
+        """Ask once, with the strictest response format the server takes; the prompt asks for JSON in any case."""
+        for number in range(self._format, len(FORMATS)):
+            try:
+                reply = await self._send(litellm, messages, FORMATS[number])
+            except litellm.ContextWindowExceededError:
                 raise
-            reply = await self._send(litellm, messages, {"type": "json_object"})
-            self._json_schema = False  # the server knows JSON mode only; remember it once that worked
-            return reply
+            except litellm.BadRequestError:
+                if FORMATS[number] is None:
+                    raise
+            else:
+                self._format = number
+                return reply
+        raise AssertionError("FORMATS ends with None")
 
-    async def _send(self, litellm: Any, messages: list[dict[str, str]], response_format: dict[str, Any]) -> tuple[str, float]:
+    async def _send(
+        self, litellm: Any, messages: list[dict[str, str]], response_format: dict[str, Any] | None
+    ) -> tuple[str, float]:
         self.calls += 1
         async with asyncio.timeout(self.timeout_s):
             reply = await litellm.acompletion(

@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llm_judge import PROMPT_VERSION, LLMJudge, load_litellm
+from llm_judge import PROMPT_VERSION, RUBRIC, LLMJudge, load_litellm
 from offline_judge import OfflineJudge
 from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario, read_jsonl
 
@@ -84,7 +84,9 @@ class Calibration(Frozen):
         found = [f"accuracy {self.accuracy:.3f} is below the bar of {bar:g}"] if self.accuracy < bar else []
         for category in MUST_PASS:
             right, total = self.categories.get(category, (0, 0))
-            if right < total or not total:
+            if not total:
+                found.append(f"the set holds no {category} pair; without them no judge passes")
+            elif right < total:
                 found.append(f"{total - right} of {total} {category} pairs are judged wrongly; all must be right")
         return found
 
@@ -300,41 +302,46 @@ async def check_judge(judge: Judge) -> None:
 # --------------------------------------------------------------------------------------------------------- W&B, if asked
 
 
-async def register_model(args: argparse.Namespace) -> tuple[str, str]:
+async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -> LLMJudge:
     """Register the judge as a model of its own through ART's serverless backend.
 
     Returns:
-        (the name its inference goes by, the base URL that serves it).
+        The judge that asks this model, where it is served.
 
     Raises:
         ConfigurationError: the service refuses or cannot be reached.
     """
+    load_litellm()  # before ART, which imports litellm and would let it fetch its price list
     import art
     from art.serverless.backend import ServerlessBackend
     from openai import OpenAIError
 
-    key = args.api_key or os.environ.get("JUDGE_API_KEY") or os.environ.get("WANDB_API_KEY")
+    key = environ.get("JUDGE_API_KEY") or environ.get("WANDB_API_KEY")
     if not key:
         raise ConfigurationError(
             "--wandb needs a key; set WANDB_API_KEY, or pass --api-key (any text for a local training service)"
         )
-    base_url = args.base_url or WANDB_BASE_URL
+    base_url = environ.get("JUDGE_API_BASE") or WANDB_BASE_URL
     backend = ServerlessBackend(api_key=key, base_url=base_url)
     model = art.TrainableModel(name=args.name or "judge", project=args.project, entity=args.entity, base_model=args.base_model)
     try:
         await model.register(backend)
-        return model.get_inference_name(), base_url
+        inference_name = model.get_inference_name()
     except OpenAIError as trouble:
         raise ConfigurationError(f"{base_url} did not register the judge ({trouble}); check --base-url and the key") from trouble
     finally:
         await backend.close()
+    print(f"inference name: {inference_name}", file=sys.stderr)
+    return LLMJudge(f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=_cache(args))
+
+
+def _cache(args: argparse.Namespace) -> Path | None:
+    return None if args.no_cache else args.cache
 
 
 def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
     """The judge as a weave Model: its model, prompt and calibration are the fields that weave versions."""
     import weave
-
-    from llm_judge import RUBRIC
 
     class JudgeModel(weave.Model):  # type: ignore[misc]
         model: str
@@ -377,6 +384,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, help="verdicts asked before (default %(default)s)")
     made.add_argument("--no-cache", action="store_true", help="ask every question anew")
+    made.add_argument("--base-url", help="where the judge is served (default: JUDGE_API_BASE, then what litellm or W&B knows)")
+    made.add_argument("--api-key", help="key for it, never stored (default: JUDGE_API_KEY, then the provider's own variable)")
     made.add_argument("--json", action="store_true", help="print the calibration as JSON")
     made.add_argument("--dry-run", action="store_true", help="say how many questions would be asked, and ask none")
     wandb = made.add_argument_group("a judge of its own on the serverless service, next to the policy")
@@ -384,8 +393,6 @@ def parser() -> argparse.ArgumentParser:
     wandb.add_argument("--base-model", help="base model of the judge, required with --wandb")
     wandb.add_argument("--project", default="log-investigator", help="W&B project (default %(default)s)")
     wandb.add_argument("--entity", help="W&B entity (default: that of the key)")
-    wandb.add_argument("--base-url", help=f"service (default {WANDB_BASE_URL}; a local training_service works too)")
-    wandb.add_argument("--api-key", help="key of the service (default: JUDGE_API_KEY, then WANDB_API_KEY)")
     return made
 
 
@@ -395,17 +402,13 @@ async def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(f"{len(pairs)} questions for {args.model or args.base_model}, bar {args.bar:g}; nothing was asked")
         return 0
-    cache = None if args.no_cache else args.cache
+    given = {"JUDGE_API_BASE": args.base_url, "JUDGE_API_KEY": args.api_key}
+    environ = {**os.environ, **{key: value for key, value in given.items() if value}}
     if args.wandb:
-        inference_name, base_url = await register_model(args)
-        print(f"inference name: {inference_name}", file=sys.stderr)
-        key = args.api_key or os.environ.get("JUDGE_API_KEY") or os.environ.get("WANDB_API_KEY")
-        judge: Judge = LLMJudge(
-            f"openai/{inference_name}", name=args.name or "judge", api_base=base_url, api_key=key, cache=cache
-        )
+        judge: Judge = await register_model(args, environ)
     else:
         with warnings.catch_warnings(action="ignore"):  # that it is not calibrated is why we are here
-            judge = load_judge(args.model, registry=args.registry, cache=cache)
+            judge = load_judge(args.model, registry=args.registry, cache=_cache(args), environ=environ)
     name = args.name or args.model or judge.name
     from tqdm import tqdm
 

@@ -125,17 +125,28 @@ async def test_a_refused_key_says_which_variable_to_set() -> None:
     assert len(server.requests) == 1
 
 
-async def test_a_server_without_json_schemas_is_asked_in_json_mode_from_then_on() -> None:
+@pytest.mark.parametrize(
+    ("knows", "asked_with"),
+    [
+        ({"json_object"}, ["json_schema", "json_object", "json_object"]),
+        (set[str](), ["json_schema", "json_object", "none", "none"]),
+    ],
+    ids=["JSON mode only", "no response formats"],
+)
+async def test_a_server_that_refuses_a_response_format_is_asked_with_a_looser_one_from_then_on(
+    knows: set[str], asked_with: list[str]
+) -> None:
     def old_server(body: dict[str, Any]) -> Reply:
-        schema = body["response_format"]["type"] == "json_schema"
-        return http_error(400, "response_format json_schema is not supported") if schema else say(json.dumps(RIGHT))
+        asked_for = body.get("response_format")
+        refused = asked_for is not None and asked_for["type"] not in knows
+        return http_error(400, "response_format is not supported") if refused else say(json.dumps(RIGHT))
 
     with OpenAIServer(old_server) as server:
         judge = judge_at(server)
         assert (await judge.verdict(INCIDENT, REPORT)).correct
         assert (await judge.verdict(INCIDENT, REPORT)).correct
-        formats = [request["response_format"]["type"] for request in server.requests]
-    assert formats == ["json_schema", "json_object", "json_object"]
+        formats = [request.get("response_format", {"type": "none"})["type"] for request in server.requests]
+    assert formats == asked_with
 
 
 async def test_the_question_asks_for_the_likeliest_answer_in_the_ruling_schema() -> None:
