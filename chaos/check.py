@@ -24,7 +24,6 @@ from chaos.soundness import judged, sizes, truth
 from project_types import EMBEDDED, EpisodeConfig, Judge, Scenario, ScenarioError, read_scenario
 
 MOST_CALLS = 6
-MOST_BYTES = 30_000_000
 FIRST_PAGE, SECOND_PAGE = 0.65, 0.85
 """Shares of scenarios whose culprit's first page, or first two pages, must show evidence under the small budget."""
 RULE_BAR = 0.40
@@ -54,8 +53,6 @@ def check(folder: Path, judge: Judge) -> Findings:
         read[split.name] = _read(split, findings)
     findings.problems += _across(read)
     size = sum(path.stat().st_size for split in splits for path in split.iterdir())
-    if size > MOST_BYTES:
-        findings.problems.append(f"{folder}: {size / 1e6:.1f} MB in all; wanted at most {MOST_BYTES / 1e6:.0f}")
     if findings.problems:  # the tools need readable files with ids of their own
         return findings
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,15 +78,16 @@ def _read(split: Path, findings: Findings) -> list[Scenario]:
         if path.name != f"scenario-{scenario.id}.json":
             found.append(f"file is not named after its id {scenario.id}")
         findings.problems += [f"{path}: {problem}" for problem in found]
-    findings.problems += _combined(split)
+    findings.problems += _combined(split, written=any(scenario.provenance.generator for scenario in scenarios))
     return scenarios
 
 
-def _combined(split: Path) -> Iterator[str]:
-    """Differences between scenarios.jsonl and the files."""
+def _combined(split: Path, *, written: bool) -> Iterator[str]:
+    """Differences between scenarios.jsonl and the files; folders written by hand need none."""
     combined = split / "scenarios.jsonl"
     if not combined.exists():
-        yield f"{combined} is missing; generate the split again"
+        if written:
+            yield f"{combined} is missing; generate the split again"
         return
     told = {}
     for number, line in enumerate(combined.read_text(encoding="utf-8").splitlines(), 1):

@@ -22,7 +22,7 @@ from chaos.topologies import Call, Flow, pairs
 from chaos.world import World, make_world
 
 VERSION = "1"
-ROWS_HIGH = 360
+ROWS_LOW, ROWS_HIGH = 150, 360
 SPANS_LOW, SPANS_HIGH = 30, 68
 
 
@@ -71,6 +71,8 @@ def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) 
         *noise.jobs(run, rng),
     ]
     rows = [row for row in rows if row.kind == "decisive" or 0 <= row.at_ms <= WINDOW_MS + 30_000]
+    while len(rows) < ROWS_LOW:
+        rows += noise.jobs(run, rng)
     rows = _thinned(rows, rng)
     rows.sort(key=lambda row: (row.at_ms, row.service, row.message))
     draft = _identify(run, rows, origin, rng)

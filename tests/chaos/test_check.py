@@ -169,3 +169,15 @@ def test_a_folder_without_scenarios_is_bad_use(tmp_path: Path, capsys: pytest.Ca
     assert "generate" in capsys.readouterr().err
     with pytest.raises(ScenarioError):
         check(tmp_path, OfflineJudge())
+
+
+def test_a_generated_split_without_its_combined_file_fails(folder: Path) -> None:
+    (folder / "train" / "scenarios.jsonl").unlink()
+    assert any("scenarios.jsonl is missing" in problem for problem in check(folder, OfflineJudge()).problems)
+
+
+def test_the_scenario_written_by_hand_in_the_docs_passes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    example = page.split("```json\n")[1].split("```")[0]
+    (tmp_path / f"scenario-{json.loads(example)['id']}.json").write_text(example)
+    assert check(tmp_path, OfflineJudge()).problems == []

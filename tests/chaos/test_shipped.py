@@ -39,3 +39,7 @@ def test_the_shipped_test_split_keeps_24_unseen_scenarios_apart() -> None:
     lines = (SHIPPED_FOLDER / "test" / "scenarios.jsonl").read_text().splitlines()
     assert len(lines) == SHIPPED["test"]
     assert sum('"unseen":true' in line for line in lines) == 24
+
+
+def test_the_shipped_splits_take_at_most_30_megabytes_together() -> None:
+    assert sum(path.stat().st_size for split in SHIPPED for path in (SHIPPED_FOLDER / split).iterdir()) <= 30_000_000
