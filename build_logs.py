@@ -89,7 +89,7 @@ def _digest(path: Path) -> str:
 
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
-_VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|[A-Za-z]*[0-9][0-9A-Za-z]*")
+_VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|(?<![0-9A-Za-z])[A-Za-z]*[0-9][0-9A-Za-z]*")
 
 
 def one_line(text: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,7 @@ def test_a_folder_without_scenarios_says_so(tmp_path: Path) -> None:
 
 PAUSING_BUILD = """
 import sys
+import time
 from pathlib import Path
 import build_logs
 def stop_in_the_middle(files, progress):
@@ -356,6 +358,15 @@ def test_lines_are_alike_when_they_differ_in_numbers_and_ids_only(left: str, rig
     assert (masked(left) == masked(right)) is alike
     kind_of = build_logs._Kinds()
     assert (kind_of("orders", "INFO", left) == kind_of("orders", "INFO", right)) is alike
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000, '"' * 300_001, "'\"" * 150_000, "\x1b]" * 100_000, "a1" * 150_000, "\x1b[" * 150_000]
+)
+def test_cleaning_and_masking_take_time_in_proportion_to_the_text(text: str) -> None:
+    began = time.process_time()
+    masked(one_line(text))
+    assert time.process_time() - began < 2
 
 
 @given(st.lists(st.text(alphabet="ab01'\" ", max_size=12), max_size=20))
