@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from project_types import ConfigurationError, InvestigatorError
 from training_service.engine import OpenEngine
@@ -69,6 +71,15 @@ def parser() -> argparse.ArgumentParser:
         help="a shipped name, a local Hugging Face folder, or NAME=FOLDER (default tiny-investigator)",
     )
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    flags.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="arithmetic of training; bfloat16 takes about half the time on CPUs that have it (default %(default)s)",
+    )
+    flags.add_argument(
+        "--gradient-steps", type=int, default=1, metavar="N", help="optimizer steps per training job (default %(default)s)"
+    )
     flags.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     flags.add_argument(
         "--grace-s", type=float, default=30.0, help="seconds a job may take to end after a signal (default %(default)s)"
@@ -104,7 +115,7 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--host {arguments.host} lets other machines in, so it needs a token of your own of at least {MIN_TOKEN_CHARACTERS} "
             "characters: TRAINING_SERVICE_TOKEN=$(openssl rand -hex 16)"
         )
-    for flag in ("max_job_mib", "max_chat_mib", "grace_s"):
+    for flag in ("max_job_mib", "max_chat_mib", "grace_s", "gradient_steps"):
         if getattr(arguments, flag) <= 0:
             raise ConfigurationError(f"--{flag.replace('_', '-')}: must be above 0")
 
@@ -133,18 +144,16 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
         parent_pid=arguments.parent_pid,
     )
     listener = bind(options.host, options.port)
-    return serve(options, _open(open_engine)(arguments.base_models, arguments.device), listener)
+    opener = open_engine or _real_engine(arguments.precision, arguments.gradient_steps)
+    return serve(options, opener(arguments.base_models, arguments.device), listener)
 
 
-def _open(replacement: OpenEngine | None) -> OpenEngine:
-    if replacement is not None:
-        return replacement
+def _real_engine(precision: Literal["float32", "bfloat16"], gradient_steps: int) -> OpenEngine:
     try:
         from training_service.base_models import open_engine as real
     except ModuleNotFoundError as missing:
         raise ConfigurationError(f"training needs {missing.name}; run: pip install -e '.[train]'") from missing
-    opener: OpenEngine = real
-    return opener
+    return partial(real, precision=precision, gradient_steps=gradient_steps)
 
 
 if __name__ == "__main__":

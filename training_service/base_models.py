@@ -33,6 +33,7 @@ FULL_BELOW = 200_000_000
 """Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in bfloat16."""
 HASH_WHOLE_BELOW = 1 << 30
 Adapt = Literal["auto", "full", "lora"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,14 @@ def pick_device(device: str) -> torch.device:
         raise ConfigurationError(f"device {device!r}: use auto, cpu, cuda or cuda:N") from trouble
 
 
-def open_engine(base_models: Sequence[str], device: str) -> Engine:
+def open_engine(base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1) -> Engine:
     """The engine of the command line: `engine.OpenEngine`."""
-    from training_service.local_engine import LocalEngine
+    from training_service.local_engine import EngineOptions, LocalEngine
+    from training_service.training import TrainingOptions
 
-    place = pick_device(device)
-    return LocalEngine([Base(name, folder, place) for name, folder in locate(base_models).items()])
+    place, folders = pick_device(device), locate(base_models)
+    options = EngineOptions(training=TrainingOptions(precision=precision, gradient_steps=gradient_steps))
+    return LocalEngine([Base(name, folder, place) for name, folder in folders.items()], options)
 
 
 def fingerprint(folder: Path) -> str:
