@@ -314,6 +314,10 @@ class SceneTool:
         found = self.scene.candidates(kind, shown)
         return found[0] if len(found) == 1 else None
 
+    def most(self, rows: int) -> int:
+        """The tokens one of so many rows may take: a long one leaves room for others, unless it is alone."""
+        return max(self.budget_tokens // 3, 40) if rows > 1 else self.budget_tokens
+
     def answer(self, *parts: str) -> ToolResult:
         """A result that shows no row."""
         return ToolResult(text=as_room_allows(parts, self.budget_tokens))

@@ -249,8 +249,9 @@ class SearchLogs(SceneTool):
         room = self.budget_tokens - max(estimate_tokens(header(shown)) for shown in (len(page), max(1, len(page) - 1)))
         rows: list[str] = []
         lines = self._lines(page)
+        most = self.most(len(lines))
         for line in lines:
-            row, tokens = printed(self.scene, line, max(self.budget_tokens // 3, 40) if rows else room - 1, trace=True)
+            row, tokens = printed(self.scene, line, min(most, room - 1) if not rows else most, trace=True)
             if rows and tokens >= room:
                 break
             room -= 1 + tokens

@@ -127,7 +127,7 @@ class ReadTrace(SceneTool):
         room = self.budget_tokens - 2 - estimate_tokens(self._head(trace_id, spans, lines, start, None))
         shown: dict[tuple[bool, int], str] = {}
         for is_line, number in order[start:]:
-            most = max(self.budget_tokens // 3, 40) if shown else room - 1
+            most = self.most(len(order) - start) if shown else min(self.most(len(order) - start), room - 1)
             if is_line:
                 text, tokens = printed(self.scene, lines[number], most, trace=False)
             else:

@@ -385,6 +385,11 @@ def test_about_five_rows_fit_the_embedded_budget(tmp_path: Path) -> None:
     assert header(result).startswith("9 lines in 9 kinds match (service=orders), ")
 
 
+def test_a_long_message_leaves_room_for_other_rows(tmp_path: Path) -> None:
+    lines = [row("aaaa", message="stack " * 400, level="FATAL"), row("bbbb", message="short", level="WARN")]
+    assert ids(ask(tools(tmp_path, EMBEDDED, lines)[0])) == ["aaaa", "bbbb"]
+
+
 def test_a_long_message_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
     message = "stack " * 400
     result = ask(tools(tmp_path, EMBEDDED, [row("aaaa", message=message)])[0])
@@ -401,8 +406,8 @@ GPT2_LIKE = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 @given(st.text() | st.text(alphabet="ab1 \n_-:é世🔥"))
 def test_the_estimate_is_never_below_the_pieces_of_a_byte_pair_split(text: str) -> None:
-    pieces = [piece for piece in GPT2_LIKE.findall(text.replace("\t", " ").replace("\r", "\n")) if piece != " "]
-    assert estimate_tokens(text) >= len(pieces) - text.count(" ")
+    pieces = [piece for piece in GPT2_LIKE.findall(text) if piece != " "]  # a lone space belongs to the word after it
+    assert estimate_tokens(text) >= len(pieces)
 
 
 @given(st.text(alphabet="ab1 _-:é世"), st.text(alphabet="ab1 _-:é世"))
