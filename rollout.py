@@ -1,18 +1,16 @@
 """One episode: a policy investigates a scenario, the facts are collected, and the facts become a reward.
 
 `investigate` knows no trainer: it talks to any `Chat`, offers it the tools and `return_final_answer`, and reduces what happened
-to an `Outcome`. `reward` is a pure function of that Outcome. `rollout` is the thin adapter that gives ART a Trajectory.
+to an `Outcome`. `reward` is a pure function of that Outcome; `rollout` is the thin adapter that gives ART a Trajectory.
 Mistakes of the model become facts; a provider or a judge that fails raises, and is never a penalty.
 
+Companions, imported through here: `rewards`, `provider_chats`.
 Not here: what the tools do (`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
-import os
 import re
 import sys
 import time
@@ -21,10 +19,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from log_search_tools import log_tools
 from project_types import (
@@ -36,7 +33,6 @@ from project_types import (
     Ending,
     Episode,
     EpisodeConfig,
-    Frozen,
     Judge,
     JudgeError,
     Message,
@@ -50,95 +46,41 @@ from project_types import (
     ToolInputError,
     Verdict,
 )
+from provider_chats import DEFAULT_RULES, Patience, litellm_chat, openai_chat
+from rewards import ABSTAINED, BANDS, Band, Reward, reward
 
 if TYPE_CHECKING:
     import art
-    from openai import AsyncOpenAI
+
+__all__ = [
+    "ABSTAINED",
+    "BANDS",
+    "DEFAULT_RULES",
+    "FINAL_ANSWER",
+    "LAST_TURN",
+    "Band",
+    "Patience",
+    "Reward",
+    "investigate",
+    "is_unknown",
+    "litellm_chat",
+    "openai_chat",
+    "opening",
+    "read_episodes",
+    "reward",
+    "rollout",
+    "rollout_with_episode",
+    "scenario_facts",
+    "text_call",
+    "tool_schemas",
+    "trajectory",
+    "write_episode",
+]
 
 FINAL_ANSWER = "return_final_answer"
-DEFAULT_RULES = EpisodeConfig()
 
 Kind = Literal["log", "trace"]
 T = TypeVar("T")
-
-# ---------------------------------------------------------------------------------------------------------------- reward
-
-
-class Band(NamedTuple):
-    """Rewards of one kind of ending: a base, and what each factor in [0, 1] adds to it or takes from it."""
-
-    base: float
-    weights: Mapping[str, float]
-
-    @property
-    def low(self) -> float:
-        """The reward with every cost and no bonus."""
-        return round(self.base + sum(weight for weight in self.weights.values() if weight < 0), 6)
-
-    @property
-    def high(self) -> float:
-        """The reward with every bonus and no cost."""
-        return round(self.base + sum(weight for weight in self.weights.values() if weight > 0), 6)
-
-
-BANDS: Mapping[str, Band] = {
-    "grounded": Band(1.2, {"cited_gold": 0.2, "evidence_opened": 0.1, "few_turns": 0.1,
-                           "fabricated_ids": -0.06, "irrelevant_ids": -0.06, "repeated_calls": -0.04, "malformed_calls": -0.04}),
-    "unsupported": Band(0.15, {"evidence_opened": 0.05, "few_turns": 0.05,
-                               "fabricated_ids": -0.05, "repeated_calls": -0.025, "malformed_calls": -0.025}),
-    "abstained": Band(-0.4, {"evidence_opened": 0.2, "right_service": 0.1,
-                             "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
-    "wrong": Band(-0.9, {"evidence_opened": 0.15, "right_service": 0.2,
-                         "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
-    "broken": Band(-1.9, {"evidence_opened": 0.4, "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
-}  # fmt: skip
-"""The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than 'unknown'."""
-
-ABSTAINED = {Ending.UNKNOWN, Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT}
-FREE_TURNS = 10
-"""Each of the first ten turns costs a success a little; later ones cost no more."""
-
-
-class Reward(Frozen):
-    """A number and what it is made of: `total` is the sum of `components`, every one of which is always present."""
-
-    band: str
-    total: float
-    components: dict[str, float]
-
-
-def reward(outcome: Outcome) -> Reward:
-    """Score an outcome. Depends on nothing else. Raises ValueError for PROVIDER_ERROR, which is nobody's merit or fault."""
-    if outcome.ending is Ending.PROVIDER_ERROR:
-        raise ValueError("an episode that its provider broke off is never scored; drop it and count it")
-    if outcome.ending is Ending.ANSWERED:
-        name = "grounded" if outcome.grounded else "unsupported" if outcome.correct else "wrong"
-    else:
-        name = "abstained" if outcome.ending in ABSTAINED else "broken"
-    band, factors = BANDS[name], _factors(outcome)
-    parts = {key: round(band.weights.get(key, 0.0) * factor, 6) + 0.0 for key, factor in factors.items()}
-    components = {"band": band.base, **parts}
-    return Reward(band=name, total=round(math.fsum(components.values()), 6), components=components)
-
-
-def _factors(outcome: Outcome) -> dict[str, float]:
-    """What the bands weigh, each in [0, 1], whatever the outcome claims."""
-    return {
-        "cited_gold": float(outcome.cited_gold > 0),
-        "evidence_opened": min(1.0, outcome.gold_evidence_opened / outcome.gold_evidence) if outcome.gold_evidence else 0.0,
-        "right_service": float(outcome.service_correct),
-        "few_turns": max(0.0, 1 - outcome.turns / FREE_TURNS),
-        "fabricated_ids": _towards_one(outcome.cited_fabricated),
-        "irrelevant_ids": max(0, outcome.cited - outcome.cited_gold) / max(1, outcome.cited),
-        "repeated_calls": _towards_one(outcome.repeated_calls),
-        "malformed_calls": _towards_one(outcome.malformed_calls),
-    }
-
-
-def _towards_one(count: int) -> float:
-    """0, 1/2, 2/3, 3/4 ...: the first costs most, every further one still costs."""
-    return count / (count + 1)
-
 
 # ---------------------------------------------------------------------------------------------------- the conversation
 
@@ -449,121 +391,6 @@ def _weave_op(name: str) -> Callable[..., Awaitable[Any]]:
 
     op: Callable[..., Awaitable[Any]] = weave.op(traced, name=name, postprocess_inputs=lambda inputs: inputs["shown"])
     return op
-
-
-# ------------------------------------------------------------------------------------------------------------- policies
-
-
-class _Transient(ProviderError):
-    """A failure that another attempt may not meet."""
-
-
-class Patience(NamedTuple):
-    """How often a provider is asked before the rollout fails, and the waits between: random, their range doubling."""
-
-    attempts: int = 5
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 30.0
-
-
-PATIENCE = Patience()
-
-
-def openai_chat(
-    client: AsyncOpenAI, model_name: str, config: EpisodeConfig = DEFAULT_RULES, patience: Patience = PATIENCE, **options: Any
-) -> Chat:
-    """A policy behind an OpenAI-compatible server; `ChatReply.raw` is the openai Choice. `options` (seed, ...) are sent along."""
-    create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
-    return _ProviderChat(create, model_name, config, patience, options)
-
-
-def litellm_chat(model: str, config: EpisodeConfig = DEFAULT_RULES, patience: Patience = PATIENCE, **options: Any) -> Chat:
-    """A policy that litellm reaches by name, its cost counted. `options` (api_base, api_key, seed, ...) are passed on."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches prices from the network
-    import litellm
-
-    litellm.suppress_debug_info = True
-    options = {"timeout": config.provider_timeout_s, "max_retries": 0, **options}
-    return _ProviderChat(litellm.acompletion, model, config, patience, options)
-
-
-TRY_AGAIN = {408, 409, 425, 429}
-TOO_LONG = re.compile(
-    r"context.?(length|window)|maximum context|(prompt|input) is too long|too many tokens|maximum number of tokens", re.IGNORECASE
-)
-CENSORED = re.compile(r"content.?(filter|policy|management)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _ProviderChat:
-    """A Chat over an OpenAI-style `create` function; tries again what may pass, and names what will not."""
-
-    create: Callable[..., Awaitable[Any]]
-    model: str
-    config: EpisodeConfig
-    patience: Patience
-    options: Mapping[str, Any]
-
-    async def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
-        rules = self.config
-        sampling = {"temperature": rules.temperature, "top_p": rules.top_p, "max_completion_tokens": rules.max_completion_tokens}
-        request = {"model": self.model, "messages": list(messages), **sampling, **({"tools": list(tools)} if tools else {})}
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_Transient),
-            stop=stop_after_attempt(self.patience.attempts),
-            wait=wait_random_exponential(multiplier=self.patience.first_wait_s, max=self.patience.longest_wait_s),
-            reraise=True,
-        )
-        try:
-            return await retrying(self._once, {**request, **self.options})
-        except _Transient as trouble:
-            text = f"{self.model}: no usable reply in {self.patience.attempts} attempts, the last: {trouble}"
-            raise ProviderError(f"{text}; check that the server is up, or raise provider_timeout_s") from trouble
-
-    async def _once(self, request: dict[str, Any]) -> ChatReply:
-        import openai  # litellm's errors derive from openai's
-
-        try:
-            async with asyncio.timeout(self.config.provider_timeout_s):  # the client's own timeout restarts with every byte
-                return _reply(await self.create(**request))
-        except (TimeoutError, openai.APITimeoutError) as trouble:
-            raise _Transient(f"no reply within {self.config.provider_timeout_s:g} s") from trouble
-        except openai.APIStatusError as trouble:
-            return self._refused(trouble.status_code, f"HTTP {trouble.status_code}: {trouble}"[:400], trouble)
-        except (openai.APIError, json.JSONDecodeError, UnicodeDecodeError) as trouble:
-            raise _Transient(f"{type(trouble).__name__}: {trouble}"[:400]) from trouble
-
-    def _refused(self, status: int, text: str, trouble: Exception) -> ChatReply:
-        """What an HTTP error means: try again, too long, a refusal to reply, or a setting to correct."""
-        if status in TRY_AGAIN or status >= 500:
-            raise _Transient(text) from trouble
-        if status == 413 or TOO_LONG.search(text):
-            raise ContextOverflow(f"{self.model}: {text}") from trouble
-        if CENSORED.search(text):
-            return ChatReply(refusal=text)
-        fix = {401: "check the API key", 403: "check what the API key may do", 404: "check the model's name and the base URL"}
-        raise ProviderError(f"{self.model}: {text}; {fix.get(status, 'the server does not accept such a request')}") from trouble
-
-
-def _reply(completion: Any) -> ChatReply:
-    try:  # the clients hand over whatever the server sent, unvalidated
-        choice, usage = completion.choices[0], completion.usage
-        calls = [(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
-        json.dumps([choice.message.content, calls], ensure_ascii=False).encode()  # half a surrogate pair could not be sent on
-        return ChatReply(
-            content=choice.message.content,
-            tool_calls=tuple(
-                ToolCall(id=id_ or f"call_{n}", name=name, arguments=text) for n, (id_, name, text) in enumerate(calls)
-            ),
-            finish_reason=choice.finish_reason or "stop",
-            refusal=getattr(choice.message, "refusal", None),
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
-            cost_usd=getattr(completion, "_hidden_params", {}).get("response_cost") or 0.0,
-            raw=choice,
-        )
-    except (AttributeError, IndexError, TypeError, UnicodeEncodeError, ValidationError) as trouble:
-        raise _Transient(f"unreadable reply ({type(trouble).__name__}: {trouble})"[:400]) from trouble
 
 
 # ------------------------------------------------------------------------------------------------------------------ ART

@@ -16,13 +16,15 @@ CORE = {
     "build_logs": {"project_types"},
     "log_search_tools": {"project_types", "log_rows", "log_traces"},
     "make_judge_model": {"project_types", "offline_judge", "llm_judge"},
-    "rollout": {"project_types", "log_search_tools"},
+    "rollout": {"project_types", "log_search_tools", "rewards", "provider_chats"},
 }
 COMPANIONS = {
     "log_rows": {"project_types"},
     "log_traces": {"project_types", "log_rows"},
     "offline_judge": {"project_types"},
     "llm_judge": {"project_types", "offline_judge"},
+    "rewards": {"project_types"},
+    "provider_chats": {"project_types"},
 }
 """Flat modules that belong to one core module and are imported through it; see docs/adr/0002."""
 FLAT = CORE | COMPANIONS
