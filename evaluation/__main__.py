@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
+from evaluation.printing import printable
 from project_types import InvestigatorError
 
 EXAMPLES = """examples:
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(import_module(arguments.module).command(arguments))
     except InvestigatorError as trouble:
-        print(f"evaluation {arguments.command}: {trouble}", file=sys.stderr)
+        print(printable(f"evaluation {arguments.command}: {trouble}"), file=sys.stderr)
         return 2
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evaluation.episodes import EpisodesError, Loaded, load
+from evaluation.printing import printable
 from evaluation.statistics import Interval, as_json, paired_difference
 from evaluation.summary import MEASURES, PASS, slices_of
 from evaluation.tables import LABELS, aligned
@@ -69,7 +70,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Load both, compare, print."""
     before, after = load(arguments.before), load(arguments.after)
     for note in (*before.warnings(), *after.warnings()):
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     found = compare(before.episodes, after.episodes)
     if not found.scenarios:
         raise EpisodesError(f"{arguments.before} and {arguments.after} share no scenario; compare runs of the same split")

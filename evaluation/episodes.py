@@ -21,6 +21,8 @@ from pydantic import BaseModel, ValidationError
 from project_types import ConfigurationError, Episode, Frozen, InvestigatorError, Timestamp
 
 EPISODES, FAILURES, RUN, LOCK = "episodes.jsonl", "failures.jsonl", "run.json", ".writing"
+DIGEST = "scenario_digest"
+"""Key of an episode's metadata: the hash of the scenario file it was played on."""
 TORN = "torn.txt"
 """Where the writer keeps the half-written line that a killed run left."""
 
@@ -157,11 +159,12 @@ def read(path: Path) -> Iterator[Episode | BadLine]:
             yield BadLine(path, number, _why(trouble), torn=not whole)
 
 
-def keys(path: Path) -> frozenset[Key]:
-    """Which samples a JSONL file holds; none when there is no such file."""
+def played(path: Path) -> dict[Key, str]:
+    """Which samples a JSONL file holds, and the digest of the scenario file each was played on ('' where none is known)."""
     if not path.exists():
-        return frozenset()
-    return frozenset((item.scenario_id, item.sample) for item in read(path) if not isinstance(item, BadLine))
+        return {}
+    found = (item for item in read(path) if not isinstance(item, BadLine))
+    return {(item.scenario_id, item.sample): str(item.metadata.get(DIGEST, "")) for item in found}
 
 
 def read_failures(folder: Path) -> list[Failure]:

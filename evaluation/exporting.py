@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.episodes import BadLine, episodes_file, read
+from evaluation.printing import printable
 from evaluation.summary import SLICES, slices_of
 from project_types import ConfigurationError, Episode, Outcome
 
@@ -96,4 +97,4 @@ def _numbered(source: Path, *, complain: bool = False) -> Iterator[tuple[int, Ep
         if not isinstance(item, BadLine):
             yield number, item
         elif complain:
-            print(f"note: {item}", file=sys.stderr)
+            print(printable(f"note: {item}"), file=sys.stderr)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from evaluation.concurrency import drain
-from evaluation.episodes import Failure, Key
+from evaluation.episodes import DIGEST, Failure, Key
 from evaluation.policies import Policy, parse, scripted
 from evaluation.scenarios import digest, id_by_name
 from log_search_tools import log_tools
@@ -23,8 +24,8 @@ from make_judge_model import load_judge
 from project_types import EpisodeConfig, Frozen, Judge, JudgeError, ProviderError, Scenario, ScenarioError, read_scenario
 from rollout import investigate
 
-JOBS_AT_ONCE = 8
-"""Scenarios a worker process takes at a time."""
+EPISODES_AT_ONCE = 64
+"""What a worker process takes at a time; its results are stored when all of them have ended."""
 
 
 class Plan(Frozen):
@@ -62,13 +63,14 @@ class _Unit(NamedTuple):
 
 
 Emit = Callable[[Result], None]
+Done = Mapping[Key, str]
+"""Episodes that exist already, and the digest of the scenario file each was played on ('' where none is known)."""
 
 
 class Player:
     """Plays jobs with an opened policy and a judge."""
 
-    def __init__(self, plan: Plan, policy: Policy, judge: Judge, done: frozenset[Key] = frozenset()) -> None:
-        """`done` are episodes that exist already; they are skipped even when their file's name does not tell their id."""
+    def __init__(self, plan: Plan, policy: Policy, judge: Judge, done: Done) -> None:
         self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
@@ -90,7 +92,7 @@ class Player:
                 continue
             mark = digest(job.path)
             for sample in job.samples:
-                if (scenario.id, sample) not in self._done:
+                if self._done.get((scenario.id, sample)) not in (mark, ""):
                     yield _Unit(scenario, mark, sample)
 
     async def _sample(self, unit: _Unit) -> Result:
@@ -110,7 +112,7 @@ class Player:
             )
         except (ProviderError, JudgeError) as trouble:
             return _failed(scenario.id, sample, trouble)
-        line = episode.model_copy(update={"metadata": {**episode.metadata, "scenario_digest": mark}}).model_dump_json()
+        line = episode.model_copy(update={"metadata": {**episode.metadata, DIGEST: mark}}).model_dump_json()
         return Result(scenario.id, sample, episode.outcome.correct, line, None)
 
 
@@ -127,7 +129,8 @@ class _Worker:
     player: Player
 
 
-def _begin(plan: Plan, done: frozenset[Key]) -> None:
+def _begin(plan: Plan, done: Done) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     policy = scripted(parse(plan.policy), plan.config, plan.seed)
     _Worker.player = Player(plan, policy, load_judge(plan.judge), done)
 
@@ -138,9 +141,22 @@ def _work(jobs: Sequence[Job]) -> list[Result]:
     return results
 
 
-def play_in_processes(plan: Plan, jobs: Sequence[Job], done: frozenset[Key], emit: Emit, workers: int) -> None:
+def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs in order, in lists of about EPISODES_AT_ONCE samples; a job with many samples is divided."""
+    batch: list[Job] = []
+    for job in jobs:
+        for at in range(0, len(job.samples), EPISODES_AT_ONCE):
+            batch.append(Job(job.path, job.samples[at : at + EPISODES_AT_ONCE]))
+            if sum(len(part.samples) for part in batch) >= EPISODES_AT_ONCE:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def play_in_processes(plan: Plan, jobs: Sequence[Job], done: Done, emit: Emit, workers: int) -> None:
     """`Player.play` for a script, in several processes. Results come in the order of the jobs."""
-    batches = [jobs[at : at + JOBS_AT_ONCE] for at in range(0, len(jobs), JOBS_AT_ONCE)]
+    batches = list(_batches(jobs))
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (plan, done)) as pool:
         try:
             for results in pool.map(_work, batches):

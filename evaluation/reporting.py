@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from evaluation.episodes import Loaded, load
 from evaluation.pictures import Picture, histogram, intervals, stacked
+from evaluation.printing import printable
 from evaluation.run_record import write_text
 from evaluation.showing import transcript
 from evaluation.summary import MEASURES, PASS, Row, Summary, Tally, summarise_tally
@@ -37,7 +38,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Write the page."""
     found = load(arguments.folder)
     for note in found.warnings():
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     beside = found.path / "report.html" if found.path.is_dir() else found.path.with_suffix(".html")
     target: Path = arguments.out or beside
     write_text(target, page(found))

@@ -22,9 +22,10 @@ from tqdm import tqdm
 from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain
 from evaluation.episodes import EpisodesError, append, load, read_models
+from evaluation.printing import printable
 from evaluation.scenarios import digest, find_scenario, split_folder
 from make_judge_model import check_judge, load_judge
-from project_types import Episode, Frozen, Judge, JudgeError, Scenario, Verdict, read_scenario
+from project_types import Episode, Frozen, Judge, JudgeError, Scenario, ScenarioError, Verdict, read_scenario
 
 
 class Rescored(Frozen):
@@ -41,7 +42,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Judge what is missing, then compare. Returns 1 when the judge failed on some."""
     found = load(arguments.folder)
     for note in found.warnings():
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     judged = [episode for episode in found.episodes if episode.report and episode.verdict]
     if not judged:
         raise EpisodesError(f"{found.path}: no episode has a report and a verdict; there is nothing to judge again")
@@ -58,7 +59,7 @@ def command(arguments: argparse.Namespace) -> int:
     result = agreement(pairs)
     print(json.dumps(to_json(result), indent=2) if arguments.json else to_text(result, judge.name))
     for why in failed[:3]:
-        print(f"failed: {why}", file=sys.stderr)
+        print(printable(f"failed: {why}"), file=sys.stderr)
     if failed:
         print(f"{len(failed)} reports have no verdict of {judge.name}; the same command asks again", file=sys.stderr)
     return int(bool(failed))
@@ -81,12 +82,12 @@ async def _judge(episodes: Sequence[Episode], judge: Judge, folder: Path, store:
 
         async def one(episode: Episode) -> None:
             assert episode.report is not None
-            scenario, mark = _scenario(folder, episode.scenario_id)
             try:
+                scenario, mark = _scenario(folder, episode.scenario_id)
                 if episode.metadata.get("scenario_digest", mark) != mark:
                     raise JudgeError("its scenario file has changed since it was played")
                 verdict = await judge.verdict(scenario, episode.report)
-            except JudgeError as trouble:
+            except (JudgeError, ScenarioError) as trouble:
                 failed.append(f"{episode.scenario_id}#{episode.sample}: {trouble}")
             else:
                 scenario_id, sample, report_digest = _key(episode)

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
-from evaluation.episodes import EPISODES, EpisodesError, Key, Store, keys
-from evaluation.playing import Emit, Job, Plan, Player, Result, play_in_processes
+from evaluation.episodes import EPISODES, EpisodesError, Store, played
+from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
 from evaluation.policies import PolicyName, access, opened, parse, usual_rules
 from evaluation.run_record import check, continued, remember
-from evaluation.scenarios import id_by_name, scenario_paths, split_folder
+from evaluation.scenarios import digest, id_by_name, scenario_paths, split_folder
 from evaluation.summarising import conclude
 from make_judge_model import check_judge, load_judge
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge
@@ -88,7 +88,7 @@ class _Run:
     ) -> None:
         self._arguments, self._name, self._folder, self._config = arguments, name, folder, config
         self._judge, self._store = judge, store
-        self._done: frozenset[Key] = keys(store.folder / EPISODES)
+        self._done: Done = played(store.folder / EPISODES)
         self._counts = _Counts()
 
     def play(self, paths: Sequence[Path]) -> None:
@@ -98,8 +98,8 @@ class _Run:
         if not jobs:
             print(f"{self._store.folder}: nothing is missing", file=sys.stderr)
             return
-        asyncio.run(check_judge(self._judge))
         if self._arguments.workers > 1:
+            asyncio.run(check_judge(self._judge))
             plan = self._begin(str(self._name))
             with self._bar(jobs) as emit:
                 play_in_processes(plan, jobs, self._done, emit, self._arguments.workers)
@@ -107,12 +107,18 @@ class _Run:
             asyncio.run(self._play_here(jobs))
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
-        wanted = range(self._arguments.k)
-        jobs = [Job(path, tuple(n for n in wanted if (id_by_name(path), n) not in self._done)) for path in paths]
-        return [job for job in jobs if job.samples]
+        """What is missing, and what was played on a scenario file that has changed since."""
+        jobs = []
+        for path in paths:
+            known = {n: self._done.get((id_by_name(path), n)) for n in range(self._arguments.k)}
+            mark = digest(path) if any(known.values()) else ""
+            if wanted := tuple(n for n, of in known.items() if of not in (mark, "")):
+                jobs.append(Job(path, wanted))
+        return jobs
 
     async def _play_here(self, jobs: Sequence[Job]) -> None:
         arguments = self._arguments
+        await check_judge(self._judge)
         async with opened(self._name, self._config, arguments.seed, access(arguments, self._name)) as policy:
             player = Player(self._begin(policy.name), policy, self._judge, self._done)
             with self._bar(jobs) as emit:

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Iterator
 
 from evaluation.episodes import EpisodesError, load
+from evaluation.printing import printable
 from project_types import Episode
-
-MOST_CHARACTERS = 4000
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -25,7 +24,7 @@ def command(arguments: argparse.Namespace) -> int:
         known = ", ".join(sorted({e.scenario_id for e in found.episodes})[:3])
         raise EpisodesError(f"{arguments.folder}: no episode of {arguments.episode!r}; it has {known or 'none'}, ...")
     for note in found.warnings():
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     print("\n\n".join("\n".join(transcript(episode)) for episode in episodes))
     return 0
 
@@ -35,7 +34,8 @@ def transcript(episode: Episode) -> Iterator[str]:
     outcome = episode.outcome
     verdict = "right" if outcome.correct else "not right"
     reward = "none" if episode.reward is None else f"{episode.reward:.3f}"
-    yield f"== {episode.scenario_id}#{episode.sample}  {episode.policy}  {outcome.ending.value}, {verdict}, reward {reward}"
+    name = printable(f"{episode.scenario_id}#{episode.sample}  {episode.policy}")
+    yield f"== {name}  {outcome.ending.value}, {verdict}, reward {reward}"
     for number, message in enumerate(episode.messages):
         yield f"-- {number} {printable(str(message.get('role')))}"
         if content := message.get("content"):
@@ -47,10 +47,4 @@ def transcript(episode: Episode) -> Iterator[str]:
         yield f"-- verdict of {episode.verdict.judge}: {printable(episode.verdict.reason)}"
     components = {name: value for name, value in episode.reward_components.items() if value}
     yield f"-- reward components {json.dumps(components)}"
-    yield f"-- cited logs {list(episode.cited_log_ids)} traces {list(episode.cited_trace_ids)}"
-
-
-def printable(text: str) -> str:
-    """The text with control and bidirectional characters shown as escapes, and cut when it is very long."""
-    cut = text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + f" [+{len(text) - MOST_CHARACTERS} characters]"
-    return "".join(char if char.isprintable() or char in "\n " else char.encode("unicode_escape").decode() for char in cut)
+    yield f"-- cited logs {json.dumps(episode.cited_log_ids)} traces {json.dumps(episode.cited_trace_ids)}"

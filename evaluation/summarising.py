@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.episodes import EPISODES, BadLine, Key, read, read_failures, read_run
+from evaluation.printing import printable
 from evaluation.run_record import write_json
 from evaluation.summary import Summary, Tally, summarise_tally
 from evaluation.tables import summary_table
@@ -20,7 +21,7 @@ def conclude(folder: Path) -> int:
     for item in read(folder / EPISODES):
         if isinstance(item, BadLine):
             bad += 1
-            print(f"note: {item}", file=sys.stderr)
+            print(printable(f"note: {item}"), file=sys.stderr)
         else:
             seen.add((item.scenario_id, item.sample))
             tally.add(item)
@@ -30,7 +31,8 @@ def conclude(folder: Path) -> int:
     write_json(folder / SUMMARY, to_json(run, summary, failed=len(failures), bad_lines=bad))
     print(summary_table(summary, str(run.get("policy", folder.name))))
     for failure in failures[:3]:
-        print(f"failed: {failure.scenario_id} #{failure.sample}: {failure.error}: {failure.message[:300]}", file=sys.stderr)
+        why = f"{failure.scenario_id}#{failure.sample}: {failure.error}: {failure.message[:300]}"
+        print(printable(f"failed: {why}"), file=sys.stderr)
     if failures:
         print(f"{len(failures)} samples have no episode; the same command plays them again", file=sys.stderr)
         return 1

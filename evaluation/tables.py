@@ -1,9 +1,10 @@
-"""Plain-text tables for the terminal. Text from logs or models goes through `evaluation.showing.printable` first."""
+"""Plain-text tables for the terminal; their cells may hold any text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evaluation.printing import printable
 from evaluation.statistics import Interval
 from evaluation.summary import MEASURES, PASS, Part, Summary
 
@@ -12,6 +13,7 @@ LABELS = {name: measure.label for name, measure in MEASURES.items()} | {PASS: "r
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to equal width, the first to the left and the others to the right."""
+    rows = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -123,6 +123,17 @@ def test_a_file_name_that_lies_about_its_id_is_still_played_once(split: Path, tm
     assert len((tmp_path / "run" / EPISODES).read_bytes().splitlines()) == 4
 
 
+def test_a_scenario_whose_file_changed_is_played_again(split: Path, tmp_path: Path) -> None:
+    command = ("run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "run")
+    run(*command)
+    file = split / "scenario-aa02.json"
+    file.write_text(file.read_text().replace("Orders fail for some users.", "Orders fail."))
+    assert run(*command) == 0
+    assert len((tmp_path / "run" / EPISODES).read_bytes().splitlines()) == 4
+    changed = {episode.scenario_id: episode for episode in load(tmp_path / "run").episodes}["aa02"]
+    assert changed.messages[1]["content"].startswith("Orders fail.\n")
+
+
 def test_a_bad_scenario_file_is_named_and_nothing_is_lost(
     split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,13 +216,15 @@ def test_a_run_in_which_nothing_works_stops_early(tmp_path: Path, capsys: pytest
     assert "the first 20 samples all failed" in capsys.readouterr().err
 
 
-def test_an_interrupted_run_keeps_whole_lines_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupted_run_keeps_whole_lines_and_goes_on(tmp_path: Path, workers: str) -> None:
     split = write_scenarios(tmp_path / "split", *IDS)
     out = tmp_path / "run"
     command = [sys.executable, "-m", "evaluation", "run", "--policy", "script:first-error"]
     command += ["--split", str(split), "--out", str(out)]
     root = Path(__file__).parent.parent.parent
-    with subprocess.Popen([*command, "--k", "100000"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    endless = [*command, "--k", "100000", "--workers", workers]
+    with subprocess.Popen(endless, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         eventually(lambda: (out / EPISODES).exists() and (out / EPISODES).stat().st_size > 20_000)
         os.kill(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=60)
