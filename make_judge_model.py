@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -332,15 +333,12 @@ async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -
     finally:
         await backend.close()
     print(f"inference name: {inference_name}", file=sys.stderr)
-    return LLMJudge(f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=_cache(args))
-
-
-def _cache(args: argparse.Namespace) -> Path | None:
-    return None if args.no_cache else args.cache
+    return LLMJudge(f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=args.cache)
 
 
 def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
     """The judge as a weave Model: its model, prompt and calibration are the fields that weave versions."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else weave reports its own errors to a third party
     import weave
 
     class JudgeModel(weave.Model):  # type: ignore[misc]
@@ -361,11 +359,12 @@ def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
 
 def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
     """Publish the judge as a versioned weave object; the reference to it. Needs W&B to be configured."""
+    model = weave_judge(judge, result)
     import weave
 
     if weave.get_client() is None:
         weave.init(project)
-    return str(weave.publish(weave_judge(judge, result), name=f"judge-{judge.name}".replace("/", "-").replace(":", "-")).uri())
+    return str(weave.publish(model, name=re.sub(r"[^A-Za-z0-9]+", "-", f"judge-{judge.name}")).uri())
 
 
 # -------------------------------------------------------------------------------------------------------------- command
@@ -383,7 +382,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--calibration", type=Path, default=CALIBRATION, help="labelled pairs, JSON lines (default %(default)s)")
     made.add_argument("--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, help="verdicts asked before (default %(default)s)")
-    made.add_argument("--no-cache", action="store_true", help="ask every question anew")
+    made.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="ask every question anew")
     made.add_argument("--base-url", help="where the judge is served (default: JUDGE_API_BASE, then what litellm or W&B knows)")
     made.add_argument("--api-key", help="key for it, never stored (default: JUDGE_API_KEY, then the provider's own variable)")
     made.add_argument("--json", action="store_true", help="print the calibration as JSON")
@@ -408,7 +407,7 @@ async def run(args: argparse.Namespace) -> int:
         judge: Judge = await register_model(args, environ)
     else:
         with warnings.catch_warnings(action="ignore"):  # that it is not calibrated is why we are here
-            judge = load_judge(args.model, registry=args.registry, cache=_cache(args), environ=environ)
+            judge = load_judge(args.model, registry=args.registry, cache=args.cache, environ=environ)
     name = args.name or args.model or judge.name
     from tqdm import tqdm
 

@@ -372,27 +372,41 @@ def test_an_unknown_judge_or_set_exits_with_2_and_what_to_type(tmp_path: Path, c
 
 
 WEAVE = """
-import asyncio, json
-from make_judge_model import LLMJudge, calibrate, OfflineJudge, read_calibration, weave_judge
+import asyncio, json, os, threading
+from http.server import ThreadingHTTPServer
+from make_judge_model import LLMJudge, OfflineJudge, calibrate, publish, read_calibration, weave_judge
 from tests.fakes.judge_server import judge_server
+from tests.fakes.weave_episode import _TraceServer
+os.environ.pop("WANDB_API_KEY", None)
 pairs = read_calibration()
 result = asyncio.run(calibrate(OfflineJudge(), pairs))
+traces = ThreadingHTTPServer(("127.0.0.1", 0), _TraceServer)
+threading.Thread(target=traces.serve_forever, daemon=True).start()
 with judge_server("ok", {"service_correct": True, "cause_correct": True, "reason": "yes"}) as server:
-    model = weave_judge(LLMJudge("openai/fake", api_base=server.base_url, api_key="t"), result)
-    pair = pairs[0]
+    judge = LLMJudge("openai/fake", api_base=server.base_url, api_key="t")
+    model, pair = weave_judge(judge, result), pairs[0]
     said = asyncio.run(model.predict(pair.scenario.model_dump(mode="json"), pair.report.model_dump(mode="json")))
-print(json.dumps({"model": model.model, "accuracy": model.accuracy, "rubric": len(model.rubric), "correct": said["correct"]}))
+    from weave.trace import weave_client
+    from weave.trace.context import weave_client_context
+    from weave.trace_server_bindings.remote_http_trace_server import RemoteHTTPTraceServer
+    remote = RemoteHTTPTraceServer(f"http://127.0.0.1:{traces.server_address[1]}")
+    client = weave_client.WeaveClient("team", "investigator", remote, ensure_project_exists=False)
+    weave_client_context.set_weave_client_global(client)
+    where = publish(judge, result, "team/investigator")
+told = {"model": model.model, "accuracy": model.accuracy, "rubric": len(model.rubric), "correct": said["correct"], "where": where}
+print(json.dumps(told))
 """
 
 
 @pytest.mark.slow
 def test_the_judge_is_a_weave_model_whose_prompt_and_scores_are_its_version() -> None:
-    done = subprocess.run([sys.executable, "-c", WEAVE], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", WEAVE], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["model"], told["correct"]) == ("openai/fake", True)
     assert told["accuracy"] >= 0.95
     assert told["rubric"] > 500
+    assert told["where"].startswith("weave:///team/investigator/object/judge-openai-fake:")
 
 
 @pytest.mark.slow
