@@ -12,7 +12,8 @@ from failure_analysis.records import FailureCategory, Severity
 _RECOVERED = re.compile(
     r"\bflaky\b|\brerun\b[^\n]*\n[^\n]*passed|job succeeded|\bis deprecated\b|deprecationwarning"
     r"|(retry|attempt|retries)[^\n]*\n(?:[^\n]*\n)?[^\n]*(\bok\b|\bdone\b|passed|succeeded|answered|received|\b20[0-4]\b)"
-    r"|attempt #?[2-9][^\n]*(\bok\b|succeeded|\b20[0-4]\b)|(ok|submitted|received|done|succeeded|passed)[^\n]{0,20} attempt #?[2-9]",
+    r"|attempt #?[2-9][^\n]*(\bok\b|succeeded|\b20[0-4]\b)"
+    r"|(ok|submitted|received|done|succeeded|passed)[^\n]{0,20} attempt #?[2-9]",
     re.IGNORECASE,
 )
 _GAVE_UP = re.compile(r"giving up|\bfailed, \d|rollout (failed|dropped)|out of retries|exit (code|status) [1-9]", re.IGNORECASE)
@@ -27,21 +28,25 @@ _LOST_RUN = re.compile(
     re.IGNORECASE,
 )
 _SERVICE_DOWN = re.compile(
-    r"heap|outofmemoryerror|no space left|i/o error|service [\w-]* ?(is )?(down|stopped)|restart limit|database system is shut down",
+    r"heap|outofmemoryerror|no space left|i/o error|service [\w-]* ?(is )?(down|stopped)|restart limit"
+    r"|database system is shut down",
     re.IGNORECASE,
 )
 _NOT_LOADED = re.compile(
-    r"error collecting|error while importing|errors? during collection|test suite failed to run|cannot import|interrupted: \d+ error",
+    r"error collecting|error while importing|errors? during collection|test suite failed to run"
+    r"|cannot import|interrupted: \d+ error",
     re.IGNORECASE,
 )
 _STOPS = re.compile(
-    r"exit(ed|ing)?[^\n]{0,20}(code|status)|\bexited\b|failed with result|aborted|core dumped|panic:|panicked|unhandled exception|\bfatal\b"
+    r"exit(ed|ing)?[^\n]{0,20}(code|status)|\bexited\b|failed with result|aborted|core dumped|panic:"
+    r"|panicked|unhandled exception|\bfatal\b"
     r"|\bemerg\b|startup failed|run failed|rolled back|rolling back|restarting failed|upgrade failed|test failed|is invalid:"
     r"|\b(job|report|export|deploy|backup|import|audit|reconciliation)\b[^\n]{0,40}failed|not published|withheld|usage:",
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(
-    r"\b(get|post|put|patch|delete)\b[^\n]{0,80}\b[2-5]\d\d\b|\banswered\b|skipped|rejected|held back|manual review|dead.?letter|\bdlq\b"
+    r"\b(get|post|put|patch|delete)\b[^\n]{0,80}\b[2-5]\d\d\b|\banswered\b|skipped"
+    r"|rejected|held back|manual review|dead.?letter|\bdlq\b"
     r"|other [^\n]{0,40}(read|sent)|\bwarn(ing)?\b",
     re.IGNORECASE,
 )

@@ -11,8 +11,8 @@ Reading (`FailureStore(path)`; every call opens and closes its own connection, s
     store.values("fault_type")                               -> what a filter can be set to
     aggregates.counts(store, by, bucket, wanted)             -> numbers by category, severity or kind over time
     aggregates.groups(store, wanted)                         -> groups of alike failures, first and last seen, trend
-    aggregates.similar(store, experiment_id or text)         -> nearest stored failures by message template
-    aggregates.compare(store, before, after)                 -> which scenarios a training run fixed or broke
+    aggregates.similar(store, experiment_id or text)        -> nearest stored failures by message template
+    comparing.compare(store, Side(run), Side(run, step=40))   -> which scenarios a training run fixed or broke
 "Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward, turns, ...).
 
 Writing is one `with store.writing() as writer:` per batch: one transaction, one writer at a time, all or nothing. The same

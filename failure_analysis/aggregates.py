@@ -1,0 +1,258 @@
+"""What the stored failures add up to: counts over time, groups with trends, and what is similar to a failure.
+
+Functions over a `FailureStore`; nothing is written. A trend compares the later half of what was tried with the earlier half and
+speaks only where chance would not (two-sided binomial test, 5 %).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from failure_analysis.records import (
+    Experiment,
+    ExperimentType,
+    FailureCategory,
+    InvestigationKind,
+    Page,
+    Severity,
+)
+from failure_analysis.signatures import nearest, template
+from failure_analysis.store import EVERYTHING, JOINED, LARGEST_PAGE, FailureStore, Wanted, milliseconds
+from project_types import Frozen
+
+By = Literal["category", "severity", "kind", "type", "fault_type"]
+Bucket = Literal["hour", "day", "week", "step", "all"]
+_BUCKET_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
+_COLUMNS: dict[By, str] = {
+    "category": "f.category", "severity": "f.severity", "kind": "f.kind", "type": "e.type", "fault_type": "e.fault_type",
+}  # fmt: skip
+CHANCE = 0.05
+
+
+class Count(Frozen):
+    """How many failures of one name fell into one bucket."""
+
+    name: str
+    failures: int
+    at: datetime | None = None
+    """Start of the bucket, UTC; None for `step` and `all`."""
+    step: int | None = None
+    """Checkpoint, for the bucket `step`."""
+    tried: int = 0
+    """Experiments in this bucket, failed or not."""
+
+
+class Trend(StrEnum):
+    """Where a group of failures is going."""
+
+    NEW = "new"
+    """First seen in the later half."""
+    UP = "up"
+    DOWN = "down"
+    GONE = "gone"
+    """Not seen in the later half, and that is no chance."""
+    STEADY = "steady"
+    """No change that chance would not explain."""
+
+
+class Group(Frozen):
+    """Failures that share a signature."""
+
+    signature: str
+    template: str
+    type: ExperimentType
+    category: FailureCategory
+    severity: Severity
+    """The worst of them."""
+    kind: InvestigationKind | None
+    failures: int
+    runs: int
+    """Different runs it occurred in."""
+    first_seen: datetime
+    last_seen: datetime
+    trend: Trend
+    earlier: int
+    later: int
+    """How many fell into the earlier and the later half of what was tried."""
+    latest: str
+    """Id of the latest experiment."""
+
+
+class Similar(Frozen):
+    """A stored group that is like what was asked."""
+
+    likeness: float
+    """0 to 1; 1 is the same template."""
+    group: str
+    template: str
+    failures: int
+    experiment: Experiment
+    """The latest of the group."""
+
+
+def counts(store: FailureStore, by: By = "category", bucket: Bucket = "day", wanted: Wanted = EVERYTHING) -> tuple[Count, ...]:
+    """Failures by name and bucket, in order of time and name; `tried` counts every experiment of the bucket."""
+    where, values = wanted.sql()
+    at = {"step": "e.step", "all": "0"}.get(bucket) or f"e.at_ms / {_BUCKET_MS[bucket]} * {_BUCKET_MS[bucket]}"
+    name = _COLUMNS[by]
+    several = f"SELECT {at} AS bucket, {name} AS name, sum(f.times) FROM {JOINED} WHERE f.id IS NOT NULL AND {where} "
+    tried_in = wanted.model_copy(update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()})
+    all_where, all_values = tried_in.sql()
+    with store.reading() as database:
+        rows = database.execute(several + "GROUP BY 1, 2 ORDER BY 1, 2", values).fetchall()
+        tried = dict(database.execute(f"SELECT {at}, count(*) FROM {JOINED} WHERE {all_where} GROUP BY 1", all_values).fetchall())
+    return tuple(
+        Count(
+            name=str(name),
+            failures=failures,
+            at=datetime.fromtimestamp(when / 1000, UTC) if bucket in _BUCKET_MS else None,
+            step=when if bucket == "step" else None,
+            tried=tried.get(when, 0),
+        )
+        for when, name, failures in rows
+        if name
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------- groups
+
+
+def groups(
+    store: FailureStore,
+    wanted: Wanted = EVERYTHING,
+    *,
+    order: Literal["failures", "last_seen", "severity", "trend"] = "failures",
+    offset: int = 0,
+    limit: int = 100,
+    now: datetime | None = None,
+) -> Page[Group]:
+    """Groups of alike failures among the experiments wanted, with first and last seen and where they are going."""
+    where, values = wanted.sql()
+    query = (
+        "SELECT f.signature, t.template, max(e.type) AS type, max(f.category) AS category, max(f.kind) AS kind, "
+        "min(CASE f.severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END) AS worst, "
+        "sum(f.times) AS failures, count(DISTINCT e.run) AS runs, min(e.at_ms) AS first, max(e.at_ms) AS last, "
+        f"sum(CASE WHEN e.at_ms >= %s THEN f.times ELSE 0 END) AS later FROM {JOINED} WHERE f.id IS NOT NULL AND {where} "
+        "GROUP BY f.signature"
+    )
+    with store.reading() as database:
+        halves = {kind: _halves(database, wanted, kind, now or datetime.now(UTC)) for kind in ExperimentType}
+        boundary = "CASE e.type " + " ".join(f"WHEN '{kind}' THEN {halves[kind].boundary_ms}" for kind in halves) + " ELSE 0 END"
+        rows = database.execute(query % boundary, values).fetchall()
+        found = [_group(row, halves[ExperimentType(row["type"])]) for row in rows]
+        found.sort(key=_ORDERS[order])
+        page = found[max(0, offset) :][: max(1, min(limit, LARGEST_PAGE))]
+        latest = {group.signature: _latest(database, group.signature, where, values) for group in page}
+    whole = tuple(group.model_copy(update={"latest": latest[group.signature]}) for group in page)
+    return Page(rows=whole, total=len(found), offset=max(0, offset), limit=limit)
+
+
+_SEVERITIES = list(Severity)
+_TRENDS = [Trend.NEW, Trend.UP, Trend.STEADY, Trend.DOWN, Trend.GONE]
+_ORDERS: dict[str, Any] = {
+    "failures": lambda group: (-group.failures, group.signature),
+    "last_seen": lambda group: (-group.last_seen.timestamp(), group.signature),
+    "severity": lambda group: (_SEVERITIES.index(group.severity), -group.failures, group.signature),
+    "trend": lambda group: (_TRENDS.index(group.trend), -group.failures, group.signature),
+}
+
+
+class _Halves(Frozen):
+    """The moment between the earlier and the later half of what was tried, and the share of it that is later."""
+
+    boundary_ms: int
+    later_share: float
+
+
+_COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
+"""Types of which good ones are stored too: their halves are halves of what was tried, those of the others of the time."""
+
+
+def _halves(database: Any, wanted: Wanted, kind: ExperimentType, now: datetime) -> _Halves:
+    scope = Wanted(types=(kind,), run=wanted.run, split=wanted.split, since=wanted.since, until=wanted.until)
+    where, values = scope.sql()
+    total, first = database.execute(f"SELECT count(*), min(e.at_ms) FROM experiments e WHERE {where}", values).fetchone()
+    if not total:
+        return _Halves(boundary_ms=0, later_share=1.0)
+    if kind not in _COUNTED_WHOLE:
+        return _Halves(boundary_ms=(first + max(first, milliseconds(now))) // 2, later_share=0.5)
+    moments = f"SELECT e.at_ms, count(*) FROM experiments e WHERE {where} GROUP BY 1 ORDER BY 1"
+    before, best = 0, (2.0, 0, 1.0)
+    for at_ms, tried in database.execute(moments, values):
+        later = 1 - before / total
+        best = min(best, (abs(later - 0.5), at_ms, later))
+        before += tried
+    return _Halves(boundary_ms=best[1], later_share=best[2])
+
+
+def _group(row: Any, halves: _Halves) -> Group:
+    earlier, later = row["failures"] - row["later"], row["later"]
+    return Group(
+        signature=row["signature"],
+        template=row["template"] or "",
+        type=row["type"],
+        category=row["category"],
+        severity=_SEVERITIES[row["worst"]],
+        kind=row["kind"],
+        failures=row["failures"],
+        runs=row["runs"],
+        first_seen=datetime.fromtimestamp(row["first"] / 1000, UTC),
+        last_seen=datetime.fromtimestamp(row["last"] / 1000, UTC),
+        trend=trend(earlier, later, halves.later_share),
+        earlier=earlier,
+        later=later,
+        latest="",
+    )
+
+
+def _latest(database: Any, signature: str, where: str, values: Sequence[Any]) -> str:
+    query = f"SELECT e.id FROM {JOINED} WHERE f.signature = ? AND {where} ORDER BY e.at_ms DESC, e.id LIMIT 1"
+    return str(database.execute(query, [signature, *values]).fetchone()[0])
+
+
+def trend(earlier: int, later: int, later_share: float) -> Trend:
+    """Where it is going, when a share `later_share` of what was tried belongs to the later half."""
+    if not 0 < later_share < 1:
+        return Trend.STEADY
+    if earlier == 0:
+        return Trend.NEW
+    if _two_sided(later, earlier + later, later_share) >= CHANCE:
+        return Trend.STEADY
+    if later == 0:
+        return Trend.GONE
+    return Trend.UP if later > later_share * (earlier + later) else Trend.DOWN
+
+
+def _two_sided(hits: int, of: int, share: float) -> float:
+    """Probability, under Binomial(of, share), of a count at least as unlikely as `hits` (exact; normal above 1,000)."""
+    if of > 1000:
+        z = (abs(hits - of * share) - 0.5) / math.sqrt(of * share * (1 - share))
+        return math.erfc(max(0.0, z) / math.sqrt(2))
+    chances = [math.comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(of + 1)]
+    return min(1.0, math.fsum(chance for chance in chances if chance <= chances[hits] * (1 + 1e-9)))
+
+
+# ---------------------------------------------------------------------------------------------------------------- similar
+
+
+def similar(store: FailureStore, asked: str, limit: int = 10) -> tuple[Similar, ...]:
+    """Stored groups most like `asked`: the id of a stored failure, or a message. The group it belongs to comes first."""
+    known = store.experiment(asked)
+    text = known.failure.template if known and known.failure else template(asked)
+    with store.reading() as database:
+        query = "SELECT f.signature, t.template, sum(f.times) FROM failures f JOIN templates t USING (signature) GROUP BY 1"
+        stored = {row[0]: (row[1], row[2]) for row in database.execute(query)}
+        near = nearest(text, {signature: found[0] for signature, found in stored.items()})[:limit]
+        latest = [(signature, likeness, _latest(database, signature, "1", ())) for signature, likeness in near]
+    found: list[Similar] = []
+    for signature, likeness, id in latest:
+        experiment = store.experiment(id)
+        if experiment is not None:
+            shown, failures = stored[signature]
+            row = {"likeness": round(likeness, 4), "group": signature, "template": shown, "failures": failures}
+            found.append(Similar(**row, experiment=experiment))
+    return tuple(found)

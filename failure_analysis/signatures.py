@@ -1,0 +1,77 @@
+"""What makes two failures alike: a message with everything masked that differs between two happenings of the same thing.
+
+A template keeps words and masks numbers, ids, paths, addresses, times and quoted values that hold digits. Its tokens are what
+"similar" compares. Nothing is learned: the same text always gives the same template.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+LONGEST_TEMPLATE = 300
+LONGEST_MESSAGE = 4000
+
+_MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), mask)
+    for pattern, mask in (
+        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>)\]]+", "<url>"),
+        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([.,]\d+)?(Z|[+-]\d\d:?\d\d)?", "<time>"),
+        (r"\b\d{1,2}:\d\d:\d\d([.,]\d+)?\b", "<time>"),
+        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),
+        (r"\b0x[0-9a-f]+\b", "<id>"),
+        (r"\b(?=[a-z]*\d)[0-9a-f]{6,64}\b", "<id>"),
+        (r"\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b", "<address>"),
+        (r"(?<![\w<])(?:[a-z]:\\|~?/|\.{1,2}/|[\w.@-]+/)[\w.@+-]+(?:[/\\][\w.@+-]+)*", "<path>"),
+        (r"'[^'\n]*\d[^'\n]*'|\"[^\"\n]*\d[^\"\n]*\"", "<value>"),
+        (r"\b[a-z_-]*\d[\w-]*[a-z]\w*\d\w*\b", "<id>"),
+        (r"\d+([.,]\d+)*", "#"),
+    )
+)
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]+")
+
+
+def template(message: str) -> str:
+    """The message with what changes masked: its first line that says something, and the last when it is a traceback."""
+    lines = [line.strip() for line in message[:LONGEST_MESSAGE].splitlines() if line.strip()]
+    text = (lines[-1] if lines[0].startswith("Traceback") else lines[0]) if lines else ""
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return " ".join(text.split())[:LONGEST_TEMPLATE]
+
+
+def tokens(text: str) -> Counter[str]:
+    """The words of a template, split at underscores, dots and capitals, without masks."""
+    found: Counter[str] = Counter()
+    for word in _WORD.findall(re.sub(r"<\w+>", " ", text)):
+        parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", word)
+        found.update(part.lower() for part in (word, *parts) if len(part) > 1)
+    return found
+
+
+def nearest(text: str, candidates: Mapping[str, str]) -> list[tuple[str, float]]:
+    """Candidates (name → template) by likeness to the text, most alike first; those without a common word are left out.
+
+    Likeness is the cosine of word counts weighted by how rare a word is among the candidates (tf-idf).
+    """
+    bags = {name: tokens(candidate) for name, candidate in candidates.items()}
+    spread = Counter(word for bag in bags.values() for word in bag)
+    weights = {word: math.log(1 + len(bags) / count) for word, count in spread.items()}
+    asked = _weighted(tokens(text), weights)
+    scored = ((name, _cosine(asked, _weighted(bag, weights))) for name, bag in bags.items())
+    return sorted(((name, score) for name, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _weighted(bag: Counter[str], weights: Mapping[str, float]) -> dict[str, float]:
+    return {word: (1 + math.log(count)) * weights.get(word, 0.0) for word, count in bag.items()}
+
+
+def _cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    shared = math.fsum(weight * other[word] for word, weight in one.items() if word in other)
+    return shared / (_length(one.values()) * _length(other.values())) if shared else 0.0
+
+
+def _length(weights: Iterable[float]) -> float:
+    return math.sqrt(math.fsum(weight * weight for weight in weights))
