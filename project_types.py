@@ -8,11 +8,11 @@ I/O beyond reading one scenario file, and knows no trainer, no database and no p
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -226,15 +226,8 @@ class Scenario(Frozen):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Scenario:
-        logs, traces = {row.id for row in self.logs}, {row.trace_id for row in self.logs} | {s.trace_id for s in self.spans}
-        if len(logs) != len(self.logs):
-            raise ValueError("logs: two rows share an id; make every id unique")
-        if missing := set(self.ground_truth.evidence_log_ids) - logs:
-            raise ValueError(f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs")
-        if missing := set(self.ground_truth.evidence_trace_ids) - traces:
-            raise ValueError(f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}")
-        if self.ground_truth.service not in self.services:
-            raise ValueError(f"ground_truth.service: {self.ground_truth.service!r} is not listed in services")
+        traces = {row.trace_id for row in self.logs} | {span.trace_id for span in self.spans}
+        check_references([row.id for row in self.logs], traces, self.services, self.ground_truth)
         return self
 
     @property
@@ -244,14 +237,35 @@ class Scenario(Frozen):
         return kind.family if kind else "other"
 
 
+def check_references(log_ids: Sequence[str], trace_ids: Set[str | None], services: Sequence[str], truth: GroundTruth) -> None:
+    """What must hold between the parts of a scenario. Raises ValueError with the field and the fix."""
+    logs = set(log_ids)
+    if len(logs) != len(log_ids):
+        raise ValueError("logs: two rows share an id; make every id unique")
+    if missing := set(truth.evidence_log_ids) - logs:
+        raise ValueError(f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs")
+    if missing := set(truth.evidence_trace_ids) - trace_ids:
+        raise ValueError(f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}")
+    if truth.service not in services:
+        raise ValueError(f"ground_truth.service: {truth.service!r} is not listed in services")
+
+
 def read_scenario(path: Path) -> Scenario:
     """Read one scenario file.
 
     Raises:
         ScenarioError: the file is unreadable, is not JSON or breaks the schema; names the file and the first bad field.
     """
+    return read_checked(path, Scenario.model_validate_json)
+
+
+Parsed = TypeVar("Parsed")
+
+
+def read_checked(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """What `parse`, a pydantic validator, makes of the file. Raises ScenarioError as `read_scenario` does."""
     try:
-        return Scenario.model_validate_json(path.read_bytes())
+        return parse(path.read_bytes())
     except OSError as trouble:
         raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
     except ValidationError as trouble:
@@ -383,7 +397,7 @@ class TrainingConfig(Frozen):
     judge: str = "offline"
     """Who decides whether a root cause is right: offline, or a model that make_judge_model.py registered."""
     seed: Annotated[int, Field(ge=0)] = 1
-    """Order of the scenarios, sampling and bootstrap."""
+    """Order of the scenarios, and resampling for the intervals. The policy's own samples are not seeded."""
     steps: Annotated[int, Field(ge=0)] = 60
     """Training steps at most."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
@@ -435,6 +449,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "base_model": "tiny-investigator",
     "learning_rate": 2e-4,
     "max_minutes": 14.0,
+    "step_timeout_minutes": 10.0,
     "episode": EMBEDDED.model_dump(),
 }
 """What `--backend embedded` changes in the defaults of TrainingConfig."""

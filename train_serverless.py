@@ -37,7 +37,6 @@ from project_types import (
     ConfigurationError,
     InvestigatorError,
     Scenario,
-    ScenarioError,
     TrainingConfig,
     read_scenarios,
 )
@@ -126,6 +125,8 @@ class Run:
         finally:
             if watch is not None:
                 watch.cancel()
+            if self.state:
+                self._remember()
             if hasattr(self, "backend"):
                 await self.backend.close()
             if self.service is not None:
@@ -144,8 +145,8 @@ class Run:
         self.position, reached = (trained[-1]["step"], trained[-1]["checkpoint"]) if trained else (0, 0)
         if self.checkpoint == reached:
             return
-        left = self.folder.episodes("train", reached + 1, ROLLOUTS)
-        if self.checkpoint != reached + 1 or not left:
+        left = self.folder.episodes("train", self.position + 1, ROLLOUTS)
+        if self.checkpoint < reached or not left:
             path = self.folder.path
             where = f"model {path.name!r} is at step {self.checkpoint} on the backend but at {reached} in {path}"
             raise ConfigurationError(f"{where}; choose another --name")
@@ -163,10 +164,9 @@ class Run:
 
     # -- rollouts
 
-    async def play(self, title: str, wanted: Sequence[Wanted], split: str, kind: str, at: int, temperature: float) -> Played:
-        """Roll out with checkpoint `at` pinned; see `Crew.play`."""
+    async def play(self, title: str, wanted: Sequence[Wanted], path: Path, split: str, at: int, temperature: float) -> Played:
+        """Roll out with checkpoint `at` pinned, episodes going to `path`; see `Crew.play`."""
         config = self.config
-        path = self.folder.episodes_path(split, at + 1 if kind == ROLLOUTS else at, kind)
         one = partial(
             rollout_with_episode,
             self.model,
@@ -204,24 +204,25 @@ class Run:
         done = any(row["step"] == checkpoint for row in self.folder.of(name))
         if done or not self.scenarios[split] or not samples:
             return
-        temperature = 0.0 if kind == GREEDY else 1.0
+        path, temperature = self.folder.episodes_path(split, checkpoint, kind), 0.0 if kind == GREEDY else 1.0
         began, groups, failures = time.monotonic(), list["art.TrajectoryGroup"](), Counter[str]()
         for _ in range(3):  # what failed is asked for again: leaving it out would bias the mean
             have = {(episode.scenario_id, episode.sample) for episode in self.folder.episodes(split, checkpoint, kind)}
             wanted = [Wanted(s, [k for k in range(samples) if (s.id, k) not in have]) for s in self.scenarios[split]]
             if not (wanted := [each for each in wanted if each.samples]):
                 break
-            title = f"{name} at step {checkpoint}"
-            played = await self.surviving(partial(self.play, title, wanted, split, kind, checkpoint, temperature))
+            play = partial(self.play, f"{name} at step {checkpoint}", wanted, path, split, checkpoint, temperature)
+            played = await self.surviving(play)
             groups += played.groups
             failures += played.failures
-        seconds = time.monotonic() - began
-        row = self._row(name, checkpoint, Played(groups, self.folder.episodes(split, checkpoint, kind), failures, seconds))
-        numbers = {key: float(row[key] or 0.0) for key in ("reward", "accuracy", "grounded")}
+        if not (episodes := self.folder.episodes(split, checkpoint, kind)):
+            raise TooManyFailures(f"{name} at step {checkpoint}: every rollout failed: {'; '.join(failures)}")
+        row = self._row(name, checkpoint, Played(groups, episodes, failures, time.monotonic() - began))
+        numbers = {key: float(row[key]) for key in ("reward", "accuracy", "grounded")}
         numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
         if (wandb_run := self.model._get_wandb_run()) is not None:
-            tabulate(wandb_run, name, checkpoint, self.folder.episodes(split, checkpoint, kind))
+            tabulate(wandb_run, name, checkpoint, episodes)
         say(f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
 
     async def validate(self) -> None:
@@ -245,6 +246,8 @@ class Run:
         async with self.opened():
             if self.position:
                 say(f"going on after step {self.position}")
+            else:
+                self.model.update_wandb_config({"training": self.config.model_dump(mode="json")})
             self._remember(finished=False)
             await self.test(0)
             await self.train()
@@ -278,12 +281,13 @@ class Run:
 
     async def _step(self, scenarios: Sequence[Scenario], elapsed: float, left: str) -> None:
         """One step: rollouts, one training job, one row."""
-        began, step, at = time.monotonic(), self.position + 1, self.checkpoint
+        began, step = time.monotonic(), self.position + 1
+        path = self.folder.episodes_path("train", step, ROLLOUTS)
         wanted = [Wanted(scenario, range(self.config.rollouts_per_group)) for scenario in scenarios]
 
         async def rollouts() -> Played:
-            self.folder.episodes_path("train", at + 1, ROLLOUTS).unlink(missing_ok=True)  # of an attempt that became no step
-            return await self.play(f"step {step}", wanted, "train", ROLLOUTS, at, self.config.episode.temperature)
+            path.unlink(missing_ok=True)  # of an attempt that became no step
+            return await self.play(f"step {step}", wanted, path, "train", self.checkpoint, self.config.episode.temperature)
 
         played = await self.surviving(rollouts)
         groups = [group for group in played.groups if len({trajectory.reward for trajectory in group.trajectories}) > 1]
@@ -425,8 +429,11 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision(Path(__file__).parent)}
         facts |= {"art": version("openpipe-art"), "command": sys.argv, "scenarios_sha256": fingerprint(config.scenarios)}
         facts |= {"config": config.model_dump(mode="json")}
-        if resume and folder.settings()["scenarios_sha256"] != facts["scenarios_sha256"]:
-            raise ConfigurationError(f"the scenarios in {config.scenarios} have changed; start a new run with another --name")
+        if resume:
+            earlier = folder.settings()
+            if earlier["scenarios_sha256"] != facts["scenarios_sha256"]:
+                raise ConfigurationError(f"the scenarios in {config.scenarios} have changed; start a new run with another --name")
+            facts["earlier"] = [*earlier.get("earlier", []), {"at": earlier["at"], "revision": earlier["revision"]}]
         run = Run(folder, config, _scenarios(config))
         folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
         built = build_logs.build(config.scenarios, config.database)
@@ -458,6 +465,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, measure, report; or say what would happen."""
     flags = argparse.ArgumentParser(
         prog="python train_serverless.py",
+        usage="%(prog)s [--name NAME] [--resume] [--config FILE] [--dry-run] [any setting below]",
         description=(__doc__ or "").split("\n\n")[0],
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -483,7 +491,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(plan(config, name))
             return 0
         return _train(name, config, arguments.resume)
-    except (ConfigurationError, ScenarioError) as trouble:
+    except InvestigatorError as trouble:
         print(f"train_serverless: {trouble}", file=sys.stderr)
         return 2
 

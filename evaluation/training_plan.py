@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from project_types import EMBEDDED_TRAINING, ConfigurationError, EpisodeConfig, TrainingConfig
 
 MAY_CHANGE = frozenset(
-    {"steps", "max_minutes", "max_failed_share", "max_concurrent", "step_timeout_minutes", "test_samples", "service_url"}
+    {"steps", "max_minutes", "max_failed_share", "max_concurrent", "step_timeout_minutes", "service_url"}
     | {"runs", "scenarios", "database", "usd_per_million_tokens"}
 )
 """Settings that a resumed run may change and still be the same run."""
@@ -38,9 +38,9 @@ def _add(group: argparse._ArgumentGroup, model: type[BaseModel], prefix: str, em
     for name, field in model.model_fields.items():
         if isinstance(field.default, BaseModel):
             continue
-        default = "none" if field.default is None else field.default
-        changed = f", embedded {embedded[name]}" if embedded.get(name, field.default) != field.default else ""
-        described = f"{' '.join((field.description or '').split())} (default {default}{changed})".replace("%", "%%")
+        changed = f", embedded {_shown(embedded[name])}" if embedded.get(name, field.default) != field.default else ""
+        words = " ".join((field.description or "").split()).removesuffix(".")
+        described = f"{words} (default {_shown(field.default)}{changed})".replace("%", "%%")
         options: dict[str, Any] = {"dest": prefix + name, "default": argparse.SUPPRESS, "help": described}
         if field.annotation is bool:
             options["action"] = argparse.BooleanOptionalAction
@@ -49,6 +49,12 @@ def _add(group: argparse._ArgumentGroup, model: type[BaseModel], prefix: str, em
         else:
             options["metavar"] = _kind(field.annotation)
         group.add_argument("--" + name.replace("_", "-"), **options)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def _kind(annotation: Any) -> str:

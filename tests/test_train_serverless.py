@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from evaluation.training_run import RunFolder
 from project_types import Episode
+from tests.fakes.judge_server import judge_server
+from tests.fakes.openai_server import Mode
+from training_service.embedded import EmbeddedService
 
 ROOT = Path(__file__).parent.parent
 GUARD = Path(__file__).parent / "fakes" / "only_loopback"
@@ -25,7 +30,6 @@ FLAGS = (
     *("--backend", "embedded", "--groups-per-step", "2", "--rollouts-per-group", "6", "--validate-every", "1"),
     *("--test-samples", "2", "--max-completion-tokens", "300", "--max-turns", "2", "--repairs", "0", "--max-minutes", "none"),
 )
-MANY_STEPS = "500"
 
 
 class Place:
@@ -49,10 +53,9 @@ class Place:
         keyless = {name: value for name, value in os.environ.items() if name not in ("WANDB_API_KEY", "JUDGE_MODEL")}
         return keyless | {"PYTHONPATH": str(GUARD), "ONLY_LOOPBACK_LOG": str(self.log), "WANDB_API_KEY": ""}
 
-    def run(self, *flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*flags), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300
-        )
+    def run(self, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = self.environment() | environment
+        return subprocess.run(self.command(*flags), cwd=self.folder, env=variables, capture_output=True, text=True, timeout=900)
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
         both: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -73,7 +76,7 @@ class Place:
         return int((self.folder / "runs" / name / "service" / "lock").read_text())
 
 
-def until(happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
+def until(happened: Callable[[], bool], timeout_s: float = 600.0) -> None:
     """Look again and again until it has happened."""
     end, pause = time.monotonic() + timeout_s, threading.Event()
     while not happened():
@@ -84,6 +87,10 @@ def until(happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
 def alive(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status")
     return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
 
 
 def steps(rows: list[dict[str, Any]]) -> list[int]:
@@ -101,13 +108,22 @@ def finished(place: Place) -> subprocess.CompletedProcess[str]:
     return place.run("--name", "two", "--steps", "2")
 
 
+class Started(NamedTuple):
+    """A long run that is under way."""
+
+    process: subprocess.Popen[str]
+    name: str
+    episodes: Path
+
+
 @pytest.fixture
-def process(place: Place, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+def started(place: Place, request: pytest.FixtureRequest) -> Iterator[Started]:
     """A long run named after the test, which does not outlive it."""
-    started = place.start("--name", request.node.name[:60], "--steps", MANY_STEPS)
-    yield started
-    started.kill()
-    started.wait()
+    name = re.sub(r"[^a-z]+", "-", request.node.name)[-50:].strip("-")
+    process = place.start("--name", name, "--steps", "500")
+    yield Started(process, name, place.folder / "runs" / name / "episodes")
+    process.kill()
+    process.wait()
 
 
 # ------------------------------------------------------------------------------------------------------------ a whole run
@@ -178,16 +194,14 @@ def test_a_run_is_not_started_twice_by_mistake(place: Place, finished: subproces
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_at_the_next_step(
-    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
-) -> None:
-    name = request.node.name[:60]
-    second = place.folder / "runs" / name / "episodes" / "train-0002-rollouts.jsonl"
+def test_a_killed_run_goes_on_at_the_next_step(place: Place, started: Started) -> None:
+    process, name, episodes = started
+    second = episodes / "train-0002-rollouts.jsonl"
     until(lambda: second.exists() and second.stat().st_size > 0)
     service = place.service_pid(name)
     process.kill()
     process.wait()
-    first = place.folder / "runs" / name / "episodes" / "train-0001-rollouts.jsonl"
+    first = episodes / "train-0001-rollouts.jsonl"
     before = first.read_bytes()
     until(lambda: not alive(service))
     resumed = place.run("--name", name, "--resume", "--steps", "3")
@@ -221,13 +235,11 @@ def test_a_step_whose_row_was_lost_is_not_trained_again(
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(
-    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
-) -> None:
-    name = request.node.name[:60]
+def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(place: Place, started: Started) -> None:
+    process, name, _ = started
     until(lambda: len(place.rows(name, "train")) >= 1)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 130, said
     assert f"--name {name} --resume" in said
     folder = place.folder / "runs" / name
@@ -241,17 +253,62 @@ def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(
 
 
 @pytest.mark.slow
-def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(
-    place: Place, process: subprocess.Popen[str], request: pytest.FixtureRequest
-) -> None:
-    name = request.node.name[:60]
+@pytest.mark.parametrize("during", ["rollouts", "training"])
+def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(place: Place, started: Started, during: str) -> None:
+    process, name, episodes = started
     until(lambda: len(place.rows(name, "train")) >= 1)
+    if during == "training":  # all rollouts are in, and the client looks for the end of a job every second
+        until(lambda: lines(episodes / f"train-{len(place.rows(name, 'train')) + 1:04d}-rollouts.jsonl") == 12)
     os.kill(place.service_pid(name), signal.SIGKILL)
     reached = len(place.rows(name, "train"))
     until(lambda: len(place.rows(name, "train")) > reached + 1)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
     assert "died and is started again" in said
     trained = steps(place.rows(name, "train"))
     assert trained == list(range(1, len(trained) + 1))
     assert json.loads((place.folder / "runs" / name / "summary.json").read_text())["service_restarts"] == 1
+
+
+@pytest.mark.slow
+def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -> None:
+    done = place.run("--name", "unknown", "--base-model", "no-such-model")
+    assert done.returncode == 1
+    assert "no-such-model" in done.stderr
+    assert "runs/unknown/report.html" in done.stdout
+
+
+# ---------------------------------------------------------------------------------------------------- backends and judges
+
+
+@pytest.mark.slow
+async def test_a_service_that_runs_already_can_be_trained_on(place: Place, tmp_path: Path) -> None:
+    options = ("--base-models", str(place.folder / "random"))
+    service = EmbeddedService(tmp_path / "data", tmp_path / "log", options=options)
+    await service.start()
+    try:
+        flags = ("--backend", "serverless", "--service-url", f"{service.url}/v1", "--name", "elsewhere", "--steps", "1")
+        done = await asyncio.to_thread(place.run, *flags)
+        assert service.alive()
+    finally:
+        await service.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert steps(place.rows("elsewhere", "train")) == [1]
+    assert not place.log.exists(), place.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        pytest.param("ok", {"service_correct": False, "cause_correct": False, "reason": "no"}, id="rejects everything"),
+        pytest.param("rubbish", {}, id="answers rubbish"),
+    ],
+)
+def test_a_judge_that_cannot_judge_stops_the_run_before_its_first_rollout(place: Place, mode: Mode, says: dict[str, Any]) -> None:
+    name = f"judged-{mode}"
+    with judge_server(mode, says) as judge:
+        done = place.run("--name", name, "--judge", "openai/fake", JUDGE_API_BASE=judge.base_url, JUDGE_API_KEY="test")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "judge" in done.stderr
+    assert not list((place.folder / "runs" / name / "episodes").iterdir())
