@@ -64,6 +64,7 @@ def serve(options: ServeOptions, engine: Engine, listener: socket.socket) -> int
         access_log=False,
         ws="none",
         server_header=False,
+        timeout_keep_alive=75,  # longer than clients keep theirs: a POST on a connection closed meanwhile is not repeated
         timeout_graceful_shutdown=max(1, int(options.grace_s)),
         backlog=2048,
     )

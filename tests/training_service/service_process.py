@@ -35,11 +35,13 @@ class ServiceProcess:
     def __exit__(self, kind: type[BaseException] | None, trouble: BaseException | None, trace: TracebackType | None) -> None:
         self.kill()
 
-    def start(self) -> None:
-        """Start it and wait until it says where it listens."""
+    def start(self, *more: str) -> None:
+        """Start it, with further options, and wait until it says where it listens."""
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=ROOT)
+            self.process = subprocess.Popen(
+                [*self._command, *more], stdout=subprocess.PIPE, stderr=log, env=environment, cwd=ROOT
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         found = re.fullmatch(r"listening on (http://127\.0\.0\.1:\d+)\n", line)

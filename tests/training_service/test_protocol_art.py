@@ -159,7 +159,8 @@ async def test_another_base_model_is_refused_for_a_name_that_exists(art: ArtClie
         await art.do("register", model="based-elsewhere", base_model="gpt-9")
 
 
-async def test_a_wrong_key_is_an_authentication_error(service: ServiceProcess, tmp_path: Path) -> None:
-    async with ArtClient(service.url, tmp_path, key="wrong") as intruder:
-        with pytest.raises(ClientRaised, match=r"AuthenticationError.*Authorization: Bearer TOKEN"):
-            await intruder.do("register", model="intruder")
+async def test_a_wrong_key_is_an_authentication_error(art: ArtClient) -> None:
+    await art.do("connect", key="wrong")
+    with pytest.raises(ClientRaised, match=r"AuthenticationError.*Authorization: Bearer TOKEN"):
+        await art.do("register", model="intruder")
+    await art.do("connect", key="local")
