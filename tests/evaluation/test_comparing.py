@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.comparing import compare
@@ -47,6 +47,7 @@ sides = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), min_size=1, 
 
 
 @given(sides, sides)
+@settings(max_examples=50, deadline=None)
 def test_swapping_the_sides_turns_every_difference_around(left: list[tuple[str, bool]], right: list[tuple[str, bool]]) -> None:
     def made(side: list[tuple[str, bool]]) -> list[Episode]:
         return [episode(name, number, correct=correct) for number, (name, correct) in enumerate(side)]

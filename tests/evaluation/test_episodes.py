@@ -39,7 +39,7 @@ def test_the_latest_of_a_sample_stored_twice_counts(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 10_000))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_a_file_cut_anywhere_loses_at_most_the_line_it_was_cut_in(tmp_path: Path, cut: int) -> None:
     path = write_episodes(tmp_path / EPISODES, *THREE)
     whole = path.read_bytes()

@@ -38,6 +38,7 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
 
 
 @given(scores)
+@settings(max_examples=50, deadline=None)
 def test_an_interval_holds_its_mean_and_stays_inside_the_data(values: list[float]) -> None:
     interval = bootstrap_mean(values, resamples=200)
     slack = 1e-9
@@ -47,11 +48,13 @@ def test_an_interval_holds_its_mean_and_stays_inside_the_data(values: list[float
 
 
 @given(scores, st.integers(0, 2**31))
+@settings(max_examples=50, deadline=None)
 def test_the_same_seed_gives_the_same_interval(values: list[float], seed: int) -> None:
     assert bootstrap_mean(values, resamples=50, seed=seed) == bootstrap_mean(values, resamples=50, seed=seed)
 
 
 @given(st.floats(0, 1), st.integers(1, 50))
+@settings(max_examples=50, deadline=None)
 def test_identical_scores_have_an_interval_of_no_width(value: float, n: int) -> None:
     assert bootstrap_mean([value] * n)[:3] == (value, value, value)
 
@@ -84,6 +87,7 @@ def test_a_share_without_spread_gets_the_exact_binomial_bound(value: float, n: i
 
 
 @given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+@settings(max_examples=50, deadline=None)
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(case: tuple[int, int, int]) -> None:
     n, c, k = case
     subsets = list(combinations([True] * c + [False] * (n - c), k))
@@ -97,6 +101,7 @@ def test_pass_at_k_refuses_impossible_counts(n: int, c: int, k: int) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
 def test_a_paired_difference_changes_sign_when_the_sides_swap(pairs: list[tuple[float, float]]) -> None:
     before, after = [p[0] for p in pairs], [p[1] for p in pairs]
     forward, backward = paired_difference(before, after, resamples=300), paired_difference(after, before, resamples=300)
@@ -120,7 +125,7 @@ labels = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min
 
 
 @given(labels)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_kappa_follows_from_the_table_of_agreement(pairs: list[tuple[str, str]]) -> None:
     first, second = [p[0] for p in pairs], [p[1] for p in pairs]
     table = np.array([[sum(p == (a, b) for p in pairs) for b in "abc"] for a in "abc"]) / len(pairs)
