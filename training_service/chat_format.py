@@ -16,6 +16,7 @@ import hashlib
 import json
 import secrets
 import string
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class ChatFormat:
         self.style: Style = style or detect_style(template, tokenizer.init_kwargs.get("call_format"))
         self._ends = sorted({str(tokenizer.convert_ids_to_tokens(token)) for token in end_tokens})
         self._special = sorted((token for token in tokenizer.all_special_tokens if len(token) > 1), key=len, reverse=True)
-        self._remembered: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._remembered: OrderedDict[str, array[int]] = OrderedDict()
         self._names: dict[int, str] = {}
 
     # ------------------------------------------------------------------------------------------------------------ prompts
@@ -74,7 +75,7 @@ class ChatFormat:
     def remember(self, prompt: Prompt, message: Message, tokens: Sequence[int]) -> None:
         """Keep the exact tokens of a conversation and the reply `message` that they ended with."""
         key = _next_key(prompt.key, message)
-        self._remembered[key] = (*prompt.tokens, *tokens)
+        self._remembered[key] = array("i", (*prompt.tokens, *tokens))
         self._remembered.move_to_end(key)
         while len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)

@@ -58,7 +58,17 @@ def common_prefix(a: Tokens, b: Tokens) -> int:
 class Arena:
     """The slots of one base model."""
 
-    def __init__(self, config: PretrainedConfig, slots: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        slots: int,
+        capacity: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        padded: bool | None = None,
+    ) -> None:
+        """`padded`: attend to single tokens in one padded call; None leaves it to the device."""
+        self.padded = device.type != "cpu" if padded is None else padded
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (slots, heads, capacity, width)
@@ -125,7 +135,7 @@ class CachedPlan:
     def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
         self.arena, self.segments = arena, segments
         self.singles = sum(1 for segment in segments if segment.count == 1)
-        self.together = device.type != "cpu" and self.singles > 1
+        self.together = arena.padded and self.singles > 1
         singles = segments[: self.singles]
         self.slots = torch.tensor([segment.slot for segment in singles], device=device)
         self.past = torch.tensor([segment.past for segment in singles], device=device)

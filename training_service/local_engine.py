@@ -45,7 +45,7 @@ class EngineOptions:
 
     concurrent_sequences: int = 64
     """Sequences decoded together; more wait their turn."""
-    kept_sequences: int = 96
+    kept_sequences: int = 64
     """Further sequences whose keys and values are kept for their next turn."""
     cache_bytes: int = 3 << 30
     """Upper bound of the keys and values of one base model; lowers the two numbers above."""
@@ -203,10 +203,9 @@ def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _prompt(served: _Served, request: ChatRequest) -> Prompt:
-    tools = [] if request.tool_choice == "none" else request.tools
     named = request.tool_choice.function.name if isinstance(request.tool_choice, NamedToolChoice) else None
     required = named is not None or request.tool_choice == "required"
-    return served.base.chat.prompt(request.messages, tools, required=required, name=named)
+    return served.base.chat.prompt(request.messages, request.tools, required=required, name=named)
 
 
 def _stop(served: _Served, strings: Sequence[str]) -> Stop | None:

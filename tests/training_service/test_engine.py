@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from project_types import ConfigurationError
 from tests.training_service.conversations import ASK, choices, request, sampled_group
@@ -164,3 +165,21 @@ def test_a_folder_without_a_tokenizer_is_refused(base: Base, tmp_path: Path) -> 
 def test_a_device_this_machine_lacks_is_refused(device: str) -> None:
     with pytest.raises(ConfigurationError, match=f"device '{device}'"):
         pick_device(device)
+
+
+def test_a_kind_of_attention_that_cannot_run_packed_is_refused_when_it_is_loaded(base: Base, tmp_path: Path) -> None:
+    for path in base.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.safetensors").unlink()
+    config = Gemma2Config(
+        vocab_size=base.model.config.vocab_size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot run packed: soft-capped attention"):
+        Base("gemma", tmp_path, base.device)

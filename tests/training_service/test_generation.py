@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
+from training_service import ragged_attention
 from training_service.base_models import Base
 from training_service.engine import RequestError
 from training_service.generation import Generator, Job, Stop, Written
@@ -216,3 +227,40 @@ def test_greedy_and_sampled_rows_can_share_a_batch() -> None:
     drawn, _ = draw(LOGITS.expand(201, -1), mixed)
     assert drawn[0] == 0
     assert drawn[1:] == draw(LOGITS.expand(200, -1), ways(200))[0]
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+    "eos_token_id": None,
+}
+ARCHITECTURES: dict[str, PretrainedConfig] = {
+    "llama with grouped heads": LlamaConfig(num_key_value_heads=2, **SMALL),
+    "mistral with a window of 16": MistralConfig(num_key_value_heads=2, sliding_window=16, **SMALL),
+    "qwen2": Qwen2Config(num_key_value_heads=1, **SMALL),
+    "qwen3": Qwen3Config(num_key_value_heads=2, head_dim=8, **SMALL),
+}
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["each on its own", "padded, as on a GPU"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_other_architectures_write_what_transformers_writes(name: str, padded: bool) -> None:
+    config = ARCHITECTURES[name]
+    torch.manual_seed(0)
+    plain = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    ragged = copy.deepcopy(plain)
+    ragged.set_attn_implementation(ragged_attention.NAME)
+    device = torch.device("cpu")
+    generator = Generator(Arena(config, 8, 256, torch.float32, device, padded), lambda _: ragged, device)
+    written = results([generator.submit(job(prompt, temperature=0, limit=24)) for prompt in PROMPTS])
+    generator.close()
+    for prompt, reply in zip(PROMPTS, written, strict=True):
+        with torch.inference_mode():
+            logits = plain(torch.tensor([prompt + reply.tokens])).logits[0, len(prompt) - 1 : -1]
+        assert reply.tokens == logits.argmax(-1).tolist()
+        assert reply.logprobs == pytest.approx(logits.log_softmax(-1).amax(-1).tolist(), abs=1e-4)
