@@ -145,7 +145,7 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
     )
     listener = bind(options.host, options.port)
     opener = open_engine or _real_engine(arguments.precision, arguments.gradient_steps)
-    return serve(options, opener(arguments.base_models, arguments.device), listener)
+    return serve(options, partial(opener, arguments.base_models, arguments.device), listener)
 
 
 def _real_engine(precision: Literal["float32", "bfloat16"], gradient_steps: int) -> OpenEngine:

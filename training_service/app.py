@@ -10,7 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +36,6 @@ from training_service.wire import (
     page,
 )
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 SMALL_BODY_BYTES = 1 << 20
 DEFAULT_ENTITY, DEFAULT_PROJECT = "local", "default"
 
@@ -61,22 +60,28 @@ class Service:
     """Step 0 of each base model, to serve it by name."""
 
 
-def open_service(data: Path, engine: Engine, min_free_bytes: int = 0) -> Service:
-    """Open a data folder, mend what a crash left, and make the base models servable.
+def open_service(data: Path, open_engine: Callable[[], Engine], min_free_bytes: int = 0) -> Service:
+    """Open a data folder, mend what a crash left, load the engine, and make its base models servable.
 
-    Raises ConfigurationError when the folder is in use or not writable.
+    The folder comes first: a second service is refused before it loads anything. Raises ConfigurationError when the folder is
+    in use or not writable, and what `open_engine` raises.
     """
-    folders = Folders(data, min_free_bytes)
-    store = Store(folders.database)
-    wanted = {folders.checkpoint(model.id, step) for model in store.models() for step in [0, *store.steps(model.id)]}
-    folders.sweep(wanted)
-    jobs = Jobs(store, folders, engine)
-    jobs.fail_left_over()
-    bases = {name: folders.base(number) for number, name in enumerate(engine.base_models())}
-    for name, folder in bases.items():
-        fresh = folders.fresh()
-        engine.create(name, fresh)
-        folders.publish(fresh, folder)
+    with ExitStack() as undo:
+        folders = Folders(data, min_free_bytes)
+        undo.callback(folders.close)
+        store = Store(folders.database)
+        undo.callback(store.close)
+        folders.sweep({folders.checkpoint(model.id, step) for model in store.models() for step in [0, *store.steps(model.id)]})
+        engine = open_engine()
+        undo.callback(engine.close)
+        jobs = Jobs(store, folders, engine)
+        jobs.fail_left_over()
+        bases = {name: folders.base(number) for number, name in enumerate(engine.base_models())}
+        for name, folder in bases.items():
+            fresh = folders.fresh()
+            engine.create(name, fresh)
+            folders.publish(fresh, folder)
+        undo.pop_all()
     return Service(store, folders, engine, jobs, bases)
 
 
@@ -224,7 +229,7 @@ def _chat_routes(router: APIRouter, service: Service, limits: Limits) -> None:
 
     @router.post("/chat/completions")
     async def complete(request: Request, body: ChatRequest = read_body) -> Response:
-        folder = await asyncio.to_thread(checkpoint_of, body.model, service.store, service.folders, service.bases)
+        folder = checkpoint_of(body.model, service.store, service.folders, service.bases)
         with service.folders.pinned(folder):
             reply = await _unless_gone(request, asyncio.create_task(service.engine.complete(folder, body)))
         if reply is None:

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -42,7 +43,7 @@ class ServeOptions:
 def bind(host: str, port: int) -> socket.socket:
     """Take the port before anything slow happens. Raises ConfigurationError when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off only when told it is TCP
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -54,9 +55,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(options: ServeOptions, engine: Engine, listener: socket.socket) -> int:
+def serve(options: ServeOptions, open_engine: Callable[[], Engine], listener: socket.socket) -> int:
     """Run until a signal or the parent's end. Returns the exit code."""
-    service = open_service(options.data, engine, options.min_free_bytes)
+    service = open_service(options.data, open_engine, options.min_free_bytes)
     app = build_app(service, options.token, _hosts(options.host), options.limits, options.grace_s)
     config = uvicorn.Config(
         app,

@@ -32,6 +32,10 @@ def test_every_route_answers_with_and_without_v1(service: ServiceProcess, prefix
     assert "tiny-investigator" in [row["id"] for row in done(service.http.get(f"{prefix}/models"))["data"]]
 
 
+def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(service: ServiceProcess) -> None:
+    assert min(service.http.get("/health").elapsed.total_seconds() for _ in range(20)) < 0.035, "Nagle's algorithm costs 40 ms"
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
