@@ -4,7 +4,7 @@ The rows of a scenario lie next to each other, in time order, so a search reads 
 A build writes `<database>.building` beside the target and renames it at the end: whoever reads the old file keeps reading it,
 and a build that dies leaves it intact. Files whose content has not changed are copied over, not parsed again.
 The database holds only what an agent may see; ground truth, gold reports, distractors, provenance and the incident's
-description stay in the files. Searching it is `log_search_tools`; checking that scenarios make sense is `python -m chaos check`.
+description stay in the files. How a file becomes rows is `scenario_rows`; searching the database is `log_search_tools`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ import gc
 import hashlib
 import json
 import os
-import re
 import shutil
 import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from project_types import DatabaseError, Frozen, InvestigatorError, Level, LogRecord, Scenario, ScenarioError, read_scenario
+from project_types import DatabaseError, Frozen, InvestigatorError, Level, ScenarioError
+from scenario_rows import log_rows, milliseconds, one_line, read_rows, span_rows
 
-APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 1
+APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 2
 """Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from nothing."""
 
 _SCHEMA = """
@@ -86,37 +84,6 @@ def _digest(path: Path) -> str:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as trouble:
         raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
-
-
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
-_VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|(?<![0-9A-Za-z])[A-Za-z]*[0-9][0-9A-Za-z]*")
-
-
-def one_line(text: str) -> str:
-    """The text without terminal escape sequences, and with a space for each character that cannot be printed on one line."""
-    if text.isprintable():
-        return text
-    text = _ESCAPE_SEQUENCE.sub("", text)
-    return "".join(char if char.isprintable() else " " for char in text).strip()
-
-
-def masked(text: str) -> str:
-    """The text with quoted single words and every word that has a digit in it blanked: lines with equal masks are alike."""
-    return _VARIABLE_PART.sub("#", text)
-
-
-def _text(record: LogRecord) -> str:
-    return one_line(record.message + "".join(f" {key}={value}" for key, value in record.attributes.items()))
-
-
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
-_LEVELS = {level.name: level.value for level in Level}
-_DIGITS_BLANK = bytes.maketrans(b"123456789", b"000000000")
-_moment = attrgetter("timestamp")
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MILLISECOND
 
 
 # ------------------------------------------------------------------------------------------------- what the database says
@@ -273,69 +240,35 @@ def _next(connection: sqlite3.Connection, table: str, column: str = "row") -> in
 
 
 def _add(connection: sqlite3.Connection, file: _File) -> None:
-    scenario = read_scenario(file.path)
-    if twin := connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario.id,)).fetchone():
-        raise ScenarioError(f"{file.path}: field id: {scenario.id!r} is also the id of {twin[0]}; give one of the two a new id")
+    scenario = read_rows(file.path)
+    if twin := connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone():
+        raise ScenarioError(
+            f"{file.path}: field id: {scenario['id']!r} is also the id of {twin[0]}; give one of the two a new id"
+        )
     number = _next(connection, "scenarios", "number")
-    first_row, last_row, first_ms, last_ms = _add_logs(connection, scenario, number)
-    first_span = _next(connection, "spans")
-    connection.executemany(
-        "INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)",
-        [
-            (
-                *(first_span + place, number, s.trace_id, s.span_id, s.parent_span_id, s.service, one_line(s.operation)),
-                *(_milliseconds(s.start), s.duration_ms, s.status),
-            )
-            for place, s in enumerate(sorted(scenario.spans, key=lambda s: s.start))
-        ],
-    )
+    first_row, first_span = _next(connection, "logs"), _next(connection, "spans")
+    logs = log_rows(scenario["logs"], number, first_row)
+    spans = span_rows(scenario.get("spans", ()), number, first_span)
+    connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", logs)
+    connection.executemany("INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", spans)
     connection.executemany(
         "INSERT INTO metrics VALUES (?,?,?,?)",
         [
-            (number, m.service, one_line(m.name), json.dumps([[_milliseconds(at), value] for at, value in m.points]))
-            for m in scenario.metrics
+            (number, m.service, one_line(m.name), json.dumps([[milliseconds(at), value] for at, value in m.points]))
+            for m in scenario.get("metrics", ())
         ],
     )
-    connection.executemany("INSERT INTO edges VALUES (?,?,?)", [(number, e.caller, e.callee) for e in scenario.topology])
-    services = dict.fromkeys((*scenario.services, *(s.service for s in scenario.spans), *(r.service for r in scenario.logs)))
+    connection.executemany(
+        "INSERT INTO edges VALUES (?,?,?)", [(number, e.caller, e.callee) for e in scenario.get("topology", ())]
+    )
+    services = dict.fromkeys((*scenario["services"], *(span[5] for span in spans), *(log[4] for log in logs)))
     connection.execute(
         "INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)",
         (
-            *(number, scenario.id, file.source, file.digest, json.dumps(list(services))),
-            *(first_row, last_row, first_span, first_span + len(scenario.spans) - 1, first_ms, last_ms),
+            *(number, scenario["id"], file.source, file.digest, json.dumps(list(services))),
+            *(first_row, first_row + len(logs) - 1, first_span, first_span + len(spans) - 1, logs[0][3], logs[-1][3]),
         ),
     )
-
-
-def _add_logs(connection: sqlite3.Connection, scenario: Scenario, number: int) -> tuple[int, int, int, int]:
-    """Returns the first and last row and the first and last time."""
-    first_row = _next(connection, "logs")
-    kind_of = _Kinds()
-    rows = []
-    for row, r in enumerate(sorted(scenario.logs, key=_moment), first_row):
-        text = _text(r) if r.attributes else one_line(r.message)
-        kind = kind_of(r.service, r.level, text)
-        at_ms = _milliseconds(r.timestamp)
-        rows.append((row, number, r.id, at_ms, r.service, _LEVELS[r.level], text, r.trace_id, r.span_id, kind))
-    connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
-    return first_row, first_row + len(rows) - 1, rows[0][3], rows[-1][3]
-
-
-class _Kinds:
-    """Numbers the kinds of lines of one scenario. Texts that differ only in numbers have one mask, so most skip masking."""
-
-    def __init__(self) -> None:
-        self._by_digits: dict[tuple[str, str, bytes], int] = {}
-        self._by_mask: dict[tuple[str, str, str], int] = {}
-
-    def __call__(self, service: str, level: str, text: str) -> int:
-        digits_blank = text.encode().translate(_DIGITS_BLANK)
-        digits_blank = digits_blank.replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
-        kind = self._by_digits.get((service, level, digits_blank))
-        if kind is None:
-            kind = self._by_mask.setdefault((service, level, masked(text)), len(self._by_mask))
-            self._by_digits[service, level, digits_blank] = kind
-        return kind
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from project_types import DatabaseError, Level, ToolInputError, ToolResult
 
-READS_SCHEMA = (0x6C6F6773, 1)
+READS_SCHEMA = (0x6C6F6773, 2)
 """The application id and version of the databases this code can read; a test keeps them equal to what build_logs writes."""
 
 _EPOCH, _DAY_MS = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000
