@@ -45,6 +45,11 @@ def plain(text: str) -> str:
     return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
 
 
+def key(fault_type: str | None) -> str:
+    """A fault type as `FAULT_TYPES` writes it, however the report does."""
+    return re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
+
+
 def words(text: str) -> list[str]:
     """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never decide."""
     found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
@@ -327,6 +332,8 @@ class OfflineJudge:
         if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
             return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
         own, rival = said.named.get(gold, 0.0), next(iter(rivals), None)
+        if own and key(report.fault_type) == gold:
+            own = max(own, 1.0)  # a hint in the prose is enough when the fault type says the rest
         if gold in said.denied and own < 1:
             return False, f"the root cause denies {gold}"
         if plain(scenario.expected_root_cause) == text:
@@ -354,7 +361,7 @@ class OfflineJudge:
     @staticmethod
     def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
         """Why the report's fault type contradicts the truth, or None."""
-        name = re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
+        name = key(fault_type)
         if name in {gold, ""}:
             return None
         if name in FAULT_TYPES:

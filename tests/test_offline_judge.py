@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -178,6 +181,64 @@ def test_a_service_name_is_not_a_word_about_a_fault() -> None:
 def test_the_meaning_of_each_fault_type_reads_as_that_type_and_no_other(fault_type: str) -> None:
     said = claims(plain(FAULT_TYPES[fault_type].meaning)).as_cause
     assert [name for name, weight in said.items() if weight >= 1] == [fault_type]
+
+
+PARAPHRASES: dict[str, list[str]] = json.loads(Path(__file__).with_name("offline_judge_paraphrases.json").read_text("utf-8"))
+VAGUE = (
+    "X is slow",
+    "X is down",
+    "X crashed",
+    "X restarted",
+    "X returns errors",
+    "X answered 500",
+    "X is overloaded",
+    "X is unhealthy",
+    "X cannot be reached",
+    "X times out calling its peer",
+    "X has a problem with its database",
+    "X misbehaves after a configuration change",
+    "a deploy happened on X",
+    "connection to X failed",
+    "upstream error in X",
+    "requests to X fail with connection closed",
+    "its peer refuses calls of X with status 429",
+    "X sees its peer break off the handshake",
+)
+
+
+def about_ledger(text: str) -> str:
+    """X stands for the service."""
+    return re.sub(r"\bX\b", "ledger", text)
+
+
+def of_type(fault_type: str) -> Scenario:
+    """An incident whose only clue is its canonical sentence, so that nothing but the words can decide."""
+    scenario = incident(fault_type)
+    silent = scenario.logs[0].model_copy(update={"message": "zz qq ww"})
+    sentence = f"In ledger, {FAULT_TYPES[fault_type].meaning}"
+    return scenario.model_copy(update={"logs": (silent, *scenario.logs[1:]), "expected_root_cause": sentence})
+
+
+@pytest.mark.parametrize("fault_type", FAULT_TYPES)
+def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> None:
+    scenario = of_type(fault_type)
+    own = [text for text in PARAPHRASES[fault_type] if not judged(about_ledger(text), scenario=scenario).correct]
+    strangers = [text for name, texts in PARAPHRASES.items() if name != fault_type for text in texts]
+    accepted = [text for text in strangers if judged(about_ledger(text), scenario=scenario).correct]
+    assert (own, accepted) == ([], [])
+
+
+@pytest.mark.parametrize("fault_type", FAULT_TYPES)
+def test_what_could_be_said_of_any_fault_names_none(fault_type: str) -> None:
+    scenario = of_type(fault_type)
+    assert [text for text in VAGUE if judged(about_ledger(text), scenario=scenario).correct] == []
+
+
+@pytest.mark.parametrize(("hint", "fault_type"), [("retries", "retry_storm"), ("a certificate", "certificate_expired")])
+def test_a_hint_in_the_prose_is_enough_only_with_the_right_fault_type(hint: str, fault_type: str) -> None:
+    assert judged(hint, fault_type=fault_type, scenario=of_type(fault_type)).correct
+    assert not judged(hint, scenario=of_type(fault_type)).correct
+    assert not judged("the peer", fault_type=fault_type, scenario=of_type(fault_type)).correct
 
 
 REPORTS = st.builds(
