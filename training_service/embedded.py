@@ -34,12 +34,19 @@ class EmbeddedService:
     """One child process that serves `folder`. `url` is where it listens, the same after a restart."""
 
     def __init__(
-        self, folder: Path, log: Path, *, options: Sequence[str] = (), ready_s: float = 300.0, say: Callable[[str], None] = print
+        self,
+        folder: Path,
+        log: Path,
+        *,
+        options: Sequence[str] = (),
+        ready_s: float = 300.0,
+        say: Callable[[str], None] = print,
+        module: str = "training_service",
     ) -> None:
         self.folder, self.log = folder, log
         self.url = ""
         self.restarts = 0
-        self._options, self._ready_s, self._say = tuple(options), ready_s, say
+        self._options, self._ready_s, self._say, self._module = tuple(options), ready_s, say, module
         self._port = "0"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,7 +91,7 @@ class EmbeddedService:
         path = os.pathsep.join(part for part in (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")) if part)
         environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
         environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
-        command = [sys.executable, "-m", "training_service", "serve", "--data", str(self.folder), "--port", self._port]
+        command = [sys.executable, "-m", self._module, "serve", "--data", str(self.folder), "--port", self._port]
         command += ["--parent-pid", str(os.getpid())]
         with self.log.open("ab") as output:
             start = output.tell()
