@@ -44,7 +44,7 @@ class ServiceProcess:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
-        found = re.fullmatch(r"listening on (http://127\.0\.0\.1:\d+)\n", line)
+        found = re.fullmatch(r"listening on (http://[0-9.]+:\d+)\n", line)
         assert found, f"not ready: {line!r}\n{self.log.read_text()}"
         self.url = found[1]
         self.http = client(self.url, self._token)
