@@ -241,10 +241,6 @@ def _next(connection: sqlite3.Connection, table: str, column: str = "row") -> in
 
 def _add(connection: sqlite3.Connection, file: _File) -> None:
     scenario = read_rows(file.path)
-    if twin := connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone():
-        raise ScenarioError(
-            f"{file.path}: field id: {scenario['id']!r} is also the id of {twin[0]}; give one of the two a new id"
-        )
     number = _next(connection, "scenarios", "number")
     first_row, first_span = _next(connection, "logs"), _next(connection, "spans")
     logs = log_rows(scenario["logs"], number, first_row)
@@ -262,13 +258,14 @@ def _add(connection: sqlite3.Connection, file: _File) -> None:
         "INSERT INTO edges VALUES (?,?,?)", [(number, e.caller, e.callee) for e in scenario.get("topology", ())]
     )
     services = dict.fromkeys((*scenario["services"], *(span[5] for span in spans), *(log[4] for log in logs)))
-    connection.execute(
-        "INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            *(number, scenario["id"], file.source, file.digest, json.dumps(list(services))),
-            *(first_row, first_row + len(logs) - 1, first_span, first_span + len(spans) - 1, logs[0][3], logs[-1][3]),
-        ),
-    )
+    about = (number, scenario["id"], file.source, file.digest, json.dumps(list(services)))
+    ranges = (first_row, first_row + len(logs) - 1, first_span, first_span + len(spans) - 1, logs[0][3], logs[-1][3])
+    try:
+        connection.execute("INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)", (*about, *ranges))
+    except sqlite3.IntegrityError:
+        twin = connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone()[0]
+        problem = f"field id: {scenario['id']!r} is also the id of {twin}; give one of the two a new id"
+        raise ScenarioError(f"{file.path}: {problem}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -88,7 +89,7 @@ def with_attributes(message: str, attributes: Mapping[str, Scalar]) -> str:
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LEVELS = {level.name: level.value for level in Level}
-_DIGITS_BLANK = bytes.maketrans(b"123456789", b"000000000")
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 def milliseconds(moment: datetime) -> int:
@@ -102,18 +103,17 @@ def milliseconds(moment: datetime) -> int:
 def log_rows(logs: Sequence[dict[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
     """Rows of table logs, in time order."""
     kind_of = Kinds()
-    times = [milliseconds(log["timestamp"]) for log in logs]
+    times = [(log["timestamp"] - _EPOCH) // _MILLISECOND for log in logs]
     rows = []
     for row, place in enumerate(sorted(range(len(logs)), key=times.__getitem__), first_row):
         log = logs[place]
-        service, level, text = log["service"], log["level"], log["message"]
-        if attributes := log.get("attributes"):
-            text = with_attributes(text, attributes)
+        get, service, level, text = log.get, log["service"], _LEVELS[log["level"]], log["message"]
+        if get("attributes"):
+            text = with_attributes(text, log["attributes"])
         if not text.isprintable():
             text = one_line(text)
-        kind = kind_of(service, level, text)
-        shown = log["id"], times[place], service, _LEVELS[level], text, log.get("trace_id"), log.get("span_id"), kind
-        rows.append((row, number, *shown))
+        kind = kind_of[service, level, _digits_blank(text)]
+        rows.append((row, number, log["id"], times[place], service, level, text, get("trace_id"), get("span_id"), kind))
     return rows
 
 
@@ -128,18 +128,24 @@ def span_rows(spans: Sequence[dict[str, Any]], number: int, first_row: int) -> l
     ]
 
 
-class Kinds:
-    """Numbers the kinds of lines of one scenario. Texts that differ only in numbers have one mask, so most skip masking."""
+def _digits_blank(text: str) -> bytes:
+    """A quick first step towards the mask: all texts with one result have one mask."""
+    return text.encode().translate(_ZEROS).replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+
+
+@lru_cache(maxsize=65_536)
+def _mask(digits_blank: bytes) -> str:
+    return masked(digits_blank.decode())
+
+
+class Kinds(dict[tuple[str, int, bytes], int]):
+    """The kinds of lines of one scenario, numbered as they come: (service, level, `_digits_blank` of the text) → number."""
 
     def __init__(self) -> None:
-        self._by_digits: dict[tuple[str, str, bytes], int] = {}
-        self._by_mask: dict[tuple[str, str, str], int] = {}
+        self._numbers: dict[tuple[str, int, str], int] = {}
 
-    def __call__(self, service: str, level: str, text: str) -> int:
-        digits_blank = text.encode().translate(_DIGITS_BLANK)
-        digits_blank = digits_blank.replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
-        kind = self._by_digits.get((service, level, digits_blank))
-        if kind is None:
-            kind = self._by_mask.setdefault((service, level, masked(text)), len(self._by_mask))
-            self._by_digits[service, level, digits_blank] = kind
-        return kind
+    def __missing__(self, key: tuple[str, int, bytes]) -> int:
+        service, level, digits_blank = key
+        number = self._numbers.setdefault((service, level, _mask(digits_blank)), len(self._numbers))
+        self[key] = number
+        return number
