@@ -1,0 +1,28 @@
+"""The benchmarks run and end with their bars; whether the bars hold is measured at full size, not here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("script", "bars"), [("benchmarks/search.py", ["1.6", "200"]), ("benchmarks/build.py", ["2.0"])], ids=["search", "build"]
+)
+def test_a_benchmark_prints_a_ratio_per_bar_last_and_its_exit_code_says_whether_they_hold(
+    script: str, bars: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / script, "--quick"], cwd=tmp_path, env={"TMPDIR": str(tmp_path)}, capture_output=True, text=True
+    )
+    last = done.stdout.splitlines()[-len(bars) :]
+    assert [re.sub(r"ratio=\d+(\.\d+)? ", "", line) for line in last] == [f"bar={bar}" for bar in bars]
+    assert done.returncode in (0, 1)
+    assert done.stderr == ""
+    assert not list(tmp_path.iterdir())
