@@ -282,6 +282,12 @@ class Writer:
         for table in ("experiments", "episodes", "failures"):
             self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [id])
 
+    def forget_file(self, file: str) -> None:
+        """Remove every episode of a JSONL file."""
+        ids = self._connection.execute("SELECT id FROM episodes WHERE file = ?", [file]).fetchall()
+        for (id,) in ids:
+            self.forget(id)
+
     def known(self, id: str) -> bool:
         """Whether an experiment of this id is stored."""
         return self._connection.execute("SELECT 1 FROM experiments WHERE id = ?", [id]).fetchone() is not None

@@ -1,0 +1,326 @@
+"""Takes what failed in a run into failures.db: every episode, failed rollout, failed training job and the run itself.
+
+Incremental and idempotent: a file is read from where the last capture stopped, and the same episode stored twice is one row.
+Memory is bounded by one batch of lines. A line that is no episode is skipped and said; nothing that can be read is lost because
+of what cannot. Good episodes are listed too, so that counts have a whole; only failed ones are explained. The runs are never
+written to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from failure_analysis.analyzer import LogAnalyzer
+from failure_analysis.explaining import explain_episode, explain_error
+from failure_analysis.investigations import failed
+from failure_analysis.records import EpisodeFacts, Experiment, ExperimentType, Failure, Status, experiment_id
+from failure_analysis.redaction import READ_BACK
+from failure_analysis.rules import LOG_CHARACTERS
+from failure_analysis.run_folders import FAILURES, EpisodeFile, RunFolder, find_runs
+from failure_analysis.store import FailureStore, Source
+from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start
+from failure_analysis.texts import write_texts
+from project_types import Episode
+
+BATCH = 200
+"""Lines that are explained and then stored in one transaction."""
+Progress = Callable[[int], None]
+
+
+class Captured(NamedTuple):
+    """What one capture did."""
+
+    experiments: int
+    failures: int
+    notes: tuple[str, ...]
+    """What could not be read, and what is still being written."""
+
+
+def capture(path: Path, store: FailureStore, analyzer: LogAnalyzer, progress: Progress = lambda lines: None) -> Captured:
+    """Take in a run, a JSONL file of episodes, or every run in a folder.
+
+    Raises:
+        StoreError: there is no run at `path`, or failures.db cannot be used.
+    """
+    totals, notes, touched = Counter[str](), list[str](), set[str]()
+    for run in find_runs(path):
+        one = _Capture(run, store, analyzer, progress)
+        one.take_in()
+        totals.update(one.totals)
+        notes += one.notes
+        touched |= one.touched
+    write_texts(store, touched)
+    return Captured(totals["experiments"], totals["failures"], tuple(notes))
+
+
+class _Capture:
+    """The capture of one run."""
+
+    def __init__(self, run: RunFolder, store: FailureStore, analyzer: LogAnalyzer, progress: Progress) -> None:
+        self.run, self.store, self.analyzer, self._progress = run, store, analyzer, progress
+        self.name = self._relative(run.path)
+        self.totals: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.touched: set[str] = set()
+        self._explained: dict[str, Failure] = {}
+
+    def take_in(self) -> None:
+        """Everything that is new in the run."""
+        times = self._times()
+        for file in self.run.episode_files():
+            if file.path.exists():
+                self._take_file(file.path, lambda line, file=file: self._episode(file, line, times))  # type: ignore[misc]
+        if (self.run.path / FAILURES).is_file():
+            self._take_file(self.run.path / FAILURES, lambda line: self._failure(line))
+        self._store(self._failed_by_reason())
+        self._store([self._whole()])
+        if self.run.being_written():
+            self.notes.append(f"{self.run.path}: a run is still writing here; run the same command again for the rest")
+
+    # -- files of lines
+
+    def _take_file(self, path: Path, explain: Callable[[Line], Experiment | None]) -> None:
+        """The lines added since the last capture, batch by batch."""
+        name = self._relative(path)
+        with self.store.writing() as writer:
+            known = writer.source(name)
+        start = unchanged_start(path, known or Source(path=name))
+        if known and known.offset and not start.offset:
+            with self.store.writing() as writer:
+                writer.forget_file(name)  # replaced or cut: what it holds now is taken in anew
+                writer.put_source(start)
+        bad = list[str]()
+        for batch in _batches(new_lines(path, start), BATCH):
+            found = list[Experiment]()
+            for line in batch:
+                try:
+                    experiment = explain(line)
+                except (ValidationError, ValueError) as trouble:
+                    bad.append(f"{path}:{line.number}: left out, {_first_problem(trouble)}")
+                else:
+                    if experiment is not None:
+                        found.append(experiment)
+            said = "\n".join(bad[:20]) or (start.trouble if start.offset else "")
+            self._store(found, reached(path, name, batch[-1], said))
+            self._progress(len(batch))
+        self.notes += bad[:5]
+        if len(bad) > 5:
+            self.notes.append(f"{path}: {len(bad) - 5} more lines could not be read")
+
+    def _store(self, experiments: Sequence[Experiment], source: Source | None = None) -> None:
+        with self.store.writing() as writer:
+            for experiment in experiments:
+                writer.put(experiment)
+            if source is not None:
+                writer.put_source(source)
+        self.totals["experiments"] += len(experiments)
+        self.totals["failures"] += sum(experiment.failure is not None for experiment in experiments)
+        self.touched |= {experiment.failure.signature for experiment in experiments if experiment.failure}
+
+    def _episode(self, file: EpisodeFile, line: Line, times: dict[tuple[str, int], datetime]) -> Experiment:
+        if line.content is None:
+            raise ValueError("the line is too long for an episode")
+        episode = Episode.model_validate_json(line.content)
+        split = file.split or episode.split
+        name = self._relative(file.path)
+        at = times.get((_row_name(file), file.step)) if file.step is not None else None
+        facts = episode.outcome
+        return Experiment(
+            id=experiment_id(name, episode.scenario_id, episode.sample),
+            type=ExperimentType.EPISODE,
+            name=f"{episode.scenario_id} #{episode.sample}",
+            at=at or datetime.fromtimestamp(file.path.stat().st_mtime, UTC),
+            source=f"{name}:{line.number}",
+            **self._about(episode, split),
+            sampling=file.sampling,
+            step=file.step,
+            episode=EpisodeFacts(
+                file=name,
+                offset=line.offset,
+                length=line.length,
+                ending=facts.ending,
+                correct=facts.correct,
+                grounded=facts.grounded,
+                reward=episode.reward,
+                turns=facts.turns,
+                seconds=facts.seconds,
+                tokens=facts.prompt_tokens + facts.completion_tokens,
+                cost_usd=episode.cost_usd,
+                blamed=episode.report.suspected_service if episode.report else "",
+            ),
+            **self._outcome(episode, split),
+        )
+
+    def _outcome(self, episode: Episode, split: str) -> dict[str, Any]:
+        if not failed(episode):
+            return {"status": Status.OK}
+        scenario = self.run.scenario(episode.scenario_id, split)
+        return {"status": Status.FAILED, "failure": explain_episode(episode, scenario)}
+
+    def _about(self, episode: Episode, split: str) -> dict[str, Any]:
+        """What an experiment says of the episode's scenario and policy."""
+        facts = episode.metadata
+        return {
+            "run": self.name,
+            "split": split,
+            "policy": episode.policy,
+            "scenario_id": episode.scenario_id,
+            "sample": episode.sample,
+            "fault_type": str(facts.get("fault_type", "")),
+            "topology": str(facts.get("topology", "")),
+            "unseen": facts.get("unseen") is True,
+        }
+
+    def _failure(self, line: Line) -> Experiment | None:
+        """A line of failures.jsonl: a sample that gave no episode, or a training job that failed."""
+        row = json.loads(line.content or b"")
+        if not isinstance(row, dict) or not isinstance(row.get("error"), str):
+            raise ValueError("not a failure; expected an object with 'error' and 'message'")
+        error, message, scenario_id = row["error"], str(row.get("message", "")), str(row.get("scenario_id", ""))
+        at = _moment(row.get("at")) or self.run.changed_at()
+        name = self._relative(self.run.path / FAILURES)
+        id = experiment_id(name, scenario_id, row.get("sample"), error, row.get("at"))
+        common: dict[str, Any] = {"id": id, "at": at, "source": f"{name}:{line.number}", "status": Status.FAILED}
+        if not scenario_id:
+            failure = explain_error(self.analyzer, id, "training_job", f"{error}: {message}", self._service_log())
+            what = f"{self.name}: {error}"
+            return Experiment(**common, type=ExperimentType.TRAINING_JOB, name=what, run=self.name, failure=failure)
+        unfinished = Episode.model_validate(row["episode"]) if row.get("episode") else None
+        split = str(self.settings_split()) if unfinished is None else unfinished.split
+        common |= {"type": ExperimentType.ROLLOUT, "name": f"{scenario_id} #{row.get('sample')}"}
+        if unfinished is not None:
+            explained = explain_episode(unfinished, self.run.scenario(scenario_id, split), error, message)
+            return Experiment(**common, **self._about(unfinished, split), failure=explained)
+        sample = row.get("sample")
+        place: dict[str, Any] = {
+            "run": self.name,
+            "scenario_id": scenario_id,
+            "sample": sample if isinstance(sample, int) else None,
+            "split": split,
+        }
+        return Experiment(**common, **place, failure=explain_error(self.analyzer, id, "rollout", f"{error}: {message}", ""))
+
+    def settings_split(self) -> str:
+        """The split an evaluation was asked to play."""
+        return str(self.run.settings.get("split", ""))
+
+    # -- what rows and folders say
+
+    def _failed_by_reason(self) -> list[Experiment]:
+        """Failed rollouts of a training run, which a metrics row counts by reason."""
+        found = list[Experiment]()
+        for row in self.run.metrics() if self.run.type is ExperimentType.TRAINING_RUN else ():
+            reasons, split, step = row.get("failures"), str(row.get("split", "")), row.get("step")
+            for reason, times in reasons.items() if isinstance(reasons, dict) else ():
+                if not isinstance(times, int) or times < 1 or not isinstance(step, int):
+                    continue
+                id = experiment_id(self.name, "reason", split, step, reason)
+                found.append(
+                    Experiment(
+                        id=id,
+                        type=ExperimentType.ROLLOUT,
+                        name=f"{times} rollouts of {split} {step}",
+                        run=self.name,
+                        status=Status.FAILED,
+                        at=_moment(row.get("at")) or self.run.changed_at(),
+                        source=f"{self.name}/metrics.jsonl",
+                        split=split,
+                        step=step,
+                        failure=self._once(id, "rollout", reason).model_copy(update={"times": times}),
+                    )
+                )
+        return found
+
+    def _once(self, id: str, experiment_type: str, message: str) -> Failure:
+        """An error explained once, however often the run names it."""
+        if message not in self._explained:
+            self._explained[message] = explain_error(self.analyzer, id, experiment_type, message, "")
+        return self._explained[message]
+
+    def _whole(self) -> Experiment:
+        """The run itself: running, finished, or failed, then with the reason."""
+        run, settings = self.run, self.run.settings
+        id = experiment_id(self.name, "run")
+        status, failure = Status.OK, None
+        if run.being_written():
+            status = Status.RUNNING
+        elif run.type is ExperimentType.TRAINING_RUN and not run.finished():
+            status = Status.FAILED
+            failure = self._why_it_ended(id)
+        config = settings.get("config")
+        base = config.get("base_model", "") if isinstance(config, dict) else ""
+        policy = str(settings.get("policy") or base)
+        return Experiment(
+            id=id, type=run.type, name=self.name, run=self.name, status=status, at=run.changed_at(), source=self.name,
+            split=self.settings_split() if run.type is ExperimentType.EVALUATION else "", policy=policy, failure=failure,
+        )  # fmt: skip
+
+    def _why_it_ended(self, id: str) -> Failure:
+        """The last trouble a training run wrote down; without any it was stopped or killed."""
+        said, path = "", self.run.path / FAILURES
+        if path.is_file():
+            for text in reversed(last_text(path, READ_BACK).splitlines()):
+                try:
+                    row = json.loads(text)
+                except ValueError:
+                    continue
+                if isinstance(row, dict) and not row.get("scenario_id") and row.get("error"):
+                    said = f"{row['error']}: {row.get('message', '')}"
+                    break
+        message = said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
+        return explain_error(self.analyzer, id, "training_run", message, self._service_log())
+
+    def _service_log(self) -> str:
+        path = self.run.path / "service.log"
+        return last_text(path, LOG_CHARACTERS + READ_BACK) if path.is_file() else ""
+
+    def _times(self) -> dict[tuple[str, int], datetime]:
+        """When each split of each step was run, by the rows of metrics.jsonl."""
+        found: dict[tuple[str, int], datetime] = {}
+        for row in self.run.metrics() if self.run.type is ExperimentType.TRAINING_RUN else ():
+            at, step = _moment(row.get("at")), row.get("checkpoint") if row.get("split") == "train" else row.get("step")
+            if at is not None and isinstance(step, int):
+                found[str(row.get("split")), step] = at
+        return found
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path.resolve(), self.store.folder.resolve())
+
+
+def _row_name(file: EpisodeFile) -> str:
+    """The split of the metrics row that tells of a file's episodes."""
+    return f"{file.split}_sampled" if file.sampling == "t1" else file.split
+
+
+def _batches(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment and moment.tzinfo else None
+
+
+def _first_problem(trouble: Exception) -> str:
+    if not isinstance(trouble, ValidationError):
+        return str(trouble)[:200]
+    first = trouble.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"[:200]

@@ -1,0 +1,44 @@
+"""The command behind `python -m failure_analysis capture`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from failure_analysis.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
+from failure_analysis.capture import capture
+from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.texts import FOLDER
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Capture, print what was taken in. Returns 0, also when something could not be read: that is said."""
+    store = FailureStore(arguments.database or beside(arguments.path))
+    with tqdm(unit="line", desc="capture", leave=False, disable=None) as bar:
+        done = capture(arguments.path, store, analyzer(arguments), lambda lines: _moved(bar, lines))
+    for note in done.notes:
+        print(note, file=sys.stderr)
+    if not arguments.quiet:
+        print(f"{store.path}: {done.experiments} new, {done.failures} of them failed; texts in {store.folder / FOLDER}")
+    return 0
+
+
+def _moved(bar: tqdm[Any], lines: int) -> None:
+    bar.update(lines)
+
+
+def beside(run: Path) -> Path:
+    """Where the failures of a run are kept unless told otherwise: one file for all runs of a folder."""
+    holds_runs = run.is_dir() and not any((run / name).exists() for name in ("config.json", "run.json", "episodes.jsonl"))
+    return (run if holds_runs else run.resolve().parent) / DATABASE
+
+
+def analyzer(arguments: argparse.Namespace) -> LogAnalyzer:
+    """What the flags ask for. Money is spent only where a model is named: without one, rules."""
+    model = arguments.model or os.environ.get(MODEL_VARIABLE) or NO_MODEL
+    return LogAnalyzer(model, max_tokens=arguments.max_tokens, timeout_s=arguments.timeout_s, api_base=arguments.api_base)
