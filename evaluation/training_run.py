@@ -137,7 +137,8 @@ class RunFiles:
             whole = {kind for kind, name in names.items() if name in measured}
             return {kind: self.folder.episodes(split, int(step or 0), kind) if kind in whole else [] for kind in names}
 
-        return Comparison(split, int(self.config["config"]["test_samples"]), side(0), side(self.state.get("best_checkpoint")))
+        best = self.state.get("best_checkpoint") or (0 if self.state.get("finished") else None)
+        return Comparison(split, int(self.config["config"]["test_samples"]), side(0), side(best))
 
 
 def read_run(path: Path) -> RunFiles:
