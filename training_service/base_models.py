@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
@@ -96,7 +97,10 @@ class Base:
         shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
         frame = copy.deepcopy(self.model, shared)
         if checkpoint is not None:
-            adapted: nn.Module = PeftModel.from_pretrained(frame, str(checkpoint), is_trainable=True)
+            try:
+                adapted: nn.Module = PeftModel.from_pretrained(frame, str(checkpoint), is_trainable=True)
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as trouble:
+                raise RequestError(500, f"checkpoint {checkpoint.name} cannot be read ({trouble}); use another step") from trouble
             return adapted.eval()
         shape = self.lora or LoraShape()
         config = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM)

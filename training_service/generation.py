@@ -70,8 +70,10 @@ class Job:
 class Generator:
     """The batch of one base model. `load` returns the model of a checkpoint; it is called on the generating thread."""
 
-    def __init__(self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device) -> None:
+    def __init__(self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device, together: int = 64) -> None:
+        """At most `together` sequences run at once; more wait in order of arrival."""
         self._arena, self._load, self._device = arena, load, device
+        self._together = min(together, len(arena.slots))
         self._waiting: deque[Job] = deque()
         self._running: dict[str, list[Job]] = {}
         self._wake = threading.Condition()
@@ -124,17 +126,20 @@ class Generator:
         """Give waiting sequences a slot, in order of arrival; one that would gain by waiting lets others pass."""
         with self._wake:
             candidates, self._waiting = self._waiting, deque()
-        kept: list[Job] = []
-        for job in candidates:
+        passed: list[Job] = []
+        room = self._together - sum(map(len, self._running.values()))
+        while candidates and room:
+            job = candidates.popleft()
             if job.future.cancelled():
                 continue
             job.slot = self._arena.acquire(job.checkpoint, job.prompt)
             if job.slot is None:
-                kept.append(job)
+                passed.append(job)
             else:
                 self._running.setdefault(job.checkpoint, []).append(job)
+                room -= 1
         with self._wake:
-            self._waiting.extendleft(reversed(kept))
+            self._waiting.extendleft(reversed([*passed, *candidates]))
 
     def _step_or_fail(self, checkpoint: str) -> None:
         try:

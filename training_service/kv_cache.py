@@ -161,10 +161,11 @@ class CachedPlan:
         mask = places <= self.past[:, None]
         if window is not None:
             mask &= places > self.past[:, None] - window
+        unused = ~mask[:, None, :, None]  # whatever lies there, not even a NaN may pass
         result = scaled_dot_product_attention(
             query[:, : self.singles].transpose(0, 1)[:, :, None],
-            keys[self.slots, :, : self.longest],
-            values[self.slots, :, : self.longest],
+            keys[self.slots, :, : self.longest].masked_fill_(unused, 0),
+            values[self.slots, :, : self.longest].masked_fill_(unused, 0),
             attn_mask=mask[:, None, None],
             scale=scaling,
             enable_gqa=query.shape[0] != keys.shape[1],

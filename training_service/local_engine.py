@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from training_service.base_models import Base
@@ -65,7 +64,7 @@ class _Served:
         slot_bytes = 2 * config.num_hidden_layers * heads * width * base.context * base.model.dtype.itemsize
         slots = max(1, min(options.concurrent_sequences + options.kept_sequences, options.cache_bytes // slot_bytes))
         self.arena = Arena(config, slots, base.context, base.model.dtype, base.device)
-        self.generator = Generator(self.arena, self._load, base.device)
+        self.generator = Generator(self.arena, self._load, base.device, options.concurrent_sequences)
         self.text = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
 
     def _load(self, checkpoint: str) -> nn.Module:
@@ -88,7 +87,6 @@ class LocalEngine:
 
     def __init__(self, bases: Sequence[Base], options: EngineOptions | None = None) -> None:
         self.options = options or EngineOptions()
-        self._cores = torch.get_num_threads()
         self._served = {base.name: _Served(base, self.options) for base in bases}
 
     def base_models(self) -> Sequence[str]:
@@ -176,7 +174,6 @@ class LocalEngine:
             model = base.trainee(source)
         except RequestError as trouble:
             raise TrainingError(trouble.message) from trouble
-        torch.set_num_threads(self._cores)
         optimizer = make_optimizer(model, job.learning_rate, options)
         load_optimizer(model, optimizer, source, state.optimizer_steps)
         history = train_sequences(

@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -39,10 +39,12 @@ class TrainingOptions:
     """Used when the job names none."""
     gradient_steps: int = 1
     """Optimizer steps per job; each takes an equal share of the sequences."""
-    micro_batch_tokens: int = 8192
+    micro_batch_tokens: int = 4096
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Cores a job uses. Set again before each forward, since generation, on its own thread, sets them for its small steps."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 runs the training forward under autocast: faster on CPUs with bf16 arithmetic, log-probabilities less exact."""
 
@@ -183,6 +185,7 @@ def _gradient_step(
     entropy = 0.0
     optimizer.zero_grad(set_to_none=True)
     for batch in _micro_batches(part, options.micro_batch_tokens, _vocabulary(model)):
+        torch.set_num_threads(options.threads)
         scored = score(model, batch, device, options.precision)
         with torch.no_grad():
             reference = score(base, batch, device, options.precision).logprobs if base is not None else None

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.training_service.conversations import ASK, Json, choices, request, sampled_group, teaching
 from tests.training_service.random_model import random_base
 from training_service.base_models import Base
-from training_service.engine import TrainingError, TrainResult
+from training_service.engine import RequestError, TrainingError, TrainResult
 from training_service.local_engine import EngineOptions, LocalEngine
 from training_service.ragged_attention import packed_logits
 from training_service.training import TrainingOptions
@@ -251,8 +251,11 @@ async def test_an_adapter_is_trained_saved_and_loaded_while_the_base_is_shared(t
     assert (tmp_path / "1" / "adapter_model.safetensors").exists()
     assert not (tmp_path / "1" / "model.safetensors").exists()
     assert old["choices"][0]["token_ids"] != new["choices"][0]["token_ids"]
+    (tmp_path / "1" / "adapter_model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RequestError, match="cannot be read"):
+        base.policy(tmp_path / "1")
     shared = {parameter.data_ptr() for parameter in base.model.parameters()}
-    adapted = base.policy(tmp_path / "1")
+    adapted = base.policy(tmp_path / "2")
     assert shared <= {parameter.data_ptr() for parameter in adapted.parameters()}
 
 

@@ -132,6 +132,22 @@ def test_more_sequences_than_slots_all_end(open_generator: Open) -> None:
     assert [len(reply.tokens) for reply in written] == [3] * 20
 
 
+def test_no_more_sequences_run_at_once_than_allowed(base: Base) -> None:
+    arena = Arena(base.model.config, 8, base.context, torch.float32, base.device)
+    most = 0
+
+    def load(_: str) -> nn.Module:
+        nonlocal most
+        most = max(most, sum(slot.busy for slot in arena.slots))
+        return base.model  # type: ignore[no-any-return]
+
+    generator = Generator(arena, load, base.device, together=3)
+    written = results([generator.submit(job(PROMPTS[seed % 5], seed, limit=4)) for seed in range(12)])
+    generator.close()
+    assert [len(reply.tokens) for reply in written] == [4] * 12
+    assert most == 3
+
+
 def test_an_end_token_ends_the_sequence_and_is_kept(open_generator: Open) -> None:
     generator = open_generator()
     free = generator.submit(job(PROMPTS[0], limit=6)).result(60)
@@ -256,7 +272,10 @@ def test_other_architectures_write_what_transformers_writes(name: str, padded: b
     ragged = copy.deepcopy(plain)
     ragged.set_attn_implementation(ragged_attention.NAME)
     device = torch.device("cpu")
-    generator = Generator(Arena(config, 8, 256, torch.float32, device, padded), lambda _: ragged, device)
+    arena = Arena(config, 8, 256, torch.float32, device, padded)
+    for tensor in (*arena.keys, *arena.values):
+        tensor.fill_(torch.nan)  # as memory may be before it is used
+    generator = Generator(arena, lambda _: ragged, device)
     written = results([generator.submit(job(prompt, temperature=0, limit=24)) for prompt in PROMPTS])
     generator.close()
     for prompt, reply in zip(PROMPTS, written, strict=True):
