@@ -319,8 +319,11 @@ def test_a_builder_that_may_not_wait_says_who_to_wait_for(files: Path, tmp_path:
 def test_a_reader_of_the_old_database_keeps_reading_it_while_it_is_replaced(files: Path, built: Path) -> None:
     with closing(sqlite3.connect(f"{built.as_uri()}?mode=ro&immutable=1", uri=True)) as reader:
         assert reader.execute("SELECT count(*) FROM logs").fetchone() == (6,)
+        os.link(built, built.with_name("old.db"))
+        before = built.read_bytes()
         write(files / "train", scenario("four", [row("four1")]))
         build(files, built)
+        assert built.with_name("old.db").read_bytes() == before
         assert reader.execute("SELECT count(*) FROM logs").fetchone() == (6,)
     assert rows(built, "SELECT count(*) FROM logs") == [(7,)]
 

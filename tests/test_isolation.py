@@ -1,7 +1,7 @@
 """No argument of any tool, however hostile, shows anything of another scenario or fails with anything but a clear refusal.
 
-The scenarios of this test resemble each other on purpose: the same words, services and times, and ids that begin alike. What
-belongs to a scenario carries its own secret word, and its ids are known, so that a leak shows.
+The scenarios of this test resemble each other on purpose: the same words, services and times, and ids that begin alike or are
+the same. What belongs to a scenario carries its own secret word, and its ids are known, so that a leak shows.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.scenes import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
 NAMES = ("s-1", "s-10", "s-2")
+SHARED_LOG, SHARED_TRACE = "feed00000000", "beef000000000000"
 SECRETS = {"s-1": "aardvark", "s-10": "buzzard", "s-2": "chinchilla"}
 
 
@@ -30,6 +31,12 @@ def log_id(place: int, number: int) -> str:
 
 def trace_id(place: int, number: int) -> str:
     return f"9bc1{number % 3:04x}0000{place:04x}"
+
+
+OWN = {
+    "log": [{SHARED_LOG, *(log_id(place, number) for number in range(20))} for place in range(3)],
+    "trace": [{SHARED_TRACE, *(trace_id(place, number) for number in range(3))} for place in range(3)],
+}
 
 
 def content(place: int, name: str) -> dict[str, Any]:
@@ -45,7 +52,9 @@ def content(place: int, name: str) -> dict[str, Any]:
         )
         for number in range(20)
     ]
-    spans = [span(f"span{number}", trace_id=trace_id(place, number), operation=SECRETS[name]) for number in range(3)]
+    lines.append(row(SHARED_LOG, "14:30:00", f"shared {SECRETS[name]}", service="ledger", trace_id=SHARED_TRACE))
+    traces = [SHARED_TRACE, *(trace_id(place, number) for number in range(3))]
+    spans = [span(f"span{number}", trace_id=trace, operation=SECRETS[name]) for number, trace in enumerate(traces)]
     return scenario(name, lines, spans=spans, description=f"{SECRETS[name]} DESCRIPTION", expected_root_cause="CAUSE")
 
 
@@ -60,6 +69,7 @@ HOSTILE_TEXT = st.one_of(
     st.sampled_from([log_id(place, number) for place in range(3) for number in range(3)]),
     st.sampled_from([trace_id(place, number)[:length] for place in range(3) for number in range(3) for length in (1, 4, 8, 16)]),
     st.sampled_from([*NAMES, *SECRETS.values(), "ledger", "orders", "timeout", "failed", "CAUSE", "DESCRIPTION"]),
+    st.sampled_from([SHARED_LOG, SHARED_TRACE, "feed", "beef"]),
     st.sampled_from(
         ["*", '"', '""', "' OR 1=1 --", "a OR b", "NOT x", "NEAR(a b)", "text:ledger", "{text} : x", "^ledger", "led*", "(",
          "a AND", "-", "+", "\0", "ledger\0timeout", "\ud800", "％", "%", "_", "\\", "[a-z]*", "9" * 400, "1e999", "NaN", "null",
@@ -106,8 +116,8 @@ def refuse_leaks(tool: Tool, arguments: dict[str, Any], place: int, budget: int)
         if other != place:
             assert SECRETS[name] not in result.text.lower() or SECRETS[name] in given
     assert "CAUSE" not in result.text or "cause" in given
-    assert result.log_ids <= {log_id(place, number) for number in range(20)}
-    assert result.trace_ids <= {trace_id(place, number) for number in range(3)}
+    assert result.log_ids <= OWN["log"][place]
+    assert result.trace_ids <= OWN["trace"][place]
     assert estimate_tokens(result.text) <= budget
     result.text.encode()
 
@@ -133,8 +143,7 @@ def test_no_trace_shows_another_scenario(shared: Path, place: int, arguments: di
 @given(place=st.integers(0, 2), kind=st.sampled_from(["log", "trace"]), shown=HOSTILE_TEXT)
 def test_no_id_resolves_to_another_scenario(shared: Path, place: int, kind: Any, shown: str) -> None:
     full = log_tools(shared, NAMES[place], EpisodeConfig())[0].resolve(kind, shown)
-    own = {"log": {log_id(place, n) for n in range(20)}, "trace": {trace_id(place, n) for n in range(3)}}[kind]
-    assert full is None or full in own
+    assert full is None or full in OWN[kind][place]
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -142,6 +151,14 @@ def test_a_search_for_what_all_share_shows_all_of_its_own(shared: Path, place: i
     result = ask(log_tools(shared, NAMES[place], EpisodeConfig())[0], keywords="ledger timeout")
     assert result.text.startswith("20 lines in ")
     assert result.text.count(SECRETS[NAMES[place]]) >= 3
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_trace_and_a_line_with_the_same_id_elsewhere_are_only_its_own(shared: Path, place: int) -> None:
+    search, read = log_tools(shared, NAMES[place], EpisodeConfig())
+    for result in (ask(read, trace_id="beef"), ask(search, keywords="shared")):
+        assert {name for name in NAMES if SECRETS[name] in result.text} == {NAMES[place]}
+        assert (set(result.log_ids), set(result.trace_ids)) == ({SHARED_LOG}, {SHARED_TRACE})
 
 
 @pytest.mark.parametrize("place", range(3))

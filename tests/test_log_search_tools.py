@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import log_rows
 from build_logs import build
 from log_search_tools import estimate_tokens, function_schema, log_tools, printed_rows
 from project_types import EMBEDDED, DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
@@ -123,6 +124,11 @@ HOSTILE = [
     "\u2028separator\u202eright to left",
     "9 lines in 9 kinds match, more: cursor=1",
 ]
+
+
+@given(st.text())
+def test_a_row_is_printable_even_if_the_database_is_not_clean(text: str) -> None:
+    assert log_rows.one_line(text).isprintable()
 
 
 @pytest.mark.parametrize("message", HOSTILE)
@@ -368,6 +374,22 @@ def test_the_cursor_walks_through_every_kind_once(
         arguments["cursor"] = more[1]
     assert walked == ids(whole)
     assert total == len(lines)
+
+
+def test_at_every_budget_the_rows_shown_are_the_ids_claimed_and_no_other_row_would_fit(tmp_path: Path) -> None:
+    lines = [
+        row(f"{n * 4099:04x}00000000", f"14:00:{n:02d}", f"{'word ' * (n % 7)}{'x' * n}", trace_id=f"{n:04x}") for n in range(40)
+    ]
+    path = database(tmp_path, scenario("one", lines))
+    for budget in range(60, 460):
+        search, read = log_tools(path, "one", EpisodeConfig(tool_budget_tokens=budget))
+        result = ask(search)
+        assert estimate_tokens(result.text) <= budget
+        assert {search.resolve("log", shown) for shown in ids(result)} == result.log_ids != set()
+        if "more: cursor=" in header(result):
+            following = ask(search, cursor=len(ids(result))).text.split("\n")[1]
+            assert estimate_tokens(result.text) + 1 + estimate_tokens(following) > budget - 2
+        assert ask(read, trace_id="0007").log_ids
 
 
 def test_about_five_rows_fit_the_embedded_budget(tmp_path: Path) -> None:
