@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from project_types import DatabaseError, Frozen, InvestigatorError, Level, ScenarioError
-from scenario_rows import log_rows, milliseconds, one_line, read_rows, span_rows
+from scenario_rows import log_rows, masked, milliseconds, one_line, read_rows, span_rows
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
 
 APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 2
 """Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from nothing."""

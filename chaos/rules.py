@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from build_logs import masked
 from project_types import Scenario, Span
-from scenario_rows import masked
 
 
 def loudest_error(scenario: Scenario) -> str | None:

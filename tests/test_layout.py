@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = {
     "project_types": set[str](),
-    "scenario_rows": {"project_types"},
     "build_logs": {"project_types", "scenario_rows"},
     "log_search_tools": {"project_types", "log_rows", "log_traces"},
     "make_judge_model": {"project_types", "offline_judge", "llm_judge"},
     "rollout": {"project_types", "log_search_tools", "rewards", "provider_chats"},
 }
 COMPANIONS = {
+    "scenario_rows": {"project_types"},
     "log_rows": {"project_types"},
     "log_traces": {"project_types", "log_rows"},
     "offline_judge": {"project_types"},
