@@ -127,7 +127,9 @@ def _groups(commands: Commands) -> None:
         commands,
         "groups",
         "groups of alike failures with counts, first and last seen, and trend",
-        "examples:\n  python -m failure_analysis groups\n  python -m failure_analysis groups --run seed1 --split test --order trend",
+        "examples:\n"
+        "  python -m failure_analysis groups\n"
+        "  python -m failure_analysis groups --run seed1 --split test --order trend",
     )
     parser.add_argument("--order", choices=["failures", "last_seen", "severity", "trend"], default="failures")
     parser.add_argument("--limit", type=positive, default=20, help="groups shown (default %(default)s)")
@@ -197,8 +199,8 @@ def _hardest(commands: Commands) -> None:
         "example:\n"
         "  python -m failure_analysis hardest --out request.json\n"
         "  python -m chaos generate --split train --count 192 --seed 7 --out more_scenarios/train --request request.json\n\n"
-        "Weights are failure rates, smoothed, relative to the mean. Episodes of the test split and of unseen faults are left out,\n"
-        "so that what measures a model never shapes what it learns from.",
+        "Weights are failure rates, smoothed, relative to the mean. Episodes of the test split and of unseen faults are left\n"
+        "out, so that what measures a model never shapes what it learns from.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument("--run", help="only this run (default: all)")
@@ -217,7 +219,8 @@ def _intervene(commands: Commands) -> None:
         "  python -m failure_analysis intervene --episode runs/eval/episodes.jsonl:17 --turn 2 --replace-result better.txt \\\n"
         "      --policy litellm:openai/gpt-4.1-mini --k 8\n"
         "  python -m failure_analysis intervene --episode 0f3a... --turn 1 --policy openai:tiny@step40 \\\n"
-        '      --base-url http://127.0.0.1:8000/v1 --replace-call \'{"name": "search_logs", "arguments": {"min_level": "WARN"}}\'\n\n'
+        "      --base-url http://127.0.0.1:8000/v1 \\\n"
+        '      --replace-call \'{"name": "search_logs", "arguments": {"min_level": "WARN"}}\'\n\n'
         "The unchanged episode is played on from the same turn as often, so that what is compared differs in one thing only.",
     )
     parser.add_argument(
@@ -270,8 +273,48 @@ def _repair(commands: Commands) -> None:
     parser.set_defaults(module="failure_analysis.repair")
 
 
+def _serve(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "serve",
+        "open the dashboard and its API: training runs live, failures, episodes turn by turn",
+        "examples:\n"
+        "  python -m failure_analysis serve                           then open http://127.0.0.1:8321\n"
+        "  python -m failure_analysis serve --runs other --port 0     any free port; it is printed\n"
+        "  FAILURE_ANALYSIS_TOKEN=... python -m failure_analysis serve --host 0.0.0.0\n\n"
+        "New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is asked for unless\n"
+        "FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to FAILURE_ANALYSIS_WEBHOOK.",
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
+    parser.add_argument("--database", type=Path, metavar="FILE", help="default: failures.db in --runs")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8321, help="0 for any free one (default %(default)s)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name it is reached by; repeatable"
+    )
+    parser.add_argument("--no-capture", dest="capture", action="store_false", help="show what is stored, capture nothing")
+    parser.add_argument("--every-s", type=float, default=3.0, help="seconds between two looks at the runs (default %(default)g)")
+    parser.add_argument("--alerts", action="store_true", help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK")
+    parser.add_argument("--public-url", default="", metavar="URL", help="what links in alerts begin with (default: its address)")
+    _model(parser)
+    parser.set_defaults(module="failure_analysis.serve")
+
+
+def _screenshots(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "screenshots",
+        "take the docs' pictures of the dashboard with a real browser",
+        "example:\n  python -m failure_analysis screenshots --out docs/images",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG files")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
+    parser.add_argument("--run", metavar="NAME", help="the run to show (default: the latest training run)")
+    parser.set_defaults(module="failure_analysis.screenshots")
+
+
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
-    _capture, _ingest, _analyze, _groups, _counts, _similar, _compare, _hardest, _intervene, _score, _repair,
+    _capture, _ingest, _analyze, _groups, _counts, _similar, _compare, _hardest, _intervene, _score, _repair, _serve, _screenshots,
 )  # fmt: skip
 
 

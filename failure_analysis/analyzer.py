@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from failure_analysis import rules
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
-from failure_analysis.redaction import redacted_end
+from failure_analysis.redaction import redacted_end, redacted_message
 from project_types import InvestigatorError
 
 DEFAULT_MODEL = "openai/gpt-4.1-mini"
@@ -95,13 +95,13 @@ class LogAnalyzer:
         shown = {
             "experiment_id": redacted_end(experiment_id, 200),
             "experiment_type": redacted_end(experiment_type, 100),
-            "error_message": redacted_end(error_message, MESSAGE_CHARACTERS),
+            "error_message": redacted_message(error_message, MESSAGE_CHARACTERS),
             "logs": redacted_end(logs, rules.LOG_CHARACTERS),
             **({"code_snippet": redacted_end(code_snippet, CODE_CHARACTERS)} if code_snippet else {}),
         }
         try:
             text, cost_usd = ask(self, _question(shown))
-            found = Answer.model_validate_json(_unfenced(text))
+            found = Answer.model_validate_json(unfenced(text))
         except ModelTrouble as trouble:
             return self.by_rules(experiment_type, error_message, logs, f"{self.model} did not answer: {trouble}")
         except ValidationError as trouble:
@@ -114,7 +114,7 @@ class LogAnalyzer:
     @staticmethod
     def by_rules(experiment_type: str, error_message: str, logs: str, why: str) -> FailureAnalysis:
         """What the pattern rules say, from redacted texts."""
-        message, end = redacted_end(error_message, MESSAGE_CHARACTERS), redacted_end(logs, rules.LOG_CHARACTERS)
+        message, end = redacted_message(error_message, MESSAGE_CHARACTERS), redacted_end(logs, rules.LOG_CHARACTERS)
         return rules.analyze(experiment_type, message, end, redacted_end(why, 500))
 
 
@@ -182,7 +182,7 @@ def _question(shown: dict[str, str]) -> list[dict[str, str]]:
     return [{"role": "system", "content": PROMPT}, {"role": "user", "content": user}]
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """The JSON in a reply that may be fenced."""
     text = text.strip()
     if text.startswith("```"):

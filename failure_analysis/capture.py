@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from failure_analysis.analyzer import LogAnalyzer
-from failure_analysis.explaining import explain_episode, explain_error
+from failure_analysis.explaining import Explainer
 from failure_analysis.investigations import failed
 from failure_analysis.records import EpisodeFacts, Experiment, ExperimentType, Failure, Status, experiment_id
 from failure_analysis.redaction import READ_BACK
@@ -65,7 +65,8 @@ class _Capture:
     """The capture of one run."""
 
     def __init__(self, run: RunFolder, store: FailureStore, analyzer: LogAnalyzer, progress: Progress) -> None:
-        self.run, self.store, self.analyzer, self._progress = run, store, analyzer, progress
+        self.run, self.store, self._progress = run, store, progress
+        self.explainer = Explainer(analyzer, store)
         self.name = self._relative(run.path)
         self.totals: Counter[str] = Counter()
         self.notes: list[str] = []
@@ -163,7 +164,7 @@ class _Capture:
         if not failed(episode):
             return {"status": Status.OK}
         scenario = self.run.scenario(episode.scenario_id, split)
-        return {"status": Status.FAILED, "failure": explain_episode(episode, scenario)}
+        return {"status": Status.FAILED, "failure": self.explainer.episode(episode, scenario)}
 
     def _about(self, episode: Episode, split: str) -> dict[str, Any]:
         """What an experiment says of the episode's scenario and policy."""
@@ -190,14 +191,14 @@ class _Capture:
         id = experiment_id(name, scenario_id, row.get("sample"), error, row.get("at"))
         common: dict[str, Any] = {"id": id, "at": at, "source": f"{name}:{line.number}", "status": Status.FAILED}
         if not scenario_id:
-            failure = explain_error(self.analyzer, id, "training_job", f"{error}: {message}", self._service_log())
+            failure = self.explainer.error(id, "training_job", f"{error}: {message}", self._service_log())
             what = f"{self.name}: {error}"
             return Experiment(**common, type=ExperimentType.TRAINING_JOB, name=what, run=self.name, failure=failure)
         unfinished = Episode.model_validate(row["episode"]) if row.get("episode") else None
         split = str(self.settings_split()) if unfinished is None else unfinished.split
         common |= {"type": ExperimentType.ROLLOUT, "name": f"{scenario_id} #{row.get('sample')}"}
         if unfinished is not None:
-            explained = explain_episode(unfinished, self.run.scenario(scenario_id, split), error, message)
+            explained = self.explainer.episode(unfinished, self.run.scenario(scenario_id, split), error, message)
             return Experiment(**common, **self._about(unfinished, split), failure=explained)
         sample = row.get("sample")
         place: dict[str, Any] = {
@@ -206,7 +207,7 @@ class _Capture:
             "sample": sample if isinstance(sample, int) else None,
             "split": split,
         }
-        return Experiment(**common, **place, failure=explain_error(self.analyzer, id, "rollout", f"{error}: {message}", ""))
+        return Experiment(**common, **place, failure=self.explainer.error(id, "rollout", f"{error}: {message}", ""))
 
     def settings_split(self) -> str:
         """The split an evaluation was asked to play."""
@@ -242,7 +243,7 @@ class _Capture:
     def _once(self, id: str, experiment_type: str, message: str) -> Failure:
         """An error explained once, however often the run names it."""
         if message not in self._explained:
-            self._explained[message] = explain_error(self.analyzer, id, experiment_type, message, "")
+            self._explained[message] = self.explainer.error(id, experiment_type, message, "")
         return self._explained[message]
 
     def _whole(self) -> Experiment:
@@ -276,7 +277,7 @@ class _Capture:
                     said = f"{row['error']}: {row.get('message', '')}"
                     break
         message = said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
-        return explain_error(self.analyzer, id, "training_run", message, self._service_log())
+        return self.explainer.error(id, "training_run", message, self._service_log())
 
     def _service_log(self) -> str:
         path = self.run.path / "service.log"

@@ -85,6 +85,13 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     return _FLAG.sub(_masked, _ASSIGNED.sub(_masked, text))
 
 
+def redacted_message(text: str, characters: int) -> str:
+    """A message redacted and then cut: its beginning, or its end when it is a traceback, whose last line says most."""
+    if text.lstrip().startswith("Traceback"):
+        return redacted_end(text, characters)
+    return redact(text[: characters + READ_BACK])[:characters]
+
+
 def redacted_end(text: str, characters: int) -> str:
     """The last `characters` of a text, redacted before it is cut, so that a secret cut in two is not missed."""
     return redact(text[-(characters + READ_BACK) :])[-characters:]

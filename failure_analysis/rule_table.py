@@ -101,7 +101,7 @@ RULES: tuple[Rule, ...] = (
     # -- missing code
     _rule(
         IMPORT,
-        r"modulenotfounderror|no module named '?(?P<name>[\w.]+)",
+        r"(modulenotfounderror: )?no module named ['\"]?(?P<name>[\w.]+)|modulenotfounderror",
         "Install it: pip install {name}; and declare it as a dependency.",
     ),
     _rule(

@@ -22,6 +22,9 @@ _LOOKS_LIKE_ERROR = re.compile(
     r"|unexpected",
     re.IGNORECASE,
 )
+_RAISED = re.compile(
+    r"(E\s{1,8})?([a-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80}(Error|Exception|Timeout|Exit|Interrupt|Panic|Failure|Violation)(: |$)"
+)
 _PLACES = (
     re.compile(r'File "(?P<file>[^"\n]{1,300})", line (?P<line>\d+)'),
     re.compile(r"-->\s*(?P<file>[^\s:]{1,300}):(?P<line>\d+)"),
@@ -82,6 +85,14 @@ def cause(error_message: str, logs: str) -> str:
     said = lines[0] if not lines[0].startswith("Traceback") else lines[-1]
     place = where(logs) or where(error_message)
     return (said[:CAUSE_CHARACTERS] + (f" (at {place})" if place and place not in said else "")).strip()
+
+
+def error_line(log: str) -> str:
+    """The line of a log that says what went wrong: what a traceback ends with, else the last that looks like an error."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    raised = [line for line in lines if _RAISED.match(line)]
+    suspicious = [line for line in lines if _LOOKS_LIKE_ERROR.search(line)]
+    return (raised or suspicious or [""])[-1]
 
 
 def where(text: str) -> str:

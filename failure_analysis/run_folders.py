@@ -98,18 +98,20 @@ class RunFolder:
         if scenario_id not in self._scenarios:
             if len(self._scenarios) >= _KEPT_SCENARIOS:
                 self._scenarios.pop(next(iter(self._scenarios)))
-            self._scenarios[scenario_id] = self._read_scenario(scenario_id, split)
+            found = self.scenario_file(scenario_id, split)
+            self._scenarios[scenario_id] = found[0] if found else None
         return self._scenarios[scenario_id]
 
-    def _read_scenario(self, scenario_id: str, split: str) -> Scenario | None:
+    def scenario_file(self, scenario_id: str, split: str, folder: Path | None = None) -> tuple[Scenario, Path] | None:
+        """The scenario and its file, looked for in `folder` or where the run says its scenarios are; None when it is not there."""
         if not _SAFE_NAME.fullmatch(scenario_id):  # from a file that anybody may have written: never a path
             return None
-        for folder in self._scenario_folders(split):
-            path = folder / f"scenario-{scenario_id}.json"
+        for place in [folder, folder / "train", folder / "val", folder / "test"] if folder else self._scenario_folders(split):
+            path = place / f"scenario-{scenario_id}.json"
             try:
                 if path.stat().st_size <= LARGEST_JSON:
                     found = read_scenario(path)
-                    return found if found.id == scenario_id else None
+                    return (found, path) if found.id == scenario_id else None
             except (OSError, ScenarioError):
                 continue
         return None

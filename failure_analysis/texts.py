@@ -55,7 +55,7 @@ def render(store: FailureStore, signature: str) -> str:
         lines += ["", "error", failure.error_message]
     if failure.excerpt:
         lines += ["", "end of the log", failure.excerpt]
-    return "\n".join(_printable(line) for line in "\n".join(lines).split("\n")) + "\n"
+    return "\n".join(printable(line) for line in "\n".join(lines).split("\n")) + "\n"
 
 
 def _line(experiment: Experiment) -> str:
@@ -71,7 +71,7 @@ def _cited(turns: tuple[int, ...], log_ids: tuple[str, ...]) -> str:
     return "; ".join(parts)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """The line without control characters, so that printing it to a terminal does nothing but print it."""
     return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
 

@@ -1,0 +1,126 @@
+"""The commands behind `python -m failure_analysis groups`, `counts`, `similar` and `compare`: tables, or JSON with --json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from failure_analysis.aggregates import counts, groups, similar
+from failure_analysis.comparing import Comparison, Flip, Side, compare
+from failure_analysis.records import ExperimentType, StoreError
+from failure_analysis.store import FailureStore, Wanted
+from failure_analysis.texts import printable
+
+SHOWN_FLIPS = 20
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    store = FailureStore(arguments.database)
+    return {"groups": _groups, "counts": _counts, "similar": _similar, "compare": _compare}[arguments.what](arguments, store)
+
+
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    known = ", ".join(ExperimentType)
+    if arguments.type and arguments.type not in set(ExperimentType):
+        raise StoreError(f"--type {arguments.type!r}: no such type; known: {known}")
+    types = (ExperimentType(arguments.type),) if arguments.type else ()
+    return Wanted(types=types, run=arguments.run, split=arguments.split, step=arguments.step)
+
+
+def _groups(arguments: argparse.Namespace, store: FailureStore) -> int:
+    page = groups(store, _wanted(arguments), order=arguments.order, limit=arguments.limit)
+    if arguments.json:
+        return _json(page.rows)
+    rows = [
+        (g.signature, g.severity, g.kind or g.category, g.failures, g.trend, f"{g.first_seen:%Y-%m-%d}", f"{g.last_seen:%Y-%m-%d}",
+         g.template[:80]) for g in page.rows
+    ]  # fmt: skip
+    _table(("group", "severity", "what", "failures", "trend", "first seen", "last seen", "like"), rows)
+    if page.total > len(page.rows):
+        print(f"{page.total - len(page.rows)} more groups; raise --limit")
+    return 0
+
+
+def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
+    found = counts(store, arguments.by, arguments.bucket, _wanted(arguments))
+    if arguments.json:
+        return _json(found)
+    rows = [
+        (f"{c.at:%Y-%m-%d %H:%M}" if c.at else c.step if c.step is not None else "all", c.name, c.failures, c.tried)
+        for c in found
+    ]
+    _table((arguments.bucket, arguments.by, "failures", "tried"), rows)
+    return 0
+
+
+def _similar(arguments: argparse.Namespace, store: FailureStore) -> int:
+    found = similar(store, arguments.asked, arguments.limit)
+    if arguments.json:
+        return _json(found)
+    if not found:
+        print("nothing stored is like it")
+        return 0
+    rows = [(f"{s.likeness:.2f}", s.group, s.failures, s.template[:60], _cause(s.experiment.failure)[:80]) for s in found]
+    _table(("likeness", "group", "failures", "like", "cause of the latest"), rows)
+    return 0
+
+
+def _cause(failure: Any) -> str:
+    return failure.analysis.root_cause if failure else ""
+
+
+def _compare(arguments: argparse.Namespace, store: FailureStore) -> int:
+    found = compare(store, _side(arguments, arguments.before), _side(arguments, arguments.after))
+    if arguments.json:
+        return _json([found])
+    _print_comparison(found)
+    return 0
+
+
+def _side(arguments: argparse.Namespace, text: str) -> Side:
+    """RUN or RUN@STEP; a checkpoint of a training run is compared on its greedy test episodes unless told otherwise."""
+    run, at, step = text.rpartition("@")
+    if not at:
+        return Side(run=text, split=arguments.split, sampling=arguments.sampling)
+    if not step.isdigit():
+        raise StoreError(f"{text}: the step after @ is no number; write {run}@40")
+    return Side(run=run, step=int(step), split=arguments.split or "test", sampling=arguments.sampling or "t0")
+
+
+def _print_comparison(found: Comparison) -> None:
+    print(f"{found.before} -> {found.after}: {found.scenarios} scenarios tried by both")
+    print(f"fixed {len(found.fixed)}, introduced {len(found.introduced)}, still failing {len(found.still_failing)}")
+    for name, flips in (("fixed", found.fixed), ("introduced", found.introduced)):
+        if flips:
+            print(f"\n{name}")
+            _table(("scenario", "fault", "before", "after", "look at"), [_flip(flip) for flip in flips[:SHOWN_FLIPS]])
+        if len(flips) > SHOWN_FLIPS:
+            print(f"... and {len(flips) - SHOWN_FLIPS} more; --json lists all")
+    if found.kinds:
+        print("\nscenarios that show each kind of failure")
+        _table(("kind", "before", "after"), found.kinds)
+
+
+def _flip(flip: Flip) -> tuple[Any, ...]:
+    def side(one: Any) -> str:
+        return f"{one.failed}/{one.tried} failed {', '.join(one.kinds[:2])}".strip()
+
+    return flip.scenario_id, flip.fault_type, side(flip.before), side(flip.after), (flip.after.experiments or ("",))[0]
+
+
+def _json(rows: Iterable[BaseModel]) -> int:
+    print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
+    return 0
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Columns as wide as their longest cell; what a log wrote cannot end a line or move the cursor."""
+    cells = [tuple(head), *(tuple(printable(str(cell).replace("\n", " ")) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
