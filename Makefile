@@ -35,7 +35,7 @@ slow: .venv/test
 	@touch $@
 
 .venv/test: pyproject.toml | .venv/bin/python
-	$(RUN) -m pip install --quiet --editable '.[train,dev]'
+	$(RUN) -m pip install --quiet --editable '.[train,dashboard,dev]'
 	@touch $@ .venv/train
 
 clean:

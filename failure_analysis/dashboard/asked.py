@@ -1,0 +1,129 @@
+"""What a request may ask for, bounded: filters, order and page, as query parameters of the API and of the page's forms.
+
+An empty parameter is one that was not given (forms send those); an unknown one is refused with its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from failure_analysis.aggregates import Bucket, By
+from failure_analysis.comparing import Side
+from failure_analysis.records import ExperimentType, FailureCategory, InvestigationKind, Severity, Status
+from failure_analysis.store import Order, Wanted
+
+LARGEST_PAGE = 200
+Text = Annotated[str, Field(max_length=300)]
+Step = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class Asked(BaseModel):
+    """Parameters of one request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, value: Any) -> Any:
+        """Leave out what is empty."""
+        if not isinstance(value, Mapping):
+            return value
+        kept = {name: [one for one in given if one != ""] if isinstance(given, list) else given for name, given in value.items()}
+        return {name: given for name, given in kept.items() if given not in ("", [])}
+
+
+class Filters(Asked):
+    """Which experiments; everything given must hold, and of several values of one name any."""
+
+    type: list[ExperimentType] = []
+    status: list[Status] = []
+    category: list[FailureCategory] = []
+    severity: list[Severity] = []
+    kind: list[InvestigationKind] = []
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{1,64}$")] | None = None
+    run: Text | None = None
+    split: Text | None = None
+    sampling: Text | None = None
+    step: Step | None = None
+    policy: Text | None = None
+    scenario_id: Text | None = None
+    sample: Step | None = None
+    fault_type: Text | None = None
+    topology: Text | None = None
+    ending: Text | None = None
+    correct: bool | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    q: Annotated[str, Field(max_length=200, description="occurs in the name, scenario, error, root cause or service")] | None = (
+        None
+    )
+
+    def wanted(self, types: tuple[ExperimentType, ...] = ()) -> Wanted:
+        """The same, as the store takes it; `types` where the request names none."""
+        lists: dict[str, Any] = {"types": tuple(self.type) or types, "statuses": tuple(self.status)}
+        lists |= {"categories": tuple(self.category), "severities": tuple(self.severity), "kinds": tuple(self.kind)}
+        same = ("signature", "run", "split", "sampling", "step", "policy", "scenario_id", "sample", "fault_type", "topology")
+        plain = {name: getattr(self, name) for name in (*same, "ending", "correct", "since", "until")}
+        return Wanted(**lists, text=self.q, **plain)
+
+
+class Listed(Filters):
+    """A page of experiments."""
+
+    order: Order = "newest"
+    offset: Annotated[int, Field(ge=0, le=10**8)] = 0
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
+
+
+class Counted(Filters):
+    """Failures over time."""
+
+    by: By = "category"
+    bucket: Bucket | None = None
+    """None: hours, days or weeks, as the time that is covered asks for."""
+
+
+class Grouped(Filters):
+    """Groups of alike failures."""
+
+    order: Literal["failures", "last_seen", "severity", "trend"] = "failures"
+    offset: Annotated[int, Field(ge=0, le=10**8)] = 0
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
+
+
+class Charted(Grouped):
+    """Groups under a chart of what they add up to."""
+
+    by: By = "category"
+    bucket: Bucket | None = None
+
+
+class LookedFor(Asked):
+    """What is like this?"""
+
+    to: Annotated[str, Field(min_length=1, max_length=2000, description="id of a stored failure, or a message")]
+    limit: Annotated[int, Field(ge=1, le=50)] = 10
+
+
+class Compared(Asked):
+    """Two checkpoints, on everything (`scenario_id` left out) or side by side on one scenario."""
+
+    before: Text | None = None
+    after: Text | None = None
+    before_step: Step | None = None
+    after_step: Step | None = None
+    split: Text | None = None
+    sampling: Text | None = None
+    scenario_id: Text | None = None
+
+    def sides(self) -> tuple[Side, Side]:
+        """Both sides; `after` is the same run when only one is named."""
+        shared = {"split": self.split, "sampling": self.sampling}
+        before = self.before or self.after or ""
+        return (
+            Side(run=before, step=self.before_step, **shared),
+            Side(run=self.after or before, step=self.after_step, **shared),
+        )

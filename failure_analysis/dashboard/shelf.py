@@ -1,0 +1,50 @@
+"""What the dashboard reads: the store, the runs beside it, and the scenario an episode was about.
+
+The scenario file is looked for where its run says it read it. Without the file an episode is still shown, but nothing in it can
+be marked as gold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from failure_analysis.dashboard.training_runs import Runs
+from failure_analysis.records import Experiment, StoreError
+from failure_analysis.run_folders import RunFolder
+from failure_analysis.store import FailureStore
+from project_types import Episode, Scenario
+
+LARGEST_EPISODE = 16 << 20
+
+
+def _all_is_well() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of runs and the store that captures them."""
+
+    folder: Path
+    store: FailureStore
+    capturing: Callable[[], str] = _all_is_well
+    """What keeps new failures from being captured, for a person; empty when nothing does."""
+
+    @property
+    def runs(self) -> Runs:
+        """The runs as folders."""
+        return Runs(self.folder, self.store.folder)
+
+    def transcript(self, experiment: Experiment) -> Episode:
+        """The stored episode. Raises StoreError when it is not there any more, or larger than anybody can read."""
+        facts = experiment.episode
+        if facts is not None and facts.length > LARGEST_EPISODE:
+            raise StoreError(f"{experiment.source}: this episode takes {facts.length >> 20} MiB; open the file itself")
+        return self.store.transcript(experiment)
+
+    def scenario(self, experiment: Experiment) -> Scenario | None:
+        """The scenario an episode investigated, or None when its file cannot be found or read."""
+        run = RunFolder(self.store.folder / experiment.run)
+        return run.scenario(experiment.scenario_id, experiment.split)

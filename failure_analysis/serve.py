@@ -1,0 +1,114 @@
+"""The command behind `python -m failure_analysis serve`: the address, the token, the watcher, uvicorn.
+
+Loopback needs no token unless `FAILURE_ANALYSIS_TOKEN` is set; any other address needs one, and gets a fresh one when none is
+set. A token is read from the environment only, because others can read a command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from failure_analysis.alerts import Alerts, webhook_from
+from failure_analysis.capture_command import analyzer
+from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.watching import Watcher
+from project_types import ConfigurationError
+
+TOKEN = "FAILURE_ANALYSIS_TOKEN"
+MOST_CONNECTIONS = 200
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes. Returns the exit code."""
+    try:
+        import uvicorn
+
+        from failure_analysis.dashboard.app import build_app
+        from failure_analysis.dashboard.guard import Door, hosts_for
+        from failure_analysis.dashboard.shelf import Shelf
+    except ImportError as missing:
+        raise ConfigurationError(f"the dashboard needs {missing.name}; run: pip install -e '.[dashboard]'") from missing
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and a webhook's address is a secret
+    folder: Path = arguments.runs
+    store = FailureStore(arguments.database or folder / DATABASE)
+    token = os.environ.get(TOKEN) or None
+    made = token is None and not _is_loopback(arguments.host)
+    if made:
+        token = secrets.token_urlsafe(24)
+    any_address = arguments.host in ("0.0.0.0", "::")
+    door = Door(token=token, hosts=hosts_for(arguments.host, arguments.allow_host), any_address=any_address)
+    listener = bind(arguments.host, arguments.port)
+    where = address_of(listener)
+    alerts = _alerts(arguments, store, where)
+    watcher = Watcher(
+        folder, store, analyzer(arguments), every_s=arguments.every_s, after=alerts.send_new if alerts else lambda: None
+    )
+    shelf = Shelf(folder, store, watcher.trouble)
+    options: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "ws": "none",
+        "server_header": False,
+        "proxy_headers": False,
+    }
+    config = uvicorn.Config(build_app(shelf, door), **options, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    with ExitStack() as open_things:
+        if arguments.capture:
+            open_things.enter_context(watcher)
+        print(f"listening on {where}", flush=True)
+        if made:
+            print(f"token {token}  (set {TOKEN} to choose one)", flush=True)
+        if not _is_loopback(arguments.host):
+            print("nothing is encrypted here: put a TLS proxy in front, or listen on loopback and use ssh -L", flush=True)
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _alerts(arguments: argparse.Namespace, store: FailureStore, where: str) -> Alerts | None:
+    webhook = webhook_from(os.environ)
+    if arguments.alerts and webhook is None:
+        raise ConfigurationError("--alerts: set FAILURE_ANALYSIS_WEBHOOK to the address that takes Slack-compatible JSON")
+    return Alerts(store, webhook, link=arguments.public_url or where) if arguments.alerts and webhook else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port. Raises ConfigurationError when that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as trouble:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {trouble}; choose another --port, or 0 for any"
+        ) from trouble
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

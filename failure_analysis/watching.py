@@ -1,0 +1,109 @@
+"""Keeps failures.db up with the runs: looks at the folders every few seconds and captures the ones that changed.
+
+One thread, for as long as the dashboard is open. A run that did not change costs a few stat calls. What goes wrong is kept as a
+sentence for the page and tried again; nothing is lost, because a capture goes on from where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from failure_analysis.analyzer import LogAnalyzer
+from failure_analysis.capture import capture
+from failure_analysis.records import StoreError
+from failure_analysis.run_folders import RunFolder, find_runs
+from failure_analysis.store import FailureStore
+from project_types import InvestigatorError
+
+log = logging.getLogger(__name__)
+Facts = tuple[object, ...]
+
+
+class Watcher:
+    """Captures what changes under a folder of runs: `with Watcher(...):`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: FailureStore,
+        analyzer: LogAnalyzer,
+        *,
+        every_s: float = 3.0,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder, self.store, self._analyzer, self._every_s, self._after = folder, store, analyzer, every_s, after
+        self.passes = 0
+        """How often it has looked."""
+        self._seen: dict[Path, Facts] = {}
+        self._trouble = ""
+        self._ended = threading.Event()
+        self._looked = threading.Condition()
+        self._thread = threading.Thread(target=self._watch, name="capture", daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(timeout=30)
+
+    def trouble(self) -> str:
+        """What keeps failures from being captured now; empty when nothing does."""
+        if self._thread.is_alive() or self._ended.is_set() or not self.passes:
+            return self._trouble
+        return "Capturing stopped because of a bug; its traceback is in the server's output. Start the server again."
+
+    def wait_for_pass(self, number: int, timeout_s: float) -> bool:
+        """Wait until it has looked so often."""
+        with self._looked:
+            return self._looked.wait_for(lambda: self.passes >= number, timeout_s)
+
+    def look(self) -> None:
+        """One pass."""
+        try:
+            for run in self._runs():
+                facts = _facts(run)
+                if self._seen.get(run.path) != facts:
+                    done = capture(run.path, self.store, self._analyzer)
+                    log.info("%s: %d new, %d of them failed", run.path, done.experiments, done.failures)
+                    self._seen[run.path] = facts
+                if self._ended.is_set():
+                    return
+            self._after()
+            self._trouble = ""
+        except (InvestigatorError, OSError) as trouble:
+            if str(trouble) != self._trouble:
+                log.warning("capture: %s", trouble)
+            self._trouble = str(trouble)
+
+    def _runs(self) -> list[RunFolder]:
+        try:
+            return find_runs(self.folder)
+        except StoreError:  # no run yet
+            return []
+
+    def _watch(self) -> None:
+        while True:
+            self.look()
+            with self._looked:
+                self.passes += 1
+                self._looked.notify_all()
+            if self._ended.wait(self._every_s):
+                return
+
+
+def _facts(run: RunFolder) -> Facts:
+    """What changes when there is something new in a run."""
+    files = [*sorted(run.path.glob("*.json*")), *sorted(run.path.glob("episodes/*.jsonl"))]
+    stats = []
+    for path in files:
+        try:
+            facts = path.stat()
+        except OSError:
+            continue
+        stats.append((path.name, facts.st_size, facts.st_mtime_ns))
+    return run.being_written(), *stats
