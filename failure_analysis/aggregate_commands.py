@@ -50,10 +50,7 @@ def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
     found = counts(store, arguments.by, arguments.bucket, _wanted(arguments))
     if arguments.json:
         return _json(found)
-    rows = [
-        (f"{c.at:%Y-%m-%d %H:%M}" if c.at else c.step if c.step is not None else "all", c.name, c.failures, c.tried)
-        for c in found
-    ]
+    rows = [(f"{c.at:%Y-%m-%d %H:%M}" if c.at else c.step, c.name, c.failures, c.tried) for c in found]
     _table((arguments.bucket, arguments.by, "failures", "tried"), rows)
     return 0
 

@@ -1,8 +1,8 @@
 """`python -m failure_analysis hardest`: what fails most becomes a request for more such scenarios.
 
-A fault type or topology weighs its failure rate, smoothed by one failure in two, relative to the rate of all: 1 is ordinary, 2 fails
-twice as often. Episodes of the test split and of unseen faults do not count unless asked for, so that what measures a model does not
-shape what it learns from. The file is what `python -m chaos generate --request` reads.
+A fault type or topology weighs its failure rate, smoothed by one failure in two, relative to the rate of all: 1 is ordinary, 2
+fails twice as often. Episodes of the test split and of unseen faults do not count, so that what measures a model does not shape
+what it learns from. The file is what `python -m chaos generate --request` reads.
 """
 
 from __future__ import annotations

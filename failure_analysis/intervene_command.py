@@ -61,7 +61,7 @@ async def _run(
 @asynccontextmanager
 async def _policy(arguments: argparse.Namespace, config: EpisodeConfig) -> AsyncIterator[Chat]:
     """The policy named, open for as long as it is needed."""
-    kind, colon, name = arguments.policy.partition(":")
+    kind, _, name = arguments.policy.partition(":")
     if kind == "litellm" and name:
         from rollout import litellm_chat
 

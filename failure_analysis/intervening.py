@@ -1,8 +1,8 @@
 """What if one thing had been different: a stored episode is played again up to a turn, changed there, and played on by a policy.
 
 Up to the turn the stored replies are replayed against the real tools, so that everything the episode counts is counted again; at
-the turn one tool result or one reply is replaced; after it the policy is alone. The same is done as often without the change. What
-is compared differs in one thing only, so the difference is its effect, with a 95 % interval for two proportions (Newcombe 1998,
+the turn one tool result or one reply is replaced; after it the policy is alone. The same is done as often without the change.
+What is compared differs in one thing only, so the difference is its effect, with a 95 % interval for two proportions (Newcombe 1998,
 hybrid score method). It needs the scenario and a policy; it changes no stored file.
 """
 

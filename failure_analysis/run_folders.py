@@ -103,7 +103,7 @@ class RunFolder:
         return self._scenarios[scenario_id]
 
     def scenario_file(self, scenario_id: str, split: str, folder: Path | None = None) -> tuple[Scenario, Path] | None:
-        """The scenario and its file, looked for in `folder` or where the run says its scenarios are; None when it is not there."""
+        """The scenario and its file, looked for in `folder` or where the run says its scenarios are; None when it is not."""
         if not _SAFE_NAME.fullmatch(scenario_id):  # from a file that anybody may have written: never a path
             return None
         for place in [folder, folder / "train", folder / "val", folder / "test"] if folder else self._scenario_folders(split):

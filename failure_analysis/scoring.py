@@ -70,7 +70,7 @@ def command(arguments: argparse.Namespace) -> int:
     answered = answer(read_labelled(arguments.part), analyzer(arguments))
     category = sum(one.category_right for one in answered) / len(answered)
     severity = sum(one.severity_right for one in answered) / len(answered)
-    by = Counter(one.said.method for one in answered)
+    by = Counter[str](one.said.method for one in answered)
     if arguments.json:
         print(json.dumps({"part": arguments.part, "failures": len(answered), "category": category, "severity": severity, **by}))
         return int(min(category, severity) < arguments.bar)
