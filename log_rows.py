@@ -32,6 +32,8 @@ _REBUILD = "run: python build_logs.py"
 
 # ------------------------------------------------------------------------------------------------------- counting tokens
 
+_CLASSES = bytes(97 if chr(c).isalpha() else 48 if chr(c).isdigit() else 32 if c == 32 else 46 for c in range(128)) + bytes(128)
+_LONG_WORD = re.compile(rb"a{9,}")
 _TOKEN = re.compile(r"[A-Za-z]{1,8}(?![A-Za-z])|[A-Za-z]{1,6}|[0-9]{1,2}|  |[^A-Za-z0-9 ]")
 
 
@@ -44,10 +46,18 @@ def estimate_tokens(text: str) -> int:
     the estimate of lines joined by newlines is the sum of their estimates plus the newlines. A tokenizer that spends a token
     on every digit can exceed it.
     """
-    tokens = len(_TOKEN.findall(text))
-    if not text.isascii():
-        tokens += sum(1 if char <= "\uffff" else 2 for char in text if char > "\x7f")
-    return tokens
+    if text.isascii():
+        return _ascii_tokens(text.encode().translate(_CLASSES))
+    return len(_TOKEN.findall(text)) + sum(1 if char <= "\uffff" else 2 for char in text if char > "\x7f")
+
+
+def _ascii_tokens(classes: bytes) -> int:
+    """What `_TOKEN` finds in a text of these classes, counted without a match object each: every row printed is counted."""
+    words = classes.count(b" a") + classes.count(b".a") + classes.count(b"0a") + classes.startswith(b"a")
+    if b"aaaaaaaaa" in classes:
+        words += sum((len(word) - 3) // 6 for word in _LONG_WORD.findall(classes))
+    pairs = classes.replace(b"00", b"1")
+    return words + pairs.count(b"1") + pairs.count(b"0") + classes.count(b".") + classes.count(b"  ")
 
 
 def clip(text: str, budget_tokens: int) -> str:

@@ -437,6 +437,16 @@ def test_the_estimate_of_two_lines_is_their_sum_and_the_newline(left: str, right
     assert estimate_tokens(f"{left}\n{right}") == estimate_tokens(left) + 1 + estimate_tokens(right)
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=80) | st.text(alphabet="ab1 .", max_size=80))
+def test_the_quick_count_of_plain_text_is_the_count_of_its_tokens(text: str) -> None:
+    assert estimate_tokens(text) == len(log_rows._TOKEN.findall(text))
+
+
+@pytest.mark.parametrize("length", range(1, 40))
+def test_a_word_takes_one_more_token_per_six_letters_beyond_eight(length: int) -> None:
+    assert estimate_tokens("x" * length) == 1 + max(0, -(-(length - 8) // 6))
+
+
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [("", 0), ("a b c", 3), ("deadline", 1), ("connection", 2), ("internationalisation", 3), ("3000", 2), ("14:05:33", 5),
