@@ -176,11 +176,15 @@ class SearchLogs(SceneTool):
             if service is None:
                 return self._no_such_service(given.service)
             filters.insert(0, _Filter("service", f"service={service}", "service = ?", (service,)))
-        if given.keywords is not None and (words := _words(given.keywords)):
-            filters.insert(0, self._keywords(words))
+        words = _words(given.keywords) if given.keywords is not None else []
+        if words:
+            filters.insert(0, self._whole_words(words))
         kinds = self._kinds(filters)
+        if not kinds and words:
+            filters[0] = self._keywords(words)
+            kinds = self._kinds(filters)
         if not kinds:
-            return self._nothing(filters, given.keywords)
+            return self._nothing(filters, words)
         if start >= len(kinds):
             return self.answer(f"nothing after cursor={clip(str(start), 8)}: {count(len(kinds), 'kind')} in all match")
         return self._page(filters, kinds, start, min(given.limit or _MOST_KINDS, _MOST_KINDS))
@@ -220,14 +224,16 @@ class SearchLogs(SceneTool):
         hint = f"did you mean {near[0]}? " if near else ""
         return self.answer(f"no service {clip(json.dumps(asked), 12)}.", f"{hint}services:", *self.scene.services)
 
+    def _whole_words(self, words: list[str]) -> _Filter:
+        match = " ".join('"' + word.replace('"', '""') + '"' for word in words)
+        return _Filter("keywords", f"keywords={' '.join(words)}", _IN_WORDS, (match, *self.scene.log_range))
+
     def _keywords(self, words: list[str]) -> _Filter:
         """Lines with all the words; when the scenario has none, lines where they occur as parts of words."""
-        shown = f"keywords={' '.join(words)}"
-        match = " ".join('"' + word.replace('"', '""') + '"' for word in words)
-        whole = (match, *self.scene.log_range)
-        if self.scene.rows("SELECT 1 FROM log_words WHERE log_words MATCH ? AND rowid BETWEEN ? AND ? LIMIT 1", *whole):
-            return _Filter("keywords", shown, _IN_WORDS, whole)
-        return _Filter("keywords", shown, " AND ".join([_IN_PARTS] * len(words)), tuple(words))
+        whole = self._whole_words(words)
+        if self._matching([whole]):
+            return whole
+        return whole._replace(where=" AND ".join([_IN_PARTS] * len(words)), parameters=tuple(words))
 
     def _select(self, what: str, filters: Sequence[_Filter], rest: str = "") -> list[tuple[Any, ...]]:
         where = "".join(f" AND {one.where}" for one in filters)
@@ -283,14 +289,13 @@ class SearchLogs(SceneTool):
         lines = (Line._make((*row, times[row[0]])) for row in self.scene.rows(query, *times))
         return sorted(lines, key=lambda line: places[line.row])
 
-    def _nothing(self, filters: Sequence[_Filter], keywords: str | None) -> ToolResult:
+    def _nothing(self, filters: Sequence[_Filter], words: Sequence[str]) -> ToolResult:
         """Says what was searched, what would match with one filter less, and which of the words occur at all."""
         scene, searched = self.scene, ", ".join(one.shown for one in filters)
         parts = [clip(f"no lines match ({searched}).", self.budget_tokens // 2)]
         for one in filters if len(filters) > 1 else ():
             if lines := self._matching([other for other in filters if other is not one]):
                 parts.append(f"without {one.name}: {count(lines, 'line')}.")
-        words = _words(keywords) if keywords else []
         for word in words if len(words) > 1 else ():
             parts.append(f"{clip(word, 6)}: {count(self._matching([self._keywords([word])]), 'line')}.")
         for word in words:
