@@ -32,6 +32,7 @@ from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.training_plan import add_flags, plan, resolve
 from evaluation.training_report import measured, table, tabulate, words, write_report
 from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest, revision
+from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge
 from project_types import (
     ConfigurationError,
@@ -177,7 +178,8 @@ class Run:
             split=split,
         )
         with path.open("a", encoding="utf-8") as file:
-            self._crew = Crew(title, wanted, one, file, failed_share=config.max_failed_share, limit=config.max_concurrent)
+            bounds: dict[str, Any] = {"failed_share": config.max_failed_share, "limit": config.max_concurrent}
+            self._crew = Crew(title, wanted, one, file, **bounds, failed=self.folder.fail)
             if self.signal is not None:
                 self._crew.interrupt()
             return await self._crew.play()
@@ -449,6 +451,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         except ConfigurationError:
             raise
         except (InvestigatorError, _backend_error()) as problem:
+            folder.fail(problem)
             code, trouble = 1, f"{problem}" if isinstance(problem, InvestigatorError) else f"the backend: {problem}"
         summary = write_report(folder.path)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
@@ -456,6 +459,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         print(f"next       {_compare(folder, summary['best_checkpoint'])}")
     else:
         print(f"go on      python train_serverless.py --name {name} --resume")
+    print(explain(folder.path))
     if trouble:
         print(f"train_serverless: {trouble}", file=sys.stderr)
     return code

@@ -111,6 +111,7 @@ def _run(commands: Commands) -> None:
     parser.add_argument("--workers", type=_positive, default=1, help="processes, for scripts (default 1)")
     parser.add_argument("--database", type=Path, metavar="FILE", help="an existing logs.db to use (default: built in --out)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be played; play and write nothing")
+    parser.add_argument("--no-explain", action="store_true", help="leave failed episodes to: python -m failure_analysis capture")
     rules = parser.add_argument_group("rules of an episode (usually --embedded; --general for litellm)")
     which = rules.add_mutually_exclusive_group()
     which.add_argument("--embedded", dest="rules", action="store_const", const="embedded", help="short results, brief prompt")
@@ -217,7 +218,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 2 for bad use, 1 when a bar is missed, else 0."""
     arguments = parser().parse_args(argv)
     try:
-        return int(import_module(arguments.module).command(arguments))
+        code = int(import_module(arguments.module).command(arguments))
+        if arguments.command == "run" and not arguments.dry_run and not arguments.no_explain:
+            from failure_analysis.capture_command import explain
+
+            print(printable(explain(arguments.out)))
+        return code
     except InvestigatorError as trouble:
         print(printable(f"evaluation {arguments.command}: {trouble}"), file=sys.stderr)
         return 2

@@ -65,13 +65,15 @@ class Crew:
         *,
         failed_share: float,
         limit: int,
+        failed: Callable[[BaseException], None] = lambda trouble: None,
     ) -> None:
+        """`failed` is told of every rollout that failed without being our bug."""
         self.episodes: list[Episode] = []
         self.failures: Counter[str] = Counter()
         self._title, self._wanted, self._one, self._file = title, wanted, one, file
         self._total = sum(len(each.samples) for each in wanted)
         self._most_failures = int(failed_share * self._total)
-        self._limit = asyncio.Semaphore(limit)
+        self._limit, self._failed = asyncio.Semaphore(limit), failed
         self._running: set[asyncio.Task[tuple[art.Trajectory, Episode]]] = set()
         self._stopped = self._interrupted = False
         self._bug: BaseException | None = None
@@ -149,6 +151,7 @@ class Crew:
             self._bug = self._bug or trouble
             self._stop()
             return
+        self._failed(trouble)
         first_line = str(trouble).partition("\n")[0]
         self.failures[f"{type(trouble).__name__}: {re.sub(r'[0-9]+', '#', first_line)[:160]}"] += 1
         if self.failures.total() > self._most_failures:

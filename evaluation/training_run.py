@@ -5,6 +5,7 @@
     episodes/SPLIT-NNNN-KIND.jsonl
                            the episodes of one checkpoint: KIND is t0 (temperature 0), t1 (k samples at temperature 1) or
                            rollouts (those that training step NNNN learned from)
+    failures.jsonl         why rollouts, training jobs and the run failed; read by failure_analysis
     art/                   ART's own files: history.jsonl, trajectories, state.json (whose key `run` is the run's state)
     service/, service.log  the embedded service's weights and words
     summary.json, report.html, learning_curve.*   what `training_report` makes of all that
@@ -23,6 +24,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ class RunFolder:
     def take_up(self, *more: Path) -> None:
         """Read the rows an earlier process left; cut what it was writing when it died, there and in `more` JSONL files."""
         metrics = self.path / "metrics.jsonl"
-        for path in (metrics, *self.path.glob("episodes/*.jsonl"), *more):
+        for path in (metrics, self.path / "failures.jsonl", *self.path.glob("episodes/*.jsonl"), *more):
             _cut_torn_line(path)
         self.rows = read_jsonl(metrics) if metrics.exists() else []
 
@@ -87,6 +89,19 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
+
+    def fail(self, trouble: BaseException) -> None:
+        """Append to failures.jsonl why a rollout, a training job or the run failed; a rollout with how far it got."""
+        row: dict[str, Any] = {
+            "error": type(trouble).__name__,
+            "message": str(trouble)[:4000],
+            "at": datetime.now(UTC).isoformat(),
+        }
+        episode = getattr(trouble, "episode", None)
+        if isinstance(episode, Episode):
+            row |= {"scenario_id": episode.scenario_id, "sample": episode.sample, "episode": episode.model_dump(mode="json")}
+        with (self.path / "failures.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def of(self, split: str) -> list[dict[str, Any]]:
         """The rows of a split, in order."""

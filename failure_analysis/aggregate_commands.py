@@ -36,8 +36,9 @@ def _groups(arguments: argparse.Namespace, store: FailureStore) -> int:
     page = groups(store, _wanted(arguments), order=arguments.order, limit=arguments.limit)
     if arguments.json:
         return _json(page.rows)
+    day = "%Y-%m-%d"
     rows = [
-        (g.signature, g.severity, g.kind or g.category, g.failures, g.trend, f"{g.first_seen:%Y-%m-%d}", f"{g.last_seen:%Y-%m-%d}",
+        (g.signature, g.severity, g.kind or g.category, g.failures, g.trend, f"{g.first_seen:{day}}", f"{g.last_seen:{day}}",
          g.template[:80]) for g in page.rows
     ]  # fmt: skip
     _table(("group", "severity", "what", "failures", "trend", "first seen", "last seen", "like"), rows)
@@ -50,7 +51,9 @@ def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
     found = counts(store, arguments.by, arguments.bucket, _wanted(arguments))
     if arguments.json:
         return _json(found)
-    rows = [(f"{c.at:%Y-%m-%d %H:%M}" if c.at else c.step, c.name, c.failures, c.tried) for c in found]
+    rows = [
+        (f"{c.at:%Y-%m-%d %H:%M}" if c.at else "all" if c.step is None else c.step, c.name, c.failures, c.tried) for c in found
+    ]
     _table((arguments.bucket, arguments.by, "failures", "tried"), rows)
     return 0
 

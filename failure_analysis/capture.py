@@ -218,7 +218,9 @@ class _Capture:
     def _failed_by_reason(self) -> list[Experiment]:
         """Failed rollouts of a training run, which a metrics row counts by reason."""
         found = list[Experiment]()
-        for row in self.run.metrics() if self.run.type is ExperimentType.TRAINING_RUN else ():
+        if self.run.type is not ExperimentType.TRAINING_RUN or (self.run.path / FAILURES).is_file():
+            return found  # failures.jsonl says more of each
+        for row in self.run.metrics():
             reasons, split, step = row.get("failures"), str(row.get("split", "")), row.get("step")
             for reason, times in reasons.items() if isinstance(reasons, dict) else ():
                 if not isinstance(times, int) or times < 1 or not isinstance(step, int):
@@ -287,7 +289,7 @@ class _Capture:
         """When each split of each step was run, by the rows of metrics.jsonl."""
         found: dict[tuple[str, int], datetime] = {}
         for row in self.run.metrics() if self.run.type is ExperimentType.TRAINING_RUN else ():
-            at, step = _moment(row.get("at")), row.get("checkpoint") if row.get("split") == "train" else row.get("step")
+            at, step = _moment(row.get("at")), row.get("step")
             if at is not None and isinstance(step, int):
                 found[str(row.get("split")), step] = at
         return found

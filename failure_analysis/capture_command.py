@@ -10,10 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from failure_analysis.aggregates import groups
 from failure_analysis.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
 from failure_analysis.capture import capture
-from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.store import DATABASE, FailureStore, Wanted
 from failure_analysis.texts import FOLDER
+from project_types import InvestigatorError
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -30,6 +32,21 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _moved(bar: tqdm[Any], lines: int) -> None:
     bar.update(lines)
+
+
+def explain(run: Path) -> str:
+    """Capture a run that has just ended, and say so in one line; what stands in the way is said too, and stops nobody."""
+    try:
+        store = FailureStore(beside(run))
+        done = capture(run, store, LogAnalyzer(os.environ.get(MODEL_VARIABLE) or NO_MODEL))
+        failed = groups(store, Wanted(run=os.path.relpath(run.resolve(), store.folder.resolve())), limit=1)
+    except InvestigatorError as trouble:
+        return f"failures   not explained: {trouble}"
+    if not failed.total:
+        return f"failures   none in {run}"
+    worst = failed.rows[0]
+    largest = f"the largest of {failed.total} groups: {worst.template} ({worst.failures})"
+    return f"failures   {done.failures} explained in {store.path}, {largest}"
 
 
 def beside(run: Path) -> Path:
