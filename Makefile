@@ -7,6 +7,7 @@ SEED ?= 1
 NAME ?= seed$(SEED)
 ARGS ?=
 RUN := .venv/bin/python
+EXPLAIN = $(RUN) -m failure_analysis ingest --database build/failures.db
 
 .PHONY: train test lint types fast slow clean
 
@@ -22,10 +23,10 @@ types: .venv/test
 	.venv/bin/mypy .
 
 fast: .venv/test
-	.venv/bin/pytest
+	.venv/bin/pytest --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
 
 slow: .venv/test
-	.venv/bin/pytest -m slow
+	.venv/bin/pytest -m slow --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
