@@ -1,9 +1,9 @@
 """What the small model reads in pretraining: episodes to imitate, and drills in copying.
 
 Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a target. Drills
-take one tool result out of an episode, give its ids fresh random digits, and ask for rows by their words: the answer is the
-row's id, its words, or the whole report that would cite it. Without drills a model this small imitates the manner of an
-investigation and gets the ids wrong.
+take one tool result out of an episode, give its ids fresh random digits, and ask for rows by their words (the answer is the
+row's id, its words, or the report that would cite it) or for whole rows by their ids. Without drills a model this small imitates
+the manner of an investigation and gets the ids wrong.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -63,6 +63,23 @@ def with_fresh_ids(text: str, rng: random.Random) -> str:
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
 
 
+def echo(text: str, rng: random.Random) -> list[Message] | None:
+    """A conversation that asks for rows of one tool result word by word, in another order; None when it has fewer than two.
+
+    Nearly every spoken token is a copy, which is what makes a small model learn to copy at all.
+    """
+    text = with_fresh_ids(text, rng)
+    rows = list(ROW.finditer(text))
+    if len(rows) < 2:
+        return None
+    chosen = rng.sample(rows, rng.randint(2, len(rows)))
+    return [
+        {"role": "tool", "content": text},
+        {"role": "user", "content": "repeat " + " ".join(row["id"] for row in chosen)},
+        {"role": "assistant", "content": "\n".join(row[0] for row in chosen)},
+    ]
+
+
 def drill(text: str, rng: random.Random, questions: int = 5) -> list[Message] | None:
     """A conversation that asks for rows of one tool result; None when it has fewer than two rows."""
     text = with_fresh_ids(text, rng)
@@ -92,7 +109,7 @@ def drill(text: str, rng: random.Random, questions: int = 5) -> list[Message] | 
 
 
 def documents(conversations: Iterable[list[Message]], tokenizer: PreTrainedTokenizerFast) -> Iterator[Document]:
-    """Tokenise conversations. Targets are the assistants' messages with their end token; longer ones than the context are dropped."""
+    """Tokenise conversations, dropping what exceeds the context. Targets are the assistants' messages with their end token."""
     begin, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", END))
     for conversation in conversations:
         text = tokenizer.apply_chat_template(conversation, tokenize=False)

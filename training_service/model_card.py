@@ -27,18 +27,19 @@ library_name: transformers
 ---
 # tiny-investigator
 
-A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary {vocabulary}) that knows one thing: how to
-ask `search_logs` and `read_trace` about an incident and answer through `return_final_answer`. It is the starting policy of the
-embedded training service. It was trained from scratch, on generated text only, to imitate a **deliberately mediocre** scripted
-investigator; what makes an investigation right is left for reinforcement learning to teach.
+A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary {vocabulary}) that knows
+one thing: how to ask `search_logs` and `read_trace` about an incident and answer through `return_final_answer`. It is the starting
+policy of the embedded training service. It was trained from scratch, on generated text only, to imitate a **deliberately mediocre**
+scripted investigator; what makes an investigation right is left for reinforcement learning to teach.
 
 | | |
 |---|---|
-| training tokens | {tokens:,} ({scenarios:,} generated scenarios x {samples} demonstrations, plus copy drills), none from the shipped splits |
+| training tokens | {tokens:,}: {scenarios:,} generated scenarios x {samples} demonstrations, and copy drills |
+| shipped scenarios among them | none |
 | imitation loss, last steps | {loss:.3f} nats per spoken token |
 | ids copied correctly at temperature 1 | {copied} of {asked} (held-out drills) |
 | weights | bfloat16, sha256 `{sha256}` |
-| made | {date}, `python -m training_service.pretrain --scenarios {scenarios} --samples {samples} --tokens {tokens_asked:g} --seed {seed}` |
+| made | {date}, `python -m training_service.pretrain {options}` |
 
 Chat format: `<|role|>text<|end|>`, calls as `<|call|>name {{json}}`. Tool schemas are not rendered, so it can use no other tools.
 It is of no use outside this project: it has never read ordinary language.
@@ -49,7 +50,8 @@ def copy_accuracy(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: list[str], rng: random.Random, count: int = 256
 ) -> tuple[int, int]:
     """How many of `count` reports, sampled at temperature 1, cite exactly the id of the row asked for: (correct, asked)."""
-    prompts, wanted = [], []
+    prompts: list[str] = []
+    wanted: list[str] = []
     while len(prompts) < count:
         conversation = drill(rng.choice(results), rng, questions=1)
         if conversation and conversation[-1].get("tool_calls"):
@@ -94,12 +96,22 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
     tokenizer.save_pretrained(args.out)
     weights = args.out / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
     log: dict[str, Any] = json.loads((args.work / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     card = CARD.format(
-        parameters=sum(p.numel() for p in model.parameters()), layers=model.config.num_hidden_layers, width=model.config.hidden_size,
-        vocabulary=model.config.vocab_size, tokens=log["tokens"], scenarios=args.scenarios, samples=args.samples, loss=log["loss"],
-        copied=copied, asked=asked, sha256=hashlib.sha256(weights.read_bytes()).hexdigest(), date=datetime.now(UTC).date(),
-        tokens_asked=args.tokens, seed=args.seed,
-    )  # fmt: skip
+        parameters=sum(p.numel() for p in model.parameters()),
+        layers=model.config.num_hidden_layers,
+        width=model.config.hidden_size,
+        vocabulary=model.config.vocab_size,
+        tokens=log["tokens"],
+        scenarios=args.scenarios,
+        samples=args.samples,
+        loss=log["loss"],
+        copied=copied,
+        asked=asked,
+        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        date=datetime.now(UTC).date(),
+        options=f"--scenarios {args.scenarios} --samples {args.samples} --tokens {args.tokens:g} --seed {args.seed}",
+    )
     (args.out / "README.md").write_text(card, encoding="utf-8")
     print(f"wrote {args.out}", flush=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_OUT = Path(__file__).parent / "weights" / "tiny-investigator"
-LAYERS, WIDTH, HEADS, INNER = 4, 256, 8, 704
+LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 1e5
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,10 +35,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenarios", type=int, default=4000, help="scenarios to generate, none of them shipped (default 4000)")
     parser.add_argument("--samples", type=int, default=4, help="demonstrations per scenario (default 4)")
     parser.add_argument("--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)")
-    parser.add_argument("--tokens", type=float, default=20e6, help="training tokens in all (default 20e6)")
-    parser.add_argument("--drills", type=float, default=0.4, help="share of documents that are copy drills (default 0.4)")
-    parser.add_argument("--batch-tokens", type=int, default=8192, help="tokens per optimiser step (default 8192)")
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate of Muon and AdamW (default 3e-3)")
+    parser.add_argument("--tokens", type=float, default=8e6, help="training tokens in all (default 8e6)")
+    parser.add_argument("--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)")
+    parser.add_argument("--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)")
+    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of Muon; AdamW has half of it (default 2e-3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
     return parser.parse_args(argv)
@@ -51,7 +52,8 @@ def _run(*command: str) -> None:
 
 def demonstrations(args: argparse.Namespace) -> Path:
     """Generate scenarios and let the scripted policy investigate them; returns the folder of stored episodes."""
-    scenarios, episodes = args.work / "scenarios", args.work / "episodes"
+    work: Path = args.work
+    scenarios, episodes = work / "scenarios", work / "episodes"
     if not (scenarios / "scenarios.jsonl").exists():
         _run(
             "-m",
@@ -88,7 +90,7 @@ def prepare(args: argparse.Namespace) -> Path:
     """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
     import numpy as np
 
-    from training_service.corpus import documents, drill
+    from training_service.corpus import documents, drill, echo
     from training_service.vocabulary import build_tokenizer, load_tokenizer
 
     packed = Path(args.work / "tokens.npz")
@@ -99,7 +101,8 @@ def prepare(args: argparse.Namespace) -> Path:
     rng.shuffle(episodes)
     results = [m["content"] for messages in episodes for m in messages if m["role"] == "tool"]
     wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.6)  # drills are shorter than episodes
-    drills = [found for _ in range(wanted) if (found := drill(rng.choice(results), rng))]
+    kinds = (drill, echo)
+    drills = [found for n in range(wanted) if (found := kinds[n % 2](rng.choice(results), rng))]
     folder = args.work / "tokenizer"
     if not (folder / "tokenizer.json").exists():
         sample = [
@@ -123,18 +126,60 @@ def prepare(args: argparse.Namespace) -> Path:
     return packed
 
 
-def batches(ends: Any, batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
+def batches(sizes: Sequence[int], batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
     """Endless batches of document numbers: shuffled, alike in length within a batch, about `batch_tokens` each."""
-    sizes = [int(end) - int(start) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     while True:
-        order = sorted(range(len(sizes)), key=lambda number: sizes[number] + rng.random() * 64)
+        order = sorted(range(len(sizes)), key=lambda number: (sizes[number] + rng.random() * 64))
         epoch: list[list[int]] = [[]]
+        longest = 0
         for number in order:
-            if epoch[-1] and (len(epoch[-1]) + 1) * sizes[number] > batch_tokens:
+            longest = max(longest, sizes[number])
+            if epoch[-1] and (len(epoch[-1]) + 1) * longest > batch_tokens:
                 epoch.append([])
+                longest = sizes[number]
             epoch[-1].append(number)
         rng.shuffle(epoch)
         yield from epoch
+
+
+class Packed:
+    """Documents read back from `tokens.npz`, as padded batches."""
+
+    def __init__(self, path: Path, pad: int) -> None:
+        import numpy as np
+
+        data = np.load(path)
+        self._tokens, self._weights, self._ends, self._pad = data["tokens"], data["weights"], data["ends"], pad
+        self._starts = np.concatenate([[0], self._ends[:-1]])
+        self.sizes: list[int] = (self._ends - self._starts).tolist()
+
+    def batch(self, numbers: Sequence[int]) -> tuple[Any, Any]:
+        """Token ids and target weights of some documents, both (documents, longest); padding weighs nothing."""
+        import torch
+
+        shape = (len(numbers), max(self.sizes[number] for number in numbers))
+        ids, weights = torch.full(shape, self._pad), torch.zeros(shape)
+        for row, number in enumerate(numbers):
+            part = slice(self._starts[number], self._ends[number])
+            ids[row, : self.sizes[number]] = torch.from_numpy(self._tokens[part].astype("int64"))
+            weights[row, : self.sizes[number]] = torch.from_numpy(self._weights[part].astype("float32"))
+        return ids, weights
+
+
+def repeats(pairs: Any, rng: random.Random, rows: int = 16) -> tuple[Any, Any]:
+    """Random strings, each said several times over: ids and target weights, both (rows, length); the first saying is no target.
+
+    The period differs from batch to batch, so that only looking for the same string helps, not counting back.
+    """
+    import torch
+
+    dice = torch.Generator().manual_seed(rng.randrange(2**31))
+    period = rng.randrange(6, 32)
+    once = torch.stack([pairs[torch.randperm(len(pairs), generator=dice)[:period]] for _ in range(rows)])
+    ids = once.repeat(1, max(2, 64 // period + 1))
+    weights = torch.ones(ids.shape)
+    weights[:, :period] = 1e-6
+    return ids, weights
 
 
 def network(tokenizer: Any) -> dict[str, Any]:
@@ -146,6 +191,8 @@ def network(tokenizer: Any) -> dict[str, Any]:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "num_key_value_heads": HEADS,
+        "attention_bias": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
         "max_position_embeddings": tokenizer.model_max_length,
         "tie_word_embeddings": True,
         "bos_token_id": None,
@@ -156,11 +203,11 @@ def network(tokenizer: Any) -> dict[str, Any]:
 
 def train(args: argparse.Namespace, packed: Path) -> Path:
     """Imitation with Muon for matrices and AdamW for the rest; returns the last checkpoint. Resumes from it when there is one."""
-    import numpy as np
     import torch
     from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from training_service.copy_circuit import install
     from training_service.vocabulary import load_tokenizer
 
     if args.threads:
@@ -168,65 +215,62 @@ def train(args: argparse.Namespace, packed: Path) -> Path:
     torch.manual_seed(args.seed)
     tokenizer = load_tokenizer(args.work / "tokenizer")
     model = LlamaForCausalLM(LlamaConfig(**network(tokenizer)))
+    install(model, args.seed)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     optimizers = [
-        torch.optim.Muon(matrices, lr=args.lr, adjust_lr_fn="match_rms_adamw", weight_decay=0.01),
-        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01),
+        torch.optim.Muon(matrices, lr=args.lr, adjust_lr_fn="match_rms_adamw", weight_decay=0.0),
+        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    data = np.load(packed)
-    tokens, weights, ends = data["tokens"], data["weights"], data["ends"]
-    starts = np.concatenate([[0], ends[:-1]])
-    seen, step, checkpoint = 0, 0, args.work / "checkpoint.pt"
+    data = Packed(packed, int(tokenizer.pad_token_id))
+    seen, step, checkpoint = 0, 0, Path(args.work) / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         seen, step = state["seen"], state["step"]
-    total = int(args.tokens)
-    stream = batches(ends, args.batch_tokens, random.Random(args.seed))
-    for _ in range(step):
+    total, dice = int(args.tokens), random.Random(args.seed)
+    pairs = torch.tensor(tokenizer.convert_tokens_to_ids([f"{value:02x}" for value in range(256)]))
+    stream = batches(data.sizes, args.batch_tokens, dice)
+    for _ in range(state["batches"] if step else 0):
         next(stream)
+    read = state["batches"] if step else 0
     bar = tqdm(total=total, initial=seen, unit="tok", unit_scale=True, desc="pretrain", mininterval=5)
     average = None
     while seen < total:
-        chunk = next(stream)
-        rate = args.lr * min(1.0, (step + 1) / 50) * max(0.02, 1 - seen / total)
-        for optimizer in optimizers:
+        if seen < args.repeats:
+            ids, mask = repeats(pairs, random.Random(step))
+        else:
+            ids, mask = data.batch(next(stream))
+            read += 1
+        rate = min(1.0, (step + 1) / 30) * max(0.02, 1 - seen / total)
+        for optimizer, peak in zip(optimizers, (args.lr, args.lr / 2), strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate
-        longest = max(int(ends[n] - starts[n]) for n in chunk)
-        ids = torch.full((len(chunk), longest), tokenizer.pad_token_id)
-        mask = torch.zeros((len(chunk), longest))
-        for row, n in enumerate(chunk):
-            ids[row, : ends[n] - starts[n]] = torch.from_numpy(tokens[starts[n] : ends[n]].astype(np.int64))
-            mask[row, : ends[n] - starts[n]] = torch.from_numpy(weights[starts[n] : ends[n]].astype(np.float32))
+                group["lr"] = peak * rate
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits
         losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         target = mask[:, 1:].flatten()
         loss = (losses * target).sum() / target.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
         said = losses.detach()[target == 1.0].mean().item()
         average = said if average is None else 0.98 * average + 0.02 * said
-        seen, step = seen + sum(int(ends[n] - starts[n]) for n in chunk), step + 1
+        seen, step = seen + int((mask > 0).sum()), step + 1
         bar.update(seen - bar.n)
         bar.set_postfix(loss=f"{average:.3f}")
         if step % 100 == 0 or seen >= total:
             partial = checkpoint.with_suffix(".partial")
-            torch.save(
-                {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "seen": seen, "step": step},
-                partial,
-            )
+            states = [optimizer.state_dict() for optimizer in optimizers]
+            torch.save({"model": model.state_dict(), "optimizers": states, "seen": seen, "step": step, "batches": read}, partial)
             partial.rename(checkpoint)
             with (args.work / "pretrain.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"step": step, "tokens": seen, "loss": average, "lr": rate}) + "\n")
+                log.write(json.dumps({"step": step, "tokens": seen, "loss": average}) + "\n")
     bar.close()
     return checkpoint
 
