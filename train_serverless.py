@@ -412,9 +412,13 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     return {split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit] for split, limit in limits.items()}
 
 
-def _compare(folder: RunFolder, best: int) -> str:
-    paths = [folder.episodes_path("test", step, GREEDY) for step in (0, best)]
-    return f"python -m evaluation compare {paths[0]} {paths[1]}"
+def _next(folder: RunFolder, best: int, steps: int) -> str:
+    """The command to type after a run has finished."""
+    if not best:
+        more = f"python train_serverless.py --name {folder.path.name} --resume --steps {2 * steps} --max-minutes none"
+        return f"no checkpoint beat the start on val; train longer: {more}"
+    before, after = (folder.episodes_path("test", step, GREEDY) for step in (0, best))
+    return f"python -m evaluation compare {before} {after}"
 
 
 async def _execute(run: Run) -> None:
@@ -456,7 +460,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
         summary = write_report(folder.path)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
     if code == 0:
-        print(f"next       {_compare(folder, summary['best_checkpoint'])}")
+        print(f"next       {_next(folder, summary['best_checkpoint'], config.steps)}")
     else:
         print(f"go on      python train_serverless.py --name {name} --resume")
     print(explain(folder.path))
