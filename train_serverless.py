@@ -107,7 +107,8 @@ class Run:
         try:
             if config.backend == "embedded":
                 named = _named(base_model)
-                options = ("--base-models", named)
+                learning = ("--precision", config.precision, "--gradient-steps", str(config.gradient_steps))
+                options = ("--base-models", named, *learning)
                 self.service = EmbeddedService(folder / "service", folder / "service.log", options=options, say=say)
                 await self.service.start()
                 watch = asyncio.create_task(self.service.watch())
