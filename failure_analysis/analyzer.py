@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import secrets
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -130,6 +131,8 @@ async def _ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: ty
     from openai import OpenAIError
 
     litellm.suppress_debug_info = True
+    for noise in ("Pydantic serializer warnings", "coroutine 'Logging.async_success_handler' was never awaited"):
+        warnings.filterwarnings("ignore", message=noise)  # litellm's own doing, on every call
     formats: tuple[dict[str, Any] | None, ...] = (
         {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema.model_json_schema()}},
         {"type": "json_object"},
