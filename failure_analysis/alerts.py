@@ -2,8 +2,8 @@
 
 A group of alike failures is told once and again only after it has been quiet for QUIET_HOURS, so a loop that fails a thousand
 times is one message. What was told is kept in `alerts.json` beside failures.db: a restart does not repeat it. Old failures are no
-news: only those of the last LOOK_BACK_HOURS are told. Texts come from logs: they are escaped for Slack's markup and cut. A webhook's
-address is a secret: it is read from FAILURE_ANALYSIS_WEBHOOK and never printed.
+news: only those of the last LOOK_BACK_HOURS are told. Texts come from logs: they are escaped for Slack's markup and cut. The
+webhook's address is a secret: it is read from FAILURE_ANALYSIS_WEBHOOK and never printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 from tenacity.wait import wait_base
 
 from failure_analysis.records import Experiment, Severity
@@ -55,7 +55,7 @@ class _Wait(wait_base):
     """As long as the receiver asks, else longer each time."""
 
     def __init__(self, first_s: float) -> None:
-        self._growing = wait_exponential_jitter(initial=first_s, max=LONGEST_WAIT_S, jitter=first_s)
+        self._growing = wait_exponential(multiplier=first_s, max=LONGEST_WAIT_S) + wait_random(0, first_s)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         trouble = retry_state.outcome.exception() if retry_state.outcome else None

@@ -7,10 +7,6 @@ Nothing is posed: what a picture shows is what the folder of runs holds.
 from __future__ import annotations
 
 import argparse
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
@@ -19,7 +15,7 @@ from failure_analysis.capture import capture
 from failure_analysis.comparing import Side, compare
 from failure_analysis.dashboard.overviews import Checkpoint, checkpoints
 from failure_analysis.records import ExperimentType, Status, StoreError
-from failure_analysis.serve import address_of, bind
+from failure_analysis.serve import in_background
 from failure_analysis.store import DATABASE, FailureStore, Wanted
 from project_types import ConfigurationError
 
@@ -49,7 +45,11 @@ def command(arguments: argparse.Namespace) -> int:
     store = FailureStore(arguments.runs / DATABASE)
     capture(arguments.runs, store, LogAnalyzer(NO_MODEL))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with served(arguments.runs, store) as url, sync_playwright() as playwright:
+    from failure_analysis.dashboard.app import build_app
+    from failure_analysis.dashboard.guard import Door
+    from failure_analysis.dashboard.shelf import Shelf
+
+    with in_background(build_app(Shelf(arguments.runs, store), Door())) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--force-color-profile=srgb"])
         for shot in shots(store, arguments.run):
             width, height = shot.size
@@ -120,23 +120,3 @@ def _telling_episode(store: FailureStore, run: str, points: list[Checkpoint]) ->
         for experiment in store.experiments(wanted, order="turns", limit=1).rows:
             return experiment.id
     return None
-
-
-@contextmanager
-def served(runs: Path, store: FailureStore) -> Iterator[str]:
-    """The dashboard on a free loopback port, in a thread."""
-    import uvicorn
-
-    from failure_analysis.dashboard.app import build_app
-    from failure_analysis.dashboard.guard import Door
-    from failure_analysis.dashboard.shelf import Shelf
-
-    listener = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(build_app(Shelf(runs, store), Door()), log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield address_of(listener)
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)

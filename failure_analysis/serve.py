@@ -13,11 +13,13 @@ import os
 import secrets
 import signal
 import socket
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from failure_analysis.alerts import Alerts, webhook_from
+from failure_analysis.alerts import WEBHOOK, Alerts, webhook_from
 from failure_analysis.capture_command import analyzer
 from failure_analysis.store import DATABASE, FailureStore
 from failure_analysis.watching import Watcher
@@ -39,6 +41,9 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"the dashboard needs {missing.name}; run: pip install -e '.[dashboard]'") from missing
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and a webhook's address is a secret
+    webhook = webhook_from(os.environ) if arguments.alerts else None
+    if arguments.alerts and webhook is None:
+        raise ConfigurationError(f"--alerts: set {WEBHOOK} to the address that takes Slack-compatible JSON")
     folder: Path = arguments.runs
     store = FailureStore(arguments.database or folder / DATABASE)
     token = os.environ.get(TOKEN) or None
@@ -49,7 +54,7 @@ def command(arguments: argparse.Namespace) -> int:
     door = Door(token=token, hosts=hosts_for(arguments.host, arguments.allow_host), any_address=any_address)
     listener = bind(arguments.host, arguments.port)
     where = address_of(listener)
-    alerts = _alerts(arguments, store, where)
+    alerts = Alerts(store, webhook, link=arguments.public_url or where) if webhook else None
     watcher = Watcher(
         folder, store, analyzer(arguments), every_s=arguments.every_s, after=alerts.send_new if alerts else lambda: None
     )
@@ -75,13 +80,6 @@ def command(arguments: argparse.Namespace) -> int:
             print("nothing is encrypted here: put a TLS proxy in front, or listen on loopback and use ssh -L", flush=True)
         server.run(sockets=[listener])
     return 0 if server.started else 1
-
-
-def _alerts(arguments: argparse.Namespace, store: FailureStore, where: str) -> Alerts | None:
-    webhook = webhook_from(os.environ)
-    if arguments.alerts and webhook is None:
-        raise ConfigurationError("--alerts: set FAILURE_ANALYSIS_WEBHOOK to the address that takes Slack-compatible JSON")
-    return Alerts(store, webhook, link=arguments.public_url or where) if arguments.alerts and webhook else None
 
 
 def _is_loopback(host: str) -> bool:
@@ -112,3 +110,19 @@ def address_of(listener: socket.socket) -> str:
     """Where a browser finds it."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def in_background(app: Any) -> Iterator[str]:
+    """The application on a free loopback port, in a thread, until the block ends. Gives its address."""
+    import uvicorn
+
+    listener = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True)
+    thread.start()
+    try:
+        yield address_of(listener)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
