@@ -249,10 +249,14 @@ _LEVEL_NAMES = {level.value: level.name for level in Level}
 
 
 def printed(scene: Scene, line: Line, room_tokens: int, *, trace: bool) -> tuple[str, int]:
-    """One row and its tokens; its message is cut when the row would take more than `room_tokens`."""
-    head = f"{scene.short('log', line.id)} {scene.clock(line.at_ms)} {_LEVEL_NAMES[line.level]} {line.service}"
+    """One row and its tokens; its message is cut when the row would take more than `room_tokens`.
+
+    The ids come last: a model that repeats what it read of a row then only has to read on (docs/adr/0003).
+    """
+    head = f"{scene.clock(line.at_ms)} {_LEVEL_NAMES[line.level]} {line.service}"
     head += f" x{line.times}" if line.times > 1 else ""
     tail = f" trace {scene.short('trace', line.trace_id)}" if trace and line.trace_id else ""
+    tail += f" log {scene.short('log', line.id)}"
     text = one_line(line.text)
     row = f"{head} {text}{tail}"
     tokens = estimate_tokens(row)
@@ -263,8 +267,8 @@ def printed(scene: Scene, line: Line, room_tokens: int, *, trace: bool) -> tuple
 
 
 _PRINTED_ROW = re.compile(
-    r"(?P<id>\S+) (?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+)(?: x(?P<times>\d+))? "
-    r"(?P<message>.*?)(?: trace (?P<trace_id>\S+))?",
+    r"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+)(?: x(?P<times>\d+))? "
+    r"(?P<message>.*?)(?: trace (?P<trace_id>\S+))? log (?P<id>\S+)",
     re.ASCII,
 )
 

@@ -136,17 +136,17 @@ def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | No
 
 
 def _answer(notes: _Notes) -> Answer:
-    """Blames one seen row, cites it, and quotes it. The evidence comes first, so that a model commits to it before it speaks."""
+    """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can read on."""
     if not notes.seen:
         return UNKNOWN
     rng = notes.desk.rng
     gullible = rng.random() < notes.manner.gullible
     row = rng.choices(notes.seen, [1.0 if gullible else notes.weight(row) for row in notes.seen])[0]
     return {
-        "key_log_ids": [row.id],
         "suspected_service": row.service,
         "root_cause": f"{row.service}: {row.message}"[:MAX_QUOTE],
         **({"primary_trace_ids": [row.trace]} if row.trace else {}),
+        "key_log_ids": [row.id],
     }
 
 

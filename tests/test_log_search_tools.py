@@ -76,7 +76,7 @@ def search(tmp_path: Path) -> Tool:
 def test_a_result_has_the_form_the_policy_is_trained_on(search: Tool) -> None:
     assert ask(search, service="orders", min_level="WARN").text == (
         "2 lines in 1 kind match (service=orders, level>=WARN)\n"
-        "3fa2aaaa0001 14:05:33 ERROR orders x2 call to ledger failed: deadline 3000 ms exceeded trace 9bc1000000000001"
+        "14:05:33 ERROR orders x2 call to ledger failed: deadline 3000 ms exceeded trace 9bc1000000000001 log 3fa2aaaa0001"
     )
 
 

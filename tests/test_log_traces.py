@@ -50,8 +50,8 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
         "    ledger post 5001 ms timeout\n"
         "  auth check 3 ms\n"
         "lines\n"
-        "5fa2 14:05:29 INFO orders cart loaded\n"
-        "3fa2 14:05:33 ERROR orders x2 call to ledger failed: deadline 3000 ms exceeded"
+        "14:05:29 INFO orders cart loaded log 5fa2\n"
+        "14:05:33 ERROR orders x2 call to ledger failed: deadline 3000 ms exceeded log 3fa2"
     )
     assert result.log_ids == {"3fa200000000", "5fa200000000"}
     assert result.trace_ids == {TRACE}
@@ -59,7 +59,7 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
 
 def test_a_trace_without_spans_shows_its_lines(tmp_path: Path) -> None:
     result = ask(reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE), row("4fa2", message="other")]), trace_id=TRACE)
-    assert result.text == "trace aaaa: no spans, 1 line from 14:00:00\nlines\n3fa2 14:00:00 INFO orders all is well"
+    assert result.text == "trace aaaa: no spans, 1 line from 14:00:00\nlines\n14:00:00 INFO orders all is well log 3fa2"
 
 
 def test_a_trace_without_lines_shows_its_spans(tmp_path: Path) -> None:

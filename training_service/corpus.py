@@ -27,8 +27,8 @@ CONTEXT_WEIGHT = 0.15
 """Weight of a token the model only reads, against 1 for a token it must say."""
 
 ROW = re.compile(
-    r"^(?P<id>[0-9a-f]{4,}) (?P<time>\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+) (?:x(?P<count>\d+) )?"
-    r"(?P<message>.+?)(?: trace (?P<trace>[0-9a-f]{4,}))?$",
+    r"^(?P<time>\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+) (?:x(?P<count>\d+) )?"
+    r"(?P<message>.+?)(?: trace (?P<trace>[0-9a-f]{4,}))? log (?P<id>[0-9a-f]{4,})$",
     re.MULTILINE,
 )
 """A row as `search_logs` prints it."""
@@ -46,9 +46,10 @@ class Document:
 
 def report_call(service: str, message: str, log_id: str, trace_id: str | None) -> Message:
     """The assistant message that answers with one decisive row; the demonstrator and the drills share its shape."""
-    arguments: dict[str, Any] = {"key_log_ids": [log_id], "suspected_service": service, "root_cause": f"{service}: {message}"}
+    arguments: dict[str, Any] = {"suspected_service": service, "root_cause": f"{service}: {message}"}
     if trace_id:
         arguments["primary_trace_ids"] = [trace_id]
+    arguments["key_log_ids"] = [log_id]
     return _call("return_final_answer", json.dumps(arguments, separators=(",", ":"), ensure_ascii=False))
 
 

@@ -21,9 +21,9 @@ from tests.fakes.incident import GOLD, INCIDENT, NOISE, SYMPTOM, TRACE
 
 RESULT = (
     "3 lines in 3 kinds match (level>=WARN)\n"
-    "c3d4 14:05:01 ERROR gateway healthcheck of cdn failed, retried\n"
-    "a1b2 14:05:02 WARN ledger journal write: no space left on device trace 0011\n"
-    "b2c3 14:05:05 ERROR orders call to ledger failed: deadline exceeded trace 0011"
+    "14:05:01 ERROR gateway healthcheck of cdn failed, retried log c3d4\n"
+    "14:05:02 WARN ledger journal write: no space left on device trace 0011 log a1b2\n"
+    "14:05:05 ERROR orders call to ledger failed: deadline exceeded trace 0011 log b2c3"
 )
 SCENARIOS = ("0f3c", "1a2b", "2c4d", "3e5f")
 

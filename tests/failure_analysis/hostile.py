@@ -22,7 +22,7 @@ ID = "x<svg onload=window.pwned=8>"
 
 def hostile_episode(**fields: str) -> Episode:
     """Hostile in what was shown, said, called, answered and judged."""
-    row = f"a1b2 14:05:02 WARN ledger {EVERYTHING} trace 0011"
+    row = f"14:05:02 WARN ledger {EVERYTHING} trace 0011 log a1b2"
     made = episode(ID, right=False, result=f"1 line {SCRIPT}\n{row}", said=EVERYTHING, cause=EVERYTHING, service=f"orders{IMAGE}")
     messages = (
         *made.messages[:4],

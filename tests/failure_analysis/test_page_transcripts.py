@@ -36,7 +36,7 @@ def test_without_the_scenario_only_citations_are_marked() -> None:
 
 
 def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
-    made = view(episode(result="c3d4 14:05:01 ERROR gateway user a1b2 gave a1b2c3d4e5f6 back"), INCIDENT)
+    made = view(episode(result="14:05:01 ERROR gateway user a1b2 gave a1b2c3d4e5f6 back log c3d4"), INCIDENT)
     (line,) = result_lines(made)
     assert line.mark == ""
     assert [piece.level for piece in line.pieces if piece.level] == ["ERROR"]

@@ -59,7 +59,7 @@ def test_a_secret_in_a_known_shape_is_masked(text: str) -> None:
         "password authentication failed for user",
         "author: Ann, passed: 3, session started",
         'File "/app/tokenizer.py", line 12, in encode',
-        "3fa2 14:05:33 ERROR orders call to ledger failed: deadline 3000 ms exceeded trace 9bc1",
+        "14:05:33 ERROR orders call to ledger failed: deadline 3000 ms exceeded trace 9bc1 log 3fa2",
         "undefined symbol: _ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcE",
         "listening on http://127.0.0.1:8000/v1",
     ],

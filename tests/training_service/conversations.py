@@ -26,7 +26,7 @@ async def conversation(engine: Engine, checkpoint: Path, seed: int, turns: int =
     for turn in range(turns):
         reply = await engine.complete(checkpoint, request(*messages, tools=TOOLS, seed=100 * seed + turn, **options))
         choice = reply["choices"][0]
-        shown = {"role": "tool", "content": "3fa2 14:05:33 ERROR orders", "tool_call_id": "a"}
+        shown = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call_id": "a"}
         messages = [*messages, choice["message"], shown]
         entries = [*entries, choice, shown]
         letters += sum("e" in item["token"] for item in choice["logprobs"]["content"])

@@ -15,7 +15,7 @@ from training_service.vocabulary import END, SPECIAL_TOKENS, build_tokenizer
 
 TEXTS = (
     "31 lines in 7 kinds match (service=orders, level>=WARN), 3 shown, more: cursor=3",
-    "3fa2 14:05:33 ERROR orders x14 call to ledger failed: deadline 3000 ms exceeded trace 9bc1",
+    "14:05:33 ERROR orders x14 call to ledger failed: deadline 3000 ms exceeded trace 9bc1 log 3fa2",
     'search_logs {"keywords": "timeout", "service": "checkout"} read_trace {"trace_id": "9bc1"}',
     "checkout is failing since about 14:05. the quick brown fox jumps over the lazy dog",
 )

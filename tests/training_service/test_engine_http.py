@@ -15,7 +15,7 @@ from tests.training_service.random_model import TOOLS, write_random_model
 from training_service.embedded import EmbeddedService
 
 Json = dict[str, Any]
-SHOWN = {"role": "tool", "content": "3fa2 14:05:33 ERROR orders", "tool_call_id": "a"}
+SHOWN = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call_id": "a"}
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ async def rollout(art: ArtClient, seed: int) -> Json:
         options = {"tools": TOOLS, "seed": 10 * seed + turn, "max_completion_tokens": 12}
         reply = await art.do("chat", model="policy", messages=messages, **options)
         choice = reply["choices"][0]
-        shown = {"role": "tool", "content": "3fa2 14:05:33 ERROR orders", "tool_call_id": "a"}
+        shown = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call_id": "a"}
         turns += [choice, shown]
         messages += [{"role": "assistant", "content": choice["message"]["content"]}, shown]
     return {"reward": float(seed % 3), "turns": turns}

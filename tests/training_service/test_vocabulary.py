@@ -16,8 +16,8 @@ from training_service.vocabulary import build_tokenizer, load_tokenizer
 
 RESULT = (
     "31 lines in 7 kinds match (service=orders, level>=WARN), 2 shown, more: cursor=2\n"
-    "3fa2 14:05:33 ERROR orders x14 call to ledger failed: deadline 3000 ms exceeded trace 9bc1\n"
-    "77de09 14:05:31 WARN ledger queue at 97 of 100"
+    "14:05:33 ERROR orders x14 call to ledger failed: deadline 3000 ms exceeded trace 9bc1 log 3fa2\n"
+    "14:05:31 WARN ledger queue at 97 of 100 log 77de09"
 )
 
 
@@ -102,5 +102,5 @@ def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedToke
     conversation = [{"role": "tool", "content": RESULT}, report_call("orders", "deadline", "3fa2", None)]
     (document,) = documents([conversation], tokenizer)
     said = tokenizer.decode([int(t) for t, w in zip(document.tokens, document.weights, strict=True) if w == 1])
-    assert re.fullmatch(r'<\|call\|>return_final_answer \{"key_log_ids":\["3fa2"\].*\}<\|end\|>', said)
+    assert re.fullmatch(r'<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said)
     assert document.weights.min() == pytest.approx(CONTEXT_WEIGHT, abs=1e-3)
