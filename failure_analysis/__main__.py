@@ -282,8 +282,8 @@ def _serve(commands: Commands) -> None:
         "  python -m failure_analysis serve                           then open http://127.0.0.1:8321\n"
         "  python -m failure_analysis serve --runs other --port 0     any free port; it is printed\n"
         "  FAILURE_ANALYSIS_TOKEN=... python -m failure_analysis serve --host 0.0.0.0\n\n"
-        "New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is asked for unless\n"
-        "FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to FAILURE_ANALYSIS_WEBHOOK.",
+        "New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is asked for\n"
+        "unless FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to FAILURE_ANALYSIS_WEBHOOK.",
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
     parser.add_argument("--database", type=Path, metavar="FILE", help="default: failures.db in --runs")
@@ -314,7 +314,8 @@ def _screenshots(commands: Commands) -> None:
 
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
-    _capture, _ingest, _analyze, _groups, _counts, _similar, _compare, _hardest, _intervene, _score, _repair, _serve, _screenshots,
+    _capture, _ingest, _analyze, _groups, _counts, _similar, _compare, _hardest, _intervene, _score, _repair, _serve,
+    _screenshots,
 )  # fmt: skip
 
 

@@ -8,15 +8,15 @@ written to.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from failure_analysis.analyzer import LogAnalyzer
 from failure_analysis.explaining import Explainer
@@ -28,11 +28,25 @@ from failure_analysis.run_folders import FAILURES, EpisodeFile, RunFolder, find_
 from failure_analysis.store import FailureStore, Source
 from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start
 from failure_analysis.texts import write_texts
-from project_types import Episode
+from project_types import Episode, Timestamp
 
 BATCH = 200
 """Lines that are explained and then stored in one transaction."""
 Progress = Callable[[int], None]
+
+
+class FailureLine(BaseModel):
+    """A line of failures.jsonl, as evaluations and training runs write it."""
+
+    error: str
+    """Class of the exception."""
+    message: str = ""
+    scenario_id: str = ""
+    """Empty: no rollout failed, but a training job or the run."""
+    sample: int | None = None
+    at: Timestamp | None = None
+    episode: Episode | None = None
+    """How far it got."""
 
 
 class Captured(NamedTuple):
@@ -80,7 +94,7 @@ class _Capture:
             if file.path.exists():
                 self._take_file(file.path, lambda line, file=file: self._episode(file, line, times))  # type: ignore[misc]
         if (self.run.path / FAILURES).is_file():
-            self._take_file(self.run.path / FAILURES, lambda line: self._failure(line))
+            self._take_file(self.run.path / FAILURES, self._failure)
         self._store(self._failed_by_reason())
         self._store([self._whole()])
         if self.run.being_written():
@@ -88,7 +102,7 @@ class _Capture:
 
     # -- files of lines
 
-    def _take_file(self, path: Path, explain: Callable[[Line], Experiment | None]) -> None:
+    def _take_file(self, path: Path, explain: Callable[[Line], Experiment]) -> None:
         """The lines added since the last capture, batch by batch."""
         name = self._relative(path)
         with self.store.writing() as writer:
@@ -103,12 +117,9 @@ class _Capture:
             found = list[Experiment]()
             for line in batch:
                 try:
-                    experiment = explain(line)
-                except (ValidationError, ValueError) as trouble:
+                    found.append(explain(line))
+                except ValueError as trouble:  # what is no episode, or no failure
                     bad.append(f"{path}:{line.number}: left out, {_first_problem(trouble)}")
-                else:
-                    if experiment is not None:
-                        found.append(experiment)
             said = "\n".join(bad[:20]) or (start.trouble if start.offset else "")
             self._store(found, reached(path, name, batch[-1], said))
             self._progress(len(batch))
@@ -180,34 +191,30 @@ class _Capture:
             "unseen": facts.get("unseen") is True,
         }
 
-    def _failure(self, line: Line) -> Experiment | None:
+    def _failure(self, line: Line) -> Experiment:
         """A line of failures.jsonl: a sample that gave no episode, or a training job that failed."""
-        row = json.loads(line.content or b"")
-        if not isinstance(row, dict) or not isinstance(row.get("error"), str):
-            raise ValueError("not a failure; expected an object with 'error' and 'message'")
-        error, message, scenario_id = row["error"], str(row.get("message", "")), str(row.get("scenario_id", ""))
-        at = _moment(row.get("at")) or self.run.changed_at()
+        row = FailureLine.model_validate_json(line.content or b"")
         name = self._relative(self.run.path / FAILURES)
-        id = experiment_id(name, scenario_id, row.get("sample"), error, row.get("at"))
-        common: dict[str, Any] = {"id": id, "at": at, "source": f"{name}:{line.number}", "status": Status.FAILED}
-        if not scenario_id:
-            failure = self.explainer.error(id, "training_job", f"{error}: {message}", self._service_log())
-            what = f"{self.name}: {error}"
+        id = experiment_id(name, row.scenario_id, row.sample, row.error, row.at)
+        common: dict[str, Any] = {"id": id, "at": row.at or self.run.changed_at(), "source": f"{name}:{line.number}"}
+        common["status"], said = Status.FAILED, f"{row.error}: {row.message}"
+        if not row.scenario_id:
+            failure = self.explainer.error(id, "training_job", said, self._service_log())
+            what = f"{self.name}: {row.error}"
             return Experiment(**common, type=ExperimentType.TRAINING_JOB, name=what, run=self.name, failure=failure)
-        unfinished = Episode.model_validate(row["episode"]) if row.get("episode") else None
-        split = str(self.settings_split()) if unfinished is None else unfinished.split
-        common |= {"type": ExperimentType.ROLLOUT, "name": f"{scenario_id} #{row.get('sample')}"}
-        if unfinished is not None:
-            explained = self.explainer.episode(unfinished, self.run.scenario(scenario_id, split), error, message)
-            return Experiment(**common, **self._about(unfinished, split), failure=explained)
-        sample = row.get("sample")
-        place: dict[str, Any] = {
-            "run": self.name,
-            "scenario_id": scenario_id,
-            "sample": sample if isinstance(sample, int) else None,
-            "split": split,
-        }
-        return Experiment(**common, **place, failure=self.explainer.error(id, "rollout", f"{error}: {message}", ""))
+        common |= {"type": ExperimentType.ROLLOUT, "name": f"{row.scenario_id} #{row.sample}"}
+        if row.episode is None:
+            place: dict[str, Any] = {
+                "run": self.name,
+                "scenario_id": row.scenario_id,
+                "sample": row.sample,
+                "split": self.settings_split(),
+            }
+            return Experiment(**common, **place, failure=self.explainer.error(id, "rollout", said, ""))
+        split = row.episode.split
+        scenario = self.run.scenario(row.scenario_id, split)
+        explained = self.explainer.episode(row.episode, scenario, row.error, row.message)
+        return Experiment(**common, **self._about(row.episode, split), failure=explained)
 
     def settings_split(self) -> str:
         """The split an evaluation was asked to play."""
@@ -271,13 +278,11 @@ class _Capture:
         said, path = "", self.run.path / FAILURES
         if path.is_file():
             for text in reversed(last_text(path, READ_BACK).splitlines()):
-                try:
-                    row = json.loads(text)
-                except ValueError:
-                    continue
-                if isinstance(row, dict) and not row.get("scenario_id") and row.get("error"):
-                    said = f"{row['error']}: {row.get('message', '')}"
-                    break
+                with suppress(ValidationError):
+                    row = FailureLine.model_validate_json(text)
+                    if not row.scenario_id:
+                        said = f"{row.error}: {row.message}"
+                        break
         message = said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
         return self.explainer.error(id, "training_run", message, self._service_log())
 

@@ -17,11 +17,9 @@ READ_BACK = 60_000
 """Characters before the end that are searched, so that a secret that begins before the cut is still recognised."""
 
 _VALUE = r"\"(?:\\.|[^\"\\\n]){0,2000}\"?|'(?:\\.|[^'\\\n]){0,2000}'?|[^\s,;&\"'<>(){}\[\]|]+"
-_ASSIGNED = re.compile(
-    rf"(?<![\w.-])(?P<name>-{{0,2}}[A-Za-z_$][\w.-]{{0,100}})"
-    rf"(?P<sign>[\"']?\]?\s{{0,4}}(?:=>|:=|==?|:)\s{{0,4}})(?!\[redacted\])(?P<value>{_VALUE})"
-)
-_FLAG = re.compile(rf"(?<![\w-])(?P<name>--[A-Za-z][\w-]{{0,60}})(?P<sign>[ ]{{1,4}})(?!--|\[redacted\])(?P<value>{_VALUE})")
+_ASSIGNED = re.compile(r"(?<![\w.-])(-{0,2}[A-Za-z_$][\w.-]{0,100})[\"']?\]?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?!\[redacted\])")
+_FLAG = re.compile(r"(?<![\w-])(--[A-Za-z][\w-]{0,60}) {1,4}(?!--|\[redacted\])")
+_VALUED = re.compile(_VALUE)
 _NAME_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET_PARTS = {
     "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "credential", "credentials",
@@ -43,10 +41,14 @@ def _names_a_secret(name: str) -> bool:
     return any(second in {"key", "keys"} and first in _KINDS_OF_KEY for first, second in pairwise(parts))
 
 
-def _masked(found: re.Match[str]) -> str:
-    if not _names_a_secret(found["name"]):
-        return found[0]
-    return f"{found['name']}{found['sign']}{MASK}"
+def _masked(text: str, named: re.Pattern[str]) -> str:
+    """The text without the values of secret names; what stands behind another name is looked at for names in its turn."""
+    parts, end = [], 0
+    while found := named.search(text, end):
+        value = _VALUED.match(text, found.end()) if _names_a_secret(found[1]) else None
+        parts.append(text[end : found.end()] + (MASK if value else ""))
+        end = value.end() if value else found.end()
+    return "".join(parts) + text[end:]
 
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -82,7 +84,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
         text = text.replace(value, MASK)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    return _FLAG.sub(_masked, _ASSIGNED.sub(_masked, text))
+    return _masked(_masked(text, _ASSIGNED), _FLAG)
 
 
 def redacted_message(text: str, characters: int) -> str:

@@ -74,7 +74,7 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         try:
             return read_jsonl(path) if path.stat().st_size <= LARGEST_JSON else []
-        except (OSError, ScenarioError):
+        except (OSError, ScenarioError, RecursionError):
             return []
 
     def finished(self) -> bool:

@@ -185,8 +185,8 @@ class FailureStore:
 
     def values(self, column: Column) -> tuple[str | int, ...]:
         """The different values of a column, for filters; the empty one is left out."""
-        table = {"ending": "p", "kind": "f"}.get(column, "e")
-        query = f"SELECT DISTINCT {table}.{column} FROM {JOINED} WHERE {table}.{column} IS NOT NULL ORDER BY 1"
+        table = {"ending": "episodes", "kind": "failures"}.get(column, "experiments")
+        query = f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL ORDER BY 1"
         with self.reading() as database:
             return tuple(value for (value,) in database.execute(query) if value != "")
 

@@ -1,8 +1,7 @@
-"""Each kind of failed investigation is recognised in an episode that was really played, and its claims cite what can be checked."""
+"""Each kind of failed investigation is recognised in an episode that was really played; its claims cite what can be checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,8 +79,8 @@ CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ..
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    yield Stage(tmp_path_factory.mktemp("stage"))
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(tmp_path_factory.mktemp("stage"))
 
 
 @pytest.mark.parametrize(("kind", "replies", "config", "turns", "log_ids"), CASES.values(), ids=CASES.keys())

@@ -39,6 +39,9 @@ LEAKS = {
     "url": "postgresql://app:Zx9kQ2mW7rT4yU1iO8pL@db:5432/x",
     "redis url": "redis://:Zx9kQ2mW7rT4yU1iO8pL@cache:6379",
     "said": "the password is Zx9kQ2mW7rT4yU1iO8pL",
+    "behind another name": "No space left on device: password=Zx9kQ2mW7rT4yU1iO8pL",
+    "inside another value": '{"error": "cannot log in with token=Zx9kQ2mW7rT4yU1iO8pL"}',
+    "behind another flag": "tool --output --token Zx9kQ2mW7rT4yU1iO8pL",
     "quoted with spaces": 'passphrase="Zx9kQ2mW7rT4yU1iO8pL and more words"',
 }
 
@@ -86,11 +89,16 @@ SIGNS = st.sampled_from(["=", ": ", " = ", " => ", ":="])
 QUOTES = st.sampled_from(["", '"', "'"])
 
 
-@given(secret=SECRET, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), after=st.text(max_size=40))
+GLUE = st.sampled_from([" ", "error: ", "x=", '{"message": "', "(", "--flag ", ", ", "\n", "a: b: ", "&", "?"])
+
+
+@given(
+    secret=SECRET, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), glue=GLUE, after=st.text(max_size=40)
+)  # fmt: skip
 def test_no_named_value_survives_whatever_stands_around_it(
-    secret: str, name: str, sign: str, quote: str, before: str, after: str
+    secret: str, name: str, sign: str, quote: str, before: str, glue: str, after: str
 ) -> None:
-    text = f"{before} {name}{sign}{quote}{secret}{quote} {after}"
+    text = f"{before}{glue}{name}{sign}{quote}{secret}{quote} {after}"
     assert secret not in redact(text, {}) or secret in before + after
 
 
