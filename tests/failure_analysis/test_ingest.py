@@ -16,8 +16,8 @@ from failure_analysis.records import ExperimentType, FailureCategory, Severity, 
 from failure_analysis.store import FailureStore
 
 PYTEST = """<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests">
-<testsuite name="pytest" errors="1" failures="1" tests="4" timestamp="2026-01-01T10:00:00.5+01:00">
-<testcase classname="tests.test_cart" name="test_total[a &amp; b]" time="0.01"><failure message="assert 41 == 42">def test_total():
+<testsuite name="pytest" errors="1" tests="4" timestamp="2026-01-01T10:00:00.5+01:00">
+<testcase classname="tests.test_cart" name="test_total[a &amp; b]"><failure message="assert 41 == 42">def test_total():
 &gt;   assert 41 == 42
 E   assert 41 == 42
 tests/test_cart.py:18: AssertionError</failure><system-out>started
