@@ -58,7 +58,7 @@ def command(arguments: argparse.Namespace) -> int:
     watcher = Watcher(
         folder, store, analyzer(arguments), every_s=arguments.every_s, after=alerts.send_new if alerts else lambda: None
     )
-    shelf = Shelf(folder, store, watcher.trouble)
+    shelf = Shelf(folder, store, watcher if arguments.capture else None)
     options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
@@ -98,6 +98,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # whoever reads the address may connect at once
     except (OSError, OverflowError) as trouble:
         listener.close()
         raise ConfigurationError(

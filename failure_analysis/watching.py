@@ -7,6 +7,7 @@ sentence for the page and tried again; nothing is lost, because a capture goes o
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ class Watcher:
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.store, self._analyzer, self._every_s, self._after = folder, store, analyzer, every_s, after
+        self.reading: tuple[str, int] | None = None
+        """The run that is being captured now and the lines read of it so far."""
         self.passes = 0
         """How often it has looked."""
         self._seen: dict[Path, Facts] = {}
@@ -68,17 +71,30 @@ class Watcher:
             for run in self._runs():
                 facts = _facts(run)
                 if self._seen.get(run.path) != facts:
-                    done = capture(run.path, self.store, self._analyzer)
-                    log.info("%s: %d new, %d of them failed", run.path, done.experiments, done.failures)
+                    self._capture(run.path)
                     self._seen[run.path] = facts
                 if self._ended.is_set():
                     return
             self._after()
             self._trouble = ""
         except (InvestigatorError, OSError) as trouble:
+            self.reading = None
             if str(trouble) != self._trouble:
                 log.warning("capture: %s", trouble)
             self._trouble = str(trouble)
+
+    def _capture(self, path: Path) -> None:
+        name, read = os.path.relpath(path.resolve(), self.store.folder.resolve()), 0
+        self.reading = name, read
+
+        def progress(lines: int) -> None:
+            nonlocal read
+            read += lines
+            self.reading = name, read
+
+        done = capture(path, self.store, self._analyzer, progress)
+        self.reading = None
+        log.info("%s: %d new, %d of them failed", path, done.experiments, done.failures)
 
     def _runs(self) -> list[RunFolder]:
         try:

@@ -13,7 +13,12 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    ("script", "bars"), [("benchmarks/search.py", ["1.6", "200"]), ("benchmarks/build.py", ["2.0"])], ids=["search", "build"]
+    ("script", "bars"),
+    [
+        pytest.param("benchmarks/search.py", ["1.6", "200"], id="search"),
+        pytest.param("benchmarks/build.py", ["2.0"], id="build"),
+        pytest.param("benchmarks/dashboard.py", ["1.0", "1.0", "3.0"], id="dashboard", marks=pytest.mark.slow),
+    ],
 )
 def test_a_benchmark_prints_a_ratio_per_bar_last_and_its_exit_code_says_whether_they_hold(
     script: str, bars: list[str], tmp_path: Path

@@ -65,7 +65,7 @@ def _add_overview(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/", include_in_schema=False)
     def overview(request: Request) -> Response:
         """What runs now, what failed lately, what fails most."""
-        now, trouble = datetime.now(UTC), shelf.capturing()
+        now, trouble = datetime.now(UTC), shelf.trouble
         facts: dict[str, Any]
         runs = shelf.runs.all()
         try:
@@ -87,25 +87,26 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
     def runs(request: Request) -> Response:
         """Every run."""
         counts, trouble = _counts(shelf.store)
+        trouble = trouble or shelf.trouble
         return render(request, "runs.html", runs=shelf.runs.all(), counts=counts, none_counted=RunCounts(), trouble=trouble)
 
     @app.get("/run", include_in_schema=False)
     def run(request: Request, name: Name) -> Response:
         """One run: curves, checkpoints, failures."""
         one = shelf.runs.get(name)
-        trouble, found, groups = "", tuple[Checkpoint, ...](), tuple[Group, ...]()
+        trouble, found, groups = shelf.trouble, tuple[Checkpoint, ...](), tuple[Group, ...]()
         try:
             found = checkpoints(shelf.store, Wanted(run=name))
             groups = aggregates.groups(shelf.store, Wanted(run=name), limit=8).rows
         except StoreError as problem:
             trouble = str(problem)
-        failed = sum(point.failed for point in found)
-        return render(request, "run.html", run=one, checkpoints=found, groups=groups, failed=failed, trouble=trouble)
+        reading = shelf.lines_read(name)
+        return render(request, "run.html", run=one, checkpoints=found, groups=groups, trouble=trouble, reading=reading)
 
     @app.get("/run/status", include_in_schema=False)
     def run_status(request: Request, name: Name) -> Response:
         """The part of a run's page that changes while it trains."""
-        return render(request, "_run_status.html", run=shelf.runs.get(name))
+        return render(request, "_run_status.html", run=shelf.runs.get(name), reading=shelf.lines_read(name))
 
 
 def _counts(store: FailureStore) -> tuple[dict[str, RunCounts], str]:

@@ -6,21 +6,17 @@ be marked as gold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from failure_analysis.dashboard.training_runs import Runs
+from failure_analysis.dashboard.training_runs import Runs, printable
 from failure_analysis.records import Experiment, StoreError
 from failure_analysis.run_folders import RunFolder
 from failure_analysis.store import FailureStore
+from failure_analysis.watching import Watcher
 from project_types import Episode, Scenario
 
 LARGEST_EPISODE = 16 << 20
-
-
-def _all_is_well() -> str:
-    return ""
 
 
 @dataclass(frozen=True)
@@ -29,8 +25,18 @@ class Shelf:
 
     folder: Path
     store: FailureStore
-    capturing: Callable[[], str] = _all_is_well
-    """What keeps new failures from being captured, for a person; empty when nothing does."""
+    watcher: Watcher | None = None
+    """Who captures what is new, if anybody does."""
+
+    @property
+    def trouble(self) -> str:
+        """What keeps new failures from being captured, for a person; empty when nothing does."""
+        return self.watcher.trouble() if self.watcher else ""
+
+    def lines_read(self, run: str) -> int | None:
+        """How much of a run has been read while it is being captured; None when it is not."""
+        reading = self.watcher.reading if self.watcher else None
+        return reading[1] if reading and printable(reading[0]) == run else None
 
     @property
     def runs(self) -> Runs:

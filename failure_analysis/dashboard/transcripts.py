@@ -26,8 +26,13 @@ LONGEST_TEXT = 20_000
 MOST_CHARACTERS = 600_000
 """Of the whole transcript."""
 Mark = Literal["", "cited", "gold", "both"]
-_ID = re.compile(r"(?:^|(?<=trace ))[0-9a-f]{4,16}\b")
-_LEVEL = re.compile(r"^\S+ (?:\S+T)?\d\d:\d\d:\d\d (DEBUG|INFO|WARN|ERROR|FATAL) ")
+_ROW = re.compile(
+    r"(?:(?P<first>[0-9a-f]{4,16}) )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d (?P<level>DEBUG|INFO|WARN|ERROR|FATAL) "
+    r".*?(?: trace (?P<trace>[0-9a-f]{4,16}))?(?: log (?P<log>[0-9a-f]{4,16}))?",
+    re.ASCII | re.DOTALL,
+)
+"""A printed row; its log id comes last, and came first before docs/adr/0003."""
+_TRACE = re.compile(r"trace (?P<trace>[0-9a-f]{4,16})\b", re.ASCII)
 
 
 class Piece(Frozen):
@@ -134,16 +139,19 @@ class _Marker:
         return tuple(shown), f"{missing:,} more lines are not shown" if missing else ""
 
     def _line(self, text: str) -> Line:
+        found = _ROW.fullmatch(text) or _TRACE.match(text)
         own: dict[int, Piece] = {}
         mark: Mark = ""
-        for found in _ID.finditer(text):
-            log = found.start() == 0
-            full = (self.logs if log else self.traces).full(found.group()) or found.group()
+        for group, ids in (("first", self.logs), ("log", self.logs), ("trace", self.traces)):
+            printed = found.groupdict().get(group) if found else None
+            if not found or not printed:
+                continue
+            full = ids.full(printed) or printed
             if what := self.mark(full):
-                own[found.start()] = Piece(text=found.group(), mark=what, id=full)
-                mark = what if log else mark
-        if level := _LEVEL.match(text):
-            own[level.start(1)] = Piece(text=level.group(1), level=level.group(1))
+                own[found.start(group)] = Piece(text=printed, mark=what, id=full)
+                mark = mark if group == "trace" else what
+        if found and found.re is _ROW:
+            own[found.start("level")] = Piece(text=found["level"], level=found["level"])
         pieces, at = list[Piece](), 0
         for start in sorted(own):
             pieces += [Piece(text=text[at:start]), own[start]]

@@ -15,6 +15,7 @@ from failure_analysis.dashboard.guard import Door
 from failure_analysis.dashboard.shelf import Shelf
 from failure_analysis.serve import in_background
 from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.watching import Watcher
 from project_types import Ending, Episode, Outcome, Report, Verdict
 from rewards import reward
 from tests.fakes.incident import GOLD, INCIDENT, NOISE, SYMPTOM, TRACE
@@ -146,7 +147,13 @@ def captured(root: Path) -> FailureStore:
 
 
 @contextmanager
-def dashboard(root: Path, door: Door | None = None) -> Iterator[str]:
-    """The dashboard over a folder of runs; gives its address."""
-    with in_background(build_app(Shelf(root, FailureStore(root / DATABASE)), door or Door())) as url:
-        yield url
+def dashboard(root: Path, door: Door | None = None, *, watching: bool = False) -> Iterator[str]:
+    """The dashboard over a folder of runs, capturing what is new if `watching`; gives its address."""
+    store = FailureStore(root / DATABASE)
+    watcher = Watcher(root, store, LogAnalyzer(NO_MODEL), every_s=0.1)
+    with in_background(build_app(Shelf(root, store, watcher if watching else None), door or Door())) as url:
+        if not watching:
+            yield url
+        else:
+            with watcher:
+                yield url

@@ -21,7 +21,15 @@ from failure_analysis.dashboard.guard import Door
 from failure_analysis.records import ExperimentType, Severity
 from failure_analysis.store import FailureStore, Wanted
 from project_types import ConfigurationError
-from tests.failure_analysis.dashboard_runs import captured, dashboard, metrics_row, training_run
+from tests.failure_analysis.dashboard_runs import (
+    SCENARIOS,
+    captured,
+    dashboard,
+    episode,
+    metrics_row,
+    training_run,
+    write_episodes,
+)
 from tests.failure_analysis.hostile import ID, RUN_NAME, hostile_run
 
 pytestmark = pytest.mark.slow
@@ -209,6 +217,17 @@ def test_curves_grow_while_a_run_trains_and_stop_asking_when_it_ends(page: Page,
         assert page.locator(".run-status").get_attribute("hx-get") is None
 
 
+def test_episodes_appear_on_the_open_page_of_a_run_as_they_are_written(page: Page, tmp_path: Path) -> None:
+    run = training_run(tmp_path / "runs")
+    with (run / ".lock").open("w") as lock, dashboard(tmp_path / "runs", watching=True) as url:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        page.goto(f"{url}/run?name=seed1")
+        expect(page.locator("#run-results")).to_contain_text("All 8 episodes")
+        write_episodes(run / "episodes" / "val-0003-t0.jsonl", [episode(id, split="val") for id in SCENARIOS])
+        expect(page.locator("#run-results")).to_contain_text("All 12 episodes")
+        expect(page.locator("#run-results")).to_contain_text("val, temperature 0")
+
+
 def test_a_server_that_goes_away_is_said_and_what_was_shown_stays(browser: Browser, root: Path) -> None:
     with tab(browser) as page:
         with dashboard(root) as url:
@@ -248,7 +267,7 @@ def test_an_empty_folder_and_a_damaged_store_are_met_with_words(page: Page, tmp_
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_can_be_read_in_light_and_dark(browser: Browser, url: str, root: Path, dark: bool) -> None:
-    episode = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
+    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
     with tab(browser, dark=dark) as page:
         for path, selectors in (
             (
@@ -256,7 +275,7 @@ def test_text_can_be_read_in_light_and_dark(browser: Browser, url: str, root: Pa
                 [*(f".sev-{severity}" for severity in Severity), ".state", "td", "th", ".what", "nav a", ".small"],
             ),
             (
-                f"/episodes/{episode}",
+                f"/episodes/{failed}",
                 ["mark.gold", "mark.cited", "mark.both", ".level-ERROR", ".level-WARN", ".wrong", ".kind", ".quiet"],
             ),
             ("/run?name=seed1", [".chart-title", ".legend li", ".chips dt", "a"]),
@@ -291,8 +310,8 @@ def test_the_theme_switch_changes_the_page_and_is_remembered(page: Page, url: st
 
 
 def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: Path) -> None:
-    episode = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
-    pages = ["/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", f"/episodes/{episode}"]
+    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
+    pages = ["/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", f"/episodes/{failed}"]
     pages += [
         "/compare?before=seed1&before_step=0&after_step=3",
         "/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after_step=3",
@@ -316,8 +335,8 @@ def test_the_first_key_offers_to_skip_to_the_content(page: Page, url: str) -> No
 
 
 def test_every_control_has_a_name_for_a_screen_reader(page: Page, url: str, root: Path) -> None:
-    episode = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
-    for path in ("/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", "/compare", f"/episodes/{episode}"):
+    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
+    for path in ("/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", "/compare", f"/episodes/{failed}"):
         page.goto(url + path)
         expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
         for role in ("button", "link", "combobox", "searchbox", "img", "progressbar"):

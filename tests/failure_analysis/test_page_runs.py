@@ -14,6 +14,7 @@ from failure_analysis.aggregates import Count
 from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.dashboard.curves import curves
 from failure_analysis.dashboard.overviews import MOST_BARS, MOST_NAMES, chart_of, natural_bucket
+from failure_analysis.dashboard.shelf import Shelf
 from failure_analysis.dashboard.training_runs import Runs, State, UnknownRun
 from failure_analysis.store import DATABASE, FailureStore
 from failure_analysis.watching import Watcher
@@ -143,6 +144,20 @@ def test_the_watcher_captures_what_is_there_and_then_what_is_added(tmp_path: Pat
         assert watcher.wait_for_pass(watcher.passes + 2, 60)
         assert store.experiments().total == before + 1
         assert watcher.trouble() == ""
+
+
+def test_while_a_run_is_captured_its_page_says_how_far_that_is(tmp_path: Path) -> None:
+    training_run(tmp_path)
+    store = FailureStore(tmp_path / DATABASE)
+    said = list[tuple[str, int] | None]()
+    watcher = Watcher(tmp_path, store, LogAnalyzer(NO_MODEL), after=lambda: said.append(watcher.reading))
+    seen = Shelf(tmp_path, store, watcher)
+    assert seen.lines_read("seed1") is None
+    watcher.reading = ("seed1", 400)
+    assert seen.lines_read("seed1") == 400
+    assert seen.lines_read("another") is None
+    watcher.look()
+    assert said == [None]
 
 
 def test_a_run_that_did_not_change_is_not_captured_again(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def result_lines(made: View) -> list[Line]:
 
 
 def test_a_line_is_marked_by_whether_it_is_cited_and_gold() -> None:
-    marks = {shown(line)[:4]: line.mark for line in result_lines(view(episode(right=False), INCIDENT))}
-    assert marks == {"3 li": "", "c3d4": "", "a1b2": "gold", "b2c3": "cited"}
+    marks = {shown(line)[-4:]: line.mark for line in result_lines(view(episode(right=False), INCIDENT))}
+    assert marks == {"ARN)": "", "c3d4": "", "a1b2": "gold", "b2c3": "cited"}
     assert {line.mark for line in result_lines(view(episode(right=True), INCIDENT))} == {"", "both"}
 
 
@@ -33,6 +33,13 @@ def test_without_the_scenario_only_citations_are_marked() -> None:
     made = view(episode(right=True))
     assert not made.has_gold
     assert {line.mark for line in result_lines(made)} == {"", "cited"}
+
+
+def test_rows_of_older_runs_whose_id_comes_first_are_marked_too() -> None:
+    made = view(episode(right=False, result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT)
+    (line,) = result_lines(made)
+    assert line.mark == "gold"
+    assert [piece.id for piece in line.pieces if piece.mark] == [GOLD, TRACE]
 
 
 def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
