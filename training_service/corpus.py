@@ -81,7 +81,7 @@ def echo(text: str, rng: random.Random) -> list[Message] | None:
     ]
 
 
-def drill(text: str, rng: random.Random, questions: int = 5) -> list[Message] | None:
+def drill(text: str, rng: random.Random, questions: int = 8) -> list[Message] | None:
     """A conversation that asks for rows of one tool result; None when it has fewer than two rows."""
     text = with_fresh_ids(text, rng)
     rows = list(ROW.finditer(text))
@@ -93,7 +93,7 @@ def drill(text: str, rng: random.Random, questions: int = 5) -> list[Message] | 
         words = row["message"].split()
         start = rng.randrange(max(1, len(words) - 3))
         clue = f"{row['service']} {' '.join(words[start : start + 4])}"
-        kind = rng.choice(("id", "line", "answer", "answer"))
+        kind = rng.choice(("id", "line", "answer", "answer", "answer", "answer"))
         if kind == "id":
             messages += [{"role": "user", "content": f"id {clue}"}, {"role": "assistant", "content": row["id"]}]
         elif kind == "line":
