@@ -336,9 +336,16 @@ async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -
     return LLMJudge(f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=args.cache)
 
 
+def prepare_wandb() -> None:
+    """To be called before anything imports wandb or weave: neither reports its own errors to a third party unless the user wants
+    it, and wandb starts no Weave by itself."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
+
+
 def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
     """The judge as a weave Model: its model, prompt and calibration are the fields that weave versions."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else weave reports its own errors to a third party
+    prepare_wandb()
     import weave
 
     class JudgeModel(weave.Model):  # type: ignore[misc]

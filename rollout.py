@@ -58,6 +58,7 @@ __all__ = [
     "DEFAULT_RULES",
     "FINAL_ANSWER",
     "LAST_TURN",
+    "TRACE",
     "Band",
     "Patience",
     "Reward",
@@ -78,6 +79,8 @@ __all__ = [
 ]
 
 FINAL_ANSWER = "return_final_answer"
+TRACE = "weave_trace"
+"""In an episode's metadata, where Weave is on: the id of its trace."""
 
 Kind = Literal["log", "trace"]
 T = TypeVar("T")
@@ -207,6 +210,7 @@ async def investigate(
         if judge is not None:
             score = reward(facts["outcome"])
             facts |= {"reward": score.total, "reward_components": score.components}
+        facts["metadata"] |= _trace()
         return Episode(**named, **facts)
 
     return await _traced("investigate", named, episode)
@@ -379,6 +383,13 @@ async def _traced(name: str, shown: dict[str, Any], work: Callable[[], Awaitable
         return await work()
     done: T = await _weave_op(name)(shown, work)
     return done
+
+
+def _trace() -> dict[str, Scalar]:
+    """The trace under way, as metadata; nothing where Weave is off."""
+    weave = sys.modules.get("weave")
+    call = weave.get_current_call() if weave is not None and weave.get_client() is not None else None
+    return {} if call is None else {TRACE: str(call.trace_id)}
 
 
 @cache

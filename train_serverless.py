@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
+from evaluation import wandb_log
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.training_plan import add_flags, plan, resolve
-from evaluation.training_report import measured, table, tabulate, words, write_report
+from evaluation.training_report import measured, table, words, write_report
 from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest, revision
 from failure_analysis.capture_command import explain
-from make_judge_model import check_judge, load_judge
+from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
     ConfigurationError,
     InvestigatorError,
@@ -94,6 +95,7 @@ class Run:
         self.checkpoint = 0  # the backend's latest
         self.state: dict[str, Any] = {}
         self.signal: int | None = None
+        self.wandb = wandb_log.TrainingLog()
         self._crew: Crew | None = None
         self._clock = time.monotonic()
 
@@ -121,6 +123,7 @@ class Run:
             else:
                 self.backend = art.ServerlessBackend(api_key=key, base_url=url)
             await self.model.register(self.backend)
+            self.wandb.attach(self.model, self.folder.settings())
             self.checkpoint = await self.model.get_step()
             self._take_up()
             yield
@@ -221,11 +224,10 @@ class Run:
         if not (episodes := self.folder.episodes(split, checkpoint, kind)):
             raise TooManyFailures(f"{name} at step {checkpoint}: every rollout failed: {'; '.join(failures)}")
         row = self._row(name, checkpoint, Played(groups, episodes, failures, time.monotonic() - began))
-        numbers = {key: float(row[key]) for key in ("reward", "accuracy", "grounded")}
+        numbers = {key: float(row[key]) for key in ("reward", "accuracy", "accuracy_low", "accuracy_high", "grounded")}
         numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
-        if (wandb_run := self.model._get_wandb_run()) is not None:
-            tabulate(wandb_run, name, checkpoint, episodes)
+        self.wandb.examined(name, checkpoint, episodes)
         say(f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
 
     async def validate(self) -> None:
@@ -249,8 +251,6 @@ class Run:
         async with self.opened():
             if self.position:
                 say(f"going on after step {self.position}")
-            else:
-                self.model.update_wandb_config({"training": self.config.model_dump(mode="json")})
             self._remember(finished=False)
             await self.test(0)
             await self.train()
@@ -397,14 +397,12 @@ def import_art(config: TrainingConfig) -> None:
     """Import ART so that, without a key, nothing in this process has a reason to contact anybody."""
     if config.backend != "local":
         sys.modules.setdefault("transformers", None)  # type: ignore[arg-type] # else ART imports and patches it: 3 s and 200 MB
+    prepare_wandb()
     import art  # noqa: F401
 
-    if config.backend != "serverless" or config.service_url or not os.environ.get("WANDB_API_KEY"):
+    ours = config.backend == "embedded" or config.service_url is not None
+    if not wandb_log.begin(config.project, allowed=not ours):
         os.environ.pop("WANDB_API_KEY", None)  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
-    else:
-        import weave
-
-        weave.init(config.project)  # rollouts, tool calls and verdicts become traces
 
 
 def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
@@ -459,6 +457,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
             folder.fail(problem)
             code, trouble = 1, f"{problem}" if isinstance(problem, InvestigatorError) else f"the backend: {problem}"
         summary = write_report(folder.path)
+        run.wandb.conclude(folder.path, summary, folder.rows, code)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
     if code == 0:
         print(f"next       {_next(folder, summary['best_checkpoint'], config.steps)}")

@@ -112,6 +112,7 @@ def _run(commands: Commands) -> None:
     parser.add_argument("--database", type=Path, metavar="FILE", help="an existing logs.db to use (default: built in --out)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be played; play and write nothing")
     parser.add_argument("--no-explain", action="store_true", help="leave failed episodes to: python -m failure_analysis capture")
+    parser.add_argument("--no-wandb", dest="wandb", action="store_false", help="log nothing to W&B, even with WANDB_API_KEY")
     rules = parser.add_argument_group("rules of an episode (usually --embedded; --general for litellm)")
     which = rules.add_mutually_exclusive_group()
     which.add_argument("--embedded", dest="rules", action="store_const", const="embedded", help="short results, brief prompt")
@@ -129,7 +130,7 @@ def _run(commands: Commands) -> None:
     reach.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)")
     reach.add_argument("--data", type=Path, metavar="DIR", help="data of the service started here (default runs/NAME/service)")
     reach.add_argument("--base-model", metavar="NAME", help="what that service starts with (default: what the run did)")
-    reach.add_argument("--project", default="log-investigator", help="project of an embedded model (default log-investigator)")
+    reach.add_argument("--project", default="log-investigator", help="project of a model, and in W&B (default log-investigator)")
     parser.set_defaults(module="evaluation.running")
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
+from evaluation import wandb_log
 from evaluation.episodes import EPISODES, EpisodesError, Store, played
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
 from evaluation.policies import PolicyName, access, opened, parse, usual_rules
@@ -46,6 +47,7 @@ def command(arguments: argparse.Namespace) -> int:
         _tell(arguments, name, folder, paths, config)
         return 0
     judge = load_judge(arguments.judge)
+    logged = wandb_log.begin(arguments.project, allowed=arguments.wandb)
     with Store(arguments.out) as store:
         _refuse_full_disk(store.folder)
         run = _Run(arguments, name, folder, config, judge, store)
@@ -54,7 +56,20 @@ def command(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there", file=sys.stderr)
             return 130
-        return conclude(store.folder)
+        code = conclude(store.folder)
+        if logged:
+            _log(store.folder, arguments.project)
+        return code
+
+
+def _log(folder: Path, project: str) -> None:
+    """Tell W&B. What was played is safe on disk, so that a refusal is said and no more."""
+    try:
+        run = wandb_log.log_evaluation(folder, project)
+    except wandb_log.WandbError as trouble:
+        print(f"note: {trouble}; the same command logs it later", file=sys.stderr)
+    else:
+        print(f"W&B run {run} of project {project}" if run else "W&B has these episodes already", file=sys.stderr)
 
 
 def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:

@@ -183,19 +183,6 @@ def write_report(run: Path) -> dict[str, Any]:
     return summary
 
 
-def tabulate(run: Any, name: str, checkpoint: int, episodes: Iterable[Episode]) -> None:
-    """Put a table of episodes into a W&B run."""
-    import wandb
-
-    columns = ["scenario", "sample", "right", "reward", "ending", "turns", "answer", "verdict"]
-    rows = wandb.Table(columns=columns)
-    for e in episodes:
-        answer = f"{e.report.suspected_service}: {e.report.root_cause}" if e.report else ""
-        facts = (e.outcome.correct, e.reward, e.outcome.ending.value, e.outcome.turns)
-        rows.add_data(e.scenario_id, e.sample, *facts, answer, e.verdict.reason if e.verdict else "")
-    run.log({f"{name}/rollouts": rows, "training_step": checkpoint})
-
-
 def table(summary: Mapping[str, Any]) -> str:
     """Before and after, as a few lines for a terminal."""
     lines = [f"{'':<26}{'before':>22}{'after':>22}{'gain':>22}"]

@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.fakes.incident import GOLD
 
@@ -19,11 +22,22 @@ print(episode.outcome.ending, "weave" in sys.modules)
 """
 
 
-def test_an_episode_is_a_trace_with_its_tool_calls_and_its_verdict_inside() -> None:
+@pytest.fixture(scope="module")
+def received() -> dict[str, Any]:
+    """An answered and an unanswered episode, and their evaluation, as they arrived at a trace server."""
     command = [sys.executable, "-m", "tests.fakes.weave_episode"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    episode, tool, verdict = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def named(received: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [call for call in received["calls"] if call["name"] == name]
+
+
+def test_an_episode_is_a_trace_with_its_tool_calls_and_its_verdict_inside(received: dict[str, Any]) -> None:
+    episode, tool, verdict = received["calls"][:3]
     assert [(call["name"], call["in"]) for call in (episode, tool, verdict)] == [
         ("investigate", None),
         ("grep", "investigate"),
@@ -35,6 +49,31 @@ def test_an_episode_is_a_trace_with_its_tool_calls_and_its_verdict_inside() -> N
     assert GOLD in tool["output"]["text"]
     assert verdict["inputs"]["report"]["suspected_service"] == "ledger"
     assert verdict["output"]["correct"] is True
+
+
+def test_every_episode_is_a_trace_of_its_own_linked_to_the_training_run(received: dict[str, Any]) -> None:
+    first, second = named(received, "investigate")
+    assert first["trace"] == received["trace"] != second["trace"]
+    assert first["run"] == second["run"] == "team/investigator/seed1"
+
+
+def test_an_evaluation_is_one_of_weave_with_the_judge_as_scorer(received: dict[str, Any]) -> None:
+    (evaluation,) = named(received, "Evaluation.evaluate")
+    scores = named(received, "Judge")
+    assert evaluation["attributes"]["training_run"] == "seed1"
+    assert {call["in"] for call in named(received, "Evaluation.predict_and_score")} == {"Evaluation.evaluate"}
+    assert [score["output"]["correct"] for score in scores] == [True, False]
+    assert [score["output"]["reason"] for score in scores] == ["decided beforehand", "not judged: out_of_turns"]
+    assert evaluation["output"]["Judge"]["correct"] == {"true_count": 1, "true_fraction": 0.5}
+    assert evaluation["output"]["output"]["accuracy"] == 0.5
+
+
+def test_an_evaluation_plays_nothing_and_judges_nothing_again(received: dict[str, Any]) -> None:
+    predictions = [call["output"] for call in named(received, "Model.predict")]
+    assert received["asked"] == len(named(received, "verdict")) == 1
+    assert len(named(received, "investigate")) == len(predictions) == 2
+    assert [prediction["trace"] for prediction in predictions] == [call["trace"] for call in named(received, "investigate")]
+    assert predictions[0]["report"]["suspected_service"] == "ledger"
 
 
 def test_without_weave_configured_it_is_not_even_imported() -> None:
