@@ -30,6 +30,8 @@ WEBHOOK = "FAILURE_ANALYSIS_WEBHOOK"
 STATE = "alerts.json"
 QUIET_HOURS = 24.0
 LOOK_BACK_HOURS = 24.0
+PAUSE_S = 300.0
+"""After a message that the webhook did not take."""
 MOST_AT_ONCE = 10
 """Messages of one pass; the rest is summed up in one more."""
 ATTEMPTS = 5
@@ -49,6 +51,10 @@ class _TryAgain(Exception):
     def __init__(self, why: str, after_s: float | None = None) -> None:
         super().__init__(why)
         self.after_s = after_s
+
+
+class _Refused(Exception):
+    """The webhook will not take it, however often it is asked."""
 
 
 class _Wait(wait_base):
@@ -87,14 +93,23 @@ class Alerts:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         first_wait_s: float = 1.0,
         attempts: int = ATTEMPTS,
+        pause_s: float = PAUSE_S,
     ) -> None:
+        self._pause, self._refused_at, self._refusal = timedelta(seconds=pause_s), datetime.min.replace(tzinfo=UTC), ""
         self._store, self._webhook, self._link, self._clock = store, webhook, link.rstrip("/"), clock
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(attempts), wait=_Wait(first_wait_s), reraise=True
         )
 
     def send_new(self) -> None:
-        """Tell what was not told yet. Raises AlertError when the webhook does not take it; what it took is remembered."""
+        """Tell what was not told yet.
+
+        Raises:
+            AlertError: the webhook did not take it, now or less than `pause_s` ago. What it took is remembered.
+        """
+        if self._refusal and self._clock() - self._refused_at < self._pause:
+            raise AlertError(self._refusal)
+        self._refusal = ""
         told = self.due()
         for group in told[:MOST_AT_ONCE]:
             self._post(message(group, self._link))
@@ -158,10 +173,10 @@ class Alerts:
     def _post(self, content: Mapping[str, Any]) -> None:
         try:
             self._retrying(self._post_once, content)
-        except _TryAgain as trouble:
-            raise AlertError(
-                f"the webhook did not take an alert ({trouble}); it is sent again later; check {WEBHOOK}"
-            ) from trouble
+        except (_TryAgain, _Refused) as trouble:
+            self._refused_at = self._clock()
+            self._refusal = f"the webhook did not take an alert ({trouble}); it is sent again later; check {WEBHOOK}"
+            raise AlertError(self._refusal) from trouble
 
     def _post_once(self, content: Mapping[str, Any]) -> None:
         try:
@@ -171,7 +186,7 @@ class Alerts:
         if answer.status_code == 429 or answer.status_code >= 500:
             raise _TryAgain(f"it answered {answer.status_code}", _seconds(answer.headers.get("retry-after")))
         if answer.status_code >= 300:
-            raise AlertError(f"the webhook refuses alerts with status {answer.status_code}; check {WEBHOOK}")
+            raise _Refused(f"it refuses with status {answer.status_code}")
         log.info("alert sent")
 
 

@@ -67,21 +67,26 @@ class Watcher:
 
     def look(self) -> None:
         """One pass."""
-        try:
-            for run in self._runs():
+        troubles: dict[str, None] = {}
+        for run in self._runs():
+            if self._ended.is_set():
+                return
+            try:
                 facts = _facts(run)
                 if self._seen.get(run.path) != facts:
                     self._capture(run.path)
                     self._seen[run.path] = facts
-                if self._ended.is_set():
-                    return
+            except (InvestigatorError, OSError) as trouble:  # the next run may be whole
+                troubles[str(trouble)] = None
+        self.reading = None
+        try:
             self._after()
-            self._trouble = ""
-        except (InvestigatorError, OSError) as trouble:
-            self.reading = None
-            if str(trouble) != self._trouble:
-                log.warning("capture: %s", trouble)
-            self._trouble = str(trouble)
+        except InvestigatorError as trouble:
+            troubles[str(trouble)] = None
+        said = "; ".join(list(troubles)[:5])
+        if said and said != self._trouble:
+            log.warning("capture: %s", said)
+        self._trouble = said
 
     def _capture(self, path: Path) -> None:
         name, read = os.path.relpath(path.resolve(), self.store.folder.resolve()), 0

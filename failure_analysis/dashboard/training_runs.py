@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from project_types import Frozen, InvestigatorError
 
 LARGEST_JSON = 8 << 20
 LARGEST_METRICS = 64 << 20
-MOST_RUNS = 500
+MOST_RUNS = 2000
 
 
 class UnknownRun(InvestigatorError):
@@ -84,7 +85,7 @@ class Run(Frozen):
 
 
 class Runs:
-    """The runs under one folder. Reads files on every call and keeps nothing."""
+    """The runs under one folder. Looks at the folders on every call; a metrics.jsonl that did not change is not read again."""
 
     def __init__(self, root: Path, named_from: Path) -> None:
         self.root, self._named_from = root, named_from.resolve()
@@ -128,7 +129,7 @@ class Runs:
             started=_moment(settings.get("at") or settings.get("started")),
             changed=_changed(path),
             settings=settings,
-            rows=tuple(_rows(path / "metrics.jsonl", troubles)) if rows and training else (),
+            rows=_rows(path / "metrics.jsonl", troubles) if rows and training else (),
             best_checkpoint=best if isinstance(best, int) else None,
             summary=summary,
             troubles=tuple(printable(text) for text in troubles),
@@ -160,30 +161,39 @@ def _json(path: Path, troubles: list[str]) -> dict[str, Any]:
     return found
 
 
-def _rows(path: Path, troubles: list[str]) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, troubles: list[str]) -> tuple[dict[str, Any], ...]:
     """Whole lines of metrics.jsonl; a half-written last line is not there yet, any other bad one is counted."""
     try:
-        with path.open("rb") as file:
-            lines = file.read(LARGEST_METRICS).split(b"\n")
+        facts = path.stat()
+        rows, bad = _read_rows(path, facts.st_size, facts.st_mtime_ns)
     except FileNotFoundError:
-        return
+        return ()
     except OSError as trouble:
         troubles.append(f"{path.name}: cannot be read ({trouble.strerror})")
-        return
-    bad = 0
+        return ()
+    if bad:
+        troubles.append(
+            f"{path.name}: {bad} line{'s' if bad > 1 else ''} could not be read and {'are' if bad > 1 else 'is'} left out"
+        )
+    return rows
+
+
+@lru_cache(maxsize=512)
+def _read_rows(path: Path, _size: int, _changed_ns: int) -> tuple[tuple[dict[str, Any], ...], int]:
+    """The rows, and how many lines are none; read again when the file has changed."""
+    with path.open("rb") as file:
+        lines = file.read(LARGEST_METRICS).split(b"\n")
+    rows, bad = list[dict[str, Any]](), 0
     for line in lines[:-1]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
-            yield row
+            rows.append(row)
         elif line.strip():
             bad += 1
-    if bad:
-        troubles.append(
-            f"{path.name}: {bad} line{'s' if bad > 1 else ''} could not be read and {'are' if bad > 1 else 'is'} left out"
-        )
+    return tuple(rows), bad
 
 
 def _held(path: Path) -> bool:

@@ -113,7 +113,7 @@ def stored(tmp_path: Path, experiments: Sequence[Experiment]) -> FailureStore:
 
 def alerts(store: FailureStore, url: str, clock: Callable[[], datetime] = lambda: NOW, **more: Any) -> Alerts:
     """Alerts that do not wait long."""
-    return Alerts(store, url, clock=clock, **{"first_wait_s": 0.001, "link": "http://127.0.0.1:8321", **more})
+    return Alerts(store, url, clock=clock, **{"first_wait_s": 0.001, "pause_s": 0, "link": "http://127.0.0.1:8321", **more})
 
 
 def test_a_critical_failure_is_told_in_a_form_that_slack_reads(tmp_path: Path) -> None:
@@ -202,6 +202,20 @@ def test_what_could_not_be_sent_is_an_error_and_is_sent_the_next_time(tmp_path: 
         with pytest.raises(AlertError, match="answered 500") as told:
             watching.send_new()
         assert "secret" not in str(told.value)
+        watching.send_new()
+    assert len(receiver.got) == 1
+
+
+def test_a_webhook_that_refused_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    store, now = stored(tmp_path, [failed("01")]), [NOW]
+    with Receiver(404) as receiver:
+        watching = alerts(store, receiver.url, clock=lambda: now[0], pause_s=300)
+        for seconds in (0, 100, 299):
+            now[0] = NOW + timedelta(seconds=seconds)
+            with pytest.raises(AlertError, match="404"):
+                watching.send_new()
+        assert receiver.requests == 1
+        now[0] = NOW + timedelta(seconds=301)
         watching.send_new()
     assert len(receiver.got) == 1
 

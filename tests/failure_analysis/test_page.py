@@ -285,3 +285,13 @@ def test_time_is_said_in_one_unit() -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     said = [ago(now - timedelta(seconds=seconds), now) for seconds in (0, 59, 60, 3599, 7200, 90000)]
     assert said == ["0 s ago", "59 s ago", "1 min ago", "59 min ago", "2 h ago", "1 d ago"]
+
+
+def test_vendored_files_are_the_versions_their_table_names_with_their_licences() -> None:
+    vendor = Path("failure_analysis/static/vendor")
+    table = (vendor / "README.md").read_text()
+    versions = dict(re.findall(r"\| `(\w+)/` \| `[\w.]+` \| ([\d.]+) \|", table))
+    assert f'version:"{versions["htmx"]}"' in (vendor / "htmx" / "htmx.min.js").read_text()
+    assert f"v{versions['uplot']}" in (vendor / "uplot" / "uPlot.iife.min.js").read_text()[:300]
+    assert "Permission to use" in (vendor / "htmx" / "LICENSE").read_text()
+    assert "MIT License" in (vendor / "uplot" / "LICENSE").read_text()

@@ -16,8 +16,9 @@ from failure_analysis.dashboard.curves import curves
 from failure_analysis.dashboard.overviews import MOST_BARS, MOST_NAMES, chart_of, natural_bucket
 from failure_analysis.dashboard.shelf import Shelf
 from failure_analysis.dashboard.training_runs import Runs, State, UnknownRun
-from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.store import DATABASE, FailureStore, Wanted
 from failure_analysis.watching import Watcher
+from project_types import ConfigurationError
 from tests.failure_analysis.dashboard_runs import captured, episode, metrics_row, training_run, write_episodes
 
 
@@ -181,6 +182,30 @@ def test_a_store_that_cannot_be_written_is_said_until_it_can(tmp_path: Path) -> 
     watcher.look()
     assert watcher.trouble() == ""
     assert FailureStore(damaged).experiments().total > 0
+
+
+def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_captured(tmp_path: Path) -> None:
+    bad = training_run(tmp_path, "a-bad-one")
+    training_run(tmp_path / "b", "good")
+    for path in bad.glob("episodes/*"):
+        path.unlink()
+        path.mkdir()  # a folder where a file should be
+    store = FailureStore(tmp_path / DATABASE)
+    watcher = Watcher(tmp_path, store, LogAnalyzer(NO_MODEL))
+    watcher.look()
+    assert store.experiments(Wanted(run="b/good")).total == 9
+    assert watcher.trouble()
+
+
+def test_what_is_done_after_a_look_may_fail_without_ending_the_watch(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ConfigurationError("the webhook is gone")
+
+    training_run(tmp_path)
+    watcher = Watcher(tmp_path, FailureStore(tmp_path / DATABASE), LogAnalyzer(NO_MODEL), after=fail)
+    watcher.look()
+    assert watcher.trouble() == "the webhook is gone"
+    assert watcher.store.experiments().total == 9
 
 
 def test_a_folder_that_is_not_there_yet_is_no_trouble(tmp_path: Path) -> None:
