@@ -29,33 +29,35 @@ RULES: tuple[Rule, ...] = (
     # -- a loss or a policy that is lost: the words "runtime error" around it say nothing
     _rule(
         LOGIC,
-        r"\b(loss|reward|grad\w*|gradient( norm)?|perplexity)\b[^\n]{0,40}\b(nan|inf|not finite|diverged)\b"
-        r"|\bdiverged\b",
+        r"\b(loss|reward|grad\w*|gradient( norm)?|perplexity)\b[^\n]{0,40}\b(nan|inf|not finite|diverged)\b|\bdiverged\b"
+        r"|loss scale reached|loss is (probably )?exploding|gradient (overflow|explosion)|reward collapse",
         "Go back to the last good checkpoint, lower the learning rate or clip gradients, and check the data of that step.",
     ),
     # -- resources
     _rule(
         RESOURCE,
-        r"cuda out of memory|outofmemoryerror: cuda|cublas_status_alloc_failed|hip out of memory"
-        r"|mps backend out of memory",
+        r"cuda out of memory|outofmemoryerror: cuda|cublas_status_alloc_failed|hip out of memory|mps backend out of memory",
         "Use a smaller batch or sequence, gradient checkpointing or a larger GPU; check that nothing else holds its memory.",
     ),
     _rule(
         RESOURCE,
         r"no space left on device|enospc|errno 28\b|disk quota exceeded|edquot|disk (is )?full|not enough (free )?disk"
-        r"|database or disk is full|only \d+ mib are free",
+        r"|database or disk is full|disk usage exceeded|flood-stage|low disk|disk space|no inodes|storage (is )?full"
+        r"|only \d+ mib are free",
         "Free space on the volume or point the output elsewhere; then run it again, and add an alert on free space.",
     ),
     _rule(
         RESOURCE,
         r"java\.lang\.outofmemoryerror|heap out of memory|heap limit|out of memory|oom[- ]?kill|\bmemoryerror\b"
         r"|cannot allocate memory|std::bad_alloc|signal: killed|killed signal|oom_reaper|exit code 137|^killed$"
-        r"|alloc failed",
+        r"|alloc failed|memory size of \d+ bytes exhausted|exceed\w* (the )?memory"
+        r"|memory (limit|quota) (was )?(exceeded|reached)|no available memory|'?maxmemory'?"
+        r"|(out of|insufficient|not enough|low on) (shared |physical |virtual |gpu )?memory|\bevicted\b|memoryexception",
         "Give the process more memory or make it use less: fewer workers, smaller batches, streaming instead of loading.",
     ),
     _rule(
         RESOURCE,
-        r"too many open files|\bemfile\b|\benfile\b|errno 24\b",
+        r"too many open files|too many (processes|threads)|\bemfile\b|\benfile\b|errno 24\b",
         "Close files and sockets after use, or raise the limit (ulimit -n).",
     ),
     _rule(
@@ -76,26 +78,26 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RESOURCE,
-        r"maximum context|context length|context.?window|contextoverflow|out_of_context|too many tokens"
-        r"|prompt is too long",
+        r"maximum context|context length|context.?window|contextoverflow|out_of_context|too many tokens|prompt is too long",
         "Show less per tool result, keep fewer turns, or use a model with a longer context.",
     ),
     _rule(
         RESOURCE,
-        r"rate.?limit|\b429\b|too many requests|insufficient_quota|exceeded your (current )?quota|quota exceeded"
-        r"|resourceexhausted|throttl|queue is full|over capacity",
+        r"rate.?limit(?!_too_low)|(?<!line )(?<![:.\d#])\b429\b|too many requests|insufficient_quota"
+        r"|exceeded your (current )?quota|quota exceeded|resourceexhausted|throttl|queue is full|over capacity",
         "Send fewer requests at once and wait as the server asks; raise the quota if that is not enough.",
     ),
     _rule(
         RESOURCE,
         r"no nvidia driver|no cuda (gpus|device)|cuda.{0,20}(is )?not available|cuda driver version is insufficient"
-        r"|torch not compiled with cuda|device not found|no (gpu|tpu) |insufficient (cpu|memory|nvidia)",
+        r"|torch not compiled with cuda|device not found|no (gpu|tpu) |insufficient (cpu|nvidia[\w./]*|capacity)"
+        r"|devices are busy or unavailable|no (idle|available) (runner|executor|agent|node)s?|nodes are available",
         "Run it where the device is, or ask for the CPU; check the driver with nvidia-smi.",
     ),
     _rule(
         RESOURCE,
-        r"payload too large|entity too large|\b413\b|exceeds the (maximum|limit)|message larger than max"
-        r"|file too large",
+        r"payload too large|entity too large|(?<!line )(?<![:.\d#])\b413\b|exceeds the (maximum|limit)"
+        r"|message larger than max|file too large",
         "Send less at once, or raise the limit on the side that refuses.",
     ),
     # -- missing code
@@ -111,9 +113,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         IMPORT,
-        r"cannot find (module|package)|module not found|can'?t resolve '|no required module provides"
-        r"|err_module_not_found|could not resolve (dependency|\")|404 '[^']+' is not in this registry"
-        r"|npm err! (code )?e?404|failed to resolve import",
+        r"cannot find (module|package)|module not found|can'?t resolve '|no required module provides|err_module_not_found"
+        r"|could not resolve (dependency|\"|all files for configuration|[\w.-]+:[\w.-]+:)|could not find [\w.-]+:[\w.-]+:"
+        r"|404 '[^']+' is not in this registry|npm err! (code )?e?404|failed to resolve import",
         "Add the package to the manifest and install again; if it is private, check the registry and its token.",
     ),
     _rule(
@@ -125,24 +127,29 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         IMPORT,
-        r"cannot import name|importerror|noclassdeffounderror|classnotfoundexception|nosuchmethoderror"
-        r"|nosuchfielderror|no such module|unable to load class|could not load file or assembly|cannot load such file"
+        r"cannot import name|importerror|noclassdeffounderror|classnotfoundexception|nosuchmethoderror|nosuchfielderror"
+        r"|no such module|unable to load class|could not load file or assembly|cannot load such file"
         r"|uninitialized constant|class '[^']+' not found|package [\w.]+ does not exist|unresolved import"
-        r"|can't find crate|no external crate|could not find [`'][\w:]+[`'] in",
+        r"|module '[\w.]+' has no attribute|unsupportedclassversion"
+        r"|compiled (against|with|by) (a |an )?(different|newer|older|more recent)|(abi|version) mismatch|can't find crate"
+        r"|no external crate|could not find [`'][\w:]+[`'] in",
         "The version that is installed lacks this name: align the versions, or import it from where it is now.",
     ),
     _rule(
         IMPORT,
-        r"resolutionimpossible|conflicting dependencies|no matching distribution"
-        r"|could not find a version that satisfies|eresolve|unable to resolve dependency|version solving failed"
-        r"|failed to select a version|dependency conflict|could not find artifact|could not resolve dependencies"
-        r"|unable to find a match|has no installation candidate|unable to locate package",
+        r"resolutionimpossible|conflicting dependencies|no matching distribution|could not find a version that satisfies"
+        r"|eresolve|unable to resolve dependency|version solving failed|failed to select a version|dependency conflict"
+        r"|could not find artifact|could not resolve dependencies|could not find (compatible versions|gem)"
+        r"|requires a different (python|node|ruby|version)|incompatible (python|node|version)"
+        r"|requires (python|node|ruby|java) ?[<>=~^]|unmet (peer )?dependenc|conflicting peer|unable to find a match"
+        r"|has no installation candidate|unable to locate package",
         "Loosen or change the pin that conflicts, so that one version satisfies all; then lock it.",
     ),
     _rule(
         IMPORT,
         r"fatal error: [\w./+-]+\.h(pp)?: no such file|command not found|: not found$|executable file not found"
-        r"|is not recognized as an",
+        r"|is not recognized as an|could not? find (package |module )?\w+[,(]? ?\(missing|no package '[^']+' found"
+        r"|package [\w.+-]+ was not found",
         "Install the tool or the development headers in the image, and check PATH.",
     ),
     # -- text that does not parse
@@ -155,26 +162,31 @@ RULES: tuple[Rule, ...] = (
         SYNTAX,
         r"syntaxerror|syntax error|indentationerror|taberror|unexpected (token|indent|end of|eof|symbol|keyword)"
         r"|parse error|parsererror|scannererror|yaml\.|templatesyntaxerror|tomldecodeerror|error parsing"
-        r"|unterminated string|unbalanced|unmatched|missing (closing|semicolon|parenthes)|unexpected \""
-        r"|unexpected '[^'\w]|configuration file [^\n]* test failed|invalid workflow file syntax|while parsing a",
+        r"|unterminated string|unbalanced|unmatched|missing (closing|semicolon|parenthes)|unexpected \"|unexpected '[^'\w]"
+        r"|configuration file [^\n]* test failed|invalid workflow file syntax|while parsing a",
         "Mend the text at the place named; a linter or `--check` before the commit finds this.",
     ),
     _rule(
         SYNTAX,
         r"error ts\d+|error\[e\d+\]|compilation (error|failure|failed)|could not compile"
-        r"|\.(c|cc|cpp|h|hpp|rs|swift|kt|scala|cs):[^\n]{0,20}error|\berror: expected"
+        r"|\.(c|cc|cpp|h|hpp|rs|swift|kt|scala|cs)(?![^\n]{0,200}\b(xct)?assert):[^\n]{0,20}error|\berror: expected"
         r"|expected (one of|';'|an? expression|expression)|incompatible types|mismatched types"
-        r"|\.go:\d+:\d+: (undefined|cannot use|syntax)|error cs\d+|error: cannot find symbol"
-        r"|declared (and|but) not used|\.java:[^\n]* error:",
+        r"|\.go:\d+:\d+: (undefined|cannot use|syntax)|error cs\d+|error: cannot find symbol|declared (and|but) not used"
+        r"|\.java:[^\n]* error:|cannot find '\w+' in scope|type mismatch|unresolved reference|\.py:\d+: error: "
+        r"|found \d+ errors? in \d+ files? \(checked|has incompatible type|implicit declaration of function"
+        r"|undeclared identifier|use of undeclared|was not declared in this scope|no matching function for call"
+        r"|does not compile",
         "Mend the source at the place named, and compile before the commit.",
     ),
     # -- refused data and settings
     _rule(
         VALIDATION,
         r"validationerror|validation error|validation failed|constraintviolation|unprocessable|schemaerror|\b422\b"
-        r"|missingfields|field required|required (property|value|field|argument)|is a required|input should be"
-        r"|jsonschema|invalid_report|bad_arguments|invalid schema|invalid_request_error|additional properties"
-        r"|does not conform",
+        r"|missingfields|field required|required (property|value|field|argument)|is a required|input should be|jsonschema"
+        r"|invalid_report|bad_arguments|invalid schema|invalid_request_error|additional properties|does not conform"
+        r"|unrecognized (property|field|option|key)|unrecognizedpropert|unknown (property|column|parameter)"
+        r"|got invalid value|cannot represent|out of range for|no such column"
+        r"|(column|field|property) '?[\w.]+'? does not exist",
         "Correct the value that is refused, or the schema when the value is right; test both.",
     ),
     _rule(
@@ -183,7 +195,10 @@ RULES: tuple[Rule, ...] = (
         r"|error: argument |unrecognized (arguments|configuration)|unknown (option|flag|argument|field|key)"
         r"|must be (between|at least|at most|one of|positive|set|a |an |greater|less)|does not match the"
         r"|unexpected value '|unsupported value|illegal value|not a valid|misconfigur|\bat least \d|missing required"
-        r"|environment variable|status=78/config",
+        r"|environment variable|status=78/config|unsupported (argument|option|setting)|is not expected here"
+        r"|batch related parameters|must (all )?(have|match|equal|contain|start|end)|should be (one of|between|a |an )"
+        r"|with other settings|not allowed here"
+        r"|expected (a|an) (string|int|integer|number|float|bool|boolean|list|object|dict|array|mapping)\b",
         "Correct the setting named and start it again.",
     ),
     _rule(
@@ -208,9 +223,25 @@ RULES: tuple[Rule, ...] = (
         "Find what it waited for; raise the limit only if the work is that long, else mend what hangs.",
     ),
     _rule(
+        RUNTIME,
+        r"connecterror|all connection attempts failed|no [\w ]{0,30}answers",
+        "Check that the other side is up and reachable from here.",
+    ),
+    _rule(
         VALIDATION,
         r"configurationerror|scenarioerror|configuration error",
         "Correct the setting named and start it again.",
+    ),
+    _rule(
+        RUNTIME,
+        r"internal compiler error|please submit a (full )?bug report|unable to execute command: aborted",
+        "This is the compiler's own crash: try another version of it, or change the code that provokes it.",
+    ),
+    _rule(
+        VALIDATION,
+        r"line too long|imported but unused|\b[EFWC]\d{3,4} |eslint|ruff|flake8|pylint|checkstyle"
+        r"|would (be )?reformat(ted)?|prettier",
+        "Run the linter or formatter locally and commit what it says.",
     ),
     # -- wrong results
     _rule(
@@ -225,38 +256,41 @@ RULES: tuple[Rule, ...] = (
         r"|expected[^\n]{0,120}\b(but|got|received|actual|to (equal|be|have|match|contain))\b|want(ed)? [^\n]*\bgot\b"
         r"|got [^\n]*,? ?want|falsifying example|snapshot [^\n]*(mismatch|obsolete|does not match)|mismatch(ed)?\b"
         r"|lists differ|--- fail:|do(es)? not (add up|reconcile)|invariant|below the bar|inconsistent|counted twice"
-        r"|wrong (answer|result)|a distractor scores|regression (of|in) |accuracy [\d.]+",
+        r"|configured to fail if|failure/error: |expecting actual|xctassert|assert\w* failed|not equal\b|is not equal to"
+        r"|difference (of|too large)|wrong (answer|result)|a distractor scores|regression (of|in) |accuracy [\d.]+",
         "Compare what was expected with what came out, and decide which of the two is right before changing either.",
     ),
     # -- everything else that has a name
     _rule(
         RUNTIME,
-        r"401|403|permission denied|access denied|accessdenied|unauthori[sz]ed|forbidden|nocredentials|invalid api key"
-        r"|could not read username|requested access to the resource is denied|authentication failed|permissionerror",
+        r"(?<!line )(?<![:.\d#])\b40[13]\b|not logged in|not accessible by|permission denied|access denied|accessdenied"
+        r"|unauthori[sz]ed|forbidden|nocredentials|invalid api key|could not read username"
+        r"|requested access to the resource is denied|authentication failed|permissionerror",
         "Check the credentials and what they may do.",
     ),
     _rule(
         RUNTIME,
-        r"connection ?(refused|reset|error|aborted)|remotedisconnected|econnrefused|econnreset"
-        r"|name or service not known|temporary failure in name resolution|could not resolve host|no route to host"
-        r"|\b50[0234]\b|bad gateway|service unavailable|broken pipe|connecterror|tls handshake|certificate",
+        r"connection ?(refused|reset|error|aborted)|remotedisconnected|econnrefused|econnreset|name or service not known"
+        r"|temporary failure in name resolution|could not resolve host|no route to host|\b50[0234]\b|bad gateway"
+        r"|service unavailable|broken pipe|connecterror|tls handshake|certificate|unreachable|imagepull|failed to pull"
+        r"|no [\w ]{0,30}answers|all connection attempts failed|\brpc failed|early eof",
         "Check that the other side is up and reachable from here; retry what may be retried.",
     ),
     _rule(
         RUNTIME,
         r"corrupt|malformed|headertoolarge|failed reading zip archive|checksum|not a database|truncated"
-        r"|unexpected end of (file|data)",
+        r"|unexpected end of (file|data)|page corruption|bad magic|crc (error|mismatch)",
         "Restore the file from a good copy, find out what wrote it, and write through a temporary file and a rename.",
     ),
     _rule(
         RUNTIME,
-        r"filenotfounderror|no such file|enoent|nosuchkey|404\s+not found",
+        r"filenotfounderror|no such file|enoent|nosuchkey|404\s+not found|does not appear to have a file"
+        r"|(dataset|model|repository|bucket|table|fixture) '[^']+' (not found|doesn't exist)",
         "Check the path and that the step which makes the file ran before.",
     ),
     _rule(
         RUNTIME,
-        r"illegal memory access|device-side assert|segmentation fault|sigsegv|sigabrt|core dumped|stack smashing"
-        r"|bus error",
+        r"illegal memory access|device-side assert|segmentation fault|sigsegv|sigabrt|core dumped|stack smashing|bus error",
         "Run it again under a debugger (CUDA: CUDA_LAUNCH_BLOCKING=1) and look at the frame that crashed.",
     ),
     _rule(
@@ -269,6 +303,28 @@ RULES: tuple[Rule, ...] = (
         r"nonetype|nullpointer|nullreference|nil pointer|cannot read propert|undefined|keyerror|indexerror"
         r"|index out of range",
         "Handle the missing value at the line named, and find out why it is missing.",
+    ),
+    # -- what the name of an exception says
+    _rule(
+        RESOURCE,
+        r"\b\w*(memory|quota|capacity|exhausted|diskfull|toomany)\w*(error|exception)\b",
+        "Find out what ran out, and give more of it or use less.",
+    ),
+    _rule(
+        SYNTAX,
+        r"\b\w*(parse|parsing|parser|compile|compilation|compiler|lexer|template)\w*(error|exception)\b",
+        "Mend the text at the place named.",
+    ),
+    _rule(
+        IMPORT,
+        r"\b\w*(import|dependency|classloading|linkage|packagenotfound)\w*(error|exception)\b",
+        "Install what is missing, or align the versions.",
+    ),
+    _rule(
+        VALIDATION,
+        r"\b\w*(validation|schema|argument|parameter|config\w*|format|constraint|mapping|serializ\w*|decod\w*|encod\w*|analysis)(error|exception)\b"
+        r"|\bvalueerror\b|\b(scenario|episodes|settings)error\b",
+        "Correct the value that is refused, or where it comes from.",
     ),
     _rule(
         RUNTIME,

@@ -23,12 +23,12 @@ _DATA_LOST = re.compile(
     re.IGNORECASE,
 )
 _LOST_RUN = re.compile(
-    r"out of memory|outofmemory|\bkilled\b|no space left|enospc|quota exceeded|disk full|\bnan\b|\binf(inity)?\b|diverged"
+    r"memory|\bkilled\b|no space left|enospc|quota exceeded|disk (is )?full|\bnan\b|\binf(inity)?\b|diverged|explod|loss scale"
     r"|nccl|collective|distributed|watchdog|i/o error|hardware|ecc error",
     re.IGNORECASE,
 )
 _SERVICE_DOWN = re.compile(
-    r"heap|outofmemoryerror|no space left|i/o error|service [\w-]* ?(is )?(down|stopped)|restart limit"
+    r"heap|lang\.outofmemoryerror|no space left|i/o error|service [\w-]* ?(is )?(down|stopped)|restart limit"
     r"|database system is shut down",
     re.IGNORECASE,
 )
@@ -40,6 +40,7 @@ _NOT_LOADED = re.compile(
 _STOPS = re.compile(
     r"exit(ed|ing)?[^\n]{0,20}(code|status)|\bexited\b|failed with result|aborted|core dumped|panic:"
     r"|panicked|unhandled exception|\bfatal\b"
+    r"|imagepull|failed to pull|crashloop|back-?off"
     r"|\bemerg\b|startup failed|run failed|rolled back|rolling back|restarting failed|upgrade failed|test failed|is invalid:"
     r"|\b(job|report|export|deploy|backup|import|audit|reconciliation)\b[^\n]{0,40}failed|not published|withheld|usage:",
     re.IGNORECASE,
