@@ -60,7 +60,8 @@ def _shared() -> PreTrainedTokenizerFast:
 
 
 def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter_one(tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = [{"role": "user", "content": "slow"}, report_call("orders", "deadline", "3fa2", "9bc1"), {"role": "tool", "content": RESULT}]
+    answer = report_call("orders", "deadline", "3fa2", "9bc1")
+    conversation = [{"role": "user", "content": "slow"}, answer, {"role": "tool", "content": RESULT}]
 
     def tokens(count: int) -> list[int]:
         text = tokenizer.apply_chat_template(conversation[:count], tokenize=False)
