@@ -70,10 +70,11 @@ def begin(project: str, *, allowed: bool = True) -> bool:
     import wandb
     import weave
 
-    settings = {"print_call_link": False, "implicitly_patch_integrations": False}  # else every reply is stored twice
+    os.environ.setdefault("WEAVE_PRINT_CALL_LINK", "false")
+    os.environ.setdefault("WEAVE_IMPLICITLY_PATCH_INTEGRATIONS", "false")  # else every reply is stored twice
     refusals = (wandb.errors.Error, httpx.HTTPError, OSError, RuntimeError, ValueError)
     try:
-        weave.init(project, settings=settings)
+        weave.init(project)
     except (*refusals, import_module("weave.trace.weave_init").WeaveWandbAuthenticationException) as trouble:
         what = f"Weave does not start ({type(trouble).__name__}: {str(trouble)[:300]})"
         raise WandbError(f"{what}; check {KEY}, or go without traces: WEAVE_DISABLED=true") from trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +24,16 @@ print(episode.outcome.ending, "weave" in sys.modules)
 
 
 @pytest.fixture(scope="module")
-def received() -> dict[str, Any]:
+def received(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """An answered and an unanswered episode, and their evaluation, as they arrived at a trace server."""
-    command = [sys.executable, "-m", "tests.fakes.weave_episode"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command, log = [sys.executable, "-m", "tests.fakes.weave_episode"], tmp_path_factory.mktemp("weave") / "foreign.log"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "WEAVE_", "WF_"))}
+    guard = {"PYTHONPATH": f"{ROOT / 'tests' / 'fakes' / 'only_loopback'}{os.pathsep}{ROOT}", "ONLY_LOOPBACK_LOG": str(log)}
+    done = subprocess.run(command, cwd=ROOT, env=kept | guard, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    foreign = [line.split()[1] for line in log.read_text().splitlines()] if log.exists() else []
+    return found | {"printed": done.stdout + done.stderr, "foreign": foreign}
 
 
 def named(received: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -55,6 +59,14 @@ def test_every_episode_is_a_trace_of_its_own_linked_to_the_training_run(received
     first, second = named(received, "investigate")
     assert first["trace"] == received["trace"] != second["trace"]
     assert first["run"] == second["run"] == "team/investigator/seed1"
+
+
+def test_no_link_is_printed_for_every_episode(received: dict[str, Any]) -> None:
+    assert "/r/call/" not in received["printed"]
+
+
+def test_beside_its_service_weave_asks_only_whether_there_is_a_newer_weave(received: dict[str, Any]) -> None:
+    assert set(received["foreign"]) <= {"pypi.org"}
 
 
 def test_an_evaluation_is_one_of_weave_with_the_judge_as_scorer(received: dict[str, Any]) -> None:

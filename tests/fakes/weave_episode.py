@@ -1,4 +1,4 @@
-"""A program for tests: plays one episode with Weave switched on against a trace server on loopback, then logs it as an
+"""A program for tests: plays two episodes with Weave switched on against a trace server on loopback, then logs them as an
 evaluation, and prints the calls the server got.
 
 It is a process of its own because Weave's client is global. `python -m tests.fakes.weave_episode`
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 
 from evaluation import wandb_log
-from make_judge_model import prepare_wandb
 from tests.fakes.incident import CAUSE, GOLD, Says
 from tests.fakes.openai_server import answer, call
 from tests.fakes.played import play
@@ -30,12 +28,14 @@ async def play_and_log(judge: Says) -> str:
 
 def main() -> None:
     """Print the calls, and how often the judge was asked."""
-    os.environ.pop("WANDB_API_KEY", None)
-    prepare_wandb()
     received, judge = Received(), Says(True)
-    with trace_server(received) as client:
-        client.set_wandb_run_context(run_id="seed1")
+    with trace_server(received):
+        assert wandb_log.begin("investigator")
+        import weave
+
+        weave.get_client().set_wandb_run_context(run_id="seed1")
         trace = asyncio.run(play_and_log(judge))
+        weave.finish()
     print(json.dumps({"calls": received.calls(), "asked": judge.asked, "trace": trace}))
 
 

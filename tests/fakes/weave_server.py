@@ -1,11 +1,12 @@
 """A trace server for tests: accepts everything Weave sends over HTTP on loopback, and remembers the calls and objects.
 
-`trace_server()` gives the process a Weave client that talks to it. What it cannot show: whether the real service would accept it.
+It also answers what `weave.init` asks W&B. What it cannot show: whether the real service would accept any of it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,13 @@ class Received:
         """Weave's calls in order of their start: name, name of the parent (`in`), inputs, output, attributes."""
         starts, ends = dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()
         for path, body in self.posts:
-            if path.startswith("/call/"):
-                starts |= {body["start"]["id"]: body["start"]} if "start" in body else {}
-                ends |= {body["end"]["id"]: body["end"]} if "end" in body else {}
+            for one in body.get("batch", [body]):
+                if path.endswith("/calls/complete"):
+                    starts[one["id"]] = ends[one["id"]] = one
+                elif path.endswith("/call/start"):
+                    starts[one["start"]["id"]] = one["start"]
+                elif path.endswith("/call/end"):
+                    ends[one["end"]["id"]] = one["end"]
         names = {id_: start["op_name"].split("/op/")[-1].split(":")[0] for id_, start in starts.items()}
         return [
             {
@@ -46,19 +51,31 @@ class Received:
         return [obj["val"] for obj in saved if obj["object_id"] == name]
 
 
+LOGIN = {
+    "viewer": {"username": "tester", "entity": "team", "defaultEntity": {"name": "team"}},
+    "project": {"name": "investigator"},
+}
+"""What W&B answers to the questions of `weave.init`."""
+VERSIONS = {"min_required_weave_python_version": "0.0.1", "trace_server_version": "99.0.0"}
+
+
 @contextmanager
-def trace_server(received: Received) -> Iterator[Any]:
-    """A Weave client of this process whose server is here; everything has arrived when the block ends."""
-    from weave.trace import weave_client
-    from weave.trace.context import weave_client_context
-    from weave.trace_server_bindings.remote_http_trace_server import RemoteHTTPTraceServer
+def trace_server(received: Received) -> Iterator[None]:
+    """While it lasts, the environment of this process names a W&B and a trace server on loopback, and a key."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._reply(VERSIONS)
+
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             if "json" in self.headers["Content-Type"]:  # else a file: the source of an op
                 received.posts.append((self.path, json.loads(content)))
-            reply = json.dumps({"digest": "d" * 43, "id": "x", "trace_id": "t", "row_digests": [], "res": []}).encode()
+            taken = {"digest": "d" * 43, "id": "x", "trace_id": "t", "row_digests": [], "res": []}
+            self._reply({"data": LOGIN} if self.path == "/graphql" else taken)
+
+        def _reply(self, value: dict[str, Any]) -> None:
+            reply = json.dumps(value).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(reply)))
@@ -70,12 +87,9 @@ def trace_server(received: Received) -> Iterator[Any]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    remote = RemoteHTTPTraceServer(f"http://127.0.0.1:{server.server_address[1]}")
-    client = weave_client.WeaveClient("team", "investigator", remote, ensure_project_exists=False)
-    weave_client_context.set_weave_client_global(client)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    os.environ.update(WANDB_BASE_URL=url, WF_TRACE_SERVER_URL=url, WANDB_API_KEY=40 * "0", WANDB_MODE="online")
     try:
-        yield client
-        client.flush()
+        yield
     finally:
-        weave_client_context.set_weave_client_global(None)
         server.shutdown()
