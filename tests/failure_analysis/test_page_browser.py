@@ -178,6 +178,17 @@ def test_filters_change_the_table_and_the_address_without_a_reload(page: Page, u
     assert page.evaluate("window.sameDocument") is True
 
 
+def test_going_back_after_filtering_shows_the_earlier_table_and_its_badges_still_open(page: Page, url: str) -> None:
+    page.goto(f"{url}/experiments?status=failed")
+    whole = page.locator("#results .pager span").inner_text()
+    page.get_by_label("Severity").select_option("high")
+    expect(page.locator("#results .pager")).to_contain_text("of 1")
+    page.go_back()
+    expect(page.locator("#results .pager span")).to_have_text(whole)
+    page.locator("button.badge").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_filters_work_without_any_script(browser: Browser, url: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     plain = context.new_page()
