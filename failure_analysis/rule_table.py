@@ -30,7 +30,9 @@ RULES: tuple[Rule, ...] = (
     _rule(
         LOGIC,
         r"\b(loss|reward|grad\w*|gradient( norm)?|perplexity)\b[^\n]{0,40}\b(nan|inf|not finite|diverged)\b|\bdiverged\b"
-        r"|loss scale reached|loss is (probably )?exploding|gradient (overflow|explosion)|reward collapse",
+        r"|loss scale reached|loss is (probably )?exploding|gradient (overflow|explosion)|reward collapse"
+        r"|\b(nan|inf)s?\b[^\n]{0,20}\b(in|detected|found|at step|logits|gradients?|loss|reward)\b"
+        r"|\b(logits|weights|activations|advantages?|loss|gradients?)\b[^\n]{0,30}\b(nan|inf)s?\b",
         "Go back to the last good checkpoint, lower the learning rate or clip gradients, and check the data of that step.",
     ),
     # -- resources
@@ -198,6 +200,7 @@ RULES: tuple[Rule, ...] = (
         r"|environment variable|status=78/config|unsupported (argument|option|setting)|is not expected here"
         r"|batch related parameters|must (all )?(have|match|equal|contain|start|end)|should be (one of|between|a |an )"
         r"|with other settings|not allowed here"
+        r"|expected (type )?['\"<]?(str|string|int|integer|float|bool|list|dict|array|object|number|tuple|bytes)\b"
         r"|expected (a|an) (string|int|integer|number|float|bool|boolean|list|object|dict|array|mapping)\b",
         "Correct the setting named and start it again.",
     ),
@@ -219,7 +222,11 @@ RULES: tuple[Rule, ...] = (
         r"time[d]?[\s-]?out|timeouterror|deadline|exceeded the maximum execution time|execution took longer"
         r"|took longer than|no reply within|not ready within|not found within|timeoutexception|gave up after [\d.]+ ?s"
         r"|etimedout|lock wait|canceling statement due to|job was cancell?ed after|exceeded timeout"
-        r"|maximum (execution )?time|watchdog",
+        r"|maximum (execution )?time|watchdog|heartbeat (lost|missed|expired)|lease expired|unresponsive|\bhung\b"
+        r"|stuck (for|at)"
+        r"|(\bnot|n't|\bnever|\bno)\b[^\n]{0,60}\b(within|in|after) \d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|hours?|m|h)\b"
+        r"|(waited|waiting|still [\w ]{1,30}) (for |after )?\d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|h\w*)\b"
+        r"|no (response|progress|output)[\w ]{0,20} (for |after )\d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|h\w*)\b",
         "Find what it waited for; raise the limit only if the work is that long, else mend what hangs.",
     ),
     _rule(
@@ -257,6 +264,13 @@ RULES: tuple[Rule, ...] = (
         r"|got [^\n]*,? ?want|falsifying example|snapshot [^\n]*(mismatch|obsolete|does not match)|mismatch(ed)?\b"
         r"|lists differ|--- fail:|do(es)? not (add up|reconcile)|invariant|below the bar|inconsistent|counted twice"
         r"|configured to fail if|failure/error: |expecting actual|xctassert|assert\w* failed|not equal\b|is not equal to"
+        r"|expected (to|that|\w+ to)\b|expected [^\n]{1,80}(,| instead| found| not found)|\d(\.\d+)? != -?\d|sanity check"
+        r"|duplicated? (charge|entr|record|order|message|payment)|double[- ](count|charg|process)|off by (one|\d)"
+        r"|(lower|less|fewer|higher|greater|more|worse) than (expected|allowed|the bar|the baseline|baseline|before)"
+        r"|(under|below|above|over) (the )?(threshold|minimum|maximum|baseline|bar|tolerance|\d+\.\d)"
+        r"|drift(ed)? (of|by|detected)"
+        r"|(incorrect|wrong|unexpected) (result|value|output|answer|total|count|order|number|balance)"
+        r"|should (have been|equal|contain)|did not match|does not equal|not reproducible|not deterministic"
         r"|difference (of|too large)|wrong (answer|result)|a distractor scores|regression (of|in) |accuracy [\d.]+",
         "Compare what was expected with what came out, and decide which of the two is right before changing either.",
     ),
@@ -325,6 +339,14 @@ RULES: tuple[Rule, ...] = (
         r"\b\w*(validation|schema|argument|parameter|config\w*|format|constraint|mapping|serializ\w*|decod\w*|encod\w*|analysis)(error|exception)\b"
         r"|\bvalueerror\b|\b(scenario|episodes|settings)error\b",
         "Correct the value that is refused, or where it comes from.",
+    ),
+    _rule(
+        RUNTIME,
+        r"\b(attribute|type|name|zerodivision|arithmetic|index|key|recursion|notimplemented|integrity|operational)(error|exception)\b"
+        r"|\b(lookup|overflow|unboundlocal|illegalstate|invalidoperation|unsupportedoperation)(error|exception)\b"
+        r"|\b(concurrentmodification|classcast|indexoutofbounds|nosuchelement|reference|range|stackoverflow)(error|exception)\b"
+        r"|badzipfile|stopiteration|\buncaught\b|\bunhandled\b",
+        "Read the frame named; reproduce it with the smallest input.",
     ),
     _rule(
         RUNTIME,
