@@ -57,7 +57,7 @@ def command(arguments: argparse.Namespace) -> int:
             print(f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there", file=sys.stderr)
             return 130
         code = conclude(store.folder)
-        if logged:
+        if logged and (store.folder / EPISODES).exists():
             _log(store.folder, arguments.project)
         return code
 
@@ -69,7 +69,7 @@ def _log(folder: Path, project: str) -> None:
     except wandb_log.WandbError as trouble:
         print(f"note: {trouble}; the same command logs it later", file=sys.stderr)
     else:
-        print(f"W&B run {run} of project {project}" if run else "W&B has these episodes already", file=sys.stderr)
+        print(f"W&B run {run} of project {project}" if run else "W&B has these episodes, or there are none", file=sys.stderr)
 
 
 def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from evaluation.episodes import load
+from evaluation.episodes import EPISODES, load
 from evaluation.run_record import write_json
 from evaluation.showing import transcript
 from evaluation.statistics import Interval
@@ -163,32 +163,25 @@ def log_evaluation(folder: Path, project: str) -> str | None:
     """Log a folder of `python -m evaluation run`, in the W&B run it was logged to before; the run's id, None when nothing is new.
 
     Raises:
-        WandbError: W&B refuses; the folder is as it was.
+        WandbError: W&B refuses; the folder does not count as logged.
     """
     from evaluation.reporting import page
 
     found = load(folder)
     logged = folder / LOGGED
-    before = json.loads(logged.read_text(encoding="utf-8")) if logged.exists() else {}
-    state = hashlib.sha256((folder / "episodes.jsonl").read_bytes()).hexdigest()
-    if before.get("episodes_sha256") == state:
+    state = hashlib.sha256((folder / EPISODES).read_bytes()).hexdigest()
+    if not found.episodes or (logged.exists() and state in logged.read_text(encoding="utf-8", errors="replace")):
         return None
-    id_ = before.get("run") or _id(folder, found.run)
+    id_ = _id(folder, found.run)
     summary = summarise(found.episodes, k=int(found.run["k"]))
     (folder / "report.html").write_text(page(found), encoding="utf-8", errors="backslashreplace")
     import wandb
 
-    about: dict[str, Any] = {
-        "id": id_,
-        "name": folder.name,
-        "job_type": "evaluation",
-        "resume": "allow",
-        "config": {"evaluation": found.run},
-    }
     try:
-        run = wandb.init(project=project, **about)
+        run = wandb.init(project=project, id=id_, name=folder.name, job_type="evaluation", resume="allow")
     except wandb.errors.Error as trouble:
         raise WandbError(f"W&B does not take the evaluation ({trouble}); check {KEY}, or add --no-wandb") from trouble
+    run.config.update({"evaluation": found.run}, allow_val_change=True)  # k may have grown
     run.log({**_measures(summary), "evaluation/rollouts": table(found.episodes)})
     _artifact(run, f"{id_}-report", "report", folder, ("report.html", "summary.json", "run.json"), {})
     weave_evaluation(f"{folder.name} {found.run['policy']}", found.episodes, {"wandb_run": id_})

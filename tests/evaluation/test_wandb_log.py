@@ -170,10 +170,11 @@ def test_an_evaluation_is_logged_once_and_goes_on_in_its_run(tmp_path: Path) -> 
     command = ("-m", "evaluation", "run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "eval-first")
     first = python(tmp_path, *command, "--no-explain", **OFFLINE)
     again = python(tmp_path, *command, "--no-explain", **OFFLINE)
+    (tmp_path / "eval-first" / "wandb.json").write_text("{damaged")
     more = python(tmp_path, *command, "--no-explain", "--k", 2, **OFFLINE)
     silent = python(tmp_path, *command, "--no-explain", "--k", 3, "--no-wandb", **OFFLINE)
     assert "W&B run eval-" in first.stderr
-    assert "W&B has these episodes already" in again.stderr
+    assert "W&B has these episodes" in again.stderr
     assert "W&B run eval-" in more.stderr
     assert "W&B" not in silent.stderr
     one, two = offline_runs(tmp_path)

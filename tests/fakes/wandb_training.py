@@ -22,6 +22,13 @@ from tests.fakes.incident import INCIDENT
 
 BACKEND = {"loss/train": 0.1, "loss/entropy": 0.5, "data/step_num_gradient_steps": 1.0}
 """Metrics of a training job."""
+SPOKEN = {
+    "finish_reason": "stop",
+    "index": 0,
+    "message": {"role": "assistant", "content": "looking"},
+    "logprobs": {"content": [{"token": "looking", "logprob": -0.1, "top_logprobs": []}]},
+}
+"""The policy's one message, as its server gave it."""
 HOSTILE = 12 * ({"role": "user", "content": "Orders \ud800 fail <script>alert(1)</script> " + 50_000 * "x"},)
 """Text that is no Unicode, and more of it than a table shows."""
 
@@ -40,14 +47,17 @@ def episodes(split: str, step: int) -> list[Episode]:
 async def log(folder: Path, first: int, last: int) -> None:
     """The part of a run from step `first` to step `last`."""
     import art
+    from openai.types.chat.chat_completion import Choice
 
+    spoken = Choice.model_validate(SPOKEN)
     model = art.TrainableModel(name=folder.name, project="tests", base_model="tiny", base_path=str(folder / "art"))
     told, rows = wandb_log.TrainingLog(), list[dict[str, Any]]()
     told.attach(model, json.loads((folder / "config.json").read_text()) | {"command": ["train", str(last)]})
     for step in range(first, last + 1):
         for split in ("train", "val", "test", "test_sampled"):
             found = episodes(split, step)
-            group = art.TrajectoryGroup([trajectory(one, [None, None], None) for one in found], metadata={})
+            rollouts = [asyncio.to_thread(trajectory, one, [spoken], None) for one in found]
+            (group,) = await art.gather_trajectory_groups([art.TrajectoryGroup(rollouts, metadata={})])
             if split == "train":
                 await model.log([group], split=split, metrics=BACKEND, step=step)
             else:
