@@ -56,7 +56,7 @@ def command(arguments: argparse.Namespace) -> int:
             page = browser.new_page(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if shot.dark else "light",
-                device_scale_factor=1.5,
+                device_scale_factor=1,
             )
             page.goto(url + shot.address)
             expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0, timeout=20_000)
