@@ -53,6 +53,15 @@ async def test_a_tolerated_share_of_failures_leaves_the_group_and_is_counted_by_
     assert played.failures == {"ProviderError: HTTP # after # attempts": 2}
 
 
+async def test_every_failed_rollout_is_told_with_its_trouble(tmp_path: Path) -> None:
+    trouble, told = JudgeError("no verdict"), list[BaseException]()
+    one = failing(lambda sample: trouble if sample == 2 else None)
+    with (tmp_path / "e.jsonl").open("a") as file:
+        crew = Crew("batch", [Wanted(INCIDENT, range(8))], one, file, failed_share=0.25, limit=8, failed=told.append)
+        await crew.play()
+    assert told == [trouble]
+
+
 async def test_a_group_whose_rollouts_all_failed_is_empty_and_harmless(tmp_path: Path) -> None:
     played = await play(tmp_path / "e.jsonl", failing(lambda _: JudgeError("no verdict")), samples=4, failed_share=1.0)
     assert [len(group.trajectories) for group in played.groups] == [0]

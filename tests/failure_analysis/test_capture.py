@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from evaluation.__main__ import main as evaluate
+from evaluation.training_run import RunFolder
 from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.capture import Captured, capture
 from failure_analysis.capture_command import beside, explain
@@ -181,6 +183,31 @@ def test_a_failed_rollout_keeps_how_far_it_got(tmp_path: Path, stage: Stage, sto
     assert first.failure.analysis.failure_category is FailureCategory.TIMEOUT
     assert first.failure.claims[0].turns == (1,)
     assert second.failure.analysis.failure_category is FailureCategory.TIMEOUT
+
+
+def test_what_a_training_run_writes_down_of_its_failures_is_taken_in(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+    run = training(tmp_path / "seed1", stage, finished=False)
+    trouble = ProviderError("tiny: no reply within 120 s")
+    trouble.episode = unfinished(stage)
+    folder = RunFolder(run)
+    folder.fail(trouble)
+    folder.fail(StoreError("step 3: no space left on device"))
+    assert take(run, store).notes == ()
+    assert only(store, Wanted(types=(ExperimentType.ROLLOUT,))).scenario_id == "0f3c"
+    job = only(store, Wanted(types=(ExperimentType.TRAINING_JOB,)))
+    assert job.failure is not None
+    assert job.failure.analysis.failure_category is FailureCategory.RESOURCE_ERROR
+
+
+def test_an_evaluation_explains_itself_when_it_ends_unless_told_not_to(
+    tmp_path: Path, stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--policy", "script:first-error", "--split", str(stage.split), "--out"]
+    assert evaluate([*command, str(tmp_path / "runs" / "one")]) == 0
+    assert "1 explained" in capsys.readouterr().out
+    assert FailureStore(tmp_path / "runs" / "failures.db").experiments(FAILED).total == 1
+    assert evaluate([*command, str(tmp_path / "other" / "two"), "--no-explain"]) == 0
+    assert not (tmp_path / "other" / "failures.db").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ bad days
