@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import art
 import pytest
 
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from project_types import Ending, Episode, JudgeError, Outcome, ProviderError, Scenario
 from rollout import read_episodes
+from tests.fakes.art_alone import art
 from tests.fakes.incident import INCIDENT
 
 Rollout = Callable[..., Awaitable[tuple[art.Trajectory, Episode]]]
