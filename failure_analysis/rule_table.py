@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RESOURCE,
-        r"rate.?limit(?!_too_low)|(?<!line )(?<![:.\d#])\b429\b|too many requests|insufficient_quota"
+        r"rate.?limit(?!_too_low)|(?<!line )(?<![:.,\d#])\b429\b|too many requests|insufficient_quota"
         r"|exceeded your (current )?quota|quota exceeded|resourceexhausted|throttl|queue is full|over capacity",
         "Send fewer requests at once and wait as the server asks; raise the quota if that is not enough.",
     ),

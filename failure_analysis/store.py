@@ -141,7 +141,7 @@ class Wanted(Frozen):
             columns = ("e.name", "e.scenario_id", "f.error_message", "f.root_cause", "p.blamed")
             parts.append("(" + " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns) + ")")
             values += [self.text.lower()] * len(columns)
-        return " AND ".join(parts), values
+        return " AND ".join(parts), [_plain(value) for value in values]
 
 
 EVERYTHING = Wanted()

@@ -111,7 +111,7 @@ def test_what_failed_stands_between_words_it_cannot_know() -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=40),
+    secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=40).map("zq9{}".format),  # no word of the schema
     where=st.sampled_from(["experiment_id", "error_message", "logs", "code_snippet"]),
     shape=st.sampled_from(["api_key={}", "https://ann:{}@host/x", "Authorization: Bearer {}", '"password": "{}"']),
     before=st.integers(0, 4000),
