@@ -44,10 +44,10 @@ def _holds_together(scenario: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scenario_reader() -> TypeAdapter[dict[str, Any]]:
-    many: Any = list
+    many: Any = tuple  # as in Scenario, so that refusals read the same
     annotated: Any = Annotated
     log, span = _shape(LogRecord, timestamp=AwareDatetime), _shape(Span, start=AwareDatetime)
-    whole = _shape(Scenario, logs=annotated[many[log], Field(min_length=1)], spans=many[span])
+    whole = _shape(Scenario, logs=annotated[many[log, ...], Field(min_length=1)], spans=many[span, ...])
     return TypeAdapter(annotated[whole, AfterValidator(_holds_together)])
 
 
