@@ -372,24 +372,21 @@ def test_an_unknown_judge_or_set_exits_with_2_and_what_to_type(tmp_path: Path, c
 
 
 WEAVE = """
-import asyncio, json, os, threading
-from http.server import ThreadingHTTPServer
+import asyncio, json, os
 from make_judge_model import LLMJudge, OfflineJudge, calibrate, publish, read_calibration, weave_judge
 from tests.fakes.judge_server import judge_server
-from tests.fakes.weave_episode import _TraceServer
-os.environ.pop("WANDB_API_KEY", None)
+from tests.fakes.weave_server import Received, trace_server
 pairs = read_calibration()
 result = asyncio.run(calibrate(OfflineJudge(), pairs))
-traces = ThreadingHTTPServer(("127.0.0.1", 0), _TraceServer)
-threading.Thread(target=traces.serve_forever, daemon=True).start()
-with judge_server("ok", {"service_correct": True, "cause_correct": True, "reason": "yes"}) as server:
+received = Received()
+with judge_server("ok", {"service_correct": True, "cause_correct": True, "reason": "yes"}) as server, trace_server(received):
     judge = LLMJudge("openai/fake", api_base=server.base_url, api_key="t")
     model, pair = weave_judge(judge, result), pairs[0]
     said = asyncio.run(model.predict(pair.scenario.model_dump(mode="json"), pair.report.model_dump(mode="json")))
     from weave.trace import weave_client
     from weave.trace.context import weave_client_context
     from weave.trace_server_bindings.remote_http_trace_server import RemoteHTTPTraceServer
-    remote = RemoteHTTPTraceServer(f"http://127.0.0.1:{traces.server_address[1]}")
+    remote = RemoteHTTPTraceServer(os.environ["WF_TRACE_SERVER_URL"])
     client = weave_client.WeaveClient("team", "investigator", remote, ensure_project_exists=False)
     weave_client_context.set_weave_client_global(client)
     where = publish(judge, result, "team/investigator")
