@@ -486,7 +486,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_flags(flags)
     arguments = flags.parse_args(argv)
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else importing litellm asks the network for prices
-    os.environ.setdefault("TQDM_DISABLE", "1")  # ART's own bars; ours decide for themselves
+    os.environ.setdefault("TQDM_DISABLE", "1")  # ART's own bars; ours decide for themselves. Read when tqdm is first imported
     try:
         runs, saved = Path(getattr(arguments, "runs", "runs")), None
         name = arguments.name or (latest(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}")

@@ -6,9 +6,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from failure_analysis.aggregates import groups
 from failure_analysis.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
@@ -20,18 +17,20 @@ from project_types import InvestigatorError
 
 def command(arguments: argparse.Namespace) -> int:
     """Capture, print what was taken in. Returns 0, also when something could not be read: that is said."""
+    from tqdm import tqdm
+
     store = FailureStore(arguments.database or beside(arguments.path))
     with tqdm(unit="line", desc="capture", leave=False, disable=None) as bar:
-        done = capture(arguments.path, store, analyzer(arguments), lambda lines: _moved(bar, lines))
+
+        def moved(lines: int) -> None:
+            bar.update(lines)
+
+        done = capture(arguments.path, store, analyzer(arguments), moved)
     for note in done.notes:
         print(note, file=sys.stderr)
     if not arguments.quiet:
         print(f"{store.path}: {done.experiments} new, {done.failures} of them failed; texts in {store.folder / FOLDER}")
     return 0
-
-
-def _moved(bar: tqdm[Any], lines: int) -> None:
-    bar.update(lines)
 
 
 def explain(run: Path) -> str:

@@ -15,6 +15,8 @@ from project_types import Episode, Outcome
 from rollout import BANDS, reward
 from tests.fakes.incident import GOLD, INCIDENT
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.fakes.incident import GOLD
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WITHOUT = """
 import asyncio, sys

@@ -138,6 +138,7 @@ def test_two_steps_train_validate_test_and_report(place: Place, finished: subpro
     assert place.history("two", "train/reward") == [1, 2]
     assert "report     runs/two/report.html" in finished.stdout
     assert "before" in finished.stdout
+    assert "reward=" not in finished.stderr, "ART's own progress bars, thirty metrics wide, stay away"
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ import pytest
 
 from training_service.embedded import EmbeddedService, ServiceError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

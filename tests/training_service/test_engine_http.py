@@ -14,6 +14,8 @@ from tests.training_service.conversations import ASK, choices, teaching
 from tests.training_service.random_model import TOOLS, write_random_model
 from training_service.embedded import EmbeddedService
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 SHOWN = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call_id": "a"}
 

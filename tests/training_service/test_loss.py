@@ -17,6 +17,8 @@ from training_service.loss import LossConfig, loss_sums
 from training_service.sequences import batch_of
 
 Json = dict[str, Any]
+NEEDS_ART = pytest.mark.slow
+"""ART takes seconds to import."""
 ROOT = Path(__file__).parents[2]
 
 OPTIONS: dict[str, Json] = {
@@ -120,6 +122,7 @@ def art() -> dict[str, Json]:
     return dict(zip(cases, reference(list(cases.values())), strict=True))
 
 
+@NEEDS_ART
 @pytest.mark.parametrize("name", OPTIONS)
 def test_loss_and_gradient_are_those_of_art(name: str, art: dict[str, Json]) -> None:
     columns = row(7)
@@ -148,6 +151,7 @@ def test_loss_and_gradient_are_those_of_art(name: str, art: dict[str, Json]) -> 
         assert sums.kl_to_base / int(keep.sum()) == pytest.approx(art[name]["kl_policy_ref"], abs=1e-5)
 
 
+@NEEDS_ART
 @pytest.mark.parametrize("balance", BALANCES)
 def test_advantages_and_weights_are_normalised_as_art_does(balance: float, art: dict[str, Json]) -> None:
     _, ours = pack_case(balance)
@@ -155,6 +159,7 @@ def test_advantages_and_weights_are_normalised_as_art_does(balance: float, art: 
     assert [value for pair in ours for value in pair] == pytest.approx([value for pair in theirs for value in pair], abs=1e-5)
 
 
+@NEEDS_ART
 def test_the_options_do_not_all_compute_the_same_thing(art: dict[str, Json]) -> None:
     losses = {round(art[name]["loss"], 6) for name in OPTIONS}
     assert len(losses) >= len(OPTIONS) - 2

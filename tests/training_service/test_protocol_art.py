@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.fakes.art_client import ArtClient, ClientRaised
 from tests.training_service.service_process import ServiceProcess, wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

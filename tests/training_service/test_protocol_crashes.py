@@ -21,6 +21,8 @@ from training_service.jobs import Jobs
 from training_service.store import Store
 from training_service.wire import PageQuery
 
+pytestmark = pytest.mark.slow
+
 
 def steps_trained(answer: str) -> int:
     return len(json.loads(answer)["history"])
