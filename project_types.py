@@ -417,7 +417,8 @@ class TrainingConfig(Frozen):
     importance_sampling_level: Literal["token", "sequence", "average", "geometric_average"] = "token"
     """What the ratio of new to old probabilities is taken over."""
     scale_rewards: bool = True
-    """Divide a group's advantages by their standard deviation."""
+    """Divide a group's advantages by their standard deviation. In a group in which nobody is right this makes a small difference
+    between two failures count as much as the difference between right and wrong elsewhere."""
     advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Weight of good episodes against bad ones; 0 is even."""
     validate_every: Annotated[int, Field(ge=1)] = 5
@@ -454,6 +455,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "learning_rate": 2e-4,
     "max_minutes": 14.0,
     "precision": "bfloat16",
+    "scale_rewards": False,
     "step_timeout_minutes": 10.0,
     "episode": EMBEDDED.model_dump(),
 }

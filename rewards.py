@@ -37,13 +37,17 @@ BANDS: Mapping[str, Band] = {
                            "fabricated_ids": -0.06, "irrelevant_ids": -0.06, "repeated_calls": -0.04, "malformed_calls": -0.04}),
     "unsupported": Band(0.15, {"evidence_opened": 0.05, "few_turns": 0.05,
                                "fabricated_ids": -0.05, "repeated_calls": -0.025, "malformed_calls": -0.025}),
-    "abstained": Band(-0.4, {"evidence_opened": 0.2, "right_service": 0.1,
+    "abstained": Band(-0.6, {"evidence_opened": 0.1, "right_service": 0.05,
                              "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
-    "wrong": Band(-0.9, {"evidence_opened": 0.15, "right_service": 0.2,
+    "wrong": Band(-0.95, {"evidence_opened": 0.1, "right_service": 0.1,
                          "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
     "broken": Band(-1.9, {"evidence_opened": 0.4, "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
 }  # fmt: skip
-"""The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than 'unknown'."""
+"""The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than 'unknown'.
+
+The step between those two says how sure a policy must be before it answers: with p right answers in a hundred, answering pays
+when p is above about 100 × 0.35 / (1.3 + 0.9) = 16. Any higher, and a beginner learns to say nothing instead of to investigate.
+"""
 
 ABSTAINED = {Ending.UNKNOWN, Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT}
 FREE_TURNS = 10

@@ -63,8 +63,8 @@ def test_the_bands_never_touch() -> None:
     [
         ("grounded", 1.0, 1.6),
         ("unsupported", 0.05, 0.25),
-        ("abstained", -0.5, -0.1),
-        ("wrong", -1.0, -0.55),
+        ("abstained", -0.7, -0.45),
+        ("wrong", -1.05, -0.75),
         ("broken", -2.0, -1.5),
     ],
 )
