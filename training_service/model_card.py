@@ -12,13 +12,13 @@ import random
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training_service.corpus import drill
+from training_service.corpus import ROW, drill
 from training_service.vocabulary import CALL, END, load_tokenizer
 
 CARD = """---
@@ -37,7 +37,8 @@ starting policy of the embedded training service. It was trained from scratch, o
 | training tokens | {tokens:,}: {scenarios:,} generated scenarios x {samples} demonstrations, and copy drills |
 | shipped scenarios among them | none |
 | imitation loss, last steps | {loss:.3f} nats per spoken token |
-| ids copied correctly at temperature 1 | {copied} of {asked} (held-out drills) |
+| cited ids that were on screen, at temperature 1 | {copied.valid} of {copied.cited} (drills with fresh ids) |
+| reports that cite the line asked for | {copied.right} of {copied.reports} |
 | weights | bfloat16, sha256 `{sha256}` |
 | made | {date}, `python -m training_service.pretrain {options}` |
 
@@ -46,19 +47,33 @@ It is of no use outside this project: it has never read ordinary language.
 """
 
 
+class Copied(NamedTuple):
+    """How reports about a row that was asked for cite ids."""
+
+    reports: int
+    right: int
+    """Reports that cite the log id of that row."""
+    cited: int
+    """Log and trace ids in these reports."""
+    valid: int
+    """Ids among them that were on screen."""
+
+
 def copy_accuracy(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: list[str], rng: random.Random, count: int = 256
-) -> tuple[int, int]:
-    """How many of `count` reports, sampled at temperature 1, cite exactly the id of the row asked for: (correct, asked)."""
+) -> Copied:
+    """Ask for `count` reports at temperature 1, each about one row of a tool result whose ids were drawn anew."""
     prompts: list[str] = []
+    screens: list[set[str]] = []
     wanted: list[str] = []
     while len(prompts) < count:
         conversation = drill(rng.choice(results), rng, questions=1)
         if conversation and conversation[-1].get("tool_calls"):
             arguments = json.loads(conversation[-1]["tool_calls"][0]["function"]["arguments"])
             prompts.append(tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True))
+            screens.append({part for row in ROW.finditer(conversation[0]["content"]) for part in (row["id"], row["trace"])})
             wanted.append(arguments["key_log_ids"][0])
-    correct = 0
+    right = cited = valid = 0
     for start in range(0, count, 64):
         tokens = tokenizer(
             prompts[start : start + 64], return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
@@ -73,9 +88,11 @@ def copy_accuracy(
         )
         for number, reply in enumerate(made[:, tokens.input_ids.shape[1] :]):
             text = tokenizer.decode(reply).split(END)[0]
-            cited = re.search(r'"key_log_ids":\["([^"]*)"\]', text)
-            correct += text.startswith(CALL) and cited is not None and cited[1] == wanted[start + number]
-    return correct, count
+            ids = re.findall(r'"(?:key_log_ids|primary_trace_ids)":\["([^"]*)"\]', text)
+            right += text.startswith(CALL) and wanted[start + number] in ids
+            cited += len(ids)
+            valid += sum(one in screens[start + number] for one in ids)
+    return Copied(count, right, cited, valid)
 
 
 def publish(args: argparse.Namespace, checkpoint: Path) -> None:
@@ -89,8 +106,8 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
     model.eval()
     results = [m["content"] for messages in conversations(args.work / "episodes") for m in messages if m["role"] == "tool"]
     torch.manual_seed(args.seed)
-    copied, asked = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1))
-    print(f"copied {copied} of {asked} ids correctly at temperature 1", flush=True)
+    copied = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1))
+    print(f"at temperature 1: {copied}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
@@ -108,7 +125,6 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
         samples=args.samples,
         loss=log["loss"],
         copied=copied,
-        asked=asked,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         date=datetime.now(UTC).date(),
         options=f"--scenarios {args.scenarios} --samples {args.samples} --tokens {args.tokens:g} --seed {args.seed}",
