@@ -96,13 +96,15 @@ def _connect_to_read(database: Path) -> sqlite3.Connection:
 
 
 def _known(database: Path) -> dict[str, tuple[str, str]] | None:
-    """source → (digest, scenario id) of a database of this version; None when it has to be built from nothing."""
+    """source → (digest, scenario id) of an undamaged database of this version; None when it has to be built from nothing."""
     if not database.is_file():
         return None
     try:
         with closing(_connect_to_read(database)) as connection:
             found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
             if found != [APPLICATION_ID, SCHEMA_VERSION]:
+                return None
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":  # reads every page: 2 ms per MB
                 return None
             rows = connection.execute("SELECT source, digest, id FROM scenarios").fetchall()
     except sqlite3.Error:
@@ -111,7 +113,7 @@ def _known(database: Path) -> dict[str, tuple[str, str]] | None:
 
 
 def is_stale(scenarios_root: Path, database: Path) -> bool:
-    """Whether `build` would change anything: a missing, foreign or unreadable database, or files added, edited or removed.
+    """Whether `build` would change anything: a missing, foreign or damaged database, or files added, edited or removed.
 
     Raises:
         ScenarioError: `scenarios_root` holds no scenario file, or one cannot be read.
@@ -146,7 +148,7 @@ def build(scenarios_root: Path, database: Path, *, progress: bool = False, wait_
         if not afresh and (changed or gone):
             try:
                 _replace(database, changed, gone, copy=True, progress=progress)
-            except sqlite3.DatabaseError:  # the old file is damaged
+            except sqlite3.DatabaseError:  # the old file is damaged inside a page
                 afresh = True
         if afresh:
             changed = files

@@ -184,17 +184,18 @@ def test_a_database_of_another_version_is_built_from_nothing(files: Path, built:
     assert build(files, built).built == 3
 
 
-def test_a_damaged_database_is_built_from_nothing_when_a_file_changes(files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [False, True], ids=["overwritten", "cut off"])
+def test_a_damaged_database_is_stale_and_built_from_nothing(files: Path, tmp_path: Path, cut: bool) -> None:
     database = tmp_path / "logs.db"
     for name in range(40):
         write(files / "train", scenario(f"more{name}", [row(f"{n:04x}", message=f"word{n} " * 20) for n in range(40)]))
     build(files, database)
     content = database.read_bytes()
     middle = len(content) // 8192 * 4096
-    database.write_bytes(content[: 2 * 4096] + b"\xff" * (middle - 2 * 4096) + content[middle:])
+    database.write_bytes(content[:middle] if cut else content[: 2 * 4096] + b"\xff" * (middle - 2 * 4096) + content[middle:])
     with closing(sqlite3.connect(database)) as connection, pytest.raises(sqlite3.DatabaseError):
         connection.execute("SELECT * FROM logs").fetchall()
-    write(files / "train", scenario("more7", [row("edited")]))
+    assert is_stale(files, database)
     assert build(files, database).built == 43
     assert rows(database, "PRAGMA integrity_check") == [("ok",)]
 
