@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -159,8 +160,8 @@ class SearchLogs(SceneTool):
     name = "search_logs"
     description = (
         "Search the log lines of this incident. Lines that differ only in numbers and ids are one kind: the first is shown as "
-        "'id time level service xCOUNT message trace id'. Worst level first, then the rarest kinds. All filters are optional and "
-        "narrow the result. A result that was cut gives a cursor for the rest."
+        "'time level service xCOUNT message trace ID log ID'. Worst level first, then the rarest kinds. All filters are optional "
+        "and narrow the result. A result that was cut gives a cursor for the rest."
     )
     arguments: type[BaseModel] = SearchArguments
 
@@ -308,18 +309,18 @@ class SearchLogs(SceneTool):
 # ------------------------------------------------------------------------------------------------------------ the offer
 
 
-def function_schema(tool: Tool) -> dict[str, Any]:
-    """The tool as an OpenAI function, its parameters as small as JSON Schema allows."""
-    schema = tool.arguments.model_json_schema()
-    properties = {}
-    for name, described in schema.get("properties", {}).items():
+@cache
+def function_schema(name: str, description: str, arguments: type[BaseModel]) -> dict[str, Any]:
+    """An OpenAI function, its parameters as small as JSON Schema allows: a model reads them in every episode."""
+    schema, properties = arguments.model_json_schema(), {}
+    for field, described in schema.get("properties", {}).items():
         kinds = [kind for kind in described.pop("anyOf", []) if kind.get("type") != "null"]
         merged = {**(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}), **described}
-        properties[name] = {key: value for key, value in merged.items() if key not in ("title", "default")}
+        properties[field] = {key: value for key, value in merged.items() if key not in ("title", "default")}
     parameters = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := schema.get("required"):
         parameters["required"] = required
-    return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": parameters}}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
 def log_tools(database: Path, scenario_id: str, config: EpisodeConfig) -> tuple[Tool, ...]:

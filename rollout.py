@@ -21,9 +21,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from log_search_tools import log_tools
+from log_search_tools import function_schema, log_tools
 from project_types import (
     FAULT_TYPES,
     Chat,
@@ -117,18 +117,7 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """The tools and `return_final_answer` as OpenAI function schemas."""
     offered = [(tool.name, tool.description, tool.arguments) for tool in tools]
     offered.append((FINAL_ANSWER, "End the investigation with your report.", Report))
-    return [
-        {"type": "function", "function": {"name": name, "description": text, "parameters": _parameters(model)}}
-        for name, text, model in offered
-    ]
-
-
-@cache
-def _parameters(model: type[BaseModel]) -> dict[str, Any]:
-    """A model's JSON schema without what only costs tokens: titles, and the docstring of the class."""
-    schema = {key: value for key, value in model.model_json_schema().items() if key not in ("title", "description")}
-    fields = {name: {key: value for key, value in one.items() if key != "title"} for name, one in schema["properties"].items()}
-    return {**schema, "properties": fields}
+    return [function_schema(*one) for one in offered]
 
 
 def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) -> list[Message]:

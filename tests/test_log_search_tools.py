@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 import log_rows
 from build_logs import build
-from log_search_tools import estimate_tokens, function_schema, log_tools, printed_rows
+from log_search_tools import PrintedRow, estimate_tokens, function_schema, log_tools, printed_rows
 from project_types import EMBEDDED, DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
 from tests.scenes import database, row, scenario, write
 
@@ -550,8 +550,17 @@ def test_an_id_resolves_when_it_is_whole_or_a_unique_beginning(search: Tool, kin
     assert search.resolve(kind, shown) == full
 
 
+def test_the_description_shows_a_row_as_it_is_printed(search: Tool) -> None:
+    row = search.description.split("'")[1]
+    for name, value in {"time": "14:05:33", "level": "ERROR", "service": "orders", "COUNT": "14"}.items():
+        row = row.replace(name, value)
+    assert printed_rows(row.replace("trace ID", "trace 9bc1").replace("log ID", "log 3fa2")) == [
+        PrintedRow("3fa2", "14:05:33", "ERROR", "orders", 14, "message", "9bc1")
+    ]
+
+
 def test_the_schemas_are_plain_openai_functions(tmp_path: Path) -> None:
-    search, read = (function_schema(tool)["function"] for tool in tools(tmp_path))
+    search, read = (function_schema(t.name, t.description, t.arguments)["function"] for t in tools(tmp_path))
     assert (search["name"], read["name"]) == ("search_logs", "read_trace")
     assert list(search["parameters"]["properties"]) == [
         "keywords",
