@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from pydantic_core import PydanticSerializationError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from project_types import Chat, ChatReply, ContextOverflow, EpisodeConfig, Message, ProviderError, ToolCall
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI
 
 DEFAULT_RULES = EpisodeConfig()
 
@@ -27,9 +31,15 @@ DEFAULT_RULES = EpisodeConfig()
 class _Transient(ProviderError):
     """A failure that another attempt may not meet."""
 
+    asked_wait_s = 0.0
+    """What the server asks to wait before that attempt."""
+
 
 class Patience(NamedTuple):
-    """How often a provider is asked before the rollout fails, and the waits between: random, their range doubling."""
+    """How often a provider is asked before the rollout fails, and the waits between: random, their range doubling.
+
+    A server that asks for a longer wait (Retry-After) gets it, up to `provider_timeout_s`.
+    """
 
     attempts: int = 5
     first_wait_s: float = 0.5
@@ -81,7 +91,7 @@ class _ProviderChat:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Transient),
             stop=stop_after_attempt(self.patience.attempts),
-            wait=wait_random_exponential(multiplier=self.patience.first_wait_s, max=self.patience.longest_wait_s),
+            wait=self._wait,
             reraise=True,
         )
         try:
@@ -89,6 +99,13 @@ class _ProviderChat:
         except _Transient as trouble:
             text = f"{self.model}: no usable reply in {self.patience.attempts} attempts, the last: {trouble}"
             raise ProviderError(f"{text}; check that the server is up, or raise provider_timeout_s") from trouble
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds before the next attempt: random, or longer where the server asks for it, up to the time one reply may take."""
+        failure = state.outcome.exception() if state.outcome else None
+        asked = failure.asked_wait_s if isinstance(failure, _Transient) else 0.0
+        drawn = wait_random_exponential(multiplier=self.patience.first_wait_s, max=self.patience.longest_wait_s)(state)
+        return max(drawn, min(asked, self.config.provider_timeout_s))
 
     async def _once(self, request: dict[str, Any]) -> ChatReply:
         import openai  # litellm's errors derive from openai's
@@ -99,14 +116,17 @@ class _ProviderChat:
         except (TimeoutError, openai.APITimeoutError) as trouble:
             raise _Transient(f"no reply within {self.config.provider_timeout_s:g} s") from trouble
         except openai.APIStatusError as trouble:
-            return self._refused(trouble.status_code, f"HTTP {trouble.status_code}: {trouble}"[:400], trouble)
+            return self._refused(trouble)
         except (openai.APIError, json.JSONDecodeError, UnicodeDecodeError) as trouble:
             raise _Transient(f"{type(trouble).__name__}: {trouble}"[:400]) from trouble
 
-    def _refused(self, status: int, text: str, trouble: Exception) -> ChatReply:
+    def _refused(self, trouble: APIStatusError) -> ChatReply:
         """What an HTTP error means: try again, too long, a refusal to reply, or a setting to correct."""
+        status, text = trouble.status_code, f"HTTP {trouble.status_code}: {trouble}"[:400]
         if status in TRY_AGAIN or status >= 500:
-            raise _Transient(text) from trouble
+            again = _Transient(text)
+            again.asked_wait_s = _asked_wait_s(getattr(trouble, "litellm_response_headers", None) or trouble.response.headers)
+            raise again from trouble
         if status == 413 or TOO_LONG.search(text):
             raise ContextOverflow(f"{self.model}: {text}") from trouble
         if CENSORED.search(text):
@@ -115,11 +135,33 @@ class _ProviderChat:
         raise ProviderError(f"{self.model}: {text}; {fix.get(status, 'the server does not accept such a request')}") from trouble
 
 
+def _asked_wait_s(headers: Mapping[str, str]) -> float:
+    """Seconds that Retry-After asks for, written as seconds or as a date; 0 where it says nothing that can be read."""
+    asked = headers.get("retry-after", "")
+    try:
+        return float(asked) if math.isfinite(float(asked)) else 0.0
+    except ValueError:
+        pass
+    try:
+        return parsedate_to_datetime(asked).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+
+
+def _sendable(choice: Any) -> Any:
+    """The choice, with a question mark for each half of a surrogate pair, which JSON can escape and nothing can send or store."""
+    try:
+        choice.model_dump_json(warnings=False)
+    except PydanticSerializationError:
+        text = json.dumps(choice.model_dump(warnings=False), ensure_ascii=False)
+        return type(choice).model_validate_json(text.encode(errors="replace"))
+    return choice
+
+
 def _reply(completion: Any) -> ChatReply:
     try:  # the clients hand over whatever the server sent, unvalidated
-        choice, usage = completion.choices[0], completion.usage
+        choice, usage = _sendable(completion.choices[0]), completion.usage
         calls = [(call.id, call.function.name, call.function.arguments) for call in choice.message.tool_calls or ()]
-        json.dumps([choice.message.content, calls], ensure_ascii=False).encode()  # half a surrogate pair could not be sent on
         return ChatReply(
             content=choice.message.content,
             tool_calls=tuple(
@@ -132,5 +174,5 @@ def _reply(completion: Any) -> ChatReply:
             cost_usd=getattr(completion, "_hidden_params", {}).get("response_cost") or 0.0,
             raw=choice,
         )
-    except (AttributeError, IndexError, TypeError, UnicodeEncodeError, ValidationError) as trouble:
+    except (AttributeError, IndexError, TypeError, ValidationError) as trouble:
         raise _Transient(f"unreadable reply ({type(trouble).__name__}: {trouble})"[:400]) from trouble

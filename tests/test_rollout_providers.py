@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from openai import AsyncOpenAI
 
-from project_types import Ending, ProviderError
+from project_types import Ending, Episode, ProviderError
 from rollout import investigate, litellm_chat, openai_chat, tool_schemas
 from tests.fakes.incident import CAUSE, GOLD, INCIDENT, Grep, Says
 from tests.fakes.openai_server import (
@@ -23,7 +27,6 @@ from tests.fakes.openai_server import (
     late,
     overflow,
     rubbish,
-    say,
 )
 from tests.fakes.played import HASTY, RULES, play
 
@@ -37,7 +40,6 @@ from tests.fakes.played import HASTY, RULES, play
         rubbish(),
         rubbish("<html>"),
         rubbish('{"choices": []}'),
-        say("half \ud800"),
     ],
 )
 async def test_a_passing_trouble_of_the_provider_is_tried_again_and_leaves_no_mark(trouble: Reply) -> None:
@@ -72,6 +74,40 @@ async def test_a_provider_that_stays_broken_raises_and_is_never_scored(trouble: 
     assert caught.value.episode is not None
     assert (caught.value.episode.outcome.ending, caught.value.episode.outcome.tool_calls) == (Ending.PROVIDER_ERROR, 1)
     assert caught.value.episode.reward is None
+
+
+TOMORROW = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize(("through", "asked"), [("openai", "0.6"), ("openai", TOMORROW), ("litellm", "0.6")])
+async def test_a_provider_that_asks_for_a_wait_gets_it_up_to_the_time_a_reply_may_take(through: str, asked: str) -> None:
+    rules = RULES.model_copy(update={"provider_timeout_s": 0.8 if asked == TOMORROW else 5})
+    busy = replace(http_error(429), headers={"Retry-After": asked})
+    with OpenAIServer([busy, answer("ledger", CAUSE)]) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            chats = {
+                "openai": openai_chat(client, "scripted", rules, HASTY),
+                "litellm": litellm_chat("openai/scripted", rules, HASTY, api_base=server.base_url, api_key="test"),
+            }
+            began = time.monotonic()
+            await investigate(chats[through], INCIDENT, [Grep()], config=rules)
+    assert 0.6 <= time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("asked", ["", "soon", "-5", "nan", "inf", "Sat, 99 Nov 2026"])
+async def test_a_wait_that_cannot_be_read_is_not_waited_for(asked: str) -> None:
+    busy = replace(http_error(503), headers={"Retry-After": asked})
+    _, requests = await play([busy, answer("ledger", CAUSE)])
+    assert len(requests) == 2
+
+
+async def test_half_a_surrogate_pair_becomes_a_question_mark_that_can_be_sent_and_stored() -> None:
+    halves = Reply({"content": "half \ud800", "refusal": "\udfff no"})
+    episode, requests = await play([halves])
+    assert (len(requests), episode.outcome.ending) == (1, Ending.REFUSED)
+    assert episode.messages[-1]["content"] == "half ?"
+    assert Episode.model_validate_json(episode.model_dump_json()) == episode
 
 
 async def test_a_reply_that_comes_too_late_is_asked_for_again() -> None:

@@ -33,6 +33,7 @@ class Reply:
     wait_s: float | None = 0.0
     drip_s: float = 0.0
     """Wait between the bytes of the body."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Script = Sequence[Reply] | Callable[[dict[str, Any]], Reply]
@@ -198,15 +199,22 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.wait_s != 0 and owner.closing.wait(reply.wait_s):
             self.close_connection = True
             return
-        self._send(reply.status, reply.text if reply.text is not None else json.dumps(completion(reply, body)), reply.drip_s)
+        self._send(
+            reply.status,
+            reply.text if reply.text is not None else json.dumps(completion(reply, body)),
+            reply.drip_s,
+            reply.headers,
+        )
 
-    def _send(self, status: int, text: str, drip_s: float = 0.0) -> None:
+    def _send(self, status: int, text: str, drip_s: float = 0.0, headers: Mapping[str, str] | None = None) -> None:
         self.close_connection = True
         try:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text.encode())))
             self.send_header("Connection", "close")
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             if not drip_s:
                 self.wfile.write(text.encode())
