@@ -230,7 +230,8 @@ class LLMJudge:
         except litellm.AuthenticationError as trouble:
             raise JudgeError(f"judge {self.name} refuses the key; set JUDGE_API_KEY, or use JUDGE_MODEL=offline") from trouble
         except OpenAIError as trouble:  # litellm's errors all derive from it
-            raise JudgeError(f"judge {self.name} failed: {trouble}") from trouble
+            fix = "check JUDGE_API_BASE and JUDGE_API_KEY, or use JUDGE_MODEL=offline"
+            raise JudgeError(f"judge {self.name} failed: {trouble}; {fix}") from trouble
 
     async def _attempt(self, litellm: Any, messages: list[dict[str, str]]) -> tuple[str, float]:
         """Ask once, with the strictest response format the server takes; the prompt asks for JSON in any case."""

@@ -283,7 +283,7 @@ def litellm_name(name: str, registry: Path) -> str:
     try:
         litellm.get_llm_provider(model)
     except litellm.BadRequestError as trouble:
-        known = ", ".join(["offline", *read_registry(registry)])
+        known = ", ".join(dict.fromkeys(["offline", *read_registry(registry)]))
         raise ConfigurationError(
             f"JUDGE_MODEL={name!r} names no judge; use {known}, or a litellm name such as litellm/openai/gpt-4o-mini"
         ) from trouble
@@ -385,7 +385,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--model", help="offline, litellm/NAME, wandb:ENTITY/PROJECT/NAME, or a registered name")
     made.add_argument("--name", help="name to register it by (default: what --model says)")
-    made.add_argument("--bar", type=float, default=0.95, help="accuracy below which the judge is refused (default %(default)s)")
+    made.add_argument("--bar", type=_share, default=0.95, help="accuracy below which the judge is refused (default %(default)s)")
     made.add_argument("--calibration", type=Path, default=CALIBRATION, help="labelled pairs, JSON lines (default %(default)s)")
     made.add_argument("--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)")
     made.add_argument("--cache", type=Path, default=CACHE, help="verdicts asked before (default %(default)s)")
@@ -402,6 +402,23 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no accuracy; give one above 0 and up to 1")
+    return share
+
+
+async def _first_question(judge: Judge, pair: Pair) -> float:
+    """Ask one question before the many; its cost. Raises JudgeError when nobody replies: what a reply is worth comes later."""
+    try:
+        return (await judge.verdict(pair.scenario, pair.report)).cost_usd
+    except JudgeError as trouble:
+        if trouble.__cause__ is None or isinstance(trouble.__cause__, ValidationError):
+            return 0.0
+        raise
+
+
 async def run(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say; 0 when the judge was registered, 1 when it was refused."""
     pairs = read_calibration(args.calibration)
@@ -416,10 +433,12 @@ async def run(args: argparse.Namespace) -> int:
         with warnings.catch_warnings(action="ignore"):  # that it is not calibrated is why we are here
             judge = load_judge(args.model, registry=args.registry, cache=args.cache, environ=environ)
     name = args.name or args.model or judge.name
+    cost_usd = await _first_question(judge, pairs[0])
     from tqdm import tqdm
 
     with tqdm(total=len(pairs), desc="calibrating", file=sys.stderr, disable=None) as bar:
         result = await calibrate(judge, pairs, bar.update)
+    result = result.model_copy(update={"cost_usd": result.cost_usd + cost_usd})
     objections = result.objections(args.bar)
     print(json.dumps({**result.model_dump(mode="json"), "objections": objections}, indent=1) if args.json else table(result))
     if objections:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from project_types import InvestigatorError
+from project_types import ConfigurationError, InvestigatorError
 
 if TYPE_CHECKING:
     from chaos.plans import Mix
@@ -110,7 +110,10 @@ def _write(split: str, count: int, seed: int, out: Path, mix: Mix) -> None:
     from chaos.splits import scenarios, write_split
 
     started = time.monotonic()
-    written = write_split(iter(tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")), out)
+    try:
+        written = write_split(iter(tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")), out)
+    except OSError as trouble:
+        raise ConfigurationError(f"{out}: cannot be written ({trouble.strerror}); give another folder with --out") from trouble
     size_kb = sum(path.stat().st_size for path in out.iterdir()) / 1000
     seconds = time.monotonic() - started
     print(f"{out}: {written} scenarios, {size_kb / written:.0f} KB each, {written / seconds:.0f} a second")

@@ -33,7 +33,7 @@ from make_judge_model import (
 from offline_judge import service_matches
 from project_types import ConfigurationError, JudgeError, Report, Scenario, Verdict
 from tests.fakes.judge_server import judge_server
-from tests.fakes.openai_server import OpenAIServer, say
+from tests.fakes.openai_server import OpenAIServer, http_error, say
 from tests.training_service.service_process import ServiceProcess
 
 pytestmark = [  # both are litellm's: about its own types, and about its logging when an event loop closes
@@ -316,6 +316,15 @@ def test_a_judge_that_talks_rubbish_is_refused_and_its_silence_is_shown(
     assert "no usable verdict" in result["mistakes"][0]["reason"]
 
 
+def test_a_judge_that_nobody_can_ask_is_asked_once_and_not_once_per_pair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with OpenAIServer(lambda body: http_error(401, "no such key")) as server:
+        assert main(command(tmp_path, "--model", "openai/fake", *at(server))) == 2
+        assert len(server.requests) == 1
+    assert "set JUDGE_API_KEY" in capsys.readouterr().err
+
+
 def test_the_bar_can_be_moved(tmp_path: Path) -> None:
     def careful(body: dict[str, Any]) -> dict[str, Any]:
         said = knows_the_labels(body)
@@ -353,8 +362,14 @@ def test_the_offline_judge_registers_under_any_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--wandb"], ["--wandb", "--base-model", "b", "--model", "offline"], ["--model", "offline", "--bar", "high"]],
-    ids=["no judge", "no base model", "two judges", "no number"],
+    [
+        [],
+        ["--wandb"],
+        ["--wandb", "--base-model", "b", "--model", "offline"],
+        ["--model", "offline", "--bar", "high"],
+        ["--model", "offline", "--bar", "nan"],
+    ],
+    ids=["no judge", "no base model", "two judges", "no number", "no accuracy"],
 )
 def test_bad_use_exits_with_2_and_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:

@@ -82,6 +82,12 @@ def test_a_folder_with_other_things_in_it_is_not_overwritten(tmp_path: Path, cap
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_folder_that_cannot_be_written_is_bad_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert main(["generate", "--split", "val", "--count", "1", "--out", str(tmp_path / "file" / "new")]) == 2
+    assert "give another folder with --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count", ["0", "-3", "many"])
 def test_a_count_that_is_no_count_is_bad_use(count: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
