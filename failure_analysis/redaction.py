@@ -56,8 +56,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, flags, replacement in (
         (r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL, MASK),
         (r"(?:^[A-Za-z0-9+/=]{16,100}\r?\n){1,200}-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----", re.MULTILINE, MASK),
-        (r"\b([a-z][a-z0-9+.-]{1,30}://)[^\s/@'\"<>]{1,400}@", re.IGNORECASE, rf"\1{MASK}@"),
-        (r"(https://hooks\.slack\.com/(?:services|workflows)/)[\w/+-]+", re.IGNORECASE, rf"\1{MASK}"),
+        (r"\b([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/'\"<>]{1,400}|[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>]{1,400})@",
+         re.IGNORECASE, rf"\1{MASK}@"),
+        (r"(https://hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/)[\w/+-]+", re.IGNORECASE, rf"\1{MASK}"),
+        (r"(<(?:\w{0,30}(?:password|passphrase|secret|token|api_?key))>)[^<]{1,2000}", re.IGNORECASE, rf"\1{MASK}"),
+        (r"(\b(?:sshpass|mysql\w{0,20}|mariadb|(?:docker|podman) login)\b[^\n|;&]{0,200}?\s-p ?)(?![ :-])\S+", 0, rf"\1{MASK}"),
         (r"(?:(?<=[\s\"'{,])|^)((?:proxy-)?authorization|(?:set-)?cookie)([\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\r\n\"']+",
          re.IGNORECASE | re.MULTILINE, rf"\1\2{MASK}"),
         (r"\b(bearer|basic|digest|negotiate)(\s{1,4})(?=[\w~+/=-]{0,200}[\d._~+/=-])[\w.~+/=-]{6,}",
@@ -76,10 +79,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )  # fmt: skip
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|dsn", re.IGNORECASE)
 SHORTEST_SECRET = 8
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
+"""Between a name and its value when a log is coloured; says nothing where texts are kept."""
 
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """The text with every secret that can be recognised masked. `environment` defaults to that of this process."""
+    text = _COLOUR.sub("", text)
     for value in _known(os.environ if environment is None else environment):
         text = text.replace(value, MASK)
     for pattern, replacement in _PATTERNS:

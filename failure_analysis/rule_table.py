@@ -25,6 +25,17 @@ def _rule(category: FailureCategory, pattern: str, fix: str) -> Rule:
     return Rule(category, re.compile(pattern, re.IGNORECASE | re.MULTILINE), fix)
 
 
+def _answered(status: int) -> str:
+    """A pattern for an HTTP status where it is one: a number alone may count rows or name a step."""
+    return (
+        rf"(\bhttp(/[\d.]+)?|status(.?code)?|(?<![a-z])code)\W{{0,3}}{status}\b"
+        r"|(error|failed|exhausted|answer\w*|return\w*|respon\w*|\bgot|received|gave|attempt \d+( of \d+)?)"
+        rf"\W{{1,3}}(with |by )?{status}\b"
+        r"(?!\s\w+s\b| ?ms\b|[/%])"
+        rf"|\b(get|post|put|patch|delete|head) \S{{1,300}} (http/[\d.]+ )?{status}\b|\b{status} client error"
+    )
+
+
 RULES: tuple[Rule, ...] = (
     # -- a loss or a policy that is lost: the words "runtime error" around it say nothing
     _rule(
@@ -85,7 +96,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RESOURCE,
-        r"rate.?limit(?!_too_low)|(?<!line )(?<![:.,\d#])\b429\b|too many requests|insufficient_quota"
+        rf"rate.?limit(?!_too_low)|{_answered(429)}|too many requests|insufficient_quota"
         r"|exceeded your (current )?quota|quota exceeded|resourceexhausted|throttl|queue is full|over capacity",
         "Send fewer requests at once and wait as the server asks; raise the quota if that is not enough.",
     ),
@@ -98,7 +109,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RESOURCE,
-        r"payload too large|entity too large|(?<!line )(?<![:.\d#])\b413\b|exceeds the (maximum|limit)"
+        rf"payload too large|entity too large|{_answered(413)}|exceeds the (maximum|limit)"
         r"|message larger than max|file too large",
         "Send less at once, or raise the limit on the side that refuses.",
     ),
@@ -183,7 +194,7 @@ RULES: tuple[Rule, ...] = (
     # -- refused data and settings
     _rule(
         VALIDATION,
-        r"validationerror|validation error|validation failed|constraintviolation|unprocessable|schemaerror|\b422\b"
+        rf"validationerror|validation error|validation failed|constraintviolation|unprocessable|schemaerror|{_answered(422)}"
         r"|missingfields|field required|required (property|value|field|argument)|is a required|input should be|jsonschema"
         r"|invalid_report|bad_arguments|invalid schema|invalid_request_error|additional properties|does not conform"
         r"|unrecognized (property|field|option|key)|unrecognizedpropert|unknown (property|column|parameter)"
@@ -246,7 +257,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         VALIDATION,
-        r"line too long|imported but unused|\b[EFWC]\d{3,4} |eslint|ruff|flake8|pylint|checkstyle"
+        r"line too long|imported but unused|\b(?-i:[EFWC])\d{3,4} |eslint|ruff|flake8|pylint|checkstyle"
         r"|would (be )?reformat(ted)?|prettier",
         "Run the linter or formatter locally and commit what it says.",
     ),

@@ -38,6 +38,13 @@ LEAKS = {
     "query": "GET /file?name=a&sig=Zx9kQ2mW7rT4yU1iO8pL&x=1",
     "url": "postgresql://app:Zx9kQ2mW7rT4yU1iO8pL@db:5432/x",
     "redis url": "redis://:Zx9kQ2mW7rT4yU1iO8pL@cache:6379",
+    "url with an at sign": "postgresql://app:p@Zx9kQ2mW7rT4yU1iO8pL@db:5432/x",
+    "url with a slash": "postgresql://app:Zx9k/Zx9kQ2mW7rT4yU1iO8pL@db:5432/x",
+    "discord webhook": "POST https://discord.com/api/webhooks/123/Zx9kQ2mW7rT4yU1iO8pL 404",
+    "xml": "<server><password>Zx9kQ2mW7rT4yU1iO8pL</password></server>",
+    "mysql": "+ mysql -h db -u root -pZx9kQ2mW7rT4yU1iO8pL shop",
+    "docker": "$ docker login -u bob -p Zx9kQ2mW7rT4yU1iO8pL registry",
+    "coloured": "\x1b[36mpassword\x1b[0m=\x1b[35mZx9kQ2mW7rT4yU1iO8pL\x1b[0m",
     "said": "the password is Zx9kQ2mW7rT4yU1iO8pL",
     "behind another name": "No space left on device: password=Zx9kQ2mW7rT4yU1iO8pL",
     "inside another value": '{"error": "cannot log in with token=Zx9kQ2mW7rT4yU1iO8pL"}',
@@ -65,6 +72,8 @@ def test_a_secret_in_a_known_shape_is_masked(text: str) -> None:
         "14:05:33 ERROR orders call to ledger failed: deadline 3000 ms exceeded trace 9bc1 log 3fa2",
         "undefined symbol: _ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11char_traitsIcE",
         "listening on http://127.0.0.1:8000/v1",
+        "GET http://127.0.0.1:8000/users/ann@example.org 404",
+        "mysql -p: asked for a password; cp -p a b",
     ],
 )
 def test_ordinary_log_text_is_left_alone(text: str) -> None:
@@ -142,8 +151,9 @@ def test_a_message_keeps_its_beginning_and_a_traceback_its_end() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "password ", "=", "'a", "-", "eyJ", "a.", '"\\', "A1a", "x='", "http://", "bearer a", "AAAAAAAAAAAAAAAA\n", "--a "],
-)
+    ["a", "password ", "=", "'a", "-", "eyJ", "a.", '"\\', "A1a", "x='", "http://", "bearer a", "AAAAAAAAAAAAAAAA\n", "--a ",
+     "mysql ", "a://a:", "<password>"],
+)  # fmt: skip
 def test_hostile_text_of_the_longest_kind_takes_no_more_than_a_few_seconds(piece: str) -> None:
     text = (piece * 70_000)[:70_000]
     started = time.process_time()

@@ -51,6 +51,24 @@ def test_a_fix_names_what_the_text_names(error: str, logs: str, category: Failur
     assert (found.method, found.why_method) == ("rules", "asked")
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["HTTP 429", '{"status": 429}', "Error code: 429", "attempt 1 of 5: 429, waiting", '"POST /v1/x HTTP/1.1" 429 12', "got 429",
+     "429 Client Error"],
+)  # fmt: skip
+def test_a_status_is_a_rate_limit(said: str) -> None:
+    assert analyze("log", said, "", "").failure_category is FailureCategory.RESOURCE_ERROR
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["log 429", "order 429 not found", "processed 429 rows, then crashed", "Error: 429 rows lost", "[429/1000] boom", "step 413",
+     "took 422 ms", "trace e123 crashed", "3fa2429b failed"],
+)  # fmt: skip
+def test_a_number_or_an_id_is_no_status(said: str) -> None:
+    assert analyze("log", said, "", "").failure_category is FailureCategory.RUNTIME_ERROR
+
+
 def test_the_cause_quotes_the_error_and_our_own_line() -> None:
     logs = 'File "/app/cart.py", line 12, in total\n  File "/venv/site-packages/lib/x.py", line 9, in y\nKeyError: 7'
     found = analyze("log", "KeyError: 7", logs, "")
@@ -72,7 +90,22 @@ def test_any_text_gets_an_answer(error: str, logs: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["retry ", "expected ", "want ", "attempt 2 ", "error ", "get ", "a/b.py:1 ", 'File "', "E ", "\n", "a.b."]
+    "piece",
+    [
+        "retry ",
+        "expected ",
+        "want ",
+        "attempt 2 ",
+        "error ",
+        "get ",
+        "get a ",
+        "a/b.py:1 ",
+        'File "',
+        "E ",
+        "status ",
+        "\n",
+        "a.b.",
+    ],
 )
 def test_hostile_text_of_the_longest_kind_takes_no_more_than_a_few_seconds(piece: str) -> None:
     text = (piece * 5000)[:5000]
