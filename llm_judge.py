@@ -144,7 +144,8 @@ class LLMJudge:
     """Asks a model through litellm, at temperature 0, with retries, a time limit and a disk cache.
 
     `model` is a litellm name; `openai/ANYTHING` with `api_base` reaches every OpenAI-compatible server. `timeout_s` bounds one
-    attempt; only overload, timeouts and lost connections are tried again.
+    attempt; only overload, timeouts and lost connections are tried again, after the seconds the server asks for (Retry-After), up
+    to `timeout_s`.
     """
 
     def __init__(
@@ -211,14 +212,21 @@ class LLMJudge:
         """The model's text and its cost in US dollars. Raises JudgeError after the last attempt."""
         litellm = load_litellm()
         from openai import OpenAIError
-        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+        from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+        drawn = wait_random_exponential(multiplier=self.retry_wait_s, max=30)
+
+        def wait(state: RetryCallState) -> float:
+            failure = state.outcome.exception() if state.outcome else None
+            asked = (getattr(failure, "litellm_response_headers", None) or {}).get("retry-after", "")
+            return max(drawn(state), min(float(asked), self.timeout_s) if asked.isdecimal() else 0.0)
 
         slow = (TimeoutError, litellm.Timeout)
         busy = (litellm.APIConnectionError, litellm.RateLimitError, litellm.InternalServerError, litellm.ServiceUnavailableError)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((*slow, *busy, litellm.BadGatewayError)),
             stop=stop_after_attempt(self.attempts),
-            wait=wait_random_exponential(multiplier=self.retry_wait_s, max=30),
+            wait=wait,
             reraise=True,
         )
         try:

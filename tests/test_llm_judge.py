@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +266,16 @@ async def test_the_cost_of_a_known_model_is_counted() -> None:
         judge = LLMJudge("openai/gpt-4o-mini", api_base=server.base_url, api_key="test", timeout_s=5)
         verdict = await judge.verdict(INCIDENT, REPORT)
     assert 0 < verdict.cost_usd < 0.01
+
+
+@pytest.mark.parametrize(("asks", "least_s"), [("1", 1), ("9999", 2), ("soon", 0)])
+async def test_a_busy_judge_gets_the_wait_it_asks_for_up_to_the_time_a_verdict_may_take(asks: str, least_s: float) -> None:
+    replies = iter([replace(http_error(429), headers={"Retry-After": asks}), say(json.dumps(RIGHT))])
+    with OpenAIServer(lambda body: next(replies)) as server:
+        began = time.monotonic()
+        verdict = await judge_at(server, timeout_s=2.0).verdict(INCIDENT, REPORT)
+    assert verdict.correct
+    assert least_s <= time.monotonic() - began < 60
 
 
 async def test_an_empty_choice_list_is_no_verdict() -> None:
