@@ -301,3 +301,10 @@ def test_quoting_a_line_is_right_exactly_when_it_is_decisive(number: int, fault_
     scenario = incident(fault_type)
     row = scenario.logs[number]
     assert judged(f"ledger: {row.message}", scenario=scenario).correct == (row.id == "0001")
+
+
+@pytest.mark.parametrize(("others", "correct"), [(0, True), (1, True), (3, False), (4, False)])
+def test_a_decisive_line_may_stand_beside_another_and_not_in_a_list_of_lines(others: int, correct: bool) -> None:
+    messages = {row.id: row.message for row in incident().logs}
+    quoted = [messages[id_] for id_ in ["0001", "0006", "0004", "0003", "0002"][: 1 + others]]
+    assert judged("; ".join(quoted)).correct is correct
