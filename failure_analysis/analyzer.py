@@ -165,10 +165,16 @@ async def _send(litellm: Any, analyzer: LogAnalyzer, messages: list[dict[str, st
         timeout=analyzer.timeout_s,
         max_retries=0,
         api_base=analyzer.api_base,
-        api_key=analyzer.api_key,
+        api_key=analyzer.api_key or _key_of_a_keyless_server(analyzer),
         response_format=response_format,
         drop_params=True,
     )
+
+
+def _key_of_a_keyless_server(analyzer: LogAnalyzer) -> str | None:
+    """The openai client insists on a key, also for a server on this machine that asks for none."""
+    keyless = analyzer.api_base and analyzer.model.startswith("openai/") and not os.environ.get("OPENAI_API_KEY")
+    return "local" if keyless else None
 
 
 def _read(reply: Any) -> tuple[str, float]:

@@ -26,7 +26,7 @@ from failure_analysis.redaction import READ_BACK
 from failure_analysis.rules import LOG_CHARACTERS
 from failure_analysis.run_folders import FAILURES, EpisodeFile, RunFolder, find_runs
 from failure_analysis.store import FailureStore, Source
-from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start
+from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start, unended_line
 from failure_analysis.texts import write_texts
 from project_types import Episode, Timestamp
 
@@ -112,8 +112,9 @@ class _Capture:
             with self.store.writing() as writer:
                 writer.forget_file(name)  # replaced or cut: what it holds now is taken in anew
                 writer.put_source(start)
-        bad = list[str]()
+        bad, after = list[str](), Line(start.line, start.offset, 0, None)
         for batch in _batches(new_lines(path, start), BATCH):
+            after = batch[-1]
             found = list[Experiment]()
             for line in batch:
                 try:
@@ -126,6 +127,13 @@ class _Capture:
         self.notes += bad[:5]
         if len(bad) > 5:
             self.notes.append(f"{path}: {len(bad) - 5} more lines could not be read")
+        if not self.run.being_written() and (last := unended_line(path, after)):
+            try:
+                self._store([explain(last)])  # where reading goes on stays before it
+            except ValueError:
+                self.notes.append(
+                    f"{path}:{last.number}: breaks off after {last.length} bytes; everything before it was taken in"
+                )
 
     def _store(self, experiments: Sequence[Experiment], source: Source | None = None) -> None:
         with self.store.writing() as writer:

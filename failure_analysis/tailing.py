@@ -1,8 +1,8 @@
 """Reads what was added to a file of lines since the last time, in bounded memory.
 
 A file is known by a hash of how it begins: one that was replaced or cut is read again from its start. A last line without its
-newline is still being written and stays for the next time. A line longer than LONGEST_LINE is skipped and said. `last_text`
-gives the end of a log of any size by reading only its end.
+newline may still be written to and stays for the next time; `unended_line` gives what there is of it. A line longer than
+LONGEST_LINE is skipped and said. `last_text` gives the end of a log of any size by reading only its end.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ def new_lines(path: Path, start: Source) -> Iterator[Line]:
             number += 1
             yield Line(number, offset, length, content or None)
             offset += length
+
+
+def unended_line(path: Path, after: Line) -> Line | None:
+    """What follows the last whole line: a line that breaks off, or one whose newline nobody wrote."""
+    offset = after.offset + after.length
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(LONGEST_LINE)
+    return Line(after.number + 1, offset, len(content), content) if content else None
 
 
 def reached(path: Path, name: str, line: Line, trouble: str) -> Source:

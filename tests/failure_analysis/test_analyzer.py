@@ -21,7 +21,7 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory"
 
 
 def analyzer(server: OpenAIServer, **options: Any) -> LogAnalyzer:
-    return LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", **{"timeout_s": 10.0, **options})
+    return LogAnalyzer("openai/fake", api_base=server.base_url, **{"api_key": "test", "timeout_s": 10.0, **options})
 
 
 def ask(script: Script, **options: Any) -> tuple[FailureAnalysis, list[dict[str, Any]]]:
@@ -36,6 +36,11 @@ def test_a_model_that_answers_is_believed_and_named() -> None:
     assert (found.method, found.model) == ("llm", "openai/fake")
     assert (requests[0]["max_tokens"], requests[0]["temperature"]) == (1024, 0)
     assert requests[0]["response_format"]["type"] == "json_schema"
+
+
+def test_a_server_of_ones_own_needs_no_key() -> None:
+    found, _ = ask([say(json.dumps(ANSWER))], api_key=None)
+    assert found.method == "llm"
 
 
 def test_a_fenced_answer_is_read() -> None:

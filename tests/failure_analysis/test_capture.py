@@ -217,11 +217,22 @@ def test_a_half_written_line_waits_for_its_end(tmp_path: Path, stage: Stage, sto
     run = evaluation(tmp_path / "eval", stage, [stage.right(0)])
     line = stage.wrong(1).model_dump_json() + "\n"
     append(run / "episodes.jsonl", line[:700])
-    assert take(run, store).notes == ()
+    assert take(run, store).notes == (f"{run}/episodes.jsonl:2: breaks off after 700 bytes; everything before it was taken in",)
     assert store.experiments(EPISODES).total == 1
     append(run / "episodes.jsonl", line[700:])
-    take(run, store)
+    assert take(run, store).notes == ()
     assert store.experiments(EPISODES).total == 2
+
+
+def test_a_whole_last_line_needs_no_newline(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+    run = evaluation(tmp_path / "eval", stage, [stage.right(0)])
+    append(run / "episodes.jsonl", stage.wrong(1).model_dump_json())
+    assert take(run, store).notes == ()
+    assert store.experiments(EPISODES).total == 2
+    append(run / "episodes.jsonl", "\n")
+    add_episodes(run / "episodes.jsonl", [stage.wrong(2)])
+    assert take(run, store).notes == ()
+    assert store.experiments(EPISODES).total == 3
 
 
 @pytest.mark.parametrize("bad", ["{", "null", '{"scenario_id": 3}', "\x00\xff", '"' + "x" * 5000 + '"', "[" * 100_000])
