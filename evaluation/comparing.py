@@ -12,12 +12,13 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evaluation.episodes import EpisodesError, Loaded, load
 from evaluation.printing import printable
-from evaluation.statistics import Interval, as_json, paired_difference
+from evaluation.statistics import Interval, as_json, paired_difference, proportion
 from evaluation.summary import MEASURES, PASS, slices_of
 from evaluation.tables import LABELS, aligned
 from project_types import Episode
@@ -125,11 +126,14 @@ def _digest(episodes: Iterable[Episode]) -> set[object]:
 
 
 def _change(sides: Sides, measure: str) -> Change:
-    of = MEASURES[measure].of
-    before, after = ([sum(map(of, pair[side])) / len(pair[side]) for pair in sides.values()] for side in (0, 1))
+    """The paired difference of one measure, over the scenarios where both sides have it."""
+    _, share, of = MEASURES[measure]
+    means = [tuple(sum(map(of, side)) / len(side) for side in pair) for pair in sides.values()]
+    known = [(was, now) for was, now in means if not (isnan(was) or isnan(now))]
+    before, after = [was for was, _ in known], [now for _, now in known]
     difference = paired_difference(before, after)
-    count = max(1, len(before))
-    return Change(sum(before) / count, sum(after) / count, difference)
+    count = max(1, len(known))
+    return Change(sum(before) / count, sum(after) / count, proportion(difference, lowest=-1.0) if share else difference)
 
 
 def _flips(sides: Sides) -> tuple[Flip, ...]:

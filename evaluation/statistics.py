@@ -101,18 +101,18 @@ def paired_difference(
     return bootstrap_mean(after - before, confidence=confidence, resamples=resamples, seed=seed)
 
 
-def proportion(interval: Interval, confidence: float = 0.95) -> Interval:
-    """The same interval for a share, where every scenario scoring 0 (or every one 1) leaves room for doubt.
+def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 0.0) -> Interval:
+    """The same interval for a share (for a difference of shares: `lowest=-1`), where equal scenarios leave room for doubt.
 
-    A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. At exactly 0 or 1
-    the Clopper-Pearson bound for n scenarios takes its place: 1 - (alpha/2)^(1/n).
+    A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. Not one of n was
+    different, so up to 1 - (alpha/2)^(1/n) of all scenarios may be, by as much as a share can; at 0 or 1 this is the
+    Clopper-Pearson interval.
     """
-    if interval.n == 0 or interval.value not in (0.0, 1.0):
+    value, low, high, n = interval
+    if n == 0 or low < high:
         return interval
-    room = 1.0 - exp(log((1.0 - confidence) / 2) / interval.n)
-    if interval.value == 0.0:
-        return Interval(0.0, 0.0, room, interval.n)
-    return Interval(1.0, 1.0 - room, 1.0, interval.n)
+    room = 1.0 - exp(log((1.0 - confidence) / 2) / n)
+    return Interval(value, value - room * (value - lowest), value + room * (1.0 - value), n)
 
 
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,20 @@ def test_a_scenario_whose_file_changed_is_left_out_and_named() -> None:
 def test_a_run_compared_with_itself_has_no_difference() -> None:
     found = compare(BEFORE, BEFORE)
     assert found.flips == ()
-    assert all(tuple(change.difference[:3]) == (0, 0, 0) for change in found.measures.values())
+    assert {change.difference.value for change in found.measures.values()} == {0.0}
+
+
+def test_a_slice_of_one_scenario_is_no_proof_of_a_change() -> None:
+    change = compare([episode("a", 0)], [episode("a", 0, correct=True)]).measures["accuracy"].difference
+    assert (change.value, change.n) == (1.0, 1)
+    assert change.low < 0
+
+
+def test_an_episode_without_a_reward_leaves_its_scenario_out_of_the_rewards_only() -> None:
+    unjudged = AFTER[2].model_copy(update={"reward": None})
+    found = compare(BEFORE, [*AFTER[:2], unjudged, *AFTER[3:]]).measures
+    assert (found["reward"].difference.n, found["accuracy"].difference.n) == (1, 2)
+    assert isfinite(found["reward"].before)
 
 
 sides = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), min_size=1, max_size=12)

@@ -86,6 +86,19 @@ def test_a_share_without_spread_gets_the_exact_binomial_bound(value: float, n: i
     assert interval.high == pytest.approx(exact.high)
 
 
+@pytest.mark.parametrize(("change", "n"), [(0.0, 1), (0.5, 1), (-0.5, 3), (1.0, 4), (0.0, 100)])
+def test_a_change_that_is_the_same_everywhere_is_not_certain_and_no_more_than_everything(change: float, n: int) -> None:
+    value, low, high, _ = proportion(bootstrap_mean([change] * n), lowest=-1.0)
+    assert -1.0 <= low <= value == change <= high <= 1.0
+    assert high - low == pytest.approx(2 * (1 - 0.025 ** (1 / n)))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_share_measured_on_one_scenario_has_width(share: float) -> None:
+    interval = proportion(bootstrap_mean([share]))
+    assert 0.0 <= interval.low < share < interval.high <= 1.0
+
+
 @given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
 @settings(max_examples=50, deadline=None)
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(case: tuple[int, int, int]) -> None:
