@@ -43,6 +43,7 @@ def draw(train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], s
     for axes, title in ((accuracy, "root cause right"), (reward, "reward")):
         axes.set_title(title, color=_INK)
         axes.set_xlabel("training step", color=_INK)
+        axes.set_xlim(-0.5, max([1.0, *_column(train, "step"), *_column(val, "step")]) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.tick_params(colors=_INK)

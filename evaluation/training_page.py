@@ -66,6 +66,7 @@ def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
         headline=_headline(summary),
         split=shown.split,
         how=f"avg@{shown.samples} at temperature 1" if kind == SAMPLED else "temperature 0",
+        sides=[side for side, episodes in (("before", shown.before[kind]), ("after", shown.after[kind])) if episodes],
         slices=[(title, _slices(found["by_slice"].get(name, {}), key)) for name, title in SLICE_TITLES.items()],
         components=_components(shown.before[kind], shown.after[kind]),
         endings=_endings(shown.before[kind], shown.after[kind]),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from evaluation.training_report import main, measured, summary_of, table, write_report
 from evaluation.training_run import GREEDY, SAMPLED, RunFolder, RunFolderError, read_run
+from failure_analysis.browser import executable
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
 from rollout import write_episode
 
@@ -147,6 +150,33 @@ def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
     assert "25.0 % [" in page.text
     assert [tag for tag, _ in page.tags].count("svg") == 1
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [attributes for _, attributes in page.tags]
+
+
+def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    state = tmp_path / "run/art/p/models/m/state.json"
+    state.write_text(json.dumps({"run": {"best_checkpoint": 0, "finished": True}}))
+    write_report(tmp_path / "run")
+    assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
+
+
+@pytest.mark.slow
+def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    try:
+        path = executable()
+    except ConfigurationError as trouble:
+        if os.environ.get("CI") or os.environ.get("NEED_BROWSER"):
+            pytest.fail(str(trouble))
+        pytest.skip(str(trouble))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "run/report.html").as_uri())
+        heights = page.evaluate("[...document.querySelectorAll('td:first-child')].map(cell => cell.offsetHeight)")
+        browser.close()
+    assert 0 < max(heights) <= 120
 
 
 def test_the_learning_curve_is_also_kept_as_pictures(tmp_path: Path) -> None:
