@@ -63,13 +63,16 @@ class ChatFormat:
     ) -> Prompt:
         """Tokens up to where the reply begins. `required` begins it with a call, of the tool `name` if given.
 
-        Raises RequestError when the template cannot render the messages.
+        Raises RequestError when the template cannot render the messages, or a call is required of a model that knows none.
         """
+        forced = opening(self.style, name) if required else ""
+        if required and not forced:
+            message = "tool_choice requires a call, but this model's template teaches none; send tool_choice 'none' or 'auto'"
+            raise RequestError(400, message, "calls_not_supported")
         keys = self._keys(messages, tools)
         tokens = self._continued(messages, tools, keys)
         if tokens is None:
             tokens = self.encode(self.render(messages, tools, reply=True))
-        forced = opening(self.style, name) if required else ""
         return Prompt((*tokens, *self.encode(forced)) if forced else tokens, keys[-1], forced)
 
     def remember(self, prompt: Prompt, message: Message, tokens: Sequence[int]) -> None:

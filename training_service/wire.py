@@ -124,6 +124,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "function_call": (None, "none", "auto"),
     "modalities": (None, ["text"]),
     "audio": (None,),
+    "top_logprobs": (None, 0),
     "prediction": (None,),
     "web_search_options": (None,),
     "stream": (None, False),
@@ -153,7 +154,6 @@ class ChatRequest(Frozen):
     n: Annotated[int, Field(ge=1, le=64)] = 1
     logprobs: bool = False
     """Chosen-token logprobs are returned unconditionally; this is only checked."""
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
 
     @model_validator(mode="before")
     @classmethod

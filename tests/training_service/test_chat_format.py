@@ -135,6 +135,12 @@ def test_a_required_call_is_begun_in_the_prompt(chat: ChatFormat) -> None:
     assert chat.text(named.tokens[len(free.tokens) :]) == "<|call|>search_logs " == named.forced
 
 
+def test_a_call_cannot_be_required_of_a_model_that_knows_none(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with pytest.raises(RequestError, match="send tool_choice 'none' or 'auto'"):
+        ChatFormat(tokenizer, frozenset({END_ID}), "plain").prompt([ASK], TOOLS, required=True)
+
+
 def test_a_template_that_refuses_the_messages_is_the_clients_error(folder: Path) -> None:
     chat = chatml(folder, "{{ raise_exception('roles must alternate') }}")
     with pytest.raises(RequestError, match="roles must alternate") as refused:

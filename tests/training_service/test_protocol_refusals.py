@@ -88,6 +88,7 @@ CHAT: list[tuple[dict[str, Any], int, str]] = [
     ({"messages": [USER], "max_tokens": 0}, 422, "max_completion_tokens"),
     ({"messages": [USER], "response_format": {"type": "json_object"}}, 422, "response_format: not supported here; leave it out"),
     ({"messages": [USER], "frequency_penalty": 0.5}, 422, "frequency_penalty: not supported here"),
+    ({"messages": [USER], "logprobs": True, "top_logprobs": 5}, 422, "top_logprobs: not supported here; leave it out"),
     ({"messages": [USER], "tempreature": 1}, 422, "tempreature: not known here; leave it out"),
     ({"messages": [USER], "tool_choice": "required"}, 422, "tools is empty; send tools"),
     ({"messages": [USER], "tools": [{"type": "function"}]}, 422, "tools.0.function: Field required"),
