@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.__main__ import main
 from evaluation.episodes import EPISODES, load
 from tests.evaluation.made import eventually, run, scenario, write_scenarios
 from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error
@@ -235,3 +236,10 @@ def test_an_interrupted_run_keeps_whole_lines_and_goes_on(tmp_path: Path, worker
     assert not found.being_written
     assert run(*command[3:], "--k", 5) == 0
     assert set(played(out)) >= {(name, sample) for name in IDS for sample in range(5)}
+
+
+@pytest.mark.parametrize("number", ["0", "x", "2.5"])
+def test_a_number_of_samples_that_is_none_is_refused_in_plain_words(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--policy", "script:unknown", "--out", "never", "--k", number])
+    assert f"argument --k: '{number}' is not a whole number from 1 on" in capsys.readouterr().err
