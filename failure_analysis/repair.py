@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from failure_analysis.records import StoreError
-from failure_analysis.store import TABLES, FailureStore
+from failure_analysis.store import TABLES, FailureStore, address
 
 CAPTURED_AGAIN = "sources"
 
@@ -53,7 +53,7 @@ def _readable(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
     """Rows of a table from both ends, as far as they can be read; some may come twice."""
     for order in ("ASC", "DESC"):
         try:
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as old:
+            with closing(sqlite3.connect(address(path), uri=True)) as old:
                 old.text_factory = lambda raw: raw.decode("utf-8", "replace")
                 yield from old.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")
                 return

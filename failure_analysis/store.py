@@ -216,7 +216,7 @@ class FailureStore:
             raise StoreError(f"{self.path}: no such file; make it: python -m failure_analysis capture RUN_DIR")
         with (
             self._errors(),
-            closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as opened,
+            closing(sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)) as opened,
         ):
             opened.row_factory = sqlite3.Row
             _check_version(opened, self.path)
@@ -315,6 +315,12 @@ class Source(Frozen):
     """A hash of how the file begins: a file that was replaced is read again from its start."""
     trouble: str = ""
     """What could not be read, in words for a person; empty when all could."""
+
+
+def address(path: Path) -> str:
+    """To read from: read-only, unless a writer was killed half-way; then SQLite has to undo what that one wrote."""
+    half_written = path.with_name(f"{path.name}-journal").exists()
+    return f"{path.resolve().as_uri()}?mode={'rw' if half_written else 'ro'}"
 
 
 def milliseconds(moment: datetime) -> int:

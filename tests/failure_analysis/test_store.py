@@ -221,6 +221,22 @@ def damage(path: Path, at: float, length: int = 20_000) -> None:
         file.write(b"\xde" * length)
 
 
+@pytest.mark.parametrize("repaired", [False, True])
+def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(large: FailureStore, repaired: bool) -> None:
+    journal = large.path.with_name("failures.db-journal")
+    before = large.experiments(limit=1000)
+    with closing(sqlite3.connect(large.path, isolation_level=None)) as killed:
+        killed.execute("PRAGMA cache_size = 1")
+        killed.execute("BEGIN IMMEDIATE")
+        killed.execute("DELETE FROM experiments")
+        left = large.path.read_bytes(), journal.read_bytes()
+    large.path.write_bytes(left[0])
+    journal.write_bytes(left[1])
+    if repaired:
+        repair(large.path)
+    assert large.experiments(limit=1000) == before
+
+
 def test_a_damaged_file_is_said_with_what_to_type(large: FailureStore) -> None:
     damage(large.path, 0.0, 100)
     with pytest.raises(StoreError, match=r"run: python -m failure_analysis repair"):
