@@ -70,7 +70,7 @@ def refuse(app: FastAPI, kind: type[Exception], status: int | None) -> None:
 def _text(trouble: Exception) -> str:
     if isinstance(trouble, RequestValidationError):
         first = trouble.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
+        where = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
         if first["type"] == "extra_forbidden":
             return f"{where[:100]}: not a parameter here; leave it out (see /openapi.json)"
         return f"{where[:100]}: {str(first['msg'])[:300]}" + (

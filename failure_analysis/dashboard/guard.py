@@ -125,7 +125,10 @@ class Guard:
         if path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self._door.knows(headers):
             return None
         if "text/html" in headers.get("accept", "") and scope["method"] in ("GET", "HEAD"):
-            return RedirectResponse(f"/login?next={quote(path)}", status_code=303)
+            asked = scope.get("query_string", b"").decode("latin-1")
+            wanted = quote(path) + (f"?{asked}" if asked else "")
+            login = f"/login?next={quote(wanted)}"
+            return RedirectResponse(login if len(login) <= LONGEST_URL else "/login", status_code=303)
         return _error(401, "wrong or missing token; send 'Authorization: Bearer TOKEN', or open /login in a browser")
 
 

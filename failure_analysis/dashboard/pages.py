@@ -17,7 +17,7 @@ from failure_analysis import aggregates, comparing
 from failure_analysis.aggregates import Group
 from failure_analysis.dashboard.api import EPISODES, Id
 from failure_analysis.dashboard.asked import Charted, Compared, Listed
-from failure_analysis.dashboard.guard import COOKIE, LARGEST_BODY, Door
+from failure_analysis.dashboard.guard import COOKIE, LARGEST_BODY, LONGEST_URL, Door
 from failure_analysis.dashboard.overviews import (
     Checkpoint,
     RunCounts,
@@ -250,7 +250,7 @@ def _add_comparison(app: FastAPI, shelf: Shelf) -> None:
 
 def _add_login(app: FastAPI, door: Door) -> None:
     @app.get("/login", include_in_schema=False)
-    def login(request: Request, next: Name = "/") -> Response:
+    def login(request: Request, next: Annotated[str, Query(max_length=LONGEST_URL)] = "/") -> Response:
         """Asks for the token."""
         if door.token is None:
             return RedirectResponse("/", status_code=303)

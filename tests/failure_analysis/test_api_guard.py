@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,6 +117,17 @@ def test_a_browser_logs_in_and_carries_a_cookie_that_is_not_the_token(locked: st
         assert "samesite=lax" in cookie
         assert TOKEN not in cookie
         assert "seed1" in client.get("/runs").text
+
+
+def test_a_link_to_one_run_still_leads_to_that_run_after_the_login(locked: str) -> None:
+    with httpx.Client(base_url=locked, headers={"Accept": "text/html"}, follow_redirects=True) as client:
+        assert "Log in" in client.get("/episodes?q=" + "%20" * 1000).text, "too long to be carried along"
+        asked = client.get("/run", params={"name": "seed1"})
+        kept = html.unescape(re.findall(r'name="next" value="([^"]*)"', asked.text)[0])
+        shown = client.post("/login", data={"token": TOKEN, "next": kept})
+        assert shown.url.path == "/run"
+        assert shown.url.params["name"] == "seed1"
+        assert shown.status_code == 200
 
 
 @pytest.mark.parametrize(
