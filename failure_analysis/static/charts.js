@@ -12,10 +12,13 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
+  // As the rest of the page writes numbers: 13,581 and −0.39.
+  const written = (value, least, most) =>
+    value.toLocaleString("en-US", { minimumFractionDigits: least, maximumFractionDigits: most }).replace("-", "−");
   const number = (value, unit) => {
     if (value === null || value === undefined) return "–";
     const digits = unit === "%" || unit === "failures" ? 0 : Math.abs(value) >= 100 ? 0 : 2;
-    return value.toFixed(digits) + (unit === "%" ? " %" : "");
+    return written(value, digits, digits) + (unit === "%" ? " %" : "");
   };
   const place = (x, kind) => kind === "time" ? new Date(x * 1000).toISOString().slice(0, 16).replace("T", " ") : String(x);
 
@@ -79,7 +82,7 @@
       legend: { show: false }, cursor: { drag: { x: false, y: false }, points: { size: 7 }, y: false },
       axes: [
         { ...axis, grid: { show: false }, size: 30, ...(chart.bars ? barLabels(chart) : { values: whole }) },
-        { ...axis, size: 52, values: (_, splits) => splits.map((y) => chart.unit === "%" ? `${y} %` : chart.unit === "failures" && !Number.isInteger(y) ? "" : String(Math.round(y * 100) / 100)) },
+        { ...axis, size: 52, values: (_, splits) => splits.map((y) => chart.unit === "%" ? `${y} %` : chart.unit === "failures" && !Number.isInteger(y) ? "" : written(y, 0, 2)) },
       ],
       hooks: { setCursor: [(plot) => point(figure, chart, plot.cursor.idx)], draw: [(plot) => whiskers(plot, chart)] },
     };

@@ -18,7 +18,7 @@
       body.querySelector("[data-close]")?.focus();
     } else if (event.detail.target?.id === "results") {
       const count = document.querySelector("#results .pager span");
-      if (count) say(`${count.textContent} results`);
+      say(count ? `${count.textContent} results` : "no results");
     }
   });
 

@@ -15,7 +15,7 @@ import pytest
 from failure_analysis.dashboard.rendering import ago, environment, href, visible
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, Wanted
-from tests.failure_analysis.dashboard_runs import captured, dashboard, training_run
+from tests.failure_analysis.dashboard_runs import captured, dashboard, episode, training_run, write_episodes
 from tests.failure_analysis.hostile import EVERYTHING, ID, RUN_NAME, hostile_run
 
 PLAIN_TAGS = """html head meta title link script body a svg symbol path circle rect line use header nav span button main
@@ -232,6 +232,25 @@ def test_the_pages_name_what_they_hold_for_those_who_do_not_see_them(client: htt
             labelled = "aria-label" in tag or "hidden" in tag or "<select" in tag or 'type="search"' in tag
             assert labelled or re.search(re.escape(tag) + r"(?:<svg.*?</svg>)?[^<\s]", page), tag
         assert page.count("<th ") == page.count('<th scope="')
+
+
+def test_two_checkpoints_that_tried_nothing_in_common_are_not_said_to_be_without_failures(tmp_path: Path) -> None:
+    run = training_run(tmp_path / "runs")
+    write_episodes(run / "episodes" / "train-0001-t1.jsonl", [episode("9f9f", right=False, split="train", policy="seed1@1")])
+    captured(tmp_path / "runs")
+    with dashboard(tmp_path / "runs") as url:
+        page = httpx.get(f"{url}/compare?before=seed1&before_step=0&after_step=1").text
+    assert "tried no scenario in common" in page
+    assert "No scenario fails" not in page
+
+
+def test_a_filter_with_a_wrong_value_is_refused_by_the_name_the_user_typed(client: httpx.Client) -> None:
+    refused = Outline(client.get("/experiments?severity=awful").text).text
+    assert "severity: Input should be" in refused
+
+
+def test_an_empty_list_shows_no_page_numbers(client: httpx.Client) -> None:
+    assert "of 0" not in client.get("/experiments?q=zzzzzz").text
 
 
 def test_pages_lead_to_the_next_and_the_previous_one_with_the_filters_kept(client: httpx.Client) -> None:

@@ -311,6 +311,18 @@ CONTRAST = """node => {
 }"""
 
 
+def test_the_word_gold_stands_on_the_line_it_marks_at_any_width(page: Page, url: str, root: Path) -> None:
+    tried = FailureStore(root / "failures.db").experiments(Wanted(split="test", correct=True)).rows[0]
+    low = "const low = node => node.getBoundingClientRect().bottom;"
+    below = f"tags => {{ {low} return tags.filter(tag => low(tag) > low(tag.parentElement)).length }}"
+    page.goto(f"{url}/episodes/{tried.id}")
+    tags = page.locator(".result .row .tag")
+    expect(tags.first).to_be_visible()
+    for width in range(320, 980, 12):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert tags.evaluate_all(below) == 0, width
+
+
 def test_the_theme_switch_changes_the_page_and_is_remembered(page: Page, url: str) -> None:
     page.goto(f"{url}/run?name=seed1")
     light = colour(page, "body", "backgroundColor")
@@ -332,6 +344,7 @@ def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: P
             page.goto(url + path)
             expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+            assert page.evaluate("(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('.top nav'))") <= 0, path
             page.get_by_role("navigation", name="Main").get_by_role("link", name="Episodes").click()
             expect(page).to_have_url(f"{url}/episodes")
 
