@@ -85,7 +85,7 @@ class RunFolder:
 
     def being_written(self) -> bool:
         """Whether a live process holds the folder."""
-        return any(_locked(self.home / name) for name in (".lock", ".writing"))
+        return any(locked(self.home / name) for name in (".lock", ".writing"))
 
     def changed_at(self) -> datetime:
         """When the newest of its own files was written."""
@@ -154,7 +154,8 @@ def _json_object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _locked(path: Path) -> bool:
+def locked(path: Path) -> bool:
+    """Whether a live process holds this lock file."""
     try:
         with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -7,7 +7,6 @@ evaluation. A folder may be half-written, damaged or named by an enemy: what can
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from failure_analysis.run_folders import locked
 from project_types import Frozen, InvestigatorError
 
 LARGEST_JSON = 8 << 20
@@ -119,7 +119,7 @@ class Runs:
         progress = _json(states[0], troubles).get("run", {}) if states else {}
         progress = progress if isinstance(progress, dict) else {}
         summary = _json(path / "summary.json", troubles) if (path / "summary.json").exists() else {}
-        held = _held(path / (".lock" if training else ".writing"))
+        held = locked(path / (".lock" if training else ".writing"))
         done = bool(progress.get("finished")) if training else bool(summary)
         best = progress.get("best_checkpoint", summary.get("best_checkpoint"))
         return Run(
@@ -194,18 +194,6 @@ def _read_rows(path: Path, _size: int, _changed_ns: int) -> tuple[tuple[dict[str
         elif line.strip():
             bad += 1
     return tuple(rows), bad
-
-
-def _held(path: Path) -> bool:
-    """Whether a live process holds this lock file."""
-    try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _changed(path: Path) -> datetime | None:
