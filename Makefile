@@ -9,6 +9,7 @@ ARGS ?=
 RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --database build/failures.db
 
+.DELETE_ON_ERROR:
 .PHONY: train test lint types fast slow clean
 
 train: .venv/train
