@@ -1,9 +1,10 @@
-"""A scripted investigator that works only with the tools: the one the small model first imitates, and a careful twin.
+"""Investigators that work only with the tools: an experienced one, a hasty one, and the mixture that the small model imitates.
 
-It reads printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is left
-at the end of a trail may be the cause. It has no list of causes and never sees the ground truth, so it cannot tell a decisive
-line from a red herring. HASTY is deliberately mediocre: it stops early, wanders off, and blames what it happens to have on
-screen, so that what to look at and what to believe is left to be learnt from reward. CAREFUL follows every clue first.
+All read printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is left at
+the end of a trail may be the cause. None sees the ground truth. EXPERIENCED begins with the warnings, follows every clue, and
+has met the fault families of the train split before: it knows how their causes are worded. HASTY begins with the errors, looks
+at little else, and blames what it happens to have on screen. The demonstrator is deliberately mediocre: it is hasty in three
+episodes of four. Which manner pays is left to be learnt from reward.
 
 Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
 """
@@ -33,12 +34,18 @@ class Manner:
     """Asks for the rest of a cut result."""
     gullible: float
     """Blames any row it has seen, whatever it says."""
+    first: str
+    """The lowest level of its first search."""
+    eye: float
+    """How many times likelier it blames a row that is worded like a cause."""
     calls: int
     """Tool calls after which it answers in any case."""
 
 
-HASTY = Manner(hasty=0.08, wander=0.08, trace=0.1, page=0.15, gullible=0.08, calls=5)
-CAREFUL = Manner(hasty=0.0, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6)
+HASTY = Manner(hasty=0.25, wander=0.05, trace=0.05, page=0.05, gullible=0.25, calls=4, first="ERROR", eye=1.0)
+EXPERIENCED = Manner(hasty=0.0, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", eye=30.0)
+HASTE = 0.75
+"""Share of the demonstrator's episodes in which it is hasty."""
 
 EVERYDAY = re.compile(
     r"done|finished|answer sent|input checked|handled|acknowledged|rows in|committed|statement \w+ took|served|lookup took|kept"
@@ -50,16 +57,35 @@ COMPLAINT = re.compile(
     r"|cannot read|missed|misses|had nothing|come from|mostly calls|not taken|second try|status [45]"
 )
 """How services write about a peer that lets them down."""
+FAMILIAR = re.compile(
+    r"heap 9|after full coll|collector stopped|resident set|exit code 137|old generation"  # memory
+    r"|all \d+ connections|(free|idle) connection to|: active|borrowed|sessions? (at|\d+ of)|holds \d+ sessions|leaked"  # pools
+    r"|writes refused|bytes free|read only|free blocks|compaction stopped"  # disks
+    r"|sent again|round trip to \S+ \d+ ms, was|errors on receive|resends in a row|link probe"  # networks
+    r"|no address|NXDOMAIN|gave nothing|is empty since"  # names
+    r"|patience \d\d ms|patience for|stopped listening|answers? came late"  # deadlines
+    r"|points to|nothing listens|moved \S+ from|is not \S+, path|opened \d+ sockets"  # addresses
+    r"|turned away|quota for|bucket empty|ceiling of"  # limits
+    r"|renewal of|certificate serial|past its last valid|no newer one|has passed"  # certificates
+    r"|since build|of build|crashes build|build \S+ (rounds|drops|writes)|unhandled case"  # code
+    r"|threads? (in line|wait|blocked)|of \d+ threads|mutex held|keeps \S+ (to itself|at)|one transaction|exclusive lock"  # locks
+    r"|pause 0|no delay|backoff|calls to \S+ for \d+ requests"  # retries
+    r"|503 to|major outage|before reply|refuses our|no reply from"  # partners
+    r"|lost \d+ entries|evicted|hit share \d %|left the ring|snapshot unreadable"  # caches
+    r"|renamed to|text in cents|payload version|into uuid"  # contracts
+    r"|checksum|bad magic|end early|zero bytes|damaged"  # data
+)
+"""How causes are worded in the families of faults that the train split shows; what only the test split shows is unknown to it."""
 
 
 def demonstrator(desk: Desk) -> Play:
-    """The mediocre investigator."""
-    return (yield from _investigate(_Notes(desk, HASTY)))
+    """Hasty in three episodes of four, experienced in the fourth."""
+    return (yield from _investigate(_Notes(desk, HASTY if desk.rng.random() < HASTE else EXPERIENCED)))
 
 
 def investigator(desk: Desk) -> Play:
-    """The careful investigator."""
-    return (yield from _investigate(_Notes(desk, CAREFUL)))
+    """Experienced always."""
+    return (yield from _investigate(_Notes(desk, EXPERIENCED)))
 
 
 @dataclass
@@ -91,7 +117,9 @@ class _Notes:
         """How much a row looks like a cause: at the end of the trail, not routine, not a complaint about a peer."""
         complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
         routine = EVERYDAY.search(row.message) is not None
-        return (8.0 if row.service in self.searched[-3:] else 1.0) * (0.03 if complaint or routine else 1.0)
+        familiar = FAMILIAR.search(row.message) is not None
+        believed = self.manner.eye if familiar else 0.03 if complaint or routine else 1.0
+        return (8.0 if row.service in self.searched[-3:] else 1.0) * believed
 
     def search(self, **arguments: Any) -> Call:
         """A search, remembered."""
@@ -103,7 +131,7 @@ class _Notes:
 
 def _investigate(notes: _Notes) -> Play:
     rng, manner = notes.desk.rng, notes.manner
-    text = yield notes.search(min_level=rng.choices(("WARN", "ERROR"), (0.7, 0.3))[0])
+    text = yield notes.search(min_level=manner.first)
     for call in range(min(manner.calls, notes.desk.calls_left)):
         fresh = rows(text)
         notes.seen += fresh
