@@ -456,6 +456,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "max_minutes": 14.0,
     "precision": "bfloat16",
     "scale_rewards": False,
+    "steps": 200,
     "step_timeout_minutes": 10.0,
     "episode": EMBEDDED.model_dump(),
 }

@@ -11,6 +11,7 @@ import argparse
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -92,7 +93,12 @@ def resolve(
         config = TrainingConfig.model_validate(_merged(preset, given))
     except ValidationError as trouble:
         first = trouble.errors(include_url=False)[0]
-        flag = "--" + str(first["loc"][-1]).replace("_", "-")
+        name = str(first["loc"][-1])
+        if first["type"] == "extra_forbidden":  # flags are argparse's to refuse
+            known = TrainingConfig.model_fields.keys() | EpisodeConfig.model_fields.keys()
+            meant = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name, sorted(known), 1))
+            raise ConfigurationError(f"--config: no setting is called {name!r}{meant}") from trouble
+        flag = "--" + name.replace("_", "-")
         raise ConfigurationError(f"{flag}: {first['msg']} (got {first['input']!r}); see --help") from trouble
     if saved is not None:
         old = TrainingConfig.model_validate(saved)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.statistics import Interval, paired_difference
+from evaluation.statistics import Interval, paired_difference, proportion
 from evaluation.summary import Part, Summary, summarise
 from evaluation.training_run import GREEDY, SAMPLED, Comparison, RunFiles, read_run
 from project_types import Episode, InvestigatorError
@@ -139,7 +139,9 @@ def gained(before: Iterable[Episode], after: Iterable[Episode], seed: int) -> In
     """Accuracy after minus before over the scenarios both sides have, with its interval; None when there is none."""
     old, new = _accuracy_by_scenario(before), _accuracy_by_scenario(after)
     shared = sorted(old.keys() & new.keys())
-    return paired_difference([old[i] for i in shared], [new[i] for i in shared], seed=seed) if shared else None
+    if not shared:
+        return None
+    return proportion(paired_difference([old[i] for i in shared], [new[i] for i in shared], seed=seed), lowest=-1.0)
 
 
 def _accuracy_by_scenario(episodes: Iterable[Episode]) -> dict[str, float]:

@@ -60,10 +60,10 @@ def test_serverless_without_a_key_says_what_to_do() -> None:
 
 def test_the_embedded_backend_has_its_own_defaults_and_flags_win_over_them() -> None:
     assert settings().episode == EMBEDDED
-    assert settings().max_minutes == 14
-    changed = settings("--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--no-scale-rewards")
+    assert (settings().max_minutes, settings().scale_rewards) == (14, False)
+    changed = settings("--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--scale-rewards")
     assert (changed.episode.max_turns, changed.episode.prompt) == (5, "brief")
-    assert (changed.max_minutes, changed.learning_rate, changed.scale_rewards) == (None, 1e-4, False)
+    assert (changed.max_minutes, changed.learning_rate, changed.scale_rewards) == (None, 1e-4, True)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_file_wins_over_defaults_and_flags_over_the_file(tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param("stepz: 7", "--stepz", id="unknown setting"),
+        pytest.param("stepz: 7", "no setting is called 'stepz'; did you mean 'steps'", id="unknown setting"),
         pytest.param("steps: many", "--steps", id="wrong type"),
         pytest.param("- 1", "must be a table", id="not a table"),
         pytest.param("a: [", "cannot be read", id="not YAML"),
@@ -127,7 +127,7 @@ def test_the_plan_counts_episodes_and_prices_them() -> None:
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--backend", "embedded", "--runs", str(tmp_path / "runs"), "--database", str(tmp_path / "logs.db")]
     assert main(["--dry-run", *flags]) == 0
-    assert "steps      60 of 8 x 8 episodes" in capsys.readouterr().out
+    assert "steps      200 of 8 x 8 episodes" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
