@@ -40,6 +40,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of Muon; AdamW has half of it (default 2e-3)")
+    parser.add_argument("--sharpen", type=float, default=1 / 0.7, help="factor on the published model's logits (default 1/0.7)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
     return parser.parse_args(argv)
@@ -129,7 +130,7 @@ def prepare(args: argparse.Namespace) -> Path:
 def batches(sizes: Sequence[int], batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
     """Endless batches of document numbers: shuffled, alike in length within a batch, about `batch_tokens` each."""
     while True:
-        order = sorted(range(len(sizes)), key=lambda number: (sizes[number] + rng.random() * 64))
+        order = sorted(range(len(sizes)), key=lambda number: sizes[number] + rng.random() * 64)
         epoch: list[list[int]] = [[]]
         longest = 0
         for number in order:
