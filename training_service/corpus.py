@@ -1,9 +1,10 @@
 """What the small model reads in pretraining: episodes to imitate, and drills in copying.
 
 Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a target. Drills
-take one tool result out of an episode, give its ids fresh random digits, and ask for rows by their words (the answer is the
+take tool results out of an episode, give their ids fresh random digits, and ask for rows by their words (the answer is the
 row's id, its words, or the report that would cite it) or for whole rows by their ids. Without drills a model this small imitates
-the manner of an investigation and gets the ids wrong.
+the manner of an investigation and gets the ids wrong; with drills on single results it slips from row to row once it has read
+several.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,9 @@ ROW = re.compile(
     re.MULTILINE,
 )
 """A row as `search_logs` prints it."""
+
+SEPARATOR = "\n\x1e\n"
+"""Between tool results that get fresh ids together."""
 
 Message = dict[str, Any]
 
@@ -64,12 +68,12 @@ def with_fresh_ids(text: str, rng: random.Random) -> str:
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
 
 
-def echo(text: str, rng: random.Random) -> list[Message] | None:
+def echo(results: Sequence[str], rng: random.Random) -> list[Message] | None:
     """A conversation that asks for rows of one tool result word by word, in another order; None when it has fewer than two.
 
     Nearly every spoken token is a copy, which is what makes a small model learn to copy at all.
     """
-    text = with_fresh_ids(text, rng)
+    text = with_fresh_ids(rng.choice(results), rng)
     rows = list(ROW.finditer(text))
     if len(rows) < 2:
         return None
@@ -81,18 +85,18 @@ def echo(text: str, rng: random.Random) -> list[Message] | None:
     ]
 
 
-def drill(text: str, rng: random.Random, questions: int = 8) -> list[Message] | None:
-    """A conversation that asks for rows of one tool result; None when it has fewer than two rows."""
-    text = with_fresh_ids(text, rng)
+def drill(results: Sequence[str], rng: random.Random, questions: int = 8) -> list[Message] | None:
+    """A conversation that asks for rows of one to four neighbouring tool results; None when they have fewer than two rows."""
+    count = min(len(results), rng.choice((1, 1, 1, 2, 2, 3, 4)))
+    first = rng.randrange(len(results) - count + 1)
+    text = with_fresh_ids(SEPARATOR.join(results[first : first + count]), rng)
     rows = list(ROW.finditer(text))
     if len(rows) < 2:
         return None
-    messages: list[Message] = [{"role": "tool", "content": text}]
+    messages: list[Message] = [{"role": "tool", "content": part} for part in text.split(SEPARATOR)]
     for _ in range(questions):
         row = rng.choice(rows)
-        words = row["message"].split()
-        start = rng.randrange(max(1, len(words) - 3))
-        clue = f"{row['service']} {' '.join(words[start : start + 4])}"
+        clue = _clue(row, rows, rng)
         kind = rng.choice(("id", "line", "answer", "answer", "answer", "answer"))
         if kind == "id":
             messages += [{"role": "user", "content": f"id {clue}"}, {"role": "assistant", "content": row["id"]}]
@@ -107,6 +111,15 @@ def drill(text: str, rng: random.Random, questions: int = 8) -> list[Message] | 
                 report_call(row["service"], row["message"], row["id"], row["trace"]),
             ]
     return messages
+
+
+def _clue(row: re.Match[str], rows: Sequence[re.Match[str]], rng: random.Random) -> str:
+    """Four words of a row's message; half the time with its service before them, always when the words alone fit another row."""
+    words = row["message"].split()
+    start = rng.randrange(max(1, len(words) - 3))
+    clue = " ".join(words[start : start + 4])
+    alone = len({(other["service"], other["message"]) for other in rows if clue in other["message"]}) == 1
+    return clue if alone and rng.random() < 0.5 else f"{row['service']} {clue}"
 
 
 def documents(conversations: Iterable[list[Message]], tokenizer: PreTrainedTokenizerFast) -> Iterator[Document]:

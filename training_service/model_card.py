@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,9 +62,13 @@ class Copied(NamedTuple):
 
 
 def copy_accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: list[str], rng: random.Random, count: int = 256
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    results: Sequence[Sequence[str]],
+    rng: random.Random,
+    count: int = 256,
 ) -> Copied:
-    """Ask for `count` reports at temperature 1, each about one row of a tool result whose ids were drawn anew."""
+    """Ask for `count` reports at temperature 1, each about one row of tool results whose ids were drawn anew."""
     prompts: list[str] = []
     screens: list[set[str]] = []
     wanted: list[str] = []
@@ -72,7 +77,8 @@ def copy_accuracy(
         if conversation and conversation[-1].get("tool_calls"):
             arguments = json.loads(conversation[-1]["tool_calls"][0]["function"]["arguments"])
             prompts.append(tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True))
-            screens.append({part for row in ROW.finditer(conversation[0]["content"]) for part in (row["id"], row["trace"])})
+            shown = "\n".join(message["content"] for message in conversation if message["role"] == "tool")
+            screens.append({part for row in ROW.finditer(shown) for part in (row["id"], row["trace"])})
             wanted.append(arguments["key_log_ids"][0])
     right = cited = valid = 0
     for start in range(0, count, 64):
@@ -102,7 +108,7 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
     The logits are sharpened first. A model this small is less sure of a copied word than it should be: of forty such words one
     goes wrong, and the report says nothing any more.
     """
-    from training_service.pretrain import conversations, network
+    from training_service.pretrain import conversations, network, tool_results
 
     tokenizer = load_tokenizer(args.work / "tokenizer")
     state = torch.load(checkpoint, weights_only=True)
@@ -111,7 +117,7 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
     with torch.no_grad():
         model.model.norm.weight.mul_(args.sharpen)
     model.eval()
-    results = [m["content"] for messages in conversations(args.work / "episodes") for m in messages if m["role"] == "tool"]
+    results = tool_results(conversations(args.work / "episodes"))
     torch.manual_seed(args.seed)
     copied = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1))
     print(f"at temperature 1: {copied}", flush=True)

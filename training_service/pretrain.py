@@ -87,6 +87,12 @@ def conversations(episodes: Path) -> list[list[dict[str, Any]]]:
     return found
 
 
+def tool_results(episodes: Sequence[list[dict[str, Any]]]) -> list[list[str]]:
+    """What the tools printed in each episode that used any."""
+    found = [[message["content"] for message in messages if message["role"] == "tool"] for messages in episodes]
+    return [results for results in found if results]
+
+
 def prepare(args: argparse.Namespace) -> Path:
     """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
     import numpy as np
@@ -100,8 +106,8 @@ def prepare(args: argparse.Namespace) -> Path:
     episodes = conversations(demonstrations(args))
     rng = random.Random(args.seed)
     rng.shuffle(episodes)
-    results = [m["content"] for messages in episodes for m in messages if m["role"] == "tool"]
-    wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.6)  # drills are shorter than episodes
+    results = tool_results(episodes)
+    wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.2)  # drills are shorter than episodes
     kinds = (drill, echo)
     drills = [found for n in range(wanted) if (found := kinds[n % 2](rng.choice(results), rng))]
     folder = args.work / "tokenizer"

@@ -88,15 +88,29 @@ def test_a_saved_tokenizer_reads_back_the_same(tokenizer: PreTrainedTokenizerFas
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
-def test_a_drill_answers_with_what_its_own_result_shows(seed: int) -> None:
-    conversation = drill(RESULT, random.Random(seed))
+def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
+    conversation = drill([RESULT] * 5, random.Random(seed))
     assert conversation is not None
-    shown = {row["id"] for row in ROW.finditer(conversation[0]["content"])}
-    assert len(shown) == 2
+    results = [message["content"] for message in conversation if message["role"] == "tool"]
+    shown = {row["id"] for result in results for row in ROW.finditer(result)}
+    assert len(shown) == 2, "an id that is shown again stays the same id"
     assert not shown & {"3fa2", "77de09"}
-    for question, answer in zip(conversation[1::2], conversation[2::2], strict=True):
+    asked = conversation[len(results) :]
+    for question, answer in zip(asked[::2], asked[1::2], strict=True):
         said = answer["content"] or answer["tool_calls"][0]["function"]["arguments"]
         assert any(identifier in said or identifier in question["content"] for identifier in shown)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) -> None:
+    twin = "14:05:33 ERROR billing x14 call to ledger failed: deadline 3000 ms exceeded log 4fa2"
+    conversation = drill([f"{RESULT}\n{twin}"], random.Random(seed))
+    assert conversation is not None
+    asked = [message["content"] for message in conversation if message["role"] == "user"]
+    for question in asked:
+        if "queue" not in question and " 97 " not in question and not question.startswith("line"):
+            assert question.split()[1] in ("orders", "billing")
 
 
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
