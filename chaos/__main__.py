@@ -14,7 +14,7 @@ from project_types import ConfigurationError, InvestigatorError
 if TYPE_CHECKING:
     from chaos.plans import Mix
 
-SHIPPED = {"train": 192, "val": 48, "test": 104}
+SHIPPED = {"train": 384, "val": 48, "test": 104}
 SHIPPED_SEED = 2
 SHOWN_PROBLEMS = 50
 
