@@ -219,14 +219,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         code = int(import_module(arguments.module).command(arguments))
-        if arguments.command == "run" and not arguments.dry_run and not arguments.no_explain:
-            from failure_analysis.capture_command import explain
-
-            print(printable(explain(arguments.out)))
-        return code
     except InvestigatorError as trouble:
         print(printable(f"evaluation {arguments.command}: {trouble}"), file=sys.stderr)
-        return 2
+        code = 2
+    played = arguments.command == "run" and not arguments.dry_run and (arguments.out / "run.json").exists()
+    if played and not arguments.no_explain:
+        from failure_analysis.capture_command import explain
+
+        print(printable(explain(arguments.out)))
+    return code
 
 
 if __name__ == "__main__":

@@ -214,7 +214,9 @@ def test_a_run_in_which_nothing_works_stops_early(tmp_path: Path, capsys: pytest
     with OpenAIServer(lambda body: http_error(401, "no such key")) as server:
         assert model_run(split, tmp_path / "run", server, "--concurrency", "4") == 2
     assert len(server.requests) < 30
-    assert "the first 20 samples all failed" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "the first 20 samples all failed" in said.err
+    assert "20 explained in" in said.out
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
