@@ -15,7 +15,7 @@ CORE = {
     "project_types": set[str](),
     "build_logs": {"project_types", "scenario_rows"},
     "log_search_tools": {"project_types", "log_rows", "log_traces"},
-    "make_judge_model": {"project_types", "offline_judge", "llm_judge"},
+    "make_judge_model": {"project_types", "offline_judge", "llm_judge", "judge_calibration"},
     "rollout": {"project_types", "log_search_tools", "rewards", "provider_chats"},
 }
 COMPANIONS = {
@@ -24,6 +24,7 @@ COMPANIONS = {
     "log_traces": {"project_types", "log_rows"},
     "offline_judge": {"project_types"},
     "llm_judge": {"project_types", "offline_judge"},
+    "judge_calibration": {"project_types"},
     "rewards": {"project_types"},
     "provider_chats": {"project_types"},
 }

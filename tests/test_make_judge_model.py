@@ -14,22 +14,9 @@ from typing import Any
 
 import pytest
 
+from judge_calibration import MUST_PASS, Calibration, Pair, calibrate, cohen_kappa, read_calibration
 from llm_judge import PROMPT_VERSION
-from make_judge_model import (
-    MUST_PASS,
-    WANDB_BASE_URL,
-    Calibration,
-    LLMJudge,
-    OfflineJudge,
-    Pair,
-    calibrate,
-    check_judge,
-    cohen_kappa,
-    load_judge,
-    main,
-    read_calibration,
-    read_registry,
-)
+from make_judge_model import WANDB_BASE_URL, LLMJudge, OfflineJudge, check_judge, load_judge, main, read_registry
 from offline_judge import service_matches
 from project_types import ConfigurationError, JudgeError, Report, Scenario, Verdict
 from tests.fakes.judge_server import judge_server
