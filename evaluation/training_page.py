@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.training_report import measures_of, percent
+from evaluation.training_report import headline, percent
 from evaluation.training_run import GREEDY, SAMPLED, Comparison, RunFiles
 from project_types import Ending, Episode
 
@@ -63,7 +63,7 @@ def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
         config=files.config,
         settings=json.dumps(files.config["config"], indent=2),
         curve=Markup(curve_svg),
-        headline=_headline(summary),
+        headline=headline(summary),
         split=shown.split,
         how=f"avg@{shown.samples} at temperature 1" if kind == SAMPLED else "temperature 0",
         sides=[side for side, episodes in (("before", shown.before[kind]), ("after", shown.after[kind])) if episodes],
@@ -81,18 +81,6 @@ SLICE_TITLES = {
     "seen": "Faults and systems seen in training, and not",
     "fault_type": "By type of fault",
 }
-
-
-def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for split, found in summary["splits"].items():
-        for key, how in measures_of(found):
-            bounds, gain = ("ci95", "gain") if key == "accuracy" else (f"{key}_ci95", f"{key}_gain")
-            before, after = (percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after"))
-            if (before, after) != ("-", "-"):
-                gained = percent(found[gain], found[f"{gain}_ci95"], "+")
-                rows.append((f"{split} ({found['n']} scenarios), {how}", before, after, gained))
-    return rows
 
 
 def _slices(values: Mapping[str, Mapping[str, Any]], key: str) -> list[Slice]:

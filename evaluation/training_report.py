@@ -187,16 +187,22 @@ def write_report(run: Path) -> dict[str, Any]:
 
 def table(summary: Mapping[str, Any]) -> str:
     """Before and after, as a few lines for a terminal."""
-    lines = [f"{'':<26}{'before':>22}{'after':>22}{'gain':>22}"]
+    lines = [f"{'':<26}{'before':>22}{'after':>22}{'gain in points':>22}"]
+    lines += [f"{label:<26}{before:>22}{after:>22}{gained:>22}" for label, before, after, gained in headline(summary)]
+    return "\n".join(lines)
+
+
+def headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(what was measured, before, after, gain in percentage points) of each split and sampling that was measured."""
+    rows = []
     for split, found in summary["splits"].items():
         for key, how in measures_of(found):
             bounds, gain = ("ci95", "gain") if key == "accuracy" else (f"{key}_ci95", f"{key}_gain")
-            sides = [percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after")]
-            if sides != ["-", "-"]:
-                gained = percent(found[gain], found[f"{gain}_ci95"], sign="+")
-                label = f"{split} ({found['n']}), {how}"
-                lines.append(f"{label:<26}{sides[0]:>22}{sides[1]:>22}{gained:>22}")
-    return "\n".join(lines)
+            before, after = (percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after"))
+            if (before, after) != ("-", "-"):
+                gained = percent(found[gain], found[f"{gain}_ci95"], points=True)
+                rows.append((f"{split} ({found['n']}), {how}", before, after, gained))
+    return rows
 
 
 def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -205,11 +211,12 @@ def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("accuracy", "temp. 0"), *((key, f"{key.replace('avg', 'avg@')}, temp. 1") for key in averages)]
 
 
-def percent(value: float | None, bounds: Sequence[float] | None, sign: str = "") -> str:
-    """'41.2 % [35, 47]', or '-' when it was not measured."""
+def percent(value: float | None, bounds: Sequence[float] | None, points: bool = False) -> str:
+    """'41.2 % [35, 47]', a difference in percentage points as '+12.5 [3, 20]', or '-' when it was not measured."""
     if value is None:
         return "-"
-    return f"{100 * value:{sign}.1f} %" + (f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]" if bounds else "")
+    said = f"{100 * value:+.1f}" if points else f"{100 * value:.1f} %"
+    return said + (f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]" if bounds else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
