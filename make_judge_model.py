@@ -279,7 +279,10 @@ async def run(args: argparse.Namespace) -> int:
     )
     print(f"\nregistered in {args.registry}; use it with JUDGE_MODEL={name}", file=sys.stderr)
     if llm and os.environ.get("WANDB_API_KEY"):
-        print(f"published {publish(llm, result, args.project)}", file=sys.stderr)
+        try:
+            print(f"published {publish(llm, result, args.project)}", file=sys.stderr)
+        except Exception as trouble:  # any of three packages' errors: the judge is registered, only Weave does not show it
+            print(f"not published to Weave ({trouble}); run this again to publish, its verdicts are kept", file=sys.stderr)
     return 0
 
 

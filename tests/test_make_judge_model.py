@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -406,6 +407,17 @@ def test_the_judge_is_a_weave_model_whose_prompt_and_scores_are_its_version() ->
     assert told["accuracy"] >= 0.95
     assert told["rubric"] > 500
     assert told["where"].startswith("weave:///team/investigator/object/judge-openai-fake:")
+
+
+@pytest.mark.slow
+def test_a_judge_that_weave_cannot_be_told_of_is_registered_all_the_same(tmp_path: Path) -> None:
+    nobody = {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WF_TRACE_SERVER_URL": "http://127.0.0.1:9"}
+    with judge_server("ok", knows_the_labels) as server:
+        program = [sys.executable, "make_judge_model.py", *command(tmp_path, "--model", "openai/fake", *at(server))]
+        done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, **nobody})
+    assert done.returncode == 0, done.stderr
+    assert "not published to Weave" in done.stderr
+    assert "openai/fake" in read_registry(tmp_path / "judges.json")
 
 
 @pytest.mark.slow
