@@ -66,7 +66,7 @@ def copy_accuracy(
     tokenizer: PreTrainedTokenizerFast,
     results: Sequence[Sequence[str]],
     rng: random.Random,
-    count: int = 256,
+    count: int,
 ) -> Copied:
     """Ask for `count` reports at temperature 1, each about one row of tool results whose ids were drawn anew."""
     prompts: list[str] = []
@@ -119,7 +119,7 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
     model.eval()
     results = tool_results(conversations(args.work / "episodes"))
     torch.manual_seed(args.seed)
-    copied = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1))
+    copied = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1), args.questions)
     print(f"at temperature 1: {copied}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(args.out)

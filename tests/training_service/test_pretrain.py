@@ -82,6 +82,7 @@ def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: P
         return [
             sys.executable, "-m", "training_service.pretrain", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
             "--scenarios", "12", "--samples", "2", "--tokens", tokens, "--repeats", "5e4", "--batch-tokens", "1024",
+            "--questions", "8",
         ]  # fmt: skip
 
     subprocess.run(command("1.3e5"), cwd=ROOT, check=True, capture_output=True)
