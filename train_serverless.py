@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import build_logs
 from evaluation import wandb_log
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
+from evaluation.run_record import revision
 from evaluation.training_plan import add_flags, plan, resolve
 from evaluation.training_report import measured, table, words, write_report
-from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest, revision
+from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
@@ -431,7 +432,7 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     """Everything after the command line. Returns the exit code."""
     folder = RunFolder(config.runs / name)
     with folder.claimed(resume):
-        facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision(Path(__file__).parent)}
+        facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision()}
         facts |= {"art": version("openpipe-art"), "command": sys.argv, "scenarios_sha256": fingerprint(config.scenarios)}
         facts |= {"config": config.model_dump(mode="json")}
         if resume:

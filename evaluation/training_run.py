@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,18 +182,6 @@ def fingerprint(scenarios: Path) -> str:
         digest.update(f"{path.relative_to(scenarios)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def revision(checkout: Path) -> str:
-    """The git revision of a checkout, with `-dirty` when tracked files differ from it; `unknown` outside one."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _cut_torn_line(path: Path) -> None:
