@@ -26,6 +26,8 @@ class Manner:
 
     hasty: float
     """Answers now."""
+    sure: float
+    """Answers now, when a row worded like a cause has just come up."""
     wander: float
     """Looks at any service instead of following a clue."""
     trace: float
@@ -42,8 +44,8 @@ class Manner:
     """Tool calls after which it answers in any case."""
 
 
-HASTY = Manner(hasty=0.25, wander=0.05, trace=0.05, page=0.05, gullible=0.25, calls=4, first="ERROR", eye=1.0)
-EXPERIENCED = Manner(hasty=0.0, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", eye=30.0)
+HASTY = Manner(hasty=0.25, sure=0.0, wander=0.05, trace=0.05, page=0.05, gullible=0.5, calls=4, first="ERROR", eye=1.0)
+EXPERIENCED = Manner(hasty=0.0, sure=0.6, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", eye=30.0)
 HASTE = 0.75
 """Share of the demonstrator's episodes in which it is hasty."""
 
@@ -136,7 +138,8 @@ def _investigate(notes: _Notes) -> Play:
         fresh = rows(text)
         notes.seen += fresh
         last = call + 1 == min(manner.calls, notes.desk.calls_left)
-        if notes.seen and (last or rng.random() < manner.hasty):
+        cause = any(FAMILIAR.search(row.message) for row in fresh)
+        if notes.seen and (last or rng.random() < manner.hasty or (cause and rng.random() < manner.sure)):
             break
         following = _next_call(notes, text, fresh)
         if following is None:
