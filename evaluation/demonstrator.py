@@ -1,10 +1,10 @@
 """Investigators that work only with the tools: an experienced one, a hasty one, and the mixture that the small model imitates.
 
-All read printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is left at
-the end of a trail may be the cause. None sees the ground truth. EXPERIENCED begins with the warnings, follows every clue, and
-has met the fault families of the train split before: it knows how their causes are worded. HASTY begins with the errors, looks
-at little else, and blames what it happens to have on screen. The demonstrator is deliberately mediocre: it is hasty in three
-episodes of four. Which manner pays is left to be learnt from reward.
+All read printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is
+left at the end of a trail may be the cause. None sees the ground truth, and all have met the fault families of the train
+split before: they know how their causes are worded. HASTY begins with the errors and answers soon. EXPERIENCED begins with
+the warnings, follows every clue, and mostly stops where it recognises a cause. The demonstrator is deliberately mediocre: it
+is hasty in four episodes of five. Which manner pays is left to be learnt from reward (docs/adr/0004).
 
 Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
 """
@@ -22,7 +22,7 @@ from evaluation.scripting import MAX_QUOTE, UNKNOWN, Answer, Call, Desk, Play, r
 
 @dataclass(frozen=True)
 class Manner:
-    """How an investigator behaves. All but `calls` are probabilities, drawn after each result."""
+    """How an investigator behaves. Numbers but `calls` are probabilities, drawn after each result."""
 
     hasty: float
     """Answers now."""
@@ -38,16 +38,18 @@ class Manner:
     """Blames any row it has seen, whatever it says."""
     first: str
     """The lowest level of its first search."""
-    eye: float
-    """How many times likelier it blames a row that is worded like a cause."""
+    then: str
+    """The lowest level of its later ones; '' asks for every level."""
     calls: int
     """Tool calls after which it answers in any case."""
 
 
-HASTY = Manner(hasty=0.25, sure=0.0, wander=0.05, trace=0.05, page=0.05, gullible=0.5, calls=4, first="ERROR", eye=1.0)
-EXPERIENCED = Manner(hasty=0.0, sure=0.6, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", eye=30.0)
-HASTE = 0.75
+HASTY = Manner(hasty=0.5, sure=0.0, wander=0.05, trace=0.05, page=0.05, gullible=0.1, calls=4, first="ERROR", then="WARN")
+EXPERIENCED = Manner(hasty=0.0, sure=0.6, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", then="")
+HASTE = 0.8
 """Share of the demonstrator's episodes in which it is hasty."""
+RECOGNITION = 30.0
+"""How many times likelier a row that is worded like a cause is blamed."""
 
 EVERYDAY = re.compile(
     r"done|finished|answer sent|input checked|handled|acknowledged|rows in|committed|statement \w+ took|served|lookup took|kept"
@@ -81,7 +83,7 @@ FAMILIAR = re.compile(
 
 
 def demonstrator(desk: Desk) -> Play:
-    """Hasty in three episodes of four, experienced in the fourth."""
+    """Mostly hasty, sometimes experienced."""
     return (yield from _investigate(_Notes(desk, HASTY if desk.rng.random() < HASTE else EXPERIENCED)))
 
 
@@ -120,7 +122,7 @@ class _Notes:
         complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
         routine = EVERYDAY.search(row.message) is not None
         familiar = FAMILIAR.search(row.message) is not None
-        believed = self.manner.eye if familiar else 0.03 if complaint or routine else 1.0
+        believed = RECOGNITION if familiar else 0.03 if complaint or routine else 1.0
         return (8.0 if row.service in self.searched[-3:] else 1.0) * believed
 
     def search(self, **arguments: Any) -> Call:
@@ -163,7 +165,9 @@ def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | No
     unread = [name for name in notes.services if name not in notes.searched]
     if unread and (rng.random() < manner.wander or not notes.seen):
         trail = unread
-    return notes.search(service=rng.choice(trail)) if trail else None
+    if not trail:
+        return None
+    return notes.search(service=rng.choice(trail), **({"min_level": manner.then} if manner.then else {}))
 
 
 def _answer(notes: _Notes) -> Answer:
