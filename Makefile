@@ -24,7 +24,7 @@ types: .venv/test
 	.venv/bin/mypy .
 
 fast: .venv/test
-	.venv/bin/pytest --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
+	.venv/bin/pytest -n 2 --dist loadfile --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
 
 slow: .venv/test
 	.venv/bin/pytest -m slow --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }
