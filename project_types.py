@@ -408,6 +408,9 @@ class TrainingConfig(Frozen):
     """Episodes of each scenario in one step, compared with one another."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     """Step size of the optimiser."""
+    learning_rate_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps or minutes, whichever
+    run out first."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the gradient step, embedded only; bfloat16 takes about half the time."""
     gradient_steps: Annotated[int, Field(ge=1)] = 1
@@ -453,6 +456,7 @@ class TrainingConfig(Frozen):
 EMBEDDED_TRAINING: Mapping[str, Any] = {
     "base_model": "tiny-investigator",
     "learning_rate": 2e-4,
+    "learning_rate_decay": 0.9,
     "max_minutes": 14.0,
     "precision": "bfloat16",
     "scale_rewards": False,

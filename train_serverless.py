@@ -276,14 +276,16 @@ class Run:
             if self.position >= config.steps or elapsed + pace > most:
                 break
             left = min(pace * (config.steps - self.position), most - elapsed) if self.position else most
-            await self._step(batch.items, elapsed, f"{left / 60:.0f} min left" if left < float("inf") else "")
+            behind = max(self.position / config.steps, elapsed / most)
+            rate = config.learning_rate * (1 - config.learning_rate_decay * behind)
+            await self._step(batch.items, rate, elapsed, f"{left / 60:.0f} min left" if left < float("inf") else "")
             if self.position % config.validate_every == 0:
                 await self.validate()
             self._remember(training_seconds=before + time.monotonic() - began)
         await self.validate()
         self._remember(training_seconds=before + time.monotonic() - began)
 
-    async def _step(self, scenarios: Sequence[Scenario], elapsed: float, left: str) -> None:
+    async def _step(self, scenarios: Sequence[Scenario], learning_rate: float, elapsed: float, left: str) -> None:
         """One step: rollouts, one training job, one row."""
         began, step = time.monotonic(), self.position + 1
         path = self.folder.episodes_path("train", step, ROLLOUTS)
@@ -298,7 +300,8 @@ class Run:
         flat = len(played.groups) - len(groups)
         submitted = time.monotonic()
         # a step without any lesson is submitted all the same: the backend has to count it
-        job = await self.surviving(partial(self._job, groups or [group for group in played.groups if group.trajectories]))
+        lessons = groups or [group for group in played.groups if group.trajectories]
+        job = await self.surviving(partial(self._job, lessons, learning_rate))
         trained = time.monotonic()
         await self.model.log(played.groups, split="train", metrics=job, step=self.checkpoint)
         self.position = step
@@ -318,7 +321,7 @@ class Run:
         flats, failed = f"{flat} of {len(played.groups)} groups flat", f"{played.failures.total()} failed"
         say(f"step {step}/{self.config.steps}: {words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}")
 
-    async def _job(self, groups: Sequence[art.TrajectoryGroup]) -> dict[str, float]:
+    async def _job(self, groups: Sequence[art.TrajectoryGroup], learning_rate: float) -> dict[str, float]:
         """Train on the groups, unless the service did that before it died. Moves `checkpoint`."""
         if (reached := await self.model.get_step()) > self.checkpoint:
             self.checkpoint = reached
@@ -330,7 +333,7 @@ class Run:
                 result = await self.backend.train(
                     self.model,
                     groups,
-                    learning_rate=config.learning_rate,
+                    learning_rate=learning_rate,
                     importance_sampling_level=config.importance_sampling_level,
                     scale_rewards=config.scale_rewards,
                     advantage_balance=config.advantage_balance,

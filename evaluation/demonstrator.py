@@ -2,9 +2,9 @@
 
 All read printed rows as anybody would: a row that complains about another service is a clue that leads there, and what is
 left at the end of a trail may be the cause. None sees the ground truth, and all have met the fault families of the train
-split before: they know how their causes are worded. HASTY begins with the errors and answers soon. EXPERIENCED begins with
-the warnings, follows every clue, and mostly stops where it recognises a cause. The demonstrator is deliberately mediocre: it
-is hasty in four episodes of five. Which manner pays is left to be learnt from reward (docs/adr/0004).
+split before: they know how their causes are worded, stop at such a row and blame it. HASTY looks at errors, then at what one
+service warns of, and answers. EXPERIENCED begins with the warnings and follows every clue. The demonstrator is deliberately
+mediocre: it is hasty in four episodes of five. Which manner pays is left to be learnt from reward (docs/adr/0004).
 
 Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
 """
@@ -22,34 +22,22 @@ from evaluation.scripting import MAX_QUOTE, UNKNOWN, Answer, Call, Desk, Play, r
 
 @dataclass(frozen=True)
 class Manner:
-    """How an investigator behaves. Numbers but `calls` are probabilities, drawn after each result."""
+    """How an investigator behaves where the two differ."""
 
-    hasty: float
-    """Answers now."""
-    sure: float
-    """Answers now, when a row worded like a cause has just come up."""
-    wander: float
-    """Looks at any service instead of following a clue."""
-    trace: float
-    """Opens the trace of a row on screen."""
-    page: float
-    """Asks for the rest of a cut result."""
-    gullible: float
-    """Blames any row it has seen, whatever it says."""
     first: str
     """The lowest level of its first search."""
     then: str
     """The lowest level of its later ones; '' asks for every level."""
     calls: int
-    """Tool calls after which it answers in any case."""
+    """Results after which it blames somebody in any case."""
 
 
-HASTY = Manner(hasty=0.5, sure=0.0, wander=0.05, trace=0.05, page=0.05, gullible=0.1, calls=4, first="ERROR", then="WARN")
-EXPERIENCED = Manner(hasty=0.0, sure=0.6, wander=0.0, trace=0.05, page=0.1, gullible=0.0, calls=6, first="WARN", then="")
+HASTY = Manner(first="ERROR", then="WARN", calls=2)
+EXPERIENCED = Manner(first="WARN", then="", calls=6)
 HASTE = 0.8
 """Share of the demonstrator's episodes in which it is hasty."""
-RECOGNITION = 30.0
-"""How many times likelier a row that is worded like a cause is blamed."""
+TRACE, PAGE = 0.05, 0.1
+"""Probability of opening the trace of a row on screen, and of asking for the rest of a cut result."""
 
 EVERYDAY = re.compile(
     r"done|finished|answer sent|input checked|handled|acknowledged|rows in|committed|statement \w+ took|served|lookup took|kept"
@@ -117,13 +105,11 @@ class _Notes:
         blamed = dict.fromkeys(name for row in found if COMPLAINT.search(row.message) for name in self.named(row))
         return [name for name in blamed if name not in self.searched]
 
-    def weight(self, row: ShownRow) -> float:
-        """How much a row looks like a cause: at the end of the trail, not routine, not a complaint about a peer."""
+    def suspicion(self, row: ShownRow) -> tuple[bool, bool, bool]:
+        """How much a row looks like a cause: worded like one; neither routine nor a complaint; of the service searched last."""
         complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
-        routine = EVERYDAY.search(row.message) is not None
-        familiar = FAMILIAR.search(row.message) is not None
-        believed = RECOGNITION if familiar else 0.03 if complaint or routine else 1.0
-        return (8.0 if row.service in self.searched[-3:] else 1.0) * believed
+        plain = not complaint and EVERYDAY.search(row.message) is None
+        return FAMILIAR.search(row.message) is not None, plain, row.service in self.searched[-1:]
 
     def search(self, **arguments: Any) -> Call:
         """A search, remembered."""
@@ -134,14 +120,12 @@ class _Notes:
 
 
 def _investigate(notes: _Notes) -> Play:
-    rng, manner = notes.desk.rng, notes.manner
-    text = yield notes.search(min_level=manner.first)
-    for call in range(min(manner.calls, notes.desk.calls_left)):
+    text = yield notes.search(min_level=notes.manner.first)
+    for left in reversed(range(min(notes.manner.calls, notes.desk.calls_left))):
         fresh = rows(text)
         notes.seen += fresh
-        last = call + 1 == min(manner.calls, notes.desk.calls_left)
-        cause = any(FAMILIAR.search(row.message) for row in fresh)
-        if notes.seen and (last or rng.random() < manner.hasty or (cause and rng.random() < manner.sure)):
+        recognised = any(FAMILIAR.search(row.message) for row in fresh)
+        if recognised or not left:
             break
         following = _next_call(notes, text, fresh)
         if following is None:
@@ -152,31 +136,28 @@ def _investigate(notes: _Notes) -> Play:
 
 def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | None:
     """What to look at next; None when every trail has been followed."""
-    rng, manner = notes.desk.rng, notes.manner
+    rng = notes.desk.rng
     traces = [row.trace for row in notes.seen if row.trace and row.trace not in notes.opened]
-    if traces and rng.random() < manner.trace:
+    if traces and rng.random() < TRACE:
         trace = rng.choice(traces)
         notes.opened.add(trace)
         return read_trace(trace)
     rest = None if text.startswith("trace ") else cursor(text)
-    if rest and "cursor" not in notes.asked and rng.random() < manner.page:
+    if rest and "cursor" not in notes.asked and rng.random() < PAGE:
         return notes.search(**notes.asked, cursor=rest)
     trail = notes.clues(fresh) or notes.clues(notes.seen)
-    unread = [name for name in notes.services if name not in notes.searched]
-    if unread and (rng.random() < manner.wander or not notes.seen):
-        trail = unread
+    if not notes.seen:
+        trail = [name for name in notes.services if name not in notes.searched]
     if not trail:
         return None
-    return notes.search(service=rng.choice(trail), **({"min_level": manner.then} if manner.then else {}))
+    return notes.search(service=rng.choice(trail), **({"min_level": notes.manner.then} if notes.manner.then else {}))
 
 
 def _answer(notes: _Notes) -> Answer:
     """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can read on."""
     if not notes.seen:
         return UNKNOWN
-    rng = notes.desk.rng
-    gullible = rng.random() < notes.manner.gullible
-    row = rng.choices(notes.seen, [1.0 if gullible else notes.weight(row) for row in notes.seen])[0]
+    row = max(notes.seen, key=notes.suspicion)
     return {
         "suspected_service": row.service,
         "root_cause": f"{row.service}: {row.message}"[:MAX_QUOTE],

@@ -134,7 +134,9 @@ def test_two_steps_train_validate_test_and_report(place: Place, finished: subpro
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert steps(place.rows("two", "train")) == [1, 2]
     assert steps(place.rows("two", "val")) == [0, 1, 2]
-    assert [row["job"]["data/step_num_gradient_steps"] for row in place.rows("two", "train")] == [1.0, 1.0]
+    jobs = [row["job"] for row in place.rows("two", "train")]
+    assert [job["data/step_num_gradient_steps"] for job in jobs] == [1.0, 1.0]
+    assert [job["loss/learning_rate"] for job in jobs] == pytest.approx([2e-4, 1.1e-4]), "it falls by 0.9 over two steps"
     assert place.history("two", "train/reward") == [1, 2]
     assert "report     runs/two/report.html" in finished.stdout
     assert "before" in finished.stdout
