@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `python benchmarks/engine.py` works too
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the service sets it, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the service sets them, before torch is imported
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM

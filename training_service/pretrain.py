@@ -12,7 +12,6 @@ Not here: GRPO (`training`), the vocabulary (`vocabulary`), what a document is (
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import random
 import subprocess
@@ -135,17 +134,22 @@ def prepare(args: argparse.Namespace) -> Path:
     return packed
 
 
+def padded(length: int) -> int:
+    """Next multiple of 32: the fewer shapes there are, the more of the kernels and memory of former steps can be used again."""
+    return -(-length // 32) * 32
+
+
 def batches(sizes: Sequence[int], batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
-    """Endless batches of document numbers: shuffled, alike in length within a batch, about `batch_tokens` each."""
+    """Endless batches of document numbers: shuffled, alike in length within a batch, at most `batch_tokens` each when padded."""
     while True:
-        order = sorted(range(len(sizes)), key=lambda number: sizes[number] + rng.random() * 64)
+        order = sorted(range(len(sizes)), key=lambda number: (padded(sizes[number]), rng.random()))
         epoch: list[list[int]] = [[]]
         longest = 0
         for number in order:
-            longest = max(longest, sizes[number])
+            longest = max(longest, padded(sizes[number]))
             if epoch[-1] and (len(epoch[-1]) + 1) * longest > batch_tokens:
                 epoch.append([])
-                longest = sizes[number]
+                longest = padded(sizes[number])
             epoch[-1].append(number)
         rng.shuffle(epoch)
         yield from epoch
@@ -166,7 +170,7 @@ class Packed:
         """Token ids and target weights of some documents, both (documents, longest); padding weighs nothing."""
         import torch
 
-        shape = (len(numbers), max(self.sizes[number] for number in numbers))
+        shape = (len(numbers), padded(max(self.sizes[number] for number in numbers)))
         ids, weights = torch.full(shape, self._pad), torch.zeros(shape)
         for row, number in enumerate(numbers):
             part = slice(self._starts[number], self._ends[number])
@@ -284,21 +288,9 @@ def train(args: argparse.Namespace, packed: Path) -> Path:
     return checkpoint
 
 
-def keep_freed_memory() -> bool:
-    """Let glibc keep what a step frees for the next one, which otherwise waits for zeroed pages: a quarter of the time here.
-
-    False where the C library has no such setting; nothing is different then.
-    """
-    trim_threshold, mmap_max = -1, -4
-    settings = {mmap_max: 0, trim_threshold: 2**31 - 1}
-    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return adjust is not None and all(adjust(name, value) for name, value in settings.items())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every stage that is not done yet."""
     args = _arguments(argv)
-    keep_freed_memory()
     args.work.mkdir(parents=True, exist_ok=True)
     packed = prepare(args)
     checkpoint = train(args, packed)
