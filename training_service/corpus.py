@@ -4,7 +4,7 @@ Episodes come from stored JSONL (any policy's); every message becomes tokens and
 take tool results out of an episode, give their ids fresh random digits, and ask for rows by their words (the answer is the
 row's id, its words, or the report that would cite it) or for whole rows by their ids. Without drills a model this small imitates
 the manner of an investigation and gets the ids wrong; with drills on single results it slips from row to row once it has read
-several.
+several. Some episodes are disguised: the row they blame gets words that nobody has read before.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -83,6 +83,36 @@ def echo(results: Sequence[str], rng: random.Random) -> list[Message] | None:
         {"role": "user", "content": "repeat " + " ".join(row["id"] for row in chosen)},
         {"role": "assistant", "content": "\n".join(row[0] for row in chosen)},
     ]
+
+
+def disguised(conversation: Sequence[Message], rng: random.Random) -> list[Message] | None:
+    """The same episode with the blamed row in words that nobody has read before; None unless it was new in the last result.
+
+    A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has one thing in common:
+    it is unlike everything that systems usually write.
+    """
+    calls = [call["function"] for message in conversation for call in message.get("tool_calls") or ()]
+    results = [message["content"] for message in conversation if message["role"] == "tool"]
+    if not results or not calls or calls[-1]["name"] != "return_final_answer":
+        return None
+    blamed = json.loads(calls[-1]["arguments"])["root_cause"].partition(": ")[2]
+    rows = [row["message"] for row in ROW.finditer(results[-1])]
+    if blamed not in rows or blamed not in calls[-1]["arguments"] or any(blamed in text for text in results[:-1]):
+        return None
+    known = [word for row in rows for word in row.split()]
+    text = " ".join(_strange(known, rng) for _ in range(rng.randint(4, 12)))
+    return json.loads(json.dumps(list(conversation)).replace(json.dumps(blamed)[1:-1], text))  # type: ignore[no-any-return]
+
+
+def _strange(known: Sequence[str], rng: random.Random) -> str:
+    """A word of other rows, a number, or letters that can be spoken."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rng.choice(known)
+    if kind == 1:
+        return f"{rng.randrange(1, 5000)}{rng.choice(('', ' ms', ' %', ' MB', ','))}"
+    spoken = "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
+    return spoken + rng.choice(("", "n", "s", "r", "t", "ted", "ing", ","))
 
 
 def drill(results: Sequence[str], rng: random.Random, questions: int = 8) -> list[Message] | None:

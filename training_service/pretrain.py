@@ -38,6 +38,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=float, default=19e6, help="training tokens in all (default 19e6)")
     parser.add_argument("--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)")
     parser.add_argument("--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)")
+    parser.add_argument(
+        "--disguised", type=float, default=0.3, help="share of episodes whose blamed row gets strange words (default 0.3)"
+    )
     parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of Muon; AdamW has half of it (default 2e-3)")
     parser.add_argument("--sharpen", type=float, default=1 / 0.7, help="factor on the published model's logits (default 1/0.7)")
@@ -98,7 +101,7 @@ def prepare(args: argparse.Namespace) -> Path:
     """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
     import numpy as np
 
-    from training_service.corpus import documents, drill, echo
+    from training_service.corpus import disguised, documents, drill, echo
     from training_service.vocabulary import build_tokenizer, load_tokenizer
 
     packed = Path(args.work / "tokens.npz")
@@ -119,7 +122,7 @@ def prepare(args: argparse.Namespace) -> Path:
         ]
         build_tokenizer(sample).save_pretrained(folder)
     tokenizer = load_tokenizer(folder)
-    mixed = episodes + drills
+    mixed = [(rng.random() < args.disguised and disguised(episode, rng)) or episode for episode in episodes] + drills
     rng.shuffle(mixed)
     done = list(documents(mixed, tokenizer))
     partial = packed.with_suffix(".partial.npz")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from training_service.corpus import CONTEXT_WEIGHT, ROW, documents, drill, report_call
+from training_service.corpus import CONTEXT_WEIGHT, ROW, Message, disguised, documents, drill, report_call
 from training_service.vocabulary import build_tokenizer, load_tokenizer
 
 RESULT = (
@@ -111,6 +111,32 @@ def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) 
     for question in asked:
         if "queue" not in question and " 97 " not in question and not question.startswith("line"):
             assert question.split()[1] in ("orders", "billing")
+
+
+def episode(*results: str) -> list[Message]:
+    """An episode that blames the row `ledger queue at 97 of 100`."""
+    return [
+        *({"role": "tool", "content": result} for result in results),
+        report_call("ledger", "queue at 97 of 100", "77de09", None),
+    ]
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=50, deadline=None)
+def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> None:
+    changed = disguised(episode(RESULT), random.Random(seed))
+    assert changed is not None
+    before, after = list(ROW.finditer(RESULT)), list(ROW.finditer(changed[0]["content"]))
+    assert [(row["service"], row["id"]) for row in after] == [(row["service"], row["id"]) for row in before]
+    assert after[0][0] == before[0][0], "other rows stay as they were"
+    words = after[1]["message"]
+    assert words != "queue at 97 of 100"
+    assert changed[1] == report_call("ledger", words, "77de09", None)
+
+
+def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
+    assert disguised(episode(RESULT, RESULT), random.Random(0)) is None
+    assert disguised(episode(RESULT)[:-1], random.Random(0)) is None
 
 
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
