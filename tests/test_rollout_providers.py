@@ -76,14 +76,12 @@ async def test_a_provider_that_stays_broken_raises_and_is_never_scored(trouble: 
     assert caught.value.episode.reward is None
 
 
-TOMORROW = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
-
-
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@pytest.mark.parametrize(("through", "asked"), [("openai", "0.6"), ("openai", TOMORROW), ("litellm", "0.6")])
+@pytest.mark.parametrize(("through", "asked"), [("openai", "0.6"), ("openai", "tomorrow"), ("litellm", "0.6")])
 async def test_a_provider_that_asks_for_a_wait_gets_it_up_to_the_time_a_reply_may_take(through: str, asked: str) -> None:
-    rules = RULES.model_copy(update={"provider_timeout_s": 0.8 if asked == TOMORROW else 5})
-    busy = replace(http_error(429), headers={"Retry-After": asked})
+    rules = RULES.model_copy(update={"provider_timeout_s": 0.8 if asked == "tomorrow" else 5})
+    tomorrow = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+    busy = replace(http_error(429), headers={"Retry-After": tomorrow if asked == "tomorrow" else asked})
     with OpenAIServer([busy, answer("ledger", CAUSE)]) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chats = {
