@@ -99,7 +99,7 @@ def disguised(conversation: Sequence[Message], rng: random.Random) -> list[Messa
     rows = [row["message"] for row in ROW.finditer(results[-1])]
     if blamed not in rows or blamed not in calls[-1]["arguments"] or any(blamed in text for text in results[:-1]):
         return None
-    known = [word for row in rows for word in row.split()]
+    known = re.findall(r"[a-z]{2,}", " ".join(rows)) or ["something"]
     text = " ".join(_strange(known, rng) for _ in range(rng.randint(4, 12)))
     return json.loads(json.dumps(list(conversation)).replace(json.dumps(blamed)[1:-1], text))  # type: ignore[no-any-return]
 

@@ -134,6 +134,15 @@ def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> No
     assert changed[1] == report_call("ledger", words, "77de09", None)
 
 
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=50, deadline=None)
+def test_quotes_and_backslashes_in_other_rows_survive_a_disguise(seed: int) -> None:
+    odd = '14:05:32 INFO web said "no" to C:\\temp log 11aa'
+    changed = disguised(episode(f"{RESULT}\n{odd}"), random.Random(seed))
+    assert changed is not None
+    assert odd in changed[0]["content"]
+
+
 def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
     assert disguised(episode(RESULT, RESULT), random.Random(0)) is None
     assert disguised(episode(RESULT)[:-1], random.Random(0)) is None
