@@ -457,7 +457,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "base_model": "tiny-investigator",
     "learning_rate": 2e-4,
     "learning_rate_decay": 0.9,
-    "max_minutes": 14.0,
+    "max_minutes": 12.0,
     "precision": "bfloat16",
     "scale_rewards": False,
     "steps": 200,
