@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,19 +79,24 @@ def test_batches_hold_every_document_once_before_any_comes_again() -> None:
 
 @pytest.mark.slow
 def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: Path) -> None:
-    def command(tokens: str) -> list[str]:
+    def command(tokens: float) -> list[str]:
         return [
             sys.executable, "-m", "training_service.pretrain", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
-            "--scenarios", "12", "--samples", "2", "--tokens", tokens, "--repeats", "5e4", "--batch-tokens", "1024",
+            "--scenarios", "12", "--samples", "2", "--tokens", str(tokens), "--repeats", "1e4", "--batch-tokens", "512",
             "--questions", "8",
         ]  # fmt: skip
 
-    subprocess.run(command("1.3e5"), cwd=ROOT, check=True, capture_output=True)
-    first = [json.loads(line) for line in (tmp_path / "work/pretrain.jsonl").read_text().splitlines()]
-    done = subprocess.run(command("1.5e5"), cwd=ROOT, check=True, capture_output=True, text=True)
-    again = [json.loads(line) for line in (tmp_path / "work/pretrain.jsonl").read_text().splitlines()]
+    log = tmp_path / "work/pretrain.jsonl"
+    with subprocess.Popen(command(1e9), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as under_way:
+        while not log.exists() or not log.read_text().endswith("\n"):
+            assert under_way.poll() is None, "it ended before its first checkpoint"
+            time.sleep(0.1)
+        under_way.kill()
+    first = [json.loads(line) for line in log.read_text().splitlines()]
+    done = subprocess.run(command(first[-1]["tokens"] + 5e3), cwd=ROOT, check=True, capture_output=True, text=True)
+    again = [json.loads(line) for line in log.read_text().splitlines()]
     assert again[: len(first)] == first
-    assert first[-1]["tokens"] < again[-1]["tokens"]
+    assert first[-1]["tokens"] < again[-1]["tokens"] < 2 * first[-1]["tokens"]
     assert "chaos generate" not in done.stdout  # what was made is kept
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert sum(p.numel() for p in model.parameters()) < 8_000_000
