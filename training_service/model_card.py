@@ -143,7 +143,7 @@ def publish(args: argparse.Namespace, checkpoint: Path) -> None:
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         date=datetime.now(UTC).date(),
         options=f"--scenarios {args.scenarios} --samples {args.samples} --tokens {args.tokens:g} --seed {args.seed}"
-        + (f" --sharpen {args.sharpen:.3g}" if args.sharpen != 1 / 0.6 else ""),
+        + (f" --sharpen {args.sharpen:.3g}" if args.sharpen != 1 / 0.7 else ""),
     )
     (args.out / "README.md").write_text(card, encoding="utf-8")
     print(f"wrote {args.out}", flush=True)

@@ -43,7 +43,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)")
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of Muon; AdamW has half of it (default 2e-3)")
-    parser.add_argument("--sharpen", type=float, default=1 / 0.6, help="factor on the published model's logits (default 1/0.6)")
+    parser.add_argument("--sharpen", type=float, default=1 / 0.7, help="factor on the published model's logits (default 1/0.7)")
     parser.add_argument("--questions", type=int, default=256, help="reports the card counts copied ids in (default 256)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
