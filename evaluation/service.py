@@ -47,6 +47,9 @@ async def embedded_policy(policy: PolicyName, config: EpisodeConfig, seed: int, 
 
     from rollout import openai_chat
 
+    if not access.base_url and not access.data.is_dir():
+        name, _, step = policy.name.partition("@step")
+        _base_model(name, step, [], access)  # nothing was ever trained there: say so before a service makes the folder
     async with _service(access) as base_url:
         headers = {"Authorization": f"Bearer {access.api_key}"}
         try:

@@ -94,10 +94,19 @@ def test_a_step_that_does_not_exist_fails_every_sample_with_the_services_words(
     assert "has no step 7" in load(split.parent / "run").failures[0].message
 
 
+def test_a_model_nobody_trained_is_refused_before_a_service_makes_its_folder(
+    split: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = split.parent / "data", split.parent / "run"
+    assert run("run", "--policy", "embedded:nobody", "--split", split, "--out", out, "--data", data) == 2
+    assert "it has no model yet); make train NAME=nobody trains one" in capsys.readouterr().err
+    assert not data.exists()
+
+
 @pytest.mark.slow
 def test_a_service_that_cannot_start_shows_its_last_words(split: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--data", split.parent / "data", "--base-model", "no-such-model")
-    assert run("run", "--policy", "embedded:x", "--split", split, "--out", split.parent / "run", *flags) == 2
+    assert run("run", "--policy", "embedded:no-such-model", "--split", split, "--out", split.parent / "run", *flags) == 2
     assert "the training service ended while starting" in capsys.readouterr().err
 
 
