@@ -426,6 +426,9 @@ class TrainingConfig(Frozen):
     """Weight of good episodes against bad ones; 0 is even."""
     validate_every: Annotated[int, Field(ge=1)] = 5
     """Steps between two validations."""
+    val_samples: Annotated[int, Field(ge=0, le=64)] = 0
+    """Samples of each val scenario at temperature 1, besides the one at temperature 0; the best checkpoint is then the best over
+    both."""
     test_samples: Annotated[int, Field(ge=0, le=64)] = 4
     """Samples of each test scenario at temperature 1, besides the one at temperature 0."""
     max_failed_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
@@ -462,6 +465,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "scale_rewards": False,
     "steps": 200,
     "step_timeout_minutes": 10.0,
+    "val_samples": 2,
     "episode": EMBEDDED.model_dump(),
 }
 """What `--backend embedded` changes in the defaults of TrainingConfig."""

@@ -207,7 +207,7 @@ class Run:
     async def examine(self, split: str, checkpoint: int, kind: str) -> None:
         """Run a split with one checkpoint; what is stored already is not repeated."""
         name = split if kind == GREEDY else f"{split}_sampled"
-        samples = 1 if kind == GREEDY else self.config.test_samples
+        samples = 1 if kind == GREEDY else {"val": self.config.val_samples, "test": self.config.test_samples}[split]
         done = any(row["step"] == checkpoint for row in self.folder.of(name))
         if done or not self.scenarios[split] or not samples:
             return
@@ -226,17 +226,24 @@ class Run:
             raise TooManyFailures(f"{name} at step {checkpoint}: every rollout failed: {'; '.join(failures)}")
         row = self._row(name, checkpoint, Played(groups, episodes, failures, time.monotonic() - began))
         numbers = {key: float(row[key]) for key in ("reward", "accuracy", "accuracy_low", "accuracy_high", "grounded")}
-        numbers["selection"] = numbers["reward"] + 1e-9 * checkpoint  # of equals, ART shall keep the later one, as we do
+        if name == "val":  # of equals, ART shall keep the later one, as we do
+            numbers["selection"] = self._val_rewards()[checkpoint] + 1e-9 * checkpoint
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
         self.wandb.examined(name, checkpoint, episodes)
         say(f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
 
+    def _val_rewards(self) -> dict[int, float]:
+        """Mean reward on val of every checkpoint examined there: at temperature 0, or at both when val is also sampled."""
+        sampled = {row["step"]: row["reward"] for row in self.folder.of("val_sampled")}
+        return {row["step"]: (row["reward"] + sampled.get(row["step"], row["reward"])) / 2 for row in self.folder.of("val")}
+
     async def validate(self) -> None:
         """Validate the latest checkpoint, remember the best, drop the checkpoints that are neither."""
+        await self.examine("val", self.checkpoint, SAMPLED)
         await self.examine("val", self.checkpoint, GREEDY)
-        scored = [(row["reward"], row["step"]) for row in self.folder.of("val")]
-        self._remember(best_checkpoint=max(scored)[1] if scored else self.checkpoint)
-        if scored:
+        rewards = self._val_rewards()
+        self._remember(best_checkpoint=max((reward, step) for step, reward in rewards.items())[1] if rewards else self.checkpoint)
+        if rewards:
             await self.surviving(partial(self.model.delete_checkpoints, "val/selection"))
 
     async def test(self, checkpoint: int) -> None:

@@ -144,7 +144,7 @@ def plan(config: TrainingConfig, name: str) -> str:
     validations = 1 + -(-config.steps // config.validate_every)
     episodes = {
         "training": config.steps * config.groups_per_step * config.rollouts_per_group,
-        "validation": validations * counts["val"],
+        "validation": validations * counts["val"] * (1 + config.val_samples),
         "tests before and after": 2 * counts["test"] * (1 + config.test_samples),
     }
     total = sum(episodes.values())

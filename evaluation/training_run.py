@@ -152,7 +152,8 @@ class RunFiles:
             return {kind: self.folder.episodes(split, int(step or 0), kind) if kind in whole else [] for kind in names}
 
         best = self.state.get("best_checkpoint") or (0 if self.state.get("finished") else None)
-        return Comparison(split, int(self.config["config"]["test_samples"]), side(0), side(best))
+        samples = self.config["config"].get(f"{split}_samples") or self.config["config"]["test_samples"]
+        return Comparison(split, int(samples), side(0), side(best))
 
 
 def read_run(path: Path) -> RunFiles:

@@ -112,7 +112,8 @@ class TrainingLog:
         except wandb.errors.Error as trouble:
             raise WandbError(f"W&B does not take the run ({trouble}); check {KEY}, or set WANDB_MODE=offline") from trouble
         self._name_of = model.get_inference_name
-        run.define_metric("test_sampled/*", step_metric=STEP)
+        for split in ("val_sampled", "test_sampled"):
+            run.define_metric(f"{split}/*", step_metric=STEP)
         run.config.update(dict(facts), allow_val_change=True)  # a resumed run may have other limits than it began with
         if (weave := _weave()) is not None:
             weave.get_client().set_wandb_run_context(run_id=run.id)

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parent.parent
 GUARD = Path(__file__).parent / "fakes" / "only_loopback"
 FLAGS = (
     *("--backend", "embedded", "--groups-per-step", "2", "--rollouts-per-group", "6", "--validate-every", "1"),
-    *("--test-samples", "2", "--max-completion-tokens", "300", "--max-turns", "2", "--repairs", "0", "--max-minutes", "none"),
+    *("--val-samples", "1", "--test-samples", "2", "--max-completion-tokens", "300", "--max-turns", "2", "--repairs", "0"),
+    *("--max-minutes", "none"),
 )
 
 
@@ -133,7 +134,7 @@ def started(place: Place, request: pytest.FixtureRequest) -> Iterator[Started]:
 def test_two_steps_train_validate_test_and_report(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert steps(place.rows("two", "train")) == [1, 2]
-    assert steps(place.rows("two", "val")) == [0, 1, 2]
+    assert steps(place.rows("two", "val")) == steps(place.rows("two", "val_sampled")) == [0, 1, 2]
     jobs = [row["job"] for row in place.rows("two", "train")]
     assert [job["data/step_num_gradient_steps"] for job in jobs] == [1.0, 1.0]
     assert [job["loss/learning_rate"] for job in jobs] == pytest.approx([2e-4, 1.1e-4]), "it falls by 0.9 over two steps"
@@ -158,8 +159,16 @@ def test_a_summary_has_what_was_promised(place: Place, finished: subprocess.Comp
 
 
 @pytest.mark.slow
+def test_the_best_checkpoint_is_the_best_at_both_temperatures(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+    greedy, sampled = ({row["step"]: row["reward"] for row in place.rows("two", split)} for split in ("val", "val_sampled"))
+    best = max(greedy, key=lambda step: (greedy[step] + sampled[step], step))
+    assert json.loads((place.folder / "runs/two/summary.json").read_text())["best_checkpoint"] == best
+
+
+@pytest.mark.slow
 def test_every_episode_is_stored_once(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
-    for path, count in (("train-0001-rollouts", 12), ("train-0002-rollouts", 12), ("val-0000-t0", 2), ("test-0000-t1", 4)):
+    stored = {"train-0001-rollouts": 12, "train-0002-rollouts": 12, "val-0000-t0": 2, "val-0000-t1": 2, "test-0000-t1": 4}
+    for path, count in stored.items():
         lines = (place.folder / f"runs/two/episodes/{path}.jsonl").read_text().splitlines()
         episodes = [Episode.model_validate_json(line) for line in lines]
         assert len({(episode.scenario_id, episode.sample) for episode in episodes}) == len(episodes) == count
@@ -212,7 +221,7 @@ def test_a_killed_run_goes_on_at_the_next_step(place: Place, started: Started) -
     assert "going on after step " in resumed.stdout
     assert steps(place.rows(name, "train")) == [1, 2, 3]
     assert place.history(name, "train/reward") == [1, 2, 3]
-    for split in ("val", "test", "test_sampled"):
+    for split in ("val", "val_sampled", "test", "test_sampled"):
         assert len(steps(place.rows(name, split))) == len(set(steps(place.rows(name, split))))
     assert first.read_bytes() == before
     assert len(second.read_text().splitlines()) == 12

@@ -4,7 +4,8 @@ Episodes come from stored JSONL (any policy's); every message becomes tokens and
 take tool results out of an episode, give their ids fresh random digits, and ask for rows by their words (the answer is the
 row's id, its words, or the report that would cite it) or for whole rows by their ids. Without drills a model this small imitates
 the manner of an investigation and gets the ids wrong; with drills on single results it slips from row to row once it has read
-several. Some episodes are disguised: the row they blame gets words that nobody has read before.
+several. In half of the drills rows get words that nobody has read before, since a model that knows by heart all it copies
+learns to copy nothing else; in some episodes the row they blame gets them.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -68,12 +69,32 @@ def with_fresh_ids(text: str, rng: random.Random) -> str:
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
 
 
-def echo(results: Sequence[str], rng: random.Random) -> list[Message] | None:
+def vocabulary_of(results: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The words of all rows, sorted; what strange words are made of."""
+    rows = {row["message"] for episode in results for text in episode for row in ROW.finditer(text)}
+    words = {word for word in re.findall(r"[a-z]{3,}", " ".join(rows)) if not set(word) <= set("abcdef")}  # ids are no words
+    return tuple(sorted(words - {"log", "trace"}))
+
+
+def with_strange_rows(text: str, words: Sequence[str], rng: random.Random) -> str:
+    """The same tool result; in every other one, half of the rows say something nobody has read before."""
+    if rng.random() < 0.5:
+        return text
+    strange = {row["message"]: strange_message(words, rng) for row in ROW.finditer(text) if rng.random() < 0.5}
+
+    def said(row: re.Match[str]) -> str:
+        start, end = row.start("message") - row.start(), row.end("message") - row.start()
+        return row[0][:start] + strange.get(row["message"], row["message"]) + row[0][end:]
+
+    return ROW.sub(said, text)
+
+
+def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> list[Message] | None:
     """A conversation that asks for rows of one tool result word by word, in another order; None when it has fewer than two.
 
     Nearly every spoken token is a copy, which is what makes a small model learn to copy at all.
     """
-    text = with_fresh_ids(rng.choice(results), rng)
+    text = with_strange_rows(with_fresh_ids(rng.choice(results), rng), words, rng)
     rows = list(ROW.finditer(text))
     if len(rows) < 2:
         return None
@@ -85,7 +106,7 @@ def echo(results: Sequence[str], rng: random.Random) -> list[Message] | None:
     ]
 
 
-def disguised(conversation: Sequence[Message], rng: random.Random) -> list[Message] | None:
+def disguised(conversation: Sequence[Message], words: Sequence[str], rng: random.Random) -> list[Message] | None:
     """The same episode with the blamed row in words that nobody has read before; None unless it was new in the last result.
 
     A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has one thing in common:
@@ -99,27 +120,35 @@ def disguised(conversation: Sequence[Message], rng: random.Random) -> list[Messa
     rows = [row["message"] for row in ROW.finditer(results[-1])]
     if blamed not in rows or blamed not in calls[-1]["arguments"] or any(blamed in text for text in results[:-1]):
         return None
-    known = re.findall(r"[a-z]{2,}", " ".join(rows)) or ["something"]
-    text = " ".join(_strange(known, rng) for _ in range(rng.randint(4, 12)))
+    text = strange_message(words, rng)
     return json.loads(json.dumps(list(conversation)).replace(json.dumps(blamed)[1:-1], text))  # type: ignore[no-any-return]
 
 
-def _strange(known: Sequence[str], rng: random.Random) -> str:
-    """A word of other rows, a number, or letters that can be spoken."""
-    kind = rng.randrange(4)
-    if kind == 0:
-        return rng.choice(known)
-    if kind == 1:
-        return f"{rng.randrange(1, 5000)}{rng.choice(('', ' ms', ' %', ' MB', ','))}"
-    spoken = "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
-    return spoken + rng.choice(("", "n", "s", "r", "t", "ted", "ing", ","))
+def strange_message(words: Sequence[str], rng: random.Random) -> str:
+    """Four to twelve words in an order that means nothing: known ones, two known ones cut and joined, spoken letters, numbers."""
+    return " ".join(_strange(words, rng) for _ in range(rng.randint(4, 12)))
 
 
-def drill(results: Sequence[str], rng: random.Random, questions: int = 8) -> list[Message] | None:
+def _strange(words: Sequence[str], rng: random.Random) -> str:
+    kind = rng.randrange(5)
+    if kind < 2:
+        return rng.choice(words) + rng.choice(("", "", "", ",", ":"))
+    if kind == 2:
+        head, tail = rng.choice(words), rng.choice(words)
+        return head[: rng.randint(2, 4)] + rng.choice(("", "", "", "_")) + tail[-rng.randint(2, 5) :]
+    if kind == 3:
+        spoken = "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
+        return spoken + rng.choice(("", "n", "s", "r", "t", "ted", "ing", ","))
+    number = rng.randrange(1, 5000)
+    as_time = f"{number // 60}:{number % 60:02}"
+    return rng.choice((f"{number}", f"{number} ms", f"{number} %", f"{number} MB", f"{number},", as_time))
+
+
+def drill(results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 8) -> list[Message] | None:
     """A conversation that asks for rows of one to four neighbouring tool results; None when they have fewer than two rows."""
     count = min(len(results), rng.choice((1, 1, 1, 2, 2, 3, 4)))
     first = rng.randrange(len(results) - count + 1)
-    text = with_fresh_ids(SEPARATOR.join(results[first : first + count]), rng)
+    text = with_strange_rows(with_fresh_ids(SEPARATOR.join(results[first : first + count]), rng), words, rng)
     rows = list(ROW.finditer(text))
     if len(rows) < 2:
         return None

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training_service.corpus import ROW, drill
+from training_service.corpus import ROW, drill, vocabulary_of
 from training_service.vocabulary import CALL, END, load_tokenizer
 
 CARD = """---
@@ -69,11 +69,12 @@ def copy_accuracy(
     count: int,
 ) -> Copied:
     """Ask for `count` reports at temperature 1, each about one row of tool results whose ids were drawn anew."""
+    words = vocabulary_of(results)
     prompts: list[str] = []
     screens: list[set[str]] = []
     wanted: list[str] = []
     while len(prompts) < count:
-        conversation = drill(rng.choice(results), rng, questions=1)
+        conversation = drill(rng.choice(results), words, rng, questions=1)
         if conversation and conversation[-1].get("tool_calls"):
             arguments = json.loads(conversation[-1]["tool_calls"][0]["function"]["arguments"])
             prompts.append(tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True))

@@ -101,7 +101,7 @@ def prepare(args: argparse.Namespace) -> Path:
     """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
     import numpy as np
 
-    from training_service.corpus import disguised, documents, drill, echo
+    from training_service.corpus import disguised, documents, drill, echo, vocabulary_of
     from training_service.vocabulary import build_tokenizer, load_tokenizer
 
     packed = Path(args.work / "tokens.npz")
@@ -111,9 +111,10 @@ def prepare(args: argparse.Namespace) -> Path:
     rng = random.Random(args.seed)
     rng.shuffle(episodes)
     results = tool_results(episodes)
+    words = vocabulary_of(results)
     wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.2)  # drills are shorter than episodes
     kinds = (drill, echo)
-    drills = [found for n in range(wanted) if (found := kinds[n % 2](rng.choice(results), rng))]
+    drills = [found for n in range(wanted) if (found := kinds[n % 2](rng.choice(results), words, rng))]
     folder = args.work / "tokenizer"
     if not (folder / "tokenizer.json").exists():
         sample = [
@@ -122,7 +123,7 @@ def prepare(args: argparse.Namespace) -> Path:
         ]
         build_tokenizer(sample).save_pretrained(folder)
     tokenizer = load_tokenizer(folder)
-    mixed = [(rng.random() < args.disguised and disguised(episode, rng)) or episode for episode in episodes] + drills
+    mixed = [(rng.random() < args.disguised and disguised(episode, words, rng)) or episode for episode in episodes] + drills
     rng.shuffle(mixed)
     done = list(documents(mixed, tokenizer))
     partial = packed.with_suffix(".partial.npz")

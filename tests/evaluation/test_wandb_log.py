@@ -107,7 +107,7 @@ def test_every_metric_is_documented_and_no_other(sessions: list[OfflineRun]) -> 
     names = documented("Metrics of a training run")
     families = {name[:-1] for name in names if name.endswith("/*")}
     logged = sessions[0].metrics()
-    split = re.compile(r"(train|val|test|test_sampled)/")
+    split = re.compile(r"(train|val|val_sampled|test|test_sampled)/")
     plain = {split.sub("SPLIT/", name) for name in logged if not name.startswith(tuple(families))}
     assert plain == {name for name in names if not name.endswith("/*")}
     assert all(any(name.startswith(family) for name in logged) for family in families)
@@ -115,7 +115,7 @@ def test_every_metric_is_documented_and_no_other(sessions: list[OfflineRun]) -> 
 
 @pytest.mark.slow
 def test_every_evaluation_has_checkpoints_as_its_axis(sessions: list[OfflineRun]) -> None:
-    assert {"train/*", "val/*", "test/*", "test_sampled/*"} <= sessions[0].steps.keys()
+    assert {"train/*", "val/*", "val_sampled/*", "test/*", "test_sampled/*"} <= sessions[0].steps.keys()
     assert set(sessions[0].steps.values()) == {"training_step"}
     at = [row["training_step"] for session in sessions for row in session.history if "val/rollouts" in row]
     assert at == [1, 2]

@@ -54,7 +54,7 @@ async def log(folder: Path, first: int, last: int) -> None:
     told, rows = wandb_log.TrainingLog(), list[dict[str, Any]]()
     told.attach(model, json.loads((folder / "config.json").read_text()) | {"command": ["train", str(last)]})
     for step in range(first, last + 1):
-        for split in ("train", "val", "test", "test_sampled"):
+        for split in ("train", "val_sampled", "val", "test", "test_sampled"):
             found = episodes(split, step)
             rollouts = [asyncio.to_thread(trajectory, one, [spoken], None) for one in found]
             (group,) = await art.gather_trajectory_groups([art.TrajectoryGroup(rollouts, metadata={})])

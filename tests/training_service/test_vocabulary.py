@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from training_service.corpus import CONTEXT_WEIGHT, ROW, Message, disguised, documents, drill, report_call
+from training_service.corpus import (
+    CONTEXT_WEIGHT,
+    ROW,
+    Message,
+    disguised,
+    documents,
+    drill,
+    echo,
+    report_call,
+    vocabulary_of,
+    with_strange_rows,
+)  # fmt: skip
 from training_service.vocabulary import build_tokenizer, load_tokenizer
 
 RESULT = (
@@ -19,6 +30,7 @@ RESULT = (
     "14:05:33 ERROR orders x14 call to ledger failed: deadline 3000 ms exceeded trace 9bc1 log 3fa2\n"
     "14:05:31 WARN ledger queue at 97 of 100 log 77de09"
 )
+WORDS = vocabulary_of([[RESULT]])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +101,7 @@ def test_a_saved_tokenizer_reads_back_the_same(tokenizer: PreTrainedTokenizerFas
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
 def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
-    conversation = drill([RESULT] * 5, random.Random(seed))
+    conversation = drill([RESULT] * 5, WORDS, random.Random(seed))
     assert conversation is not None
     results = [message["content"] for message in conversation if message["role"] == "tool"]
     shown = {row["id"] for result in results for row in ROW.finditer(result)}
@@ -105,12 +117,38 @@ def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) -> None:
     twin = "14:05:33 ERROR billing x14 call to ledger failed: deadline 3000 ms exceeded log 4fa2"
-    conversation = drill([f"{RESULT}\n{twin}"], random.Random(seed))
+    conversation = drill([f"{RESULT}\n{twin}"], WORDS, random.Random(seed))
     assert conversation is not None
-    asked = [message["content"] for message in conversation if message["role"] == "user"]
-    for question in asked:
-        if "queue" not in question and " 97 " not in question and not question.startswith("line"):
-            assert question.split()[1] in ("orders", "billing")
+    rows = list(ROW.finditer(conversation[0]["content"]))
+    asked = [message["content"].split(" ", 1) for message in conversation if message["role"] == "user"]
+    for kind, clue in asked:
+        said = {(row["service"], row["message"]) for row in rows if clue in row["message"]}
+        named = [row for row in rows if clue.startswith(f"{row['service']} ") and clue.split(" ", 1)[1] in row["message"]]
+        assert kind == "line" or len(said) == 1 or named
+
+
+def test_the_vocabulary_holds_words_and_no_ids() -> None:
+    assert vocabulary_of([[RESULT, "14:05:31 WARN ledger lost face cafe beef log 77de09"]]) == (
+        "call", "deadline", "exceeded", "failed", "ledger", "lost", "queue",
+    )  # fmt: skip
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_a_strange_row_keeps_its_service_and_its_ids(seed: int) -> None:
+    changed = list(ROW.finditer(with_strange_rows(RESULT, WORDS, random.Random(seed))))
+    before = list(ROW.finditer(RESULT))
+    facts = ("time", "level", "service", "count", "trace", "id")
+    assert [row.group(*facts) for row in changed] == [row.group(*facts) for row in before]
+
+
+def test_half_of_the_drills_know_strange_rows() -> None:
+    dice = random.Random(0)
+    known = {row["message"] for row in ROW.finditer(RESULT)}
+    for ask in (drill, echo):
+        results = [(ask([RESULT], WORDS, dice) or [])[0]["content"] for _ in range(200)]
+        strange = sum(any(row["message"] not in known for row in ROW.finditer(result)) for result in results)
+        assert 50 < strange < 100, "one of the two rows at least, in every other result"
 
 
 def episode(*results: str) -> list[Message]:
@@ -124,7 +162,7 @@ def episode(*results: str) -> list[Message]:
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=50, deadline=None)
 def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> None:
-    changed = disguised(episode(RESULT), random.Random(seed))
+    changed = disguised(episode(RESULT), WORDS, random.Random(seed))
     assert changed is not None
     before, after = list(ROW.finditer(RESULT)), list(ROW.finditer(changed[0]["content"]))
     assert [(row["service"], row["id"]) for row in after] == [(row["service"], row["id"]) for row in before]
@@ -138,14 +176,14 @@ def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> No
 @settings(max_examples=50, deadline=None)
 def test_quotes_and_backslashes_in_other_rows_survive_a_disguise(seed: int) -> None:
     odd = '14:05:32 INFO web said "no" to C:\\temp log 11aa'
-    changed = disguised(episode(f"{RESULT}\n{odd}"), random.Random(seed))
+    changed = disguised(episode(f"{RESULT}\n{odd}"), WORDS, random.Random(seed))
     assert changed is not None
     assert odd in changed[0]["content"]
 
 
 def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
-    assert disguised(episode(RESULT, RESULT), random.Random(0)) is None
-    assert disguised(episode(RESULT)[:-1], random.Random(0)) is None
+    assert disguised(episode(RESULT, RESULT), WORDS, random.Random(0)) is None
+    assert disguised(episode(RESULT)[:-1], WORDS, random.Random(0)) is None
 
 
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
