@@ -35,7 +35,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenarios", type=int, default=4000, help="scenarios to generate, none of them shipped (default 4000)")
     parser.add_argument("--samples", type=int, default=4, help="demonstrations per scenario (default 4)")
     parser.add_argument("--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)")
-    parser.add_argument("--tokens", type=float, default=19e6, help="training tokens in all (default 19e6)")
+    parser.add_argument("--tokens", type=float, default=22e6, help="training tokens in all (default 22e6)")
     parser.add_argument("--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)")
     parser.add_argument("--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)")
     parser.add_argument(
