@@ -115,6 +115,7 @@ async def test_the_random_rule_is_averaged_over_many_draws() -> None:
     assert 0 < found["random service"]["all"].service.value < 1
 
 
+@pytest.mark.slow
 def test_no_trivial_rule_solves_a_shipped_split_and_the_documented_table_is_the_measured_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

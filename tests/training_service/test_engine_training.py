@@ -81,6 +81,7 @@ async def test_the_trained_checkpoint_answers_with_its_own_weights(engine: Local
     assert old["choices"][0]["token_ids"] != new["choices"][0]["token_ids"]
 
 
+@pytest.mark.slow
 async def test_reinforcing_a_letter_makes_it_frequent(base: Base, tmp_path: Path) -> None:
     engine = opened(base)
     source = tmp_path / "0"
