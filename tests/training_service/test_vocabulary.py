@@ -22,7 +22,7 @@ from training_service.corpus import (
     report_call,
     vocabulary_of,
     with_strange_rows,
-)  # fmt: skip
+)
 from training_service.vocabulary import build_tokenizer, load_tokenizer
 
 RESULT = (
