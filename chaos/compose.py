@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chaos import noise, phrases
 from chaos.catalogue import CATALOGUE
+from chaos.draft import Draft
 from chaos.faults import Values
 from chaos.plans import EVEN, WINDOW_MS, Mix, make_plan, pick_strike
 from chaos.reports import reports
@@ -24,27 +24,6 @@ from chaos.world import World, make_world
 VERSION = "1"
 ROWS_LOW, ROWS_HIGH = 150, 360
 SPANS_LOW, SPANS_HIGH = 30, 68
-
-
-@dataclass
-class Draft:
-    """A simulated incident with ids, before it becomes a dictionary."""
-
-    run: Simulation
-    rows: list[Row]
-    sampled: list[Request]
-    row_ids: dict[int, str]
-    trace_ids: dict[int, str]
-    span_ids: dict[int, str]
-    origin: datetime
-
-    def stamp(self, at_ms: float) -> str:
-        """A window time as UTC text with milliseconds."""
-        return (self.origin + timedelta(milliseconds=round(at_ms))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    def clock(self, at_ms: float) -> str:
-        """A window time as HH:MM."""
-        return (self.origin + timedelta(milliseconds=at_ms)).strftime("%H:%M")
 
 
 def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) -> dict[str, Any]:

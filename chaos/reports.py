@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chaos.catalogue import CATALOGUE, HELD_OUT
+from chaos.draft import Draft
 from chaos.faults import Values
 from chaos.simulate import Request, Row
-
-if TYPE_CHECKING:
-    from chaos.compose import Draft
 
 
 def reports(draft: Draft, evidence: list[Row], traces: list[Request], rng: random.Random) -> dict[str, Any]:

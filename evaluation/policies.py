@@ -15,9 +15,11 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evaluation.service import Access, served
 from project_types import EMBEDDED, Chat, ConfigurationError, EpisodeConfig
 
 KINDS = ("script", "litellm", "embedded")
@@ -31,19 +33,6 @@ class PolicyName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
-
-
-class Access(NamedTuple):
-    """How to reach a model that is not code."""
-
-    base_url: str | None
-    """A server that already runs: http://HOST:PORT/v1."""
-    api_key: str
-    data: Path
-    """Where the training service keeps its models, when it has to be started."""
-    project: str
-    base_model: str
-    """What that service is started with: a shipped name, or NAME=FOLDER."""
 
 
 class Policy(NamedTuple):
@@ -106,10 +95,26 @@ async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: A
         chat = litellm_chat(policy.name, config, **options)
         yield Policy(str(policy), lambda scenario_id, sample: chat)
     else:
-        from evaluation.service import embedded_policy
-
-        async with embedded_policy(policy, config, seed, access) as found:
+        async with served(policy.name, access) as (base_url, model), _embedded(base_url, model, config, seed, access) as found:
             yield found
+
+
+@asynccontextmanager
+async def _embedded(base_url: str, model: str, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """A model behind the training service; its dice depend on the seed, the scenario and the sample."""
+    import httpx
+    from openai import AsyncOpenAI
+
+    from rollout import openai_chat
+
+    async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
+        client = AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
+
+        def chat(scenario_id: str, sample: int) -> Chat:
+            dice = int.from_bytes(sha256(f"{seed}:{scenario_id}:{sample}".encode()).digest()[:4]) >> 1
+            return openai_chat(client, model, config, seed=dice)
+
+        yield Policy(f"embedded:{model}", chat)
 
 
 def scripted(policy: PolicyName, config: EpisodeConfig, seed: int) -> Policy:

@@ -15,89 +15,83 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from evaluation.policies import Access, Policy, PolicyName
-from project_types import Chat, ConfigurationError, EpisodeConfig
-
-if TYPE_CHECKING:
-    import httpx
+from project_types import ConfigurationError
 
 LISTENING = re.compile(r"listening on (http://[^\s/]+:\d+)")
 STARTS_WITHIN_S = 300.0
 STOPS_WITHIN_S = 40.0
 
 
-class _Model(NamedTuple):
-    name: str
-    step: int | None
+class Access(NamedTuple):
+    """How to reach a model that is not code."""
+
+    base_url: str | None
+    """A server that already runs: http://HOST:PORT/v1."""
+    api_key: str
+    data: Path
+    """Where the training service keeps its models, when it has to be started."""
+    project: str
+    base_model: str
+    """What that service is started with: a shipped name, or NAME=FOLDER."""
+
+
+class Served(NamedTuple):
+    """One checkpoint of one model, and where it answers."""
+
+    base_url: str
+    model: str
+    """NAME@stepN, or the name of a base model."""
 
 
 @asynccontextmanager
-async def embedded_policy(policy: PolicyName, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
-    """A policy served by the training service, pinned to one checkpoint.
+async def served(asked: str, access: Access) -> AsyncIterator[Served]:
+    """The model that NAME or NAME@stepN means, pinned to one checkpoint, for as long as the block lasts.
 
     Raises:
         ConfigurationError: the service cannot be reached or started, or has no such model or step.
     """
-    import httpx
-    from openai import AsyncOpenAI
-
-    from rollout import openai_chat
-
+    name, _, step = asked.partition("@step")
     if not access.base_url and not access.data.is_dir():
-        name, _, step = policy.name.partition("@step")
         _base_model(name, step, [], access)  # nothing was ever trained there: say so before a service makes the folder
     async with _service(access) as base_url:
-        headers = {"Authorization": f"Bearer {access.api_key}"}
-        try:
-            http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False)
-        except httpx.InvalidURL as trouble:
-            raise ConfigurationError(f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1") from trouble
-        async with http:
-            wanted = await _pinned(http, policy.name, access)
-        name = wanted.name if wanted.step is None else f"{wanted.name}@step{wanted.step}"
-        async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
-            client = AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
-
-            def chat(scenario_id: str, sample: int) -> Chat:
-                dice = int.from_bytes(sha256(f"{seed}:{scenario_id}:{sample}".encode()).digest()[:4]) >> 1
-                return openai_chat(client, name, config, seed=dice)
-
-            yield Policy(f"embedded:{name}", chat)
+        yield Served(base_url, await _pinned(base_url, name, step, access))
 
 
-async def _pinned(http: httpx.AsyncClient, asked: str, access: Access) -> _Model:
-    """The model that NAME or NAME@stepN means, at the step that is its latest now. A base model has no step."""
+async def _pinned(base_url: str, name: str, step: str, access: Access) -> str:
+    """The name of the checkpoint, at the step that is the model's latest now. A base model has no step."""
     import httpx
 
-    name, _, step = asked.partition("@step")
+    headers = {"Authorization": f"Bearer {access.api_key}"}
     try:
-        reply = await http.get("preview/models")
-        reply.raise_for_status()
-        known = [model for model in reply.json()["data"] if model["project"] == access.project]
-        found = next((model for model in known if model["name"] == name), None)
-        if found is None:
-            return _base_model(name, step, sorted(model["name"] for model in known), access)
-        if step:
-            return _Model(name, int(step))
-        latest = await http.get(f"preview/models/{found['id']}")
-        latest.raise_for_status()
-        return _Model(name, int(latest.json()["latest_step"]))
+        async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False) as http:
+            reply = await http.get("preview/models")
+            reply.raise_for_status()
+            known = [model for model in reply.json()["data"] if model["project"] == access.project]
+            found = next((model for model in known if model["name"] == name), None)
+            if found is None:
+                return _base_model(name, step, sorted(model["name"] for model in known), access)
+            if step:
+                return f"{name}@step{int(step)}"
+            latest = await http.get(f"preview/models/{found['id']}")
+            latest.raise_for_status()
+            return f"{name}@step{int(latest.json()['latest_step'])}"
+    except httpx.InvalidURL as trouble:
+        raise ConfigurationError(f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1") from trouble
     except httpx.HTTPStatusError as trouble:
         status = trouble.response.status_code
-        raise ConfigurationError(f"{http.base_url}: HTTP {status}: {trouble.response.text[:200]}; check --api-key") from trouble
+        raise ConfigurationError(f"{base_url}: HTTP {status}: {trouble.response.text[:200]}; check --api-key") from trouble
     except httpx.HTTPError as trouble:
-        raise ConfigurationError(f"{http.base_url}: no training service answers ({trouble!r}); check --base-url") from trouble
+        raise ConfigurationError(f"{base_url}: no training service answers ({trouble!r}); check --base-url") from trouble
     except (KeyError, TypeError, ValueError) as trouble:
-        raise ConfigurationError(f"{http.base_url}: does not speak the training service's protocol ({trouble!r})") from trouble
+        raise ConfigurationError(f"{base_url}: does not speak the training service's protocol ({trouble!r})") from trouble
 
 
-def _base_model(name: str, step: str, known: list[str], access: Access) -> _Model:
+def _base_model(name: str, step: str, known: list[str], access: Access) -> str:
     if name == access.base_model.partition("=")[0] and not step:
-        return _Model(name, None)
+        return name
     there = f"it has {', '.join(known[:10])}" if known else "it has no model yet"
     raise ConfigurationError(
         f"embedded:{name}: the service has no such model in project {access.project!r} ({there}); "

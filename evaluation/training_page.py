@@ -1,6 +1,6 @@
 """The report of a training run as one self-contained HTML page: no script, nothing loaded, everything escaped.
 
-Turns numbers into what the template shows; the numbers come from `training_report`. The only text that is not escaped is the
+Turns numbers into what the template shows; the numbers come from `training_summary`. The only text that is not escaped is the
 SVG that `learning_curve` drew from numbers.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.training_report import headline, percent
 from evaluation.training_run import GREEDY, SAMPLED, Comparison, RunFiles
+from evaluation.training_summary import headline, percent
 from project_types import Ending, Episode
 
 MOST_CHARACTERS = 6000

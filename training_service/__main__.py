@@ -150,7 +150,7 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
 
 def _real_engine(precision: Literal["float32", "bfloat16"], gradient_steps: int) -> OpenEngine:
     try:
-        from training_service.base_models import open_engine as real
+        from training_service.local_engine import open_engine as real
     except ModuleNotFoundError as missing:
         raise ConfigurationError(f"training needs {missing.name}; run: pip install -e '.[train]'") from missing
     return partial(real, precision=precision, gradient_steps=gradient_steps)

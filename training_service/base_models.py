@@ -27,14 +27,13 @@ from project_types import ConfigurationError
 from training_service import ragged_attention
 from training_service.chat_format import ChatFormat
 from training_service.checkpoints import State, load_full, read_state
-from training_service.engine import Engine, RequestError
+from training_service.engine import RequestError
 
 SHIPPED = Path(__file__).parent / "weights"
 FULL_BELOW = 200_000_000
 """Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in bfloat16."""
 HASH_WHOLE_BELOW = 1 << 30
 Adapt = Literal["auto", "full", "lora"]
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -147,16 +146,6 @@ def pick_device(device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError as trouble:
         raise ConfigurationError(f"device {device!r}: use auto, cpu, cuda or cuda:N") from trouble
-
-
-def open_engine(base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1) -> Engine:
-    """The engine of the command line: `engine.OpenEngine`."""
-    from training_service.local_engine import EngineOptions, LocalEngine
-    from training_service.training import TrainingOptions
-
-    place, folders = pick_device(device), locate(base_models)
-    options = EngineOptions(training=TrainingOptions(precision=precision, gradient_steps=gradient_steps))
-    return LocalEngine([Base(name, folder, place) for name, folder in folders.items()], options)
 
 
 def fingerprint(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 The server half (HTTP, names, checkpoints, jobs, crashes) knows no tensor; the model half knows no HTTP and no database. They
 meet in `Engine` and in folders: a checkpoint is a folder whose content belongs to the engine. This module covers neither
-half; `training_service.base_models.open_engine` makes the real engine, `tests/fakes/engine.py` a scripted one.
+half; `training_service.local_engine.open_engine` makes the real engine, `tests/fakes/engine.py` a scripted one.
 
 Rules about folders, kept by the server:
 - A checkpoint folder never changes once it has its final path, and that path is never reused: caching by path is safe.

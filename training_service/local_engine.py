@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from training_service.base_models import Base
+from training_service.base_models import Base, locate, pick_device
 from training_service.chat_format import Prompt
 from training_service.checkpoints import (
     Kind,
@@ -29,12 +29,12 @@ from training_service.checkpoints import (
     save_trained,
     write_state,
 )
-from training_service.engine import Cancelled, Report, RequestError, TrainingError, TrainResult
+from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
 from training_service.generation import Generator, Job, Stop, Written
 from training_service.kv_cache import Arena
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
-from training_service.training import JobConfig, TrainingOptions, make_optimizer, planned_steps, train_sequences
+from training_service.training import JobConfig, Precision, TrainingOptions, make_optimizer, planned_steps, train_sequences
 from training_service.wire import ChatRequest, NamedToolChoice
 
 
@@ -193,6 +193,13 @@ class LocalEngine:
         save_optimizer(model, optimizer, target)
         write_state(target, replace(base.state(), kind=kind, optimizer_steps=state.optimizer_steps + steps))
         return TrainResult(steps, _mean(history) | left_out)
+
+
+def open_engine(base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1) -> Engine:
+    """The engine of the command line: `engine.OpenEngine`. Raises ConfigurationError for a model or device that is not there."""
+    place, folders = pick_device(device), locate(base_models)
+    options = EngineOptions(training=TrainingOptions(precision=precision, gradient_steps=gradient_steps))
+    return LocalEngine([Base(name, folder, place) for name, folder in folders.items()], options)
 
 
 def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

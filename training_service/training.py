@@ -31,6 +31,9 @@ LOGITS_AT_ONCE = 1 << 28
 """Logits (sampled tokens x vocabulary) of one micro-batch, at most: 1 GiB in float32."""
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How this service trains; not sent by clients, whose knobs are `LossConfig` and the learning rate."""
@@ -45,7 +48,7 @@ class TrainingOptions:
     max_grad_norm: float = 1.0
     threads: int = field(default_factory=torch.get_num_threads)
     """Cores a job uses. Set again before each forward, since generation, on its own thread, sets them for its small steps."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """bfloat16 runs the training forward under autocast: faster on CPUs with bf16 arithmetic, log-probabilities less exact."""
 
 

@@ -64,9 +64,7 @@ async def test_the_same_dice_give_the_same_episode(name: str, database: Path) ->
     assert first.messages == second.messages
 
 
-@pytest.mark.parametrize(
-    ("name", "service"), [("first-error", "gateway"), ("rarest-warning", "ledger"), ("unknown", "unknown")]
-)
+@pytest.mark.parametrize(("name", "service"), [("first-error", "gateway"), ("rarest-warning", "ledger"), ("unknown", "unknown")])
 async def test_a_script_blames_what_its_name_says(name: str, service: str, database: Path) -> None:
     incident = next(one for one in scenarios(database) if one.id == "aa01")
     report = (await play(name, incident, database, EMBEDDED)).report

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from evaluation.training_report import main, measured, summary_of, table, write_report
+from evaluation.training_report import main, write_report
 from evaluation.training_run import GREEDY, SAMPLED, RunFolder, RunFolderError, read_run
+from evaluation.training_summary import measured, summary_of, table
 from failure_analysis.browser import executable
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
 from rollout import write_episode

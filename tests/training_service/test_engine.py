@@ -13,9 +13,9 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from project_types import ConfigurationError
 from tests.training_service.conversations import ASK, choices, request, sampled_group
 from tests.training_service.random_model import TOOLS
-from training_service.base_models import Base, locate, open_engine, pick_device
+from training_service.base_models import Base, locate, pick_device
 from training_service.engine import RequestError
-from training_service.local_engine import EngineOptions, LocalEngine
+from training_service.local_engine import EngineOptions, LocalEngine, open_engine
 from training_service.vocabulary import END, SPECIAL_TOKENS
 
 Json = dict[str, Any]
