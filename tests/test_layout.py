@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -81,6 +82,25 @@ def test_a_room_imports_core_and_itself_only(room: str) -> None:
     others = (set(ROOMS) | {"train_serverless"}) - {room}
     for path in (ROOT / room).rglob("*.py"):
         assert not imported(path, top_level_only=path.name == "__main__.py") & others, path
+
+
+def modules_used(path: Path, modules: set[str]) -> set[str]:
+    """Our modules that a file imports anywhere, deferred imports and those for types included."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return named & modules
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    uses = {name: modules_used(path, files.keys() - {name}) for name, path in files.items()}
+    assert set(uses["rollout"]) & CORE.keys()  # the walk does see imports
+    assert list(TopologicalSorter(uses).static_order())  # raises CycleError, which names the circle
 
 
 def test_the_process_that_runs_models_never_imports_art() -> None:

@@ -12,15 +12,14 @@ import random
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from training_service.corpus import ROW, drill, vocabulary_of
-from training_service.vocabulary import CALL, END, load_tokenizer
+from training_service.vocabulary import CALL, END
 
 CARD = """---
 license: apache-2.0
@@ -103,22 +102,17 @@ def copy_accuracy(
     return Copied(count, right, cited, valid)
 
 
-def publish(args: argparse.Namespace, checkpoint: Path) -> None:
+def publish(
+    args: argparse.Namespace, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: Sequence[Sequence[str]]
+) -> None:
     """Write config, weights (bfloat16), tokenizer, chat template and card into `args.out`.
 
-    The logits are sharpened first. A model this small is less sure of a copied word than it should be: of forty such words one
-    goes wrong, and the report says nothing any more.
+    `results` are what the tools printed in each demonstration. The logits are sharpened first. A model this small is less sure of
+    a copied word than it should be: of forty such words one goes wrong, and the report says nothing any more.
     """
-    from training_service.pretrain import conversations, network, tool_results
-
-    tokenizer = load_tokenizer(args.work / "tokenizer")
-    state = torch.load(checkpoint, weights_only=True)
-    model = LlamaForCausalLM(LlamaConfig(**network(tokenizer)))
-    model.load_state_dict(state["model"])
     with torch.no_grad():
         model.model.norm.weight.mul_(args.sharpen)
     model.eval()
-    results = tool_results(conversations(args.work / "episodes"))
     torch.manual_seed(args.seed)
     copied = copy_accuracy(model, tokenizer, results, random.Random(args.seed + 1), args.questions)
     print(f"at temperature 1: {copied}", flush=True)

@@ -218,8 +218,8 @@ def network(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def train(args: argparse.Namespace, packed: Path) -> Path:
-    """Imitation with Muon for matrices and AdamW for the rest; returns the last checkpoint. Resumes from it when there is one."""
+def train(args: argparse.Namespace, packed: Path) -> Any:
+    """Imitation with Muon for matrices and AdamW for the rest, from the last checkpoint if there is one; returns the model."""
     import torch
     from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -289,18 +289,19 @@ def train(args: argparse.Namespace, packed: Path) -> Path:
             with (args.work / "pretrain.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"step": step, "tokens": seen, "loss": average}) + "\n")
     bar.close()
-    return checkpoint
+    return model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every stage that is not done yet."""
     args = _arguments(argv)
     args.work.mkdir(parents=True, exist_ok=True)
-    packed = prepare(args)
-    checkpoint = train(args, packed)
-    from training_service.model_card import publish
+    model = train(args, prepare(args))
 
-    publish(args, checkpoint)
+    from training_service.model_card import publish
+    from training_service.vocabulary import load_tokenizer
+
+    publish(args, model, load_tokenizer(args.work / "tokenizer"), tool_results(conversations(args.work / "episodes")))
     return 0
 
 
