@@ -27,7 +27,7 @@ fast: .venv/test
 	.venv/bin/pytest -n 2 --dist loadfile --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
 
 slow: .venv/test
-	.venv/bin/pytest -m slow --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }
+	.venv/bin/pytest -m slow -n 2 --dist loadfile --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
