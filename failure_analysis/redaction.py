@@ -16,7 +16,10 @@ MASK = "[redacted]"
 READ_BACK = 60_000
 """Characters before the end that are searched, so that a secret that begins before the cut is still recognised."""
 
-_VALUE = r"\"(?:\\.|[^\"\\\n]){0,2000}\"?|'(?:\\.|[^'\\\n]){0,2000}'?|[^\s,;&\"'<>(){}\[\]|]+"
+_VALUE = (
+    r"\"(?:\\.|[^\"\\\n]){0,2000}\"?|'(?:\\.|[^'\\\n]){0,2000}'?"
+    r"|(?:(?i:bearer|basic|digest|negotiate)\s{1,4})?[^\s,;&\"'<>(){}\[\]|]+"
+)
 _ASSIGNED = re.compile(r"(?<![\w.-])(-{0,2}[A-Za-z_$][\w.-]{0,100})[\"']?\]?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?!\[redacted\])")
 _FLAG = re.compile(r"(?<![\w-])(--[A-Za-z][\w-]{0,60}) {1,4}(?!--|\[redacted\])")
 _VALUED = re.compile(_VALUE)
@@ -41,21 +44,38 @@ def _names_a_secret(name: str) -> bool:
     return any(second in {"key", "keys"} and first in _KINDS_OF_KEY for first, second in pairwise(parts))
 
 
+def _by_name(text: str) -> str:
+    return _masked(_masked(text, _ASSIGNED), _FLAG)
+
+
 def _masked(text: str, named: re.Pattern[str]) -> str:
     """The text without the values of secret names; what stands behind another name is looked at for names in its turn."""
     parts, end = [], 0
     while found := named.search(text, end):
-        value = _VALUED.match(text, found.end()) if _names_a_secret(found[1]) else None
-        parts.append(text[end : found.end()] + (MASK if value else ""))
-        end = value.end() if value else found.end()
+        parts.append(text[end : found.end()])
+        end = _end_of_value(text, found.end(), named) if _names_a_secret(found[1]) else found.end()
+        if end > found.end():
+            parts.append(MASK)
     return "".join(parts) + text[end:]
 
 
+def _end_of_value(text: str, start: int, named: re.Pattern[str]) -> int:
+    """Where the value at `start` ends. What looks like a name there (`token: user="..."`, `token: aGk= ...`) belongs to it."""
+    end = start
+    while nested := named.match(text, end):
+        end = nested.end()
+    value = _VALUED.match(text, end)
+    return value.end() if value else end
+
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)"
+    r"|(?:^[A-Za-z0-9+/=]{16,100}\r?\n){1,200}-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----",
+    re.MULTILINE,
+)
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, flags, replacement in (
-        (r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL, MASK),
-        (r"(?:^[A-Za-z0-9+/=]{16,100}\r?\n){1,200}-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----", re.MULTILINE, MASK),
         (r"\b([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/'\"<>]{1,400}|[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>]{1,400})@",
          re.IGNORECASE, rf"\1{MASK}@"),
         (r"(https://hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/)[\w/+-]+", re.IGNORECASE, rf"\1{MASK}"),
@@ -73,10 +93,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\beyJ[\w-]{6,4000}\.[\w-]{4,4000}(?:\.[\w-]{0,4000})?", 0, MASK),
         (r"\b((?:password|passphrase|secret|api key|token)\s{1,4}(?:is|was)\s{1,4})\S+", re.IGNORECASE, rf"\1{MASK}"),
         (r"(\s-u\s{1,4}[\w.@-]{1,60}:)\S+", 0, rf"\1{MASK}"),
-        (r"(?<![\w+=-])(?!_Z)(?=[\w+=-]{0,4000}[a-z])(?=[\w+=-]{0,4000}[A-Z])(?=[\w+=-]{0,4000}\d)[\w+=-]{40,}", 0, MASK),
-        (r"(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])", 0, MASK),
     )
 )  # fmt: skip
+_OPAQUE = re.compile(
+    r"(?<![\w+=-])(?!_Z)(?=[\w+=-]{0,4000}[a-z])(?=[\w+=-]{0,4000}[A-Z])(?=[\w+=-]{0,4000}\d)[\w+=-]{40,}"
+    r"|(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])"
+)
+"""Long strings that look drawn at random."""
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|dsn", re.IGNORECASE)
 SHORTEST_SECRET = 8
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
@@ -88,9 +111,10 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     text = _COLOUR.sub("", text)
     for value in _known(os.environ if environment is None else environment):
         text = text.replace(value, MASK)
+    text = _by_name(_PRIVATE_KEY.sub(MASK, text))  # before the patterns: they may swallow the name that gives a value away
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    return _masked(_masked(text, _ASSIGNED), _FLAG)
+    return _OPAQUE.sub(MASK, _by_name(text))
 
 
 def redacted_message(text: str, characters: int) -> str:

@@ -6,7 +6,7 @@ import string
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from failure_analysis.redaction import MASK, redact, redacted_end, redacted_message
@@ -101,6 +101,9 @@ QUOTES = st.sampled_from(["", '"', "'"])
 GLUE = st.sampled_from([" ", "error: ", "x=", '{"message": "', "(", "--flag ", ", ", "\n", "a: b: ", "&", "?"])
 
 
+@example(secret="0" * 12, name="password", sign="=", quote='"', before=f"{'1' * 28}A", glue="x=", after="")
+@example(secret="0" * 12, name="password", sign=": ", quote='"', before="CREDENTIAL", glue="error: ", after="")
+@example(secret="0" * 12, name="password", sign="=", quote='"', before="BEARER", glue=" ", after="")
 @given(
     secret=SECRET, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), glue=GLUE, after=st.text(max_size=40)
 )  # fmt: skip
