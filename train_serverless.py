@@ -124,7 +124,7 @@ class Run:
                 self.backend = _local_backend(folder / "art")
             else:
                 self.backend = art.ServerlessBackend(api_key=key, base_url=url)
-            await self.model.register(self.backend)
+            await self._register()
             self.wandb.attach(self.model, self.folder.settings())
             self.checkpoint = await self.model.get_step()
             self._take_up()
@@ -138,6 +138,14 @@ class Run:
                 await self.backend.close()
             if self.service is not None:
                 await self.service.stop()
+
+    async def _register(self) -> None:
+        try:
+            await self.model.register(self.backend)
+        except ImportError as missing:
+            if self.config.backend != "local":
+                raise
+            raise _needs_extra(missing) from missing
 
     def _take_up(self) -> None:
         """Read what an earlier process of this run left, minus what it was writing when it died."""
@@ -397,9 +405,14 @@ def _local_backend(folder: Path) -> Any:
     try:
         from art.local import LocalBackend
     except ImportError as missing:
-        extra = f"openpipe-art[backend]=={version('openpipe-art')}"
-        raise ConfigurationError(f"--backend local needs a GPU and {missing.name}; run: pip install '{extra}'") from missing
+        raise _needs_extra(missing) from missing
     return LocalBackend(path=str(folder))
+
+
+def _needs_extra(missing: ImportError) -> ConfigurationError:
+    """What ART's own backend imports when it is made, or only when it is used."""
+    extra = f"openpipe-art[backend]=={version('openpipe-art')}"
+    return ConfigurationError(f"--backend local needs a GPU and {missing.name}; run: pip install '{extra}'")
 
 
 # ---------------------------------------------------------------------------------------------------------------- command

@@ -6,6 +6,7 @@ Only arguments are parsed here; each command's module is imported once they are 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -219,6 +220,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         code = int(import_module(arguments.module).command(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InvestigatorError as trouble:
         print(printable(f"evaluation {arguments.command}: {trouble}"), file=sys.stderr)
         code = 2

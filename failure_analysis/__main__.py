@@ -6,6 +6,7 @@ Only arguments are parsed here; each command's module is imported once they are 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -331,11 +332,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 2 for bad use, 1 when a bar is missed, else 0."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(import_module(arguments.module).command(arguments))
+        code = int(import_module(arguments.module).command(arguments))
+        sys.stdout.flush()
+        return code
     except InvestigatorError as trouble:
         print(f"failure_analysis {arguments.command}: {trouble}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever reads has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -324,3 +325,12 @@ def test_a_judge_that_cannot_judge_stops_the_run_before_its_first_rollout(place:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "judge" in done.stderr
     assert not list((place.folder / "runs" / name / "episodes").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("megatron") is not None, reason="ART's own backend is installed here")
+def test_a_backend_that_is_not_installed_says_what_to_install(place: Place) -> None:
+    done = place.run("--name", "own-gpu", "--backend", "local")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "pip install 'openpipe-art[backend]==" in done.stderr
+    assert "Traceback" not in done.stderr

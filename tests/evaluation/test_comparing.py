@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from math import isfinite
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from evaluation.comparing import compare
 from project_types import Episode
 from tests.evaluation.made import episode, run, write_episodes
 
+ROOT = Path(__file__).parent.parent.parent
 BEFORE = [episode("a", 0, correct=True), episode("a", 1), episode("b", 0), episode("b", 1), episode("only-a")]
 AFTER = [episode("a", 0), episode("a", 1), episode("b", 0, correct=True), episode("b", 1, correct=True), episode("only-b")]
 
@@ -113,3 +117,11 @@ def test_show_prints_an_episode_without_control_characters(tmp_path: Path, capsy
 def test_show_says_which_episodes_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", write_episodes(tmp_path / "a.jsonl", episode("abc1")), "zzz") == 2
     assert "no episode of 'zzz'; it has abc1" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    path = write_episodes(tmp_path / "a.jsonl", *(episode(f"abc{number}") for number in range(300)))
+    command = f"set -o pipefail; {shlex.quote(sys.executable)} -m evaluation show {shlex.quote(str(path))} abc | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("== abc")
