@@ -61,6 +61,7 @@ def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
     return environment.get_template("training_report.html").render(
         summary=summary,
         config=files.config,
+        earlier=[past["revision"] for past in files.config.get("earlier", []) if past["revision"] != summary["revision"]],
         settings=json.dumps(files.config["config"], indent=2),
         curve=Markup(curve_svg),
         headline=headline(summary),

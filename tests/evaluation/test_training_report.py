@@ -161,6 +161,16 @@ def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> 
     assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
 
 
+def test_a_run_that_was_resumed_with_other_code_names_the_code_it_began_with(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    assert "begun at" not in Page(tmp_path / "run/report.html").text
+    path = tmp_path / "run/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"earlier": [{"at": "2026-01-01", "revision": "older"}]}))
+    write_report(tmp_path / "run")
+    assert "revision abc, begun at older" in Page(tmp_path / "run/report.html").text
+
+
 @pytest.mark.slow
 def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
