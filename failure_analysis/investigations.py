@@ -108,9 +108,12 @@ class _Case:
             yield from self._doubtful_verdict()
 
     def _doubtful_verdict(self) -> Iterator[Claim]:
-        """The verdict says wrong, and the report names the culprit and quotes a decisive line that was shown."""
+        """The verdict says wrong, and the report places a decisive line that was shown in the culprit, and nowhere else."""
         report, verdict, scenario = self.episode.report, self.episode.verdict, self.scenario
         if report is None or verdict is None or scenario is None or self.blamed.lower() != scenario.ground_truth.service.lower():
+            return
+        place = report.root_cause.partition(":")[0].strip().lower()
+        if place != self.blamed.lower() and place in {service.lower() for service in scenario.services}:
             return
         said = _words(report.root_cause)
         quoted = [id for id in self.gold_seen if (line := _words(self.rows[id].message)) and line <= said]

@@ -184,6 +184,14 @@ def test_a_verdict_that_contradicts_the_facts_is_doubted(stage: Stage) -> None:
     assert "harsh" in first.text
 
 
+def test_a_report_that_places_the_decisive_line_in_another_service_is_rightly_wrong(stage: Stage) -> None:
+    elsewhere = RIGHT.replace("ledger:", "orders:", 1)
+    episode = stage.play(WARNINGS, answer("ledger", elsewhere, GOLD), judge=Harsh())
+    kinds = [claim.kind for claim in claims(episode, stage.scenario)]
+    assert Kind.JUDGE_TROUBLE not in kinds
+    assert kinds
+
+
 def test_without_the_scenario_only_what_the_episode_says_is_claimed(stage: Stage) -> None:
     episode = stage.play(WARNINGS, answer("mailer", "mailer: down"))
     assert [claim.kind for claim in claims(episode)] == [Kind.UNSUPPORTED_GUESS]
