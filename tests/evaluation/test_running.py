@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -216,7 +217,9 @@ def test_a_run_in_which_nothing_works_stops_early(tmp_path: Path, capsys: pytest
     assert len(server.requests) < 30
     said = capsys.readouterr()
     assert "the first 20 samples all failed" in said.err
-    assert "20 explained in" in said.out
+    explained = re.search(r"([0-9]+) explained in", said.out)
+    assert explained
+    assert 20 <= int(explained[1]) <= 23, "those under way beside the twentieth may have failed by then, too"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
