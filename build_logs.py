@@ -4,7 +4,7 @@ The rows of a scenario lie next to each other, in time order, so a search reads 
 A build writes `<database>.building` beside the target and renames it at the end: whoever reads the old file keeps reading it,
 and a build that dies leaves it intact. Files whose content has not changed are copied over, not parsed again.
 The database holds only what an agent may see; ground truth, gold reports, distractors, provenance and the incident's
-description stay in the files. How a file becomes rows is `scenario_rows`; searching the database is `log_search_tools`.
+description stay in the files. How a file becomes rows is `core.log_stores.scenario_rows`; searching is `log_search_tools`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from core.log_stores.scenario_rows import log_rows, masked, milliseconds, one_line, read_rows, span_rows
 from project_types import DatabaseError, Frozen, InvestigatorError, Level, ScenarioError
-from scenario_rows import log_rows, masked, milliseconds, one_line, read_rows, span_rows
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
 

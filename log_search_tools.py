@@ -4,7 +4,7 @@ A tool is bound to one scenario when it is made and reads only that scenario's r
 one. A search groups lines that are alike and shows one of each kind, and never takes more tokens than the episode allows; what
 is left out is counted, and a cursor gets it. Arguments that make no sense raise ToolInputError; "nothing matches" and "no
 such service" are answers. A log line is somebody else's text: it is printed on one line, and a keyword is data, not a query.
-How rows are read and printed is `log_rows`; `read_trace` is in `log_traces`. Other stores offer this contract in their own room.
+How rows are read and printed is `core.log_stores.printing`; `read_trace` is in `core.log_stores.traces`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from log_rows import (
+from core.log_stores.printing import (
     Arguments,
     Line,
     OptionalNumber,
@@ -37,7 +37,7 @@ from log_rows import (
     printed_rows,
     when,
 )
-from log_traces import ReadTrace, TraceArguments
+from core.log_stores.traces import ReadTrace, TraceArguments
 from project_types import EpisodeConfig, Level, Tool, ToolInputError, ToolResult
 
 __all__ = [

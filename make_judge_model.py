@@ -4,9 +4,9 @@
     python make_judge_model.py --model litellm/gpt-4o-mini --name house-judge
     python make_judge_model.py --wandb --base-model OpenPipe/Qwen3-14B-Instruct --name house-judge
 
-`JUDGE_MODEL` then names it. The two judges live in `offline_judge` (no key, the default) and `llm_judge`; both are
-`project_types.Judge`. What makes one good enough is in `judge_calibration`. Not covered: training a judge; what a verdict is
-worth (`rollout.reward`).
+`JUDGE_MODEL` then names it. The two judges live in `core.judges.offline` (no key, the default) and `core.judges.llm`; both are
+`project_types.Judge`. What makes one good enough is in `core.judges.calibration`. Not covered: training a judge;
+what a verdict is worth (`rollout.reward`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from judge_calibration import CALIBRATION, Calibration, Pair, calibrate, read_calibration, table
-from llm_judge import PROMPT_VERSION, RUBRIC, LLMJudge, load_litellm
-from offline_judge import OfflineJudge
+from core.judges.calibration import CALIBRATION, Calibration, Pair, calibrate, read_calibration, table
+from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge, load_litellm
+from core.judges.offline import OfflineJudge
 from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario
 
 __all__ = ["Calibration", "LLMJudge", "OfflineJudge", "calibrate", "check_judge", "load_judge", "main", "read_calibration"]

@@ -4,7 +4,7 @@
 to an `Outcome`. `reward` is a pure function of that Outcome; `rollout` is the thin adapter that gives ART a Trajectory.
 Mistakes of the model become facts; a provider or a judge that fails raises, and is never a penalty.
 
-Companions, imported through here: `rewards`, `provider_chats`.
+Companions, imported through here: `rewards`, `core.policies.providers`.
 Not here: what the tools do (`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
 """
 
@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from core.policies.providers import DEFAULT_RULES, Patience, litellm_chat, openai_chat
 from log_search_tools import function_schema, log_tools
 from project_types import (
     FAULT_TYPES,
@@ -46,7 +47,6 @@ from project_types import (
     ToolInputError,
     Verdict,
 )
-from provider_chats import DEFAULT_RULES, Patience, litellm_chat, openai_chat
 from rewards import ABSTAINED, BANDS, Band, Reward, reward
 
 if TYPE_CHECKING:

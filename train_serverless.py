@@ -5,7 +5,7 @@ key: nothing outside is contacted), or on ART's LocalBackend. A run is a folder,
 that a killed run goes on at the next step: an episode file belongs to one checkpoint, a metrics row to one step.
 
 Not here: what an episode is (`rollout`), what a verdict means (`make_judge_model`), how weights change (`training_service`),
-which settings there are (`project_types.TrainingConfig`), what the numbers say (`evaluation.training_summary`).
+which settings there are (`project_types.TrainingConfig`), what the numbers say (`training_runs.summary`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
+from core.episode_store.run_folder import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
 from evaluation import wandb_log
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.run_record import revision
-from evaluation.training_plan import add_flags, plan, resolve
-from evaluation.training_report import write_report
-from evaluation.training_run import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
-from evaluation.training_summary import measured, table, words
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
@@ -45,6 +42,9 @@ from project_types import (
     read_scenarios,
 )
 from rollout import rollout_with_episode
+from training_runs.plan import add_flags, plan, resolve
+from training_runs.report import write_report
+from training_runs.summary import measured, table, words
 from training_service.embedded import EmbeddedService
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
-from evaluation.printing import printable
+from core.command_line import printable
 from project_types import InvestigatorError
 
 EXAMPLES = """examples:
@@ -83,7 +83,7 @@ def _baselines(commands: Commands) -> None:
         metavar="FILE",
         help="also put the table between the baselines markers of FILE (default docs/scenarios.md)",
     )
-    parser.set_defaults(module="evaluation.baselines_command")
+    parser.set_defaults(module="chaos.baselines_command")
 
 
 def _run(commands: Commands) -> None:

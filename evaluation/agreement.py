@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
-from evaluation.printing import printable
-from evaluation.statistics import Interval, as_json, bootstrap_mean, cohens_kappa, proportion
+from core.command_line import printable
+from core.intervals import Interval, as_json, bootstrap_mean, cohens_kappa, proportion
 from evaluation.tables import aligned
 from project_types import Episode, Verdict
 

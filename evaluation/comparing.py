@@ -16,9 +16,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evaluation.episodes import EpisodesError, Loaded, load
-from evaluation.printing import printable
-from evaluation.statistics import Interval, as_json, paired_difference, proportion
+from core.command_line import printable
+from core.episode_store.episodes import EpisodesError, Loaded, load
+from core.intervals import Interval, as_json, paired_difference, proportion
 from evaluation.summary import MEASURES, PASS, slices_of
 from evaluation.tables import LABELS, aligned
 from project_types import Episode

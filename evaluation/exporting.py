@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.episodes import BadLine, episodes_file, read
-from evaluation.printing import printable
+from core.command_line import printable
+from core.episode_store.episodes import BadLine, episodes_file, read
 from evaluation.summary import SLICES, slices_of
 from project_types import ConfigurationError, Episode, Outcome
 

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.statistics import Interval
+from core.intervals import Interval
 
 _INK = "#010203"
 """Stands for the page's text colour until it is replaced."""

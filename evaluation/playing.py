@@ -15,10 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from core.episode_store.episodes import DIGEST, Failure, Key
+from core.episode_store.scenarios import digest, id_by_name
+from core.policies.registry import Policy, parse, scripted
 from evaluation.concurrency import drain
-from evaluation.episodes import DIGEST, Failure, Key
-from evaluation.policies import Policy, parse, scripted
-from evaluation.scenarios import digest, id_by_name
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import EpisodeConfig, Frozen, Judge, JudgeError, ProviderError, Scenario, ScenarioError, read_scenario

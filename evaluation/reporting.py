@@ -1,7 +1,7 @@
 """The command behind `python -m evaluation report`: one self-contained HTML page about a run.
 
 No script, nothing loaded, everything from logs and models escaped. It shows what the summary says, where the policy is right,
-what it took, the hardest scenarios and a few transcripts; the page of a training run is `evaluation.training_report`.
+what it took, the hardest scenarios and a few transcripts; the page of a training run is `training_runs.report`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.episodes import Loaded, load
+from core.command_line import printable
+from core.episode_store.episodes import Loaded, load
 from evaluation.pictures import Picture, histogram, intervals, stacked
-from evaluation.printing import printable
 from evaluation.run_record import write_text
 from evaluation.showing import transcript
 from evaluation.summary import MEASURES, PASS, Row, Summary, Tally, summarise_tally

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.command_line import printable
+from core.episode_store.episodes import EpisodesError, append, load, read_models
+from core.episode_store.scenarios import digest, find_scenario, split_folder
 from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain
-from evaluation.episodes import EpisodesError, append, load, read_models
-from evaluation.printing import printable
-from evaluation.scenarios import digest, find_scenario, split_folder
 from make_judge_model import check_judge, load_judge
 from project_types import Episode, Frozen, Judge, JudgeError, Scenario, ScenarioError, Verdict, read_scenario
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluation.episodes import RUN, EpisodesError, read_run
+from core.episode_store.episodes import RUN, EpisodesError, read_run
+from core.policies.registry import PolicyName, parse
 from evaluation.playing import Plan
-from evaluation.policies import PolicyName, parse
 
 IDENTITY = ("policy", "split", "seed", "judge", "config")
 """What may not change when a run is continued. k and the number of scenarios may grow."""

@@ -19,12 +19,12 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
+from core.episode_store.episodes import EPISODES, EpisodesError, Store, played
+from core.episode_store.scenarios import digest, id_by_name, scenario_paths, split_folder
+from core.policies.registry import PolicyName, access, opened, parse, usual_rules
 from evaluation import wandb_log
-from evaluation.episodes import EPISODES, EpisodesError, Store, played
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
-from evaluation.policies import PolicyName, access, opened, parse, usual_rules
 from evaluation.run_record import check, continued, remember
-from evaluation.scenarios import digest, id_by_name, scenario_paths, split_folder
 from evaluation.summarising import conclude
 from make_judge_model import check_judge, load_judge
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge

@@ -10,8 +10,8 @@ import json
 import sys
 from collections.abc import Iterator
 
-from evaluation.episodes import EpisodesError, load
-from evaluation.printing import printable
+from core.command_line import printable
+from core.episode_store.episodes import EpisodesError, load
 from project_types import Episode
 
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evaluation.episodes import EPISODES, BadLine, Key, read, read_failures, read_run
-from evaluation.printing import printable
+from core.command_line import printable
+from core.episode_store.episodes import EPISODES, BadLine, Key, read, read_failures, read_run
 from evaluation.run_record import write_json
 from evaluation.summary import Summary, Tally, summarise_tally
 from evaluation.tables import summary_table

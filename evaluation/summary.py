@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evaluation.statistics import Floats, Interval, as_json, bootstrap_means, pass_at_k, proportion
+from core.intervals import Floats, Interval, as_json, bootstrap_means, pass_at_k, proportion
 from project_types import Ending, Episode
 
 SLICES: Mapping[str, str] = {"seen": "unseen", "fault_family": "family", "fault_type": "fault_type", "topology": "topology"}

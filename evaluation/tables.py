@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evaluation.printing import printable
-from evaluation.statistics import Interval
+from core.command_line import printable
+from core.intervals import Interval
 from evaluation.summary import MEASURES, PASS, Part, Summary
 
 LABELS = {name: measure.label for name, measure in MEASURES.items()} | {PASS: "right at least once (pass@k)"}

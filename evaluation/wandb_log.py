@@ -20,10 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from evaluation.episodes import EPISODES, load
+from core.episode_store.episodes import EPISODES, load
+from core.intervals import Interval
 from evaluation.run_record import write_json
 from evaluation.showing import transcript
-from evaluation.statistics import Interval
 from evaluation.summary import Summary, summarise
 from make_judge_model import prepare_wandb
 from project_types import ConfigurationError, Ending, Episode, Outcome

@@ -106,7 +106,7 @@ def _ingest(commands: Commands) -> None:
     parser.add_argument("--exit-code", action="store_true", help="exit 1 when a failure was found")
     _database(parser)
     _model(parser)
-    parser.set_defaults(module="failure_analysis.ingest_command")
+    parser.set_defaults(module="failure_analysis.logs.ingest_command")
 
 
 def _analyze(commands: Commands) -> None:
@@ -121,7 +121,7 @@ def _analyze(commands: Commands) -> None:
     parser.add_argument("--error", default="", metavar="TEXT", help="the error message")
     parser.add_argument("--code", type=Path, metavar="FILE", help="the code that failed")
     _model(parser)
-    parser.set_defaults(module="failure_analysis.analyze_command")
+    parser.set_defaults(module="failure_analysis.logs.analyze_command")
 
 
 def _groups(commands: Commands) -> None:
@@ -209,7 +209,7 @@ def _hardest(commands: Commands) -> None:
     parser.add_argument("--step", type=int, help="only this checkpoint")
     parser.add_argument("--splits", default="train,val", help="which splits count (default %(default)s)")
     _database(parser)
-    parser.set_defaults(module="failure_analysis.hardest")
+    parser.set_defaults(module="failure_analysis.episodes.hardest")
 
 
 def _intervene(commands: Commands) -> None:
@@ -246,7 +246,7 @@ def _intervene(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     _database(parser)
-    parser.set_defaults(module="failure_analysis.intervene_command")
+    parser.set_defaults(module="failure_analysis.episodes.intervene_command")
 
 
 def _score(commands: Commands) -> None:
@@ -261,7 +261,7 @@ def _score(commands: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--wrong", action="store_true", help="list what was answered wrongly")
     _model(parser)
-    parser.set_defaults(module="failure_analysis.scoring", model="rules")
+    parser.set_defaults(module="failure_analysis.logs.scoring", model="rules")
 
 
 def _repair(commands: Commands) -> None:
@@ -299,7 +299,7 @@ def _serve(commands: Commands) -> None:
     parser.add_argument("--alerts", action="store_true", help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK")
     parser.add_argument("--public-url", default="", metavar="URL", help="what links in alerts begin with (default: its address)")
     _model(parser)
-    parser.set_defaults(module="failure_analysis.serve")
+    parser.set_defaults(module="dashboard.serve")
 
 
 def _screenshots(commands: Commands) -> None:
@@ -312,7 +312,7 @@ def _screenshots(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG files")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
     parser.add_argument("--run", metavar="NAME", help="the run to show (default: the latest training run)")
-    parser.set_defaults(module="failure_analysis.screenshots")
+    parser.set_defaults(module="dashboard.screenshots")
 
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (

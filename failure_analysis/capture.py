@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from failure_analysis.analyzer import LogAnalyzer
+from core.redaction import READ_BACK
+from failure_analysis.episodes.investigations import failed
 from failure_analysis.explaining import Explainer
-from failure_analysis.investigations import failed
+from failure_analysis.logs.analyzer import LogAnalyzer
+from failure_analysis.logs.rules import LOG_CHARACTERS
 from failure_analysis.records import EpisodeFacts, Experiment, ExperimentType, Failure, Status, experiment_id
-from failure_analysis.redaction import READ_BACK
-from failure_analysis.rules import LOG_CHARACTERS
 from failure_analysis.run_folders import FAILURES, EpisodeFile, RunFolder, find_runs
 from failure_analysis.store import FailureStore, Source
 from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start, unended_line

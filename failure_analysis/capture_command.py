@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from failure_analysis.aggregates import groups
-from failure_analysis.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
 from failure_analysis.capture import capture
+from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
 from failure_analysis.store import DATABASE, FailureStore, Wanted
 from failure_analysis.texts import FOLDER
 from project_types import InvestigatorError

@@ -5,13 +5,13 @@ Both get category, root cause, fix and severity, and a signature. Texts are reda
 
 from __future__ import annotations
 
-from failure_analysis.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
-from failure_analysis.investigations import claims
-from failure_analysis.kinds import MEANING
+from core.redaction import redacted_end, redacted_message
+from failure_analysis.episodes.investigations import claims
+from failure_analysis.episodes.kinds import MEANING
+from failure_analysis.episodes.second_opinion import second_opinion
+from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
+from failure_analysis.logs.rules import LOG_CHARACTERS
 from failure_analysis.records import Failure, FailureAnalysis, InvestigationKind, signature_of
-from failure_analysis.redaction import redacted_end, redacted_message
-from failure_analysis.rules import LOG_CHARACTERS
-from failure_analysis.second_opinion import second_opinion
 from failure_analysis.signatures import template
 from failure_analysis.store import FailureStore, Wanted
 from project_types import Episode, Scenario

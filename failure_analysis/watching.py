@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from failure_analysis.analyzer import LogAnalyzer
 from failure_analysis.capture import capture
+from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.records import StoreError
 from failure_analysis.run_folders import RunFolder, find_runs
 from failure_analysis.store import FailureStore

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import build_logs
-import log_rows
 from build_logs import build, is_stale, main
+from core.log_stores import printing
 from project_types import DatabaseError, ScenarioError
 from tests.scenes import row, scenario, span, write
 
@@ -201,7 +201,7 @@ def test_a_damaged_database_is_stale_and_built_from_nothing(files: Path, tmp_pat
 
 
 def test_the_tools_read_the_version_that_is_written() -> None:
-    assert (build_logs.APPLICATION_ID, build_logs.SCHEMA_VERSION) == log_rows.READS_SCHEMA
+    assert (build_logs.APPLICATION_ID, build_logs.SCHEMA_VERSION) == printing.READS_SCHEMA
 
 
 # -------------------------------------------------------------------------------------------------------------- bad files

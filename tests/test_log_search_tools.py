@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import log_rows
 from build_logs import build
+from core.log_stores import printing
 from log_search_tools import PrintedRow, estimate_tokens, function_schema, log_tools, printed_rows
 from project_types import EMBEDDED, DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
 from tests.scenes import database, row, scenario, write
@@ -128,7 +128,7 @@ HOSTILE = [
 
 @given(st.text())
 def test_a_row_is_printable_even_if_the_database_is_not_clean(text: str) -> None:
-    assert log_rows.one_line(text).isprintable()
+    assert printing.one_line(text).isprintable()
 
 
 @pytest.mark.parametrize("message", HOSTILE)
@@ -439,7 +439,7 @@ def test_the_estimate_of_two_lines_is_their_sum_and_the_newline(left: str, right
 
 @given(st.text(st.characters(max_codepoint=127), max_size=80) | st.text(alphabet="ab1 .", max_size=80))
 def test_the_quick_count_of_plain_text_is_the_count_of_its_tokens(text: str) -> None:
-    assert estimate_tokens(text) == len(log_rows._TOKEN.findall(text))
+    assert estimate_tokens(text) == len(printing._TOKEN.findall(text))
 
 
 @pytest.mark.parametrize("length", range(1, 40))

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from judge_calibration import MUST_PASS, Calibration, Pair, calibrate, cohen_kappa, read_calibration
-from llm_judge import PROMPT_VERSION
+from core.judges.calibration import MUST_PASS, Calibration, Pair, calibrate, cohen_kappa, read_calibration
+from core.judges.llm import PROMPT_VERSION
+from core.judges.offline import service_matches
 from make_judge_model import WANDB_BASE_URL, LLMJudge, OfflineJudge, check_judge, load_judge, main, read_registry
-from offline_judge import service_matches
 from project_types import ConfigurationError, JudgeError, Report, Scenario, Verdict
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import OpenAIServer, http_error, say

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_judge import LLMJudge
+from core.judges.llm import LLMJudge
 from project_types import Ending, JudgeError
 from rollout import BANDS, reward
 from tests.fakes.incident import CAUSE, GOLD

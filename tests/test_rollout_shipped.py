@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from build_logs import build
+from core.judges.offline import OfflineJudge
 from log_search_tools import log_tools
-from offline_judge import OfflineJudge
 from project_types import EMBEDDED, ChatReply, Episode, EpisodeConfig, Message, Report, Scenario, ToolCall, read_scenario
 from rollout import BANDS, investigate
 

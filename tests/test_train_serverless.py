@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from evaluation.training_run import RunFolder
+from core.episode_store.run_folder import RunFolder
 from project_types import Episode
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode

@@ -11,7 +11,7 @@ import pytest
 
 from chaos.__main__ import main
 from chaos.check import check
-from offline_judge import OfflineJudge
+from core.judges.offline import OfflineJudge
 from project_types import ScenarioError
 
 Damage = Callable[[dict[str, Any]], None]

@@ -19,7 +19,7 @@ from chaos.plans import EVEN, Mix, schedule
 from chaos.soundness import sizes, truth
 from chaos.splits import PREFIXES, scenario_seed, scenarios
 from chaos.topologies import topologies
-from offline_judge import OfflineJudge
+from core.judges.offline import OfflineJudge
 from project_types import Scenario
 
 

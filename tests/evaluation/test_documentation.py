@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from core.episode_store.episodes import RUN, Failure
+from core.policies.scripted import SCRIPTED
 from evaluation.__main__ import main, parser
-from evaluation.episodes import RUN, Failure
 from evaluation.exporting import schema
 from evaluation.rescoring import Rescored
-from evaluation.scripted import SCRIPTED
 from evaluation.summarising import SUMMARY
 from evaluation.summary import MEASURES, PASS
 from project_types import Episode, Outcome, Report, Verdict

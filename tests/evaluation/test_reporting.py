@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.episodes import EPISODES, load
+from core.episode_store.episodes import EPISODES, load
+from core.intervals import Interval
 from evaluation.pictures import intervals
 from evaluation.reporting import page
-from evaluation.statistics import Interval
 from project_types import Ending, Episode, Verdict
 from tests.evaluation.made import episode, run, write_episodes
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.episode_store.episodes import EPISODES, load
 from evaluation.agreement import agreement
-from evaluation.episodes import EPISODES, load
 from evaluation.rescoring import verdicts_file
 from project_types import Report, Verdict
 from tests.evaluation.made import episode, run, write_episodes, write_scenarios

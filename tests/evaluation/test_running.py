@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from core.episode_store.episodes import EPISODES, load
 from evaluation.__main__ import main
-from evaluation.episodes import EPISODES, load
 from tests.evaluation.made import eventually, run, scenario, write_scenarios
 from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from project_types import Ending, Episode
-from tests.failure_analysis.dashboard_runs import call, episode, training_run, write_episodes
+from tests.dashboard.dashboard_runs import call, episode, training_run, write_episodes
 
 SCRIPT = "<script>window.pwned=1</script>"
 IMAGE = "\"><img src=x onerror='window.pwned=2'>"

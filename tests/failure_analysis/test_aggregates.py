@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from failure_analysis.aggregates import Trend, counts, groups, similar, trend
 from failure_analysis.comparing import Side, compare
-from failure_analysis.hardest import request
+from failure_analysis.episodes.hardest import request
 from failure_analysis.records import (
     Experiment,
     ExperimentType,

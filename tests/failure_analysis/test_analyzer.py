@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
 from tests.fakes.openai_server import OpenAIServer, Reply, Script, dripping, hang, http_error, refusal, rubbish, say
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from core.episode_store.run_folder import RunFolder
 from evaluation.__main__ import main as evaluate
-from evaluation.training_run import RunFolder
-from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.capture import Captured, capture
 from failure_analysis.capture_command import beside, explain
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.records import Experiment, ExperimentType, FailureCategory, InvestigationKind, Severity, Status, StoreError
 from failure_analysis.store import FailureStore, Wanted
 from failure_analysis.tailing import last_text

@@ -9,9 +9,9 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
-from failure_analysis.ingest import Ingested, ingest
-from failure_analysis.junit import JUnitTrouble, failed_cases
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.logs.ingest import Ingested, ingest
+from failure_analysis.logs.junit import JUnitTrouble, failed_cases
 from failure_analysis.records import ExperimentType, FailureCategory, Severity, StoreError
 from failure_analysis.store import FailureStore
 

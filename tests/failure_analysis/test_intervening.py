@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_analysis.intervening import Change, Effect, Situation, difference, intervene, replacing_call
+from failure_analysis.episodes.intervening import Change, Effect, Situation, difference, intervene, replacing_call
 from failure_analysis.records import StoreError
 from log_search_tools import log_tools
 from make_judge_model import load_judge

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from failure_analysis.investigations import claims, failed
-from failure_analysis.kinds import MEANING
+from failure_analysis.episodes.investigations import claims, failed
+from failure_analysis.episodes.kinds import MEANING
+from failure_analysis.episodes.turns import Ids, turns_of
 from failure_analysis.records import InvestigationKind as Kind
-from failure_analysis.turns import Ids, turns_of
 from project_types import ChatReply, Episode, EpisodeConfig, JudgeError, ProviderError, Report, Scenario, Verdict
 from tests.failure_analysis.scene import (
     FRONT,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_analysis.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.logs.rules import analyze, error_line, where
+from failure_analysis.logs.scoring import answer, read_labelled
 from failure_analysis.records import FailureCategory, Severity
-from failure_analysis.rules import analyze, error_line, where
-from failure_analysis.scoring import answer, read_labelled
 
 BAR = 0.85
 

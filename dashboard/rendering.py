@@ -1,0 +1,80 @@
+"""Templates: everything is escaped, nothing is undefined, and characters that deceive the eye are made visible.
+
+Escaping is jinja's, on for every template. `visible` runs on every value first: direction overrides, control characters and
+halves of surrogate pairs, which a log line or a model may hold, become a sign that can be seen. Nothing is marked as safe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+from markupsafe import Markup
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+_DECEIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def visible(value: Any) -> Any:
+    """The value as it may be written; text without characters that hide or reorder what is around them."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return _DECEIVES.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def href(path: str, base: Mapping[str, Any] | None = None, /, **parameters: Any) -> str:
+    """An address with query parameters; None and empty ones are left out, lists are repeated. `parameters` win over `base`."""
+    given = {name: value for name, value in {**(base or {}), **parameters}.items() if value not in (None, "", [], ())}
+    return f"{path}?{urlencode(given, doseq=True, errors='replace')}" if given else path
+
+
+def when(moment: datetime | None) -> str:
+    """A moment in UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else "–"
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """How long ago, in one unit."""
+    if moment is None:
+        return "–"
+    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def share(part: float | None, whole: float = 1.0) -> str:
+    """A share in percent; a dash where there is none."""
+    return "–" if part is None or not whole else f"{100 * part / whole:.0f} %"
+
+
+def signed(value: float | None) -> str:
+    """A reward."""
+    return "–" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def words(name: object) -> str:
+    """`out_of_turns` as a person writes it."""
+    return str(name).replace("_", " ")
+
+
+def environment() -> jinja2.Environment:
+    """The templates, ready to render."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(when=when, ago=ago, share=share, signed=signed, words=words)
+    made.globals.update(href=href)
+    return made

@@ -1,0 +1,250 @@
+"""A stored episode as the viewer shows it: turns with calls and results, and every line marked that is cited or gold.
+
+Built on `failure_analysis.episodes.turns`. Ids are found again in the printed lines, and everything is bounded,
+so that a hostile or enormous transcript is cut with a word about it and never stops the page. Text stays text:
+escaping is the template's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from failure_analysis.episodes.turns import Call, Ids, Turn, turns_of
+from failure_analysis.records import Claim
+from project_types import Episode, Frozen, Scenario
+
+MOST_TURNS = 100
+MOST_CALLS = 20
+MOST_LINES = 300
+"""Lines of one result."""
+LONGEST_LINE = 2000
+LONGEST_TEXT = 20_000
+"""Characters of one reply, argument or report field."""
+MOST_CHARACTERS = 600_000
+"""Of the whole transcript."""
+Mark = Literal["", "cited", "gold", "both"]
+_ROW = re.compile(
+    r"(?:(?P<first>[0-9a-f]{4,16}) )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d (?P<level>DEBUG|INFO|WARN|ERROR|FATAL) "
+    r".*?(?: trace (?P<trace>[0-9a-f]{4,16}))?(?: log (?P<log>[0-9a-f]{4,16}))?",
+    re.ASCII | re.DOTALL,
+)
+"""A printed row; its log id comes last, and came first before docs/adr/0003."""
+_TRACE = re.compile(r"trace (?P<trace>[0-9a-f]{4,16})\b", re.ASCII)
+
+
+class Piece(Frozen):
+    """Some of a line's text; its level, and an id that is cited or gold, are pieces of their own."""
+
+    text: str
+    mark: Mark = ""
+    level: str = ""
+    id: str = ""
+    """The full id."""
+
+
+class Line(Frozen):
+    """One line of a result."""
+
+    pieces: tuple[Piece, ...]
+    mark: Mark = ""
+    """Of the log line it prints."""
+
+
+class CallView(Frozen):
+    """One call and what it was answered with."""
+
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+    raw: str
+    """The arguments when they are no JSON object."""
+    lines: tuple[Line, ...]
+    cut: str
+    """What was left out of the result, for a person."""
+    failed: bool
+    final: bool
+
+
+class TurnView(Frozen):
+    """One reply of the policy."""
+
+    number: int
+    said: str
+    calls: tuple[CallView, ...]
+    answer: tuple[Line, ...]
+    claims: tuple[Claim, ...]
+
+
+class Evidence(Frozen):
+    """A log line or a trace that was cited, or is gold, or both."""
+
+    kind: Literal["log", "trace"]
+    id: str
+    text: str = ""
+    cited: bool = False
+    gold: bool = False
+    seen: bool = False
+    """A tool showed it before the answer."""
+    exists: bool | None = None
+    """None: the scenario is not at hand and nothing showed it."""
+
+    @property
+    def mark(self) -> Mark:
+        """What it is, in one word."""
+        return "both" if self.cited and self.gold else "gold" if self.gold else "cited" if self.cited else ""
+
+
+class View(Frozen):
+    """The whole transcript."""
+
+    opening: tuple[tuple[str, str], ...]
+    """(role, text) of what came before the first reply."""
+    turns: tuple[TurnView, ...]
+    evidence: tuple[Evidence, ...]
+    has_gold: bool
+    """Whether the scenario was at hand; without it nothing can be marked as gold."""
+    cut: str
+
+
+@dataclass
+class _Marker:
+    """Finds ids in printed lines again, and counts down the characters that may still be shown."""
+
+    logs: Ids
+    traces: Ids
+    cited: frozenset[str]
+    gold: frozenset[str]
+    left: int = MOST_CHARACTERS
+
+    def mark(self, id: str) -> Mark:
+        if id in self.cited:
+            return "both" if id in self.gold else "cited"
+        return "gold" if id in self.gold else ""
+
+    def take(self, text: str, most: int) -> str:
+        room = max(0, min(most, self.left))
+        self.left -= min(len(text), room)
+        return text if len(text) <= room else f"{text[:room]} … ({len(text) - room:,} more characters are not shown)"
+
+    def lines(self, text: str) -> tuple[tuple[Line, ...], str]:
+        every = text.split("\n") if text else []
+        shown = []
+        for line in every[:MOST_LINES]:
+            if self.left <= 0:
+                break
+            shown.append(self._line(self.take(line, LONGEST_LINE)))
+        missing = len(every) - len(shown)
+        return tuple(shown), f"{missing:,} more lines are not shown" if missing else ""
+
+    def _line(self, text: str) -> Line:
+        found = _ROW.fullmatch(text) or _TRACE.match(text)
+        own: dict[int, Piece] = {}
+        mark: Mark = ""
+        for group, ids in (("first", self.logs), ("log", self.logs), ("trace", self.traces)):
+            printed = found.groupdict().get(group) if found else None
+            if not found or not printed:
+                continue
+            full = ids.full(printed) or printed
+            if what := self.mark(full):
+                own[found.start(group)] = Piece(text=printed, mark=what, id=full)
+                mark = mark if group == "trace" else what
+        if found and found.re is _ROW:
+            own[found.start("level")] = Piece(text=found["level"], level=found["level"])
+        pieces, at = list[Piece](), 0
+        for start in sorted(own):
+            pieces += [Piece(text=text[at:start]), own[start]]
+            at = start + len(own[start].text)
+        pieces.append(Piece(text=text[at:]))
+        return Line(pieces=tuple(piece for piece in pieces if piece.text), mark=mark)
+
+
+def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Claim] = ()) -> View:
+    """The transcript; `scenario` tells which evidence is gold, `claims` stand at the turns they cite."""
+    truth, rows = scenario.ground_truth if scenario else None, {row.id: row for row in scenario.logs} if scenario else {}
+    gold = (*truth.evidence_log_ids, *truth.evidence_trace_ids) if truth else ()
+    traces = (
+        {row.trace_id for row in rows.values() if row.trace_id} | {span.trace_id for span in scenario.spans if scenario}
+        if scenario
+        else set()
+    )
+    marker = _Marker(
+        logs=Ids.of([*rows, *episode.shown_log_ids]),
+        traces=Ids.of([*traces, *episode.shown_trace_ids]),
+        cited=frozenset((*episode.cited_log_ids, *episode.cited_trace_ids)),
+        gold=frozenset(gold),
+    )
+    every = turns_of(episode, Ids.of(rows) if rows else None)
+    made = tuple(claims)
+    opening = []
+    for message in episode.messages[:4]:
+        if message.get("role") == "assistant":
+            break
+        opening.append((str(message.get("role", ""))[:20], marker.take(_text(message.get("content")), LONGEST_TEXT)))
+    shown: list[TurnView] = []
+    for turn in every[:MOST_TURNS]:
+        if marker.left <= 0:
+            break
+        shown.append(_turn(turn, marker, tuple(claim for claim in made if turn.number in claim.turns)))
+    cut = f"{len(every) - len(shown)} more turns are not shown; they are in the stored file" if len(shown) < len(every) else ""
+    evidence = _evidence(episode, scenario, traces)
+    return View(opening=tuple(opening), turns=tuple(shown), evidence=evidence, has_gold=truth is not None, cut=cut)
+
+
+def _turn(turn: Turn, marker: _Marker, claims: tuple[Claim, ...]) -> TurnView:
+    calls = tuple(_call(call, marker) for call in turn.calls[:MOST_CALLS])
+    said = "" if calls and calls[0].name in turn.said and turn.said.lstrip().startswith("{") else turn.said  # the call itself
+    answer, cut = marker.lines(turn.answer)
+    answer += (Line(pieces=(Piece(text=cut),)),) if cut else ()
+    return TurnView(number=turn.number, said=marker.take(said, LONGEST_TEXT), calls=calls, answer=answer, claims=claims)
+
+
+def _call(call: Call, marker: _Marker) -> CallView:
+    given = call.arguments or {}
+    arguments = tuple(
+        (marker.take(str(name), 200), marker.take(_plain(value), LONGEST_TEXT)) for name, value in [*given.items()][:50]
+    )
+    lines, cut = marker.lines(call.result)
+    return CallView(
+        name=marker.take(call.name, 200),
+        arguments=arguments,
+        raw=marker.take(call.raw, LONGEST_TEXT) if call.arguments is None else "",
+        lines=lines,
+        cut=cut,
+        failed=call.failed,
+        final=call.name == "return_final_answer",
+    )
+
+
+def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> tuple[Evidence, ...]:
+    """Gold first, then what else was cited."""
+    truth = scenario.ground_truth if scenario else None
+    rows = {row.id: row for row in scenario.logs} if scenario else {}
+    found: list[Evidence] = []
+    kinds: tuple[tuple[Literal["log", "trace"], tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
+        ("log", truth.evidence_log_ids if truth else (), episode.cited_log_ids, episode.shown_log_ids),
+        ("trace", truth.evidence_trace_ids if truth else (), episode.cited_trace_ids, episode.shown_trace_ids),
+    )
+    for kind, gold, cited, shown in kinds:
+        seen, known = set(shown), rows if kind == "log" else traces
+        for id in dict.fromkeys((*gold, *cited)):
+            row = rows.get(id) if kind == "log" else None
+            text = f"{row.timestamp:%H:%M:%S} {row.level} {row.service} {row.message}"[:LONGEST_LINE] if row else ""
+            exists = id in known if scenario else True if id in seen else None
+            found.append(
+                Evidence(kind=kind, id=id[:200], text=text, cited=id in cited, gold=id in gold, seen=id in seen, exists=exists)
+            )
+    return tuple(sorted(found[:200], key=lambda one: not one.gold))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _text(content: Any) -> str:
+    """The text of a message, whatever shape its provider gave it."""
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,26 @@
+"""The command behind `python -m failure_analysis analyze`: one log explained, nothing stored."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from failure_analysis.capture_command import analyzer
+from failure_analysis.logs.ingest import END, STANDARD_INPUT, standard_input
+from failure_analysis.logs.rules import LOG_CHARACTERS, error_line
+from failure_analysis.records import StoreError
+from failure_analysis.tailing import last_text
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Print the analysis as JSON."""
+    try:
+        logs = standard_input() if arguments.file == STANDARD_INPUT else last_text(Path(arguments.file), END)
+        code = last_text(arguments.code, 4000) if arguments.code else None
+    except OSError as trouble:
+        raise StoreError(f"{trouble.filename}: cannot be read ({trouble.strerror}); check the path") from trouble
+    message = arguments.error or error_line(logs[-LOG_CHARACTERS:])
+    found = analyzer(arguments).analyze_failure(arguments.file, arguments.type, message, logs, code)
+    sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    return 0

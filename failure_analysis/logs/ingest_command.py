@@ -1,0 +1,31 @@
+"""The command behind `python -m failure_analysis ingest`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from failure_analysis.capture_command import analyzer
+from failure_analysis.logs.ingest import ingest
+from failure_analysis.store import FailureStore
+from failure_analysis.texts import FOLDER, printable
+
+SHOWN = 20
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Take in, print each failure in two lines. Returns 1 with --exit-code when there was one."""
+    store = FailureStore(arguments.database)
+    done = ingest(arguments.files, store, analyzer(arguments), arguments.type, arguments.error)
+    for note in done.notes:
+        print(printable(note), file=sys.stderr)
+    for experiment in done.experiments[:SHOWN]:
+        if experiment.failure is None:
+            continue
+        why = experiment.failure.analysis
+        print(printable(f"{why.severity} {why.failure_category} {experiment.name}: {why.root_cause[:300]}"))
+        print(printable(f"    fix: {why.fix_suggestion[:300]}"))
+    if done.total > SHOWN:
+        print(f"... and {done.total - SHOWN} more")
+    print(f"{store.path}: {done.total} failures taken in; texts in {store.folder / FOLDER}")
+    return 1 if arguments.exit_code and done.total else 0

@@ -1,0 +1,135 @@
+"""What the viewer is given: turns with marked lines, evidence against gold, and an end to everything that is too long."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dashboard.transcripts import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, MOST_TURNS, Line, View, view
+from failure_analysis.episodes.investigations import claims
+from project_types import Episode
+from tests.dashboard.dashboard_runs import call, episode
+from tests.fakes.incident import GOLD, INCIDENT, SYMPTOM, TRACE
+
+
+def shown(line: Line) -> str:
+    """The whole line again."""
+    return "".join(piece.text for piece in line.pieces)
+
+
+def result_lines(made: View) -> list[Line]:
+    """Every line of every result."""
+    return [line for turn in made.turns for one in turn.calls for line in one.lines]
+
+
+def test_a_line_is_marked_by_whether_it_is_cited_and_gold() -> None:
+    marks = {shown(line)[-4:]: line.mark for line in result_lines(view(episode(right=False), INCIDENT))}
+    assert marks == {"ARN)": "", "c3d4": "", "a1b2": "gold", "b2c3": "cited"}
+    assert {line.mark for line in result_lines(view(episode(right=True), INCIDENT))} == {"", "both"}
+
+
+def test_without_the_scenario_only_citations_are_marked() -> None:
+    made = view(episode(right=True))
+    assert not made.has_gold
+    assert {line.mark for line in result_lines(made)} == {"", "cited"}
+
+
+def test_rows_of_older_runs_whose_id_comes_first_are_marked_too() -> None:
+    made = view(episode(right=False, result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT)
+    (line,) = result_lines(made)
+    assert line.mark == "gold"
+    assert [piece.id for piece in line.pieces if piece.mark] == [GOLD, TRACE]
+
+
+def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
+    made = view(episode(result="14:05:01 ERROR gateway user a1b2 gave a1b2c3d4e5f6 back log c3d4"), INCIDENT)
+    (line,) = result_lines(made)
+    assert line.mark == ""
+    assert [piece.level for piece in line.pieces if piece.level] == ["ERROR"]
+
+
+def test_evidence_lists_gold_first_and_says_what_was_seen_cited_and_invented() -> None:
+    made = episode(right=False).model_copy(update={"cited_log_ids": (SYMPTOM, "feedbeef0000"), "shown_log_ids": (SYMPTOM,)})
+    evidence = {one.id: one for one in view(made, INCIDENT).evidence}
+    assert list(evidence) == [GOLD, TRACE, SYMPTOM, "feedbeef0000"]
+    assert (evidence[GOLD].mark, evidence[GOLD].seen) == ("gold", False)
+    assert (evidence[SYMPTOM].mark, evidence[SYMPTOM].seen, evidence[SYMPTOM].exists) == ("cited", True, True)
+    assert evidence["feedbeef0000"].exists is False
+    assert "no space left on device" in evidence[GOLD].text
+
+
+def test_claims_stand_at_the_turns_they_cite() -> None:
+    wrong = episode(right=False)
+    made = view(wrong, INCIDENT, claims(wrong, INCIDENT))
+    assert all(turn.number in claim.turns for turn in made.turns for claim in turn.claims)
+    assert made.turns[-1].claims
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ("\n".join(["a line"] * (MOST_LINES + 7)), "7 more lines"),
+        ("x" * (LONGEST_LINE + 5), "5 more characters"),
+    ],
+)
+def test_a_long_result_is_cut_and_says_by_how_much(result: str, says: str) -> None:
+    made = view(episode(result=result), INCIDENT)
+    text = "".join(shown(line) for line in result_lines(made)) + made.turns[0].calls[0].cut
+    assert says in text
+    assert len(result_lines(made)) <= MOST_LINES
+
+
+def endless(turns: int, size: int) -> Episode:
+    """An episode of many turns with long replies."""
+    messages = [{"role": "user", "content": "?"}]
+    for number in range(turns):
+        messages += [
+            {**call(number, "search_logs", keywords="x" * size), "content": "y" * size},
+            {"role": "tool", "content": "z\n" * size},
+        ]
+    return episode().model_copy(update={"messages": tuple(messages)})
+
+
+def test_an_endless_transcript_is_cut_and_says_so() -> None:
+    made = view(endless(MOST_TURNS + 20, 10))
+    assert len(made.turns) == MOST_TURNS
+    assert made.cut.startswith("20 more turns")
+
+
+def test_what_is_shown_of_a_transcript_is_bounded_whatever_it_holds() -> None:
+    made = view(endless(60, 50_000))
+    assert len(made.model_dump_json()) < 3 * MOST_CHARACTERS
+
+
+contents = st.one_of(
+    st.none(),
+    st.text(max_size=200),
+    st.integers(),
+    st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9)), max_size=3),
+)
+calls = st.lists(
+    st.one_of(
+        st.none(),
+        st.fixed_dictionaries({"function": st.fixed_dictionaries({"name": contents, "arguments": contents})}),
+        st.dictionaries(st.text(max_size=8), contents, max_size=2),
+    ),
+    max_size=3,
+)
+messages = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "else"]), "content": contents},
+    optional={"tool_calls": st.one_of(contents, calls)},
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(messages, max_size=8))
+def test_whatever_the_messages_hold_there_is_a_view_of_them(said: list[dict[str, object]]) -> None:
+    made = view(episode().model_copy(update={"messages": tuple(said)}), INCIDENT)
+    assert len(made.turns) == sum(message["role"] == "assistant" for message in said)
+
+
+@given(st.text(alphabet="0123456789abcdef trce:\n.x", max_size=300))
+def test_marking_a_result_never_changes_its_text(result: str) -> None:
+    lines = result_lines(view(episode(result=result), INCIDENT))
+    assert "\n".join(shown(line) for line in lines) == result

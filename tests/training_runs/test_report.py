@@ -1,0 +1,239 @@
+"""The summary and the page of a run, made from files written by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder, RunFolderError, read_run
+from dashboard.browser import executable
+from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
+from rollout import write_episode
+from training_runs.report import main, write_report
+from training_runs.summary import measured, summary_of, table
+
+HOSTILE = "</pre><script>alert('pwned')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
+FAMILIES = ("resource", "network")
+
+
+def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Episode:
+    """One episode of one of the scenarios: of two families, each third one unseen."""
+    return Episode(
+        scenario_id=f"{scenario:04x}",
+        sample=sample,
+        messages=(
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "search_logs", "arguments": text}}]},
+            {"role": "tool", "content": text},
+        ),
+        report=Report(root_cause=text, suspected_service=text),
+        verdict=Verdict(correct=right, service_correct=right, cause_correct=right, reason=text, judge="offline"),
+        outcome=Outcome(ending=Ending.ANSWERED, correct=right, cited=1, cited_seen=1, prompt_tokens=100, completion_tokens=10),
+        reward=1.0 if right else -1.0,
+        reward_components={"band": 1.0 if right else -1.0},
+        metadata={"fault_type": text, "family": FAMILIES[scenario % 2], "unseen": scenario % 3 == 0, "topology": "shop"},
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags, attributes, and text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def row(split: str, step: int, episodes: list[Episode], **more: Any) -> dict[str, Any]:
+    return {"split": split, "step": step, "checkpoint": step, **measured(episodes, 1, {}, 2.0), **more}
+
+
+def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunFolder:
+    """A run of 12 test scenarios: 3 right before, 9 after; with `trained` false it was stopped after the first test."""
+    folder = RunFolder(path)
+    with folder.claimed(resume=False):
+        config = TrainingConfig(backend="embedded", usd_per_million_tokens=2.0).model_dump(mode="json")
+        folder.write("config.json", json.dumps({"name": path.name, "revision": "abc", "config": config}).encode())
+        state: dict[str, Any] = {"seconds": 60.0, "training_seconds": 30.0}
+        for step, right in [(0, 3), (2, 9)] if trained else [(0, 3)]:
+            for kind, samples, name in ((GREEDY, 1, "test"), (SAMPLED, 4, "test_sampled")):
+                episodes = [episode(n, k, n < right, text) for n in range(12) for k in range(samples)]
+                with folder.episodes_path("test", step, kind).open("w") as file:
+                    for each in episodes:
+                        write_episode(file, each)
+                folder.add(row(name, step, episodes))
+        if trained:
+            folder.add(row("train", 1, [episode(0, k, k > 2) for k in range(8)], groups=1))
+            lost = {"failed": 3, "failures": {"ProviderError: no reply": 3}, "groups": 2, "flat_groups": 1}
+            folder.add(row("train", 2, [episode(1, k, k > 2) for k in range(8)], **lost))
+            folder.add(row("val", 2, [episode(n, 0, True) for n in range(3)]))
+            state |= {"best_checkpoint": 2, "finished": True}
+        (path / "art/p/models/m").mkdir(parents=True)
+        (path / "art/p/models/m/state.json").write_text(json.dumps({"run": state}))
+    return folder
+
+
+def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    summary = summary_of(read_run(tmp_path / "run"))
+    test = summary["splits"]["test"]
+    assert (test["n"], test["accuracy_before"], test["accuracy_after"], test["avg4_after"]) == (12, 0.25, 0.75, 0.75)
+    assert test["ci95_before"][0] < 0.25 < test["ci95_before"][1] < 0.75
+    assert (test["grounded_after"], test["gain"]) == (0.75, 0.5)
+    assert test["gain_ci95"][0] < 0.5 < test["gain_ci95"][1]
+    assert set(test["by_slice"]["fault_family"]) == set(FAMILIES)
+    assert test["by_slice"]["seen"]["unseen"]["n"] == 4
+    assert summary["failures"] == {"ProviderError: no reply": 3}
+    assert (summary["failed_rollouts"], summary["flat_groups"], summary["steps"]) == (3, 1, 2)
+    assert summary["tokens"] == 110 * summary["rollouts"]
+    assert summary["policy_cost_usd"] == pytest.approx(summary["tokens"] * 2e-6, abs=1e-4)
+
+
+def test_a_run_stopped_before_its_second_test_has_no_after(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", trained=False)
+    summary = write_report(tmp_path / "run")
+    assert summary["splits"]["test"]["accuracy_before"] == 0.25
+    assert summary["splits"]["test"]["accuracy_after"] is None
+    assert not summary["finished"]
+    assert "has not finished" in Page(tmp_path / "run/report.html").text
+
+
+def test_episodes_of_a_test_that_was_interrupted_do_not_count(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = tmp_path / "run/metrics.jsonl"
+    kept = [line for line in metrics.read_text().splitlines(keepends=True) if '"split": "test", "step": 2' not in line]
+    metrics.write_text("".join(kept))
+    assert len(folder.episodes("test", 2, GREEDY)) == 12
+    assert summary_of(read_run(tmp_path / "run"))["splits"]["test"]["accuracy_after"] is None
+
+
+def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", text=HOSTILE)
+    write_report(tmp_path / "run")
+    page = Page(tmp_path / "run/report.html")
+    assert HOSTILE in page.text
+    assert not [tag for tag, attributes in page.tags if tag == "script" or "onerror" in attributes]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    page = Page(tmp_path / "run/report.html")
+    loading = {"src", "srcset", "poster", "data", "action", "background"}
+    assert not [attributes for _, attributes in page.tags if loading & attributes.keys()]
+    assert not [tag for tag, _ in page.tags if tag in {"script", "link", "iframe", "object", "embed", "form"}]
+    assert not re.search(r"url\((?!#)|@import", (tmp_path / "run/report.html").read_text())
+
+
+def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    page = Page(tmp_path / "run/report.html")
+    parts = ("Learning curve", "By family of fault", "Reward components", "How episodes ended", "Three transcripts", "Settings")
+    for part in parts:
+        assert part in page.text
+    assert page.text.count("search_logs") >= 3
+    assert "Solved after training" in page.text
+    assert "25.0 % [" in page.text
+    assert [tag for tag, _ in page.tags].count("svg") == 1
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [attributes for _, attributes in page.tags]
+
+
+def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    state = tmp_path / "run/art/p/models/m/state.json"
+    state.write_text(json.dumps({"run": {"best_checkpoint": 0, "finished": True}}))
+    write_report(tmp_path / "run")
+    assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
+
+
+def test_a_run_that_was_resumed_with_other_code_names_the_code_it_began_with(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    assert "begun at" not in Page(tmp_path / "run/report.html").text
+    path = tmp_path / "run/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"earlier": [{"at": "2026-01-01", "revision": "older"}]}))
+    write_report(tmp_path / "run")
+    assert "revision abc, begun at older" in Page(tmp_path / "run/report.html").text
+
+
+@pytest.mark.slow
+def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    try:
+        path = executable()
+    except ConfigurationError as trouble:
+        if os.environ.get("CI") or os.environ.get("NEED_BROWSER"):
+            pytest.fail(str(trouble))
+        pytest.skip(str(trouble))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "run/report.html").as_uri())
+        heights = page.evaluate("[...document.querySelectorAll('td:first-child')].map(cell => cell.offsetHeight)")
+        browser.close()
+    assert 0 < max(heights) <= 120
+
+
+def test_the_learning_curve_is_also_kept_as_pictures(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_report(tmp_path / "run")
+    assert (tmp_path / "run/learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "run/learning_curve.svg").read_text()
+
+
+def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    lines = table(summary_of(read_run(tmp_path / "run"))).splitlines()
+    assert [line[:24].strip() for line in lines[1:3]] == ["test (12), temp. 0", "test (12), avg@4, temp."]
+    assert "+50.0 [" in lines[1]
+
+
+def test_a_report_can_be_rendered_again_from_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run")
+    assert main([str(tmp_path / "run")]) == 0
+    first = (tmp_path / "run/report.html").read_bytes()
+    assert main([str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run/report.html").read_bytes() == first
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunFolderError, match=r"no config\.json"):
+        read_run(tmp_path)
+    assert main([str(tmp_path)]) == 2
+    assert "train_serverless.py" in capsys.readouterr().err
+
+
+def test_what_a_killed_process_left_half_written_is_cut(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    rows = len(folder.rows)
+    path = folder.episodes_path("train", 3, "rollouts")
+    path.write_text(episode(1, 0, True).model_dump_json() + "\n" + '{"scenario_id": "00')
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"split": "tr')
+    folder.take_up()
+    assert len(folder.rows) == rows
+    assert len(path.read_text().splitlines()) == len(folder.episodes("train", 3, "rollouts")) == 1
+
+
+def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    another = RunFolder(tmp_path / "run").claimed(resume=True)
+    with folder.claimed(resume=False), pytest.raises(ConfigurationError, match="another process trains this run"), another:
+        pass
