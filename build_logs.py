@@ -1,11 +1,12 @@
-"""Scenario files in, one searchable `logs.db` out: SQLite with a full-text index, replaced as a whole and never edited in place.
+"""Scenario files in, one searchable `logs.db` out: SQLite with a full-text index, replaced as a whole and
+never edited in place.
 
-The rows of a scenario lie next to each other, in time order, so a search reads one range of rows whatever else is in the file.
-A build writes `<database>.building` beside the target and renames it at the end: whoever reads the old file keeps reading it,
-and a build that dies leaves it intact. Files whose content has not changed are copied over, not parsed again.
-The database holds only what an agent may see; ground truth, gold reports, distractors, provenance and the incident's
-description stay in the files. How a file becomes rows is `core.log_stores.scenario_rows`; searching is `log_search_tools`.
-"""
+The rows of a scenario lie next to each other, in time order, so a search reads one range of rows whatever
+else is in the file. A build writes `<database>.building` beside the target and renames it at the end: whoever
+reads the old file keeps reading it, and a build that dies leaves it intact. Files whose content has not
+changed are copied over, not parsed again. The database holds only what an agent may see; ground truth, gold
+reports, distractors, provenance and the incident's description stay in the files. How a file becomes rows is
+`core.log_stores.scenario_rows`; searching is `log_search_tools`."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ from project_types import DatabaseError, Frozen, InvestigatorError, Level, Scena
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
 
 APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 2
-"""Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from nothing."""
+"""Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from
+nothing.
+"""
 
 _SCHEMA = """
 CREATE TABLE scenarios(
@@ -70,14 +73,17 @@ class _File(NamedTuple):
     digest: str
 
 
-# ----------------------------------------------------------------------------------------------- what the files say
+# ----------------------------------------------------------------------------------------------- what the
+# files say
 
 
 def _files(root: Path) -> list[_File]:
     """Every scenario file below `root`: its split folders, or the folder itself when it holds the files."""
     paths = sorted(root.glob("scenario-*.json")) + sorted(root.glob("*/scenario-*.json"))
     if not paths:
-        raise ScenarioError(f"{root}: holds no scenario-*.json, nor does a folder in it; give --scenarios the folder that does")
+        raise ScenarioError(
+            f"{root}: holds no scenario-*.json, nor does a folder in it; give --scenarios the folder that does"
+        )
     return [_File(path, path.relative_to(root).as_posix(), _digest(path)) for path in paths]
 
 
@@ -85,10 +91,13 @@ def _digest(path: Path) -> str:
     try:
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as trouble:
-        raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
+        raise ScenarioError(
+            f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions"
+        ) from trouble
 
 
-# ------------------------------------------------------------------------------------------------- what the database says
+# ------------------------------------------------------------------------------------------------- what the
+# database says
 
 
 def _connect_to_read(database: Path) -> sqlite3.Connection:
@@ -96,15 +105,22 @@ def _connect_to_read(database: Path) -> sqlite3.Connection:
 
 
 def _known(database: Path) -> dict[str, tuple[str, str]] | None:
-    """source → (digest, scenario id) of an undamaged database of this version; None when it has to be built from nothing."""
+    """source → (digest, scenario id) of an undamaged database of this version; None when it has to be built
+    from nothing.
+    """
     if not database.is_file():
         return None
     try:
         with closing(_connect_to_read(database)) as connection:
-            found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+            found = [
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("application_id", "user_version")
+            ]
             if found != [APPLICATION_ID, SCHEMA_VERSION]:
                 return None
-            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":  # reads every page: 2 ms per MB
+            if (
+                connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+            ):  # reads every page: 2 ms per MB
                 return None
             rows = connection.execute("SELECT source, digest, id FROM scenarios").fetchall()
     except sqlite3.Error:
@@ -113,7 +129,8 @@ def _known(database: Path) -> dict[str, tuple[str, str]] | None:
 
 
 def is_stale(scenarios_root: Path, database: Path) -> bool:
-    """Whether `build` would change anything: a missing, foreign or damaged database, or files added, edited or removed.
+    """Whether `build` would change anything: a missing, foreign or damaged database, or files added, edited
+    or removed.
 
     Raises:
         ScenarioError: `scenarios_root` holds no scenario file, or one cannot be read.
@@ -124,11 +141,15 @@ def is_stale(scenarios_root: Path, database: Path) -> bool:
     }
 
 
-# --------------------------------------------------------------------------------------------------------------- building
+# ---------------------------------------------------------------------------------------------------------------
+# building
 
 
-def build(scenarios_root: Path, database: Path, *, progress: bool = False, wait_s: float = 600.0) -> BuildResult:
-    """Make `database` mirror the scenario files of `scenarios_root`, doing only the work that changed files ask for.
+def build(
+    scenarios_root: Path, database: Path, *, progress: bool = False, wait_s: float = 600.0
+) -> BuildResult:
+    """Make `database` mirror the scenario files of `scenarios_root`, doing only the work that changed files
+    ask for.
 
     Another build of the same database is waited for, up to `wait_s`.
 
@@ -154,9 +175,15 @@ def build(scenarios_root: Path, database: Path, *, progress: bool = False, wait_
             changed = files
             _replace(database, changed, [], copy=False, progress=progress)
         with closing(_connect_to_read(database)) as connection:
-            rows = connection.execute("SELECT coalesce(sum(last_row - first_row + 1), 0) FROM scenarios").fetchone()[0]
+            rows = connection.execute(
+                "SELECT coalesce(sum(last_row - first_row + 1), 0) FROM scenarios"
+            ).fetchone()[0]
     return BuildResult(
-        built=len(changed), unchanged=len(files) - len(changed), removed=removed, rows=rows, seconds=time.monotonic() - began
+        built=len(changed),
+        unchanged=len(files) - len(changed),
+        removed=removed,
+        rows=rows,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -165,7 +192,9 @@ def _only_builder(database: Path, wait_s: float) -> Iterator[None]:
     """Hold the build lock: SQLite's own file lock, which the system drops when its owner dies."""
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        lock = sqlite3.connect(database.with_name(database.name + ".lock"), timeout=wait_s, isolation_level=None)
+        lock = sqlite3.connect(
+            database.with_name(database.name + ".lock"), timeout=wait_s, isolation_level=None
+        )
         with closing(lock):
             lock.execute("BEGIN EXCLUSIVE")
             yield
@@ -176,14 +205,18 @@ def _only_builder(database: Path, wait_s: float) -> Iterator[None]:
         ) from trouble
 
 
-def _replace(database: Path, changed: Sequence[_File], gone: Sequence[str], *, copy: bool, progress: bool) -> None:
+def _replace(
+    database: Path, changed: Sequence[_File], gone: Sequence[str], *, copy: bool, progress: bool
+) -> None:
     building = database.with_name(database.name + ".building")
     building.unlink(missing_ok=True)
     try:
         if copy:
             shutil.copyfile(database, building)
         with closing(sqlite3.connect(building, isolation_level=None)) as connection:
-            connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
+            connection.executescript(
+                "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"
+            )
             if not copy:
                 connection.executescript(_SCHEMA)
             connection.execute("BEGIN")
@@ -194,7 +227,10 @@ def _replace(database: Path, changed: Sequence[_File], gone: Sequence[str], *, c
                 for file in _shown(changed, progress):
                     _add(connection, file)
             # one statement for all: FTS5 writes a segment at the end of each
-            connection.execute(f"INSERT INTO log_words(rowid, text) SELECT row, {_WORDS} FROM logs WHERE row >= ?", (first_row,))
+            connection.execute(
+                f"INSERT INTO log_words(rowid, text) SELECT row, {_WORDS} FROM logs WHERE row >= ?",
+                (first_row,),
+            )
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute("COMMIT")
@@ -207,7 +243,9 @@ def _replace(database: Path, changed: Sequence[_File], gone: Sequence[str], *, c
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A scenario is thousands of objects without a cycle; looking for cycles among them took a fifth of a build."""
+    """A scenario is thousands of objects without a cycle; looking for cycles among them took a fifth of a
+    build.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -254,20 +292,35 @@ def _add(connection: sqlite3.Connection, file: _File) -> None:
     connection.executemany(
         "INSERT INTO metrics VALUES (?,?,?,?)",
         [
-            (number, m.service, one_line(m.name), json.dumps([[milliseconds(at), value] for at, value in m.points]))
+            (
+                number,
+                m.service,
+                one_line(m.name),
+                json.dumps([[milliseconds(at), value] for at, value in m.points]),
+            )
             for m in scenario.get("metrics", ())
         ],
     )
     connection.executemany(
-        "INSERT INTO edges VALUES (?,?,?)", [(number, e.caller, e.callee) for e in scenario.get("topology", ())]
+        "INSERT INTO edges VALUES (?,?,?)",
+        [(number, e.caller, e.callee) for e in scenario.get("topology", ())],
     )
     services = dict.fromkeys((*scenario["services"], *(span[5] for span in spans), *(log[4] for log in logs)))
     about = (number, scenario["id"], file.source, file.digest, json.dumps(list(services)))
-    ranges = (first_row, first_row + len(logs) - 1, first_span, first_span + len(spans) - 1, logs[0][3], logs[-1][3])
+    ranges = (
+        first_row,
+        first_row + len(logs) - 1,
+        first_span,
+        first_span + len(spans) - 1,
+        logs[0][3],
+        logs[-1][3],
+    )
     try:
         connection.execute("INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)", (*about, *ranges))
     except sqlite3.IntegrityError:
-        twin = connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone()[0]
+        twin = connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone()[
+            0
+        ]
         problem = f"field id: {scenario['id']!r} is also the id of {twin}; give one of the two a new id"
         raise ScenarioError(f"{file.path}: {problem}") from None
 
@@ -275,14 +328,25 @@ def _add(connection: sqlite3.Connection, file: _File) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the database, or say whether it has to be built."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("--scenarios", type=Path, default=Path("log_scenarios"), help="folder that holds split folders or files")
+    parser.add_argument(
+        "--scenarios",
+        type=Path,
+        default=Path("log_scenarios"),
+        help="folder that holds split folders or files",
+    )
     parser.add_argument("--database", type=Path, default=Path("logs.db"), help="the file to write")
-    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the database is missing or out of date")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="build nothing; exit 1 when the database is missing or out of date",
+    )
     arguments = parser.parse_args(argv)
     try:
         if arguments.check:
             stale = is_stale(arguments.scenarios, arguments.database)
-            command = f"python build_logs.py --scenarios {arguments.scenarios} --database {arguments.database}"
+            command = (
+                f"python build_logs.py --scenarios {arguments.scenarios} --database {arguments.database}"
+            )
             print(f"{arguments.database}: {f'out of date; run: {command}' if stale else 'up to date'}")
             return int(stale)
         result = build(arguments.scenarios, arguments.database, progress=True)

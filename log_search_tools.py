@@ -1,11 +1,12 @@
-"""What an agent can do with the logs of one incident: `search_logs` and `read_trace`, over the file `build_logs` wrote.
+"""What an agent can do with the logs of one incident: `search_logs` and `read_trace`, over the file
+`build_logs` wrote.
 
-A tool is bound to one scenario when it is made and reads only that scenario's range of rows, so no argument can reach another
-one. A search groups lines that are alike and shows one of each kind, and never takes more tokens than the episode allows; what
-is left out is counted, and a cursor gets it. Arguments that make no sense raise ToolInputError; "nothing matches" and "no
-such service" are answers. A log line is somebody else's text: it is printed on one line, and a keyword is data, not a query.
-How rows are read and printed is `core.log_stores.printing`; `read_trace` is in `core.log_stores.traces`.
-"""
+A tool is bound to one scenario when it is made and reads only that scenario's range of rows, so no argument
+can reach another one. A search groups lines that are alike and shows one of each kind, and never takes more
+tokens than the episode allows; what is left out is counted, and a cursor gets it. Arguments that make no
+sense raise ToolInputError; "nothing matches" and "no such service" are answers. A log line is somebody else's
+text: it is printed on one line, and a keyword is data, not a query. How rows are read and printed is
+`core.log_stores.printing`; `read_trace` is in `core.log_stores.traces`."""
 
 from __future__ import annotations
 
@@ -58,11 +59,14 @@ _LEAST_ROW_TOKENS = 8
 _ROOMY_TOKENS = 400
 """From this budget on a search says its date even when the scenario has only one."""
 
-# ------------------------------------------------------------------------------------------------------------- arguments
+# -------------------------------------------------------------------------------------------------------------
+# arguments
 
 
 def _joined(value: Any) -> Any:
-    return " ".join(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else value
+    return (
+        " ".join(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else value
+    )
 
 
 class SearchArguments(Arguments):
@@ -73,15 +77,24 @@ class SearchArguments(Arguments):
         BeforeValidator(_joined),
         Field(description="Words that must all occur in a line (service, level or message)."),
     ] = None
-    service: Annotated[OptionalText, Field(description="Only this service; a unique beginning of its name is enough.")] = None
+    service: Annotated[
+        OptionalText, Field(description="Only this service; a unique beginning of its name is enough.")
+    ] = None
     min_level: Annotated[
         OptionalText,
-        Field(description="Only this severity and worse.", json_schema_extra={"enum": [level.name for level in Level]}),
+        Field(
+            description="Only this severity and worse.",
+            json_schema_extra={"enum": [level.name for level in Level]},
+        ),
     ] = None
     start_time: Annotated[OptionalText, Field(description="HH:MM, HH:MM:SS or ISO 8601, UTC.")] = None
-    end_time: Annotated[OptionalText, Field(description="Like start_time; the minute or second named is included.")] = None
+    end_time: Annotated[
+        OptionalText, Field(description="Like start_time; the minute or second named is included.")
+    ] = None
     limit: Annotated[OptionalNumber, Field(description="Most kinds of lines to show.")] = None
-    cursor: Annotated[OptionalNumber, Field(description="Goes on where an earlier result of the same search stopped.")] = None
+    cursor: Annotated[
+        OptionalNumber, Field(description="Goes on where an earlier result of the same search stopped.")
+    ] = None
 
 
 _LEVELS = {level.name: level for level in Level} | {
@@ -113,16 +126,19 @@ def _words(keywords: str) -> list[str]:
 
 
 def _moment(name: str, text: str, scene: Scene) -> int:
-    """Milliseconds since 1970: the moment named, or for `end_time` the last one of the minute, second or day named.
+    """Milliseconds since 1970: the moment named, or for `end_time` the last one of the minute, second or day
+    named.
 
-    A time of day means the scenario's date. When its lines span several, a start means the first date on which that time is
-    less than 12 hours before the first line, an end the last one on which it is less than 12 hours after the last line.
-    """
+    A time of day means the scenario's date. When its lines span several, a start means the first date on
+    which that time is less than 12 hours before the first line, an end the last one on which it is less than
+    12 hours after the last line."""
     usage = f"{name}={clip(repr(text), 16)} is no time; write HH:MM, HH:MM:SS or 2025-01-31T14:05:00Z (UTC)"
     parts = _TIME.fullmatch(text.strip())
     if not parts or not (parts["date"] or parts["minute"]) or (parts["second"] and not parts["minute"]):
         raise ToolInputError(usage)
-    precision = 1 if parts["fraction"] else 1000 if parts["second"] else 60_000 if parts["minute"] else 86_400_000
+    precision = (
+        1 if parts["fraction"] else 1000 if parts["second"] else 60_000 if parts["minute"] else 86_400_000
+    )
     days = (when(scene.last_ms).date() - when(scene.first_ms).date()).days
     dates = [when(scene.first_ms).date() + timedelta(days=day) for day in range(days + 1)]
     clock = f"{(parts['minute'] or '0:00').zfill(5)}{parts['second'] or ':00'}{(parts['fraction'] or '').replace(',', '.')}"
@@ -140,7 +156,8 @@ def _moment(name: str, text: str, scene: Scene) -> int:
     return next((at for at in moments if at < scene.last_ms + _HALF_A_DAY_MS), moments[-1])
 
 
-# ---------------------------------------------------------------------------------------------------------- search_logs
+# ----------------------------------------------------------------------------------------------------------
+# search_logs
 
 
 class _Filter(NamedTuple):
@@ -170,7 +187,9 @@ class SearchLogs(SceneTool):
         given = SearchArguments.model_validate(arguments)
         start = page_start(given.cursor)
         if given.limit is not None and given.limit < 1:
-            raise ToolInputError(f"limit={clip(str(given.limit), 8)}: must be 1 or more; leave it out to see all that fits")
+            raise ToolInputError(
+                f"limit={clip(str(given.limit), 8)}: must be 1 or more; leave it out to see all that fits"
+            )
         filters = self._time_and_level(given)
         if given.service is not None:
             service = self._service(given.service)
@@ -187,7 +206,9 @@ class SearchLogs(SceneTool):
         if not kinds:
             return self._nothing(filters, words)
         if start >= len(kinds):
-            return self.answer(f"nothing after cursor={clip(str(start), 8)}: {count(len(kinds), 'kind')} in all match")
+            return self.answer(
+                f"nothing after cursor={clip(str(start), 8)}: {count(len(kinds), 'kind')} in all match"
+            )
         return self._page(filters, kinds, start, min(given.limit or _MOST_KINDS, _MOST_KINDS))
 
     def _time_and_level(self, given: SearchArguments) -> list[_Filter]:
@@ -198,7 +219,9 @@ class SearchLogs(SceneTool):
         start = _moment("start_time", given.start_time, scene) if given.start_time is not None else None
         end = _moment("end_time", given.end_time, scene) if given.end_time is not None else None
         if start is not None and end is not None and start > end:
-            raise ToolInputError(f"start_time {scene.clock(start)} is after end_time {scene.clock(end)}; swap them")
+            raise ToolInputError(
+                f"start_time {scene.clock(start)} is after end_time {scene.clock(end)}; swap them"
+            )
         if start is not None:
             filters.append(_Filter("start_time", f"from {scene.clock(start)}", "at_ms >= ?", (start,)))
         if end is not None:
@@ -221,9 +244,14 @@ class SearchLogs(SceneTool):
 
     def _no_such_service(self, asked: str) -> ToolResult:
         by_lower = {name.lower(): name for name in self.scene.services}
-        near = [by_lower[name] for name in difflib.get_close_matches(asked.strip().lower()[:200], by_lower, n=1, cutoff=0.5)]
+        near = [
+            by_lower[name]
+            for name in difflib.get_close_matches(asked.strip().lower()[:200], by_lower, n=1, cutoff=0.5)
+        ]
         hint = f"did you mean {near[0]}? " if near else ""
-        return self.answer(f"no service {clip(json.dumps(asked), 12)}.", f"{hint}services:", *self.scene.services)
+        return self.answer(
+            f"no service {clip(json.dumps(asked), 12)}.", f"{hint}services:", *self.scene.services
+        )
 
     def _whole_words(self, words: list[str]) -> _Filter:
         match = " ".join('"' + word.replace('"', '""') + '"' for word in words)
@@ -244,16 +272,22 @@ class SearchLogs(SceneTool):
 
     def _kinds(self, filters: Sequence[_Filter]) -> list[tuple[int, int]]:
         """(first row, lines) of each kind, in the order they are shown. Rows lie in time order."""
-        found = self._select("min(row), count(*)", filters, "GROUP BY kind ORDER BY max(level) DESC, count(*), min(row)")
+        found = self._select(
+            "min(row), count(*)", filters, "GROUP BY kind ORDER BY max(level) DESC, count(*), min(row)"
+        )
         return [(first_row, times) for first_row, times in found]
 
     def _matching(self, filters: Sequence[_Filter]) -> int:
         return int(self._select("count(*)", filters)[0][0])
 
-    def _page(self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int, limit: int) -> ToolResult:
+    def _page(
+        self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int, limit: int
+    ) -> ToolResult:
         page = kinds[start : start + min(limit, self.budget_tokens // _LEAST_ROW_TOKENS)]
         header = self._header(filters, kinds, start)
-        room = self.budget_tokens - max(estimate_tokens(header(shown)) for shown in (len(page), max(1, len(page) - 1)))
+        room = self.budget_tokens - max(
+            estimate_tokens(header(shown)) for shown in (len(page), max(1, len(page) - 1))
+        )
         rows: list[str] = []
         lines = self._lines(page)
         most = self.most(len(lines))
@@ -265,9 +299,13 @@ class SearchLogs(SceneTool):
             rows.append(row)
         shown = lines[: len(rows)]
         text = [header(len(rows)), *rows]
-        return self.result(text, room, (line.id for line in shown), (line.trace_id for line in shown if line.trace_id))
+        return self.result(
+            text, room, (line.id for line in shown), (line.trace_id for line in shown if line.trace_id)
+        )
 
-    def _header(self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int) -> Callable[[int], str]:
+    def _header(
+        self, filters: Sequence[_Filter], kinds: Sequence[tuple[int, int]], start: int
+    ) -> Callable[[int], str]:
         searched = clip(", ".join(one.shown for one in filters), max(12, self.budget_tokens // 5))
         text = f"{count(sum(times for _, times in kinds), 'line')} in {count(len(kinds), 'kind')} match"
         text += f" ({searched})" if searched else ""
@@ -306,7 +344,8 @@ class SearchLogs(SceneTool):
         return self.answer(*parts)
 
 
-# ------------------------------------------------------------------------------------------------------------ the offer
+# ------------------------------------------------------------------------------------------------------------
+# the offer
 
 
 @cache
@@ -320,14 +359,19 @@ def function_schema(name: str, description: str, arguments: type[BaseModel]) -> 
     parameters = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := schema.get("required"):
         parameters["required"] = required
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
 
 
 def log_tools(database: Path, scenario_id: str, config: EpisodeConfig) -> tuple[Tool, ...]:
-    """The tools of one episode. Cheap: tools on the same file share a connection and what is known of a scenario.
+    """The tools of one episode. Cheap: tools on the same file share a connection and what is known of a
+    scenario.
 
     Raises:
-        DatabaseError: the database is missing, damaged, of another version, or lacks the scenario; says what to run.
+        DatabaseError: the database is missing, damaged, of another version, or lacks the scenario; says what
+        to run.
     """
     scene = open_scene(database, scenario_id)
     return SearchLogs(scene, config.tool_budget_tokens), ReadTrace(scene, config.tool_budget_tokens)

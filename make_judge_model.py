@@ -4,10 +4,9 @@
     python make_judge_model.py --model litellm/gpt-4o-mini --name house-judge
     python make_judge_model.py --wandb --base-model OpenPipe/Qwen3-14B-Instruct --name house-judge
 
-`JUDGE_MODEL` then names it. The two judges live in `core.judges.offline` (no key, the default) and `core.judges.llm`; both are
-`project_types.Judge`. What makes one good enough is in `core.judges.calibration`. Not covered: training a judge;
-what a verdict is worth (`rollout.reward`).
-"""
+`JUDGE_MODEL` then names it. The two judges live in `core.judges.offline` (no key, the default) and
+`core.judges.llm`; both are `project_types.Judge`. What makes one good enough is in `core.judges.calibration`.
+Not covered: training a judge; what a verdict is worth (`rollout.reward`)."""
 
 from __future__ import annotations
 
@@ -29,13 +28,23 @@ from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge, load_litellm
 from core.judges.offline import OfflineJudge
 from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario
 
-__all__ = ["Calibration", "LLMJudge", "OfflineJudge", "calibrate", "check_judge", "load_judge", "main", "read_calibration"]
+__all__ = [
+    "Calibration",
+    "LLMJudge",
+    "OfflineJudge",
+    "calibrate",
+    "check_judge",
+    "load_judge",
+    "main",
+    "read_calibration",
+]
 
 REGISTRY = Path("judges.json")
 CACHE = Path(".cache") / "judge_verdicts.sqlite3"
 WANDB_BASE_URL = "https://api.training.wandb.ai/v1"
 
-# -------------------------------------------------------------------------------------------------- names and registry
+# -------------------------------------------------------------------------------------------------- names and
+# registry
 
 
 class Registered(Frozen):
@@ -49,11 +58,16 @@ class Registered(Frozen):
 
 
 def read_registry(path: Path = REGISTRY) -> dict[str, Registered]:
-    """Registered judges by name; none when the file does not exist. Raises ConfigurationError when it is damaged."""
+    """Registered judges by name; none when the file does not exist. Raises ConfigurationError when it is
+    damaged.
+    """
     if not path.exists():
         return {}
     try:
-        return {name: Registered.model_validate(entry) for name, entry in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {
+            name: Registered.model_validate(entry)
+            for name, entry in json.loads(path.read_text(encoding="utf-8")).items()
+        }
     except (OSError, ValueError, AttributeError) as trouble:
         raise ConfigurationError(
             f"judge registry {path} cannot be read ({str(trouble)[:200]}); delete it and calibrate again"
@@ -66,17 +80,24 @@ def register(name: str, entry: Registered, path: Path = REGISTRY) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     draft.write_text(
-        json.dumps({key: value.model_dump(mode="json") for key, value in entries.items()}, indent=1), encoding="utf-8"
+        json.dumps({key: value.model_dump(mode="json") for key, value in entries.items()}, indent=1),
+        encoding="utf-8",
     )
     draft.replace(path)
 
 
 def load_judge(
-    name: str, *, registry: Path = REGISTRY, cache: Path | None = CACHE, environ: Mapping[str, str] = os.environ
+    name: str,
+    *,
+    registry: Path = REGISTRY,
+    cache: Path | None = CACHE,
+    environ: Mapping[str, str] = os.environ,
 ) -> Judge:
-    """The judge that `JUDGE_MODEL` names: 'offline', a registered name, 'wandb:ENTITY/PROJECT/NAME', or any litellm name.
+    """The judge that `JUDGE_MODEL` names: 'offline', a registered name, 'wandb:ENTITY/PROJECT/NAME', or any
+    litellm name.
 
-    `JUDGE_API_BASE` and `JUDGE_API_KEY` say where an LLM judge is reached; a registered base URL comes second.
+    `JUDGE_API_BASE` and `JUDGE_API_KEY` say where an LLM judge is reached; a registered base URL comes
+    second.
 
     Raises:
         ConfigurationError: nothing goes by that name.
@@ -98,7 +119,8 @@ def load_judge(
         api_key = api_key or environ.get("WANDB_API_KEY") or None
     if entry is None or entry.prompt_version != PROMPT_VERSION:
         warnings.warn(
-            f"judge {name!r} is not calibrated with this prompt; run: python make_judge_model.py --model {name}", stacklevel=2
+            f"judge {name!r} is not calibrated with this prompt; run: python make_judge_model.py --model {name}",
+            stacklevel=2,
         )
     return LLMJudge(model, name=name, api_base=api_base, api_key=api_key, cache=cache)
 
@@ -118,16 +140,25 @@ def litellm_name(name: str, registry: Path) -> str:
 
 
 async def check_judge(judge: Judge) -> None:
-    """Ask the judge about a known right and a known wrong report, before any rollout is paid for. Raises JudgeError."""
+    """Ask the judge about a known right and a known wrong report, before any rollout is paid for. Raises
+    JudgeError.
+    """
     scenario = read_calibration()[0].scenario
     right = await judge.verdict(scenario, scenario.gold_report)
     wrong = await judge.verdict(scenario, scenario.distractors[0].report)
     if not right.correct or wrong.correct:
-        missed = f"rejects a right report ({right.reason})" if not right.correct else f"accepts a wrong report ({wrong.reason})"
-        raise JudgeError(f"judge {judge.name!r} {missed}; see how it does: python make_judge_model.py --model {judge.name}")
+        missed = (
+            f"rejects a right report ({right.reason})"
+            if not right.correct
+            else f"accepts a wrong report ({wrong.reason})"
+        )
+        raise JudgeError(
+            f"judge {judge.name!r} {missed}; see how it does: python make_judge_model.py --model {judge.name}"
+        )
 
 
-# --------------------------------------------------------------------------------------------------------- W&B, if asked
+# ---------------------------------------------------------------------------------------------------------
+# W&B, if asked
 
 
 async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -> LLMJudge:
@@ -151,21 +182,27 @@ async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -
         )
     base_url = environ.get("JUDGE_API_BASE") or WANDB_BASE_URL
     backend = ServerlessBackend(api_key=key, base_url=base_url)
-    model = art.TrainableModel(name=args.name or "judge", project=args.project, entity=args.entity, base_model=args.base_model)
+    model = art.TrainableModel(
+        name=args.name or "judge", project=args.project, entity=args.entity, base_model=args.base_model
+    )
     try:
         await model.register(backend)
         inference_name = model.get_inference_name()
     except OpenAIError as trouble:
-        raise ConfigurationError(f"{base_url} did not register the judge ({trouble}); check --base-url and the key") from trouble
+        raise ConfigurationError(
+            f"{base_url} did not register the judge ({trouble}); check --base-url and the key"
+        ) from trouble
     finally:
         await backend.close()
     print(f"inference name: {inference_name}", file=sys.stderr)
-    return LLMJudge(f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=args.cache)
+    return LLMJudge(
+        f"openai/{inference_name}", name=model.name, api_base=base_url, api_key=key, cache=args.cache
+    )
 
 
 def prepare_wandb() -> None:
-    """To be called before anything imports wandb or weave: neither reports its own errors to a third party unless the user wants
-    it, and wandb starts no Weave by itself."""
+    """To be called before anything imports wandb or weave: neither reports its own errors to a third party
+    unless the user wants it, and wandb starts no Weave by itself."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
 
@@ -187,7 +224,12 @@ def weave_judge(judge: LLMJudge, result: Calibration) -> Any:
             verdict = await judge.verdict(Scenario.model_validate(scenario), Report.model_validate(report))
             return verdict.model_dump()
 
-    fields = {"rubric": RUBRIC, "prompt_version": PROMPT_VERSION, "accuracy": result.accuracy, "kappa": result.kappa}
+    fields = {
+        "rubric": RUBRIC,
+        "prompt_version": PROMPT_VERSION,
+        "accuracy": result.accuracy,
+        "kappa": result.kappa,
+    }
     return JudgeModel(name=judge.name, model=judge.model, **fields)
 
 
@@ -201,7 +243,8 @@ def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
     return str(weave.publish(model, name=re.sub(r"[^A-Za-z0-9]+", "-", f"judge-{judge.name}")).uri())
 
 
-# -------------------------------------------------------------------------------------------------------------- command
+# --------------------------------------------------------------------------------------------------------------
+# command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -210,19 +253,47 @@ def parser() -> argparse.ArgumentParser:
         description="Calibrate a judge on labelled reports and register it when it is good enough.",
         epilog="exit codes: 0 registered, 1 refused (see the confusion table), 2 bad use. Afterwards: JUDGE_MODEL=NAME",
     )
-    made.add_argument("--model", help="offline, litellm/NAME, wandb:ENTITY/PROJECT/NAME, or a registered name")
+    made.add_argument(
+        "--model", help="offline, litellm/NAME, wandb:ENTITY/PROJECT/NAME, or a registered name"
+    )
     made.add_argument("--name", help="name to register it by (default: what --model says)")
-    made.add_argument("--bar", type=_share, default=0.95, help="accuracy below which the judge is refused (default %(default)s)")
-    made.add_argument("--calibration", type=Path, default=CALIBRATION, help="labelled pairs, JSON lines (default %(default)s)")
-    made.add_argument("--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)")
+    made.add_argument(
+        "--bar",
+        type=_share,
+        default=0.95,
+        help="accuracy below which the judge is refused (default %(default)s)",
+    )
+    made.add_argument(
+        "--calibration",
+        type=Path,
+        default=CALIBRATION,
+        help="labelled pairs, JSON lines (default %(default)s)",
+    )
+    made.add_argument(
+        "--registry", type=Path, default=REGISTRY, help="file of registered judges (default %(default)s)"
+    )
     made.add_argument("--cache", type=Path, default=CACHE, help="verdicts asked before (default %(default)s)")
-    made.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="ask every question anew")
-    made.add_argument("--base-url", help="where the judge is served (default: JUDGE_API_BASE, then what litellm or W&B knows)")
-    made.add_argument("--api-key", help="key for it, never stored (default: JUDGE_API_KEY, then the provider's own variable)")
+    made.add_argument(
+        "--no-cache", dest="cache", action="store_const", const=None, help="ask every question anew"
+    )
+    made.add_argument(
+        "--base-url",
+        help="where the judge is served (default: JUDGE_API_BASE, then what litellm or W&B knows)",
+    )
+    made.add_argument(
+        "--api-key",
+        help="key for it, never stored (default: JUDGE_API_KEY, then the provider's own variable)",
+    )
     made.add_argument("--json", action="store_true", help="print the calibration as JSON")
-    made.add_argument("--dry-run", action="store_true", help="say how many questions would be asked, and ask none")
+    made.add_argument(
+        "--dry-run", action="store_true", help="say how many questions would be asked, and ask none"
+    )
     wandb = made.add_argument_group("a judge of its own on the serverless service, next to the policy")
-    wandb.add_argument("--wandb", action="store_true", help="register it as a model through ServerlessBackend and calibrate that")
+    wandb.add_argument(
+        "--wandb",
+        action="store_true",
+        help="register it as a model through ServerlessBackend and calibrate that",
+    )
     wandb.add_argument("--base-model", help="base model of the judge, required with --wandb")
     wandb.add_argument("--project", default="log-investigator", help="W&B project (default %(default)s)")
     wandb.add_argument("--entity", help="W&B entity (default: that of the key)")
@@ -237,7 +308,9 @@ def _share(text: str) -> float:
 
 
 async def _first_question(judge: Judge, pair: Pair) -> float:
-    """Ask one question before the many; its cost. Raises JudgeError when nobody replies: what a reply is worth comes later."""
+    """Ask one question before the many; its cost. Raises JudgeError when nobody replies: what a reply is
+    worth comes later.
+    """
     try:
         return (await judge.verdict(pair.scenario, pair.report)).cost_usd
     except JudgeError as trouble:
@@ -250,7 +323,9 @@ async def run(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say; 0 when the judge was registered, 1 when it was refused."""
     pairs = read_calibration(args.calibration)
     if args.dry_run:
-        print(f"{len(pairs)} questions for {args.model or args.base_model}, bar {args.bar:g}; nothing was asked")
+        print(
+            f"{len(pairs)} questions for {args.model or args.base_model}, bar {args.bar:g}; nothing was asked"
+        )
         return 0
     given = {"JUDGE_API_BASE": args.base_url, "JUDGE_API_KEY": args.api_key}
     environ = {**os.environ, **{key: value for key, value in given.items() if value}}
@@ -267,22 +342,33 @@ async def run(args: argparse.Namespace) -> int:
         result = await calibrate(judge, pairs, bar.update)
     result = result.model_copy(update={"cost_usd": result.cost_usd + cost_usd})
     objections = result.objections(args.bar)
-    print(json.dumps({**result.model_dump(mode="json"), "objections": objections}, indent=1) if args.json else table(result))
+    print(
+        json.dumps({**result.model_dump(mode="json"), "objections": objections}, indent=1)
+        if args.json
+        else table(result)
+    )
     if objections:
         print(f"\nrefused: {'; '.join(objections)}", file=sys.stderr)
         return 1
     llm = judge if isinstance(judge, LLMJudge) else None
     register(
         name,
-        Registered(model=llm.model if llm else "offline", api_base=llm.api_base if llm else None, calibration=result),
+        Registered(
+            model=llm.model if llm else "offline", api_base=llm.api_base if llm else None, calibration=result
+        ),
         args.registry,
     )
     print(f"\nregistered in {args.registry}; use it with JUDGE_MODEL={name}", file=sys.stderr)
     if llm and os.environ.get("WANDB_API_KEY"):
         try:
             print(f"published {publish(llm, result, args.project)}", file=sys.stderr)
-        except Exception as trouble:  # any of three packages' errors: the judge is registered, only Weave does not show it
-            print(f"not published to Weave ({trouble}); run this again to publish, its verdicts are kept", file=sys.stderr)
+        except (
+            Exception
+        ) as trouble:  # any of three packages' errors: the judge is registered, only Weave does not show it
+            print(
+                f"not published to Weave ({trouble}); run this again to publish, its verdicts are kept",
+                file=sys.stderr,
+            )
     return 0
 
 

@@ -1,9 +1,9 @@
 """The words of the house: what a scenario, an episode, an outcome and a verdict are.
 
-Everything else imports this module and this module imports nothing of ours, so it is the place to start reading. It holds
-plain data (frozen pydantic models), the Protocols at which rooms and core meet, and the errors a user can see. It does no
-I/O beyond reading one scenario file, and knows no trainer, no database and no provider.
-"""
+Everything else imports this module and this module imports nothing of ours, so it is the place to start
+reading. It holds plain data (frozen pydantic models), the Protocols at which rooms and core meet, and the
+errors a user can see. It does no I/O beyond reading one scenario file, and knows no trainer, no database and
+no provider."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-# ---------------------------------------------------------------------------------------------------------------- errors
+# ----------------------------------------------------------------------------------------------------------------
+# errors
 
 
 class InvestigatorError(Exception):
@@ -43,17 +52,20 @@ class JudgeError(InvestigatorError):
     """A judge gave no usable verdict. The episode is dropped and counted; it is never scored."""
 
     episode: Episode | None = None
-    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained."""
+    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained.
+    """
 
 
 class ProviderError(InvestigatorError):
     """The policy's provider failed after retries. The rollout leaves its group; it is never a penalty."""
 
     episode: Episode | None = None
-    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained."""
+    """The episode as far as it went, set by `investigate`, so that the failure can be stored and explained.
+    """
 
 
-# -------------------------------------------------------------------------------------------------------------- scenario
+# --------------------------------------------------------------------------------------------------------------
+# scenario
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -64,7 +76,9 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A moment in UTC. A time without an offset is refused rather than guessed."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
-"""An identifier that is safe to print, to put in a file name and to quote: scenario ids, services, log and trace ids."""
+"""An identifier that is safe to print, to put in a file name and to quote: scenario ids, services, log and
+trace ids.
+"""
 
 
 class Frozen(BaseModel):
@@ -136,25 +150,43 @@ class FaultKind(NamedTuple):
 
 
 FAULT_TYPES: Mapping[str, FaultKind] = {
-    "memory_pressure": FaultKind("resource", "the process runs out of memory: long garbage collections, OOM kills"),
-    "connection_pool_exhausted": FaultKind("resource", "every pooled connection is in use and callers wait for one"),
+    "memory_pressure": FaultKind(
+        "resource", "the process runs out of memory: long garbage collections, OOM kills"
+    ),
+    "connection_pool_exhausted": FaultKind(
+        "resource", "every pooled connection is in use and callers wait for one"
+    ),
     "disk_full": FaultKind("resource", "a volume has no space left and writes fail"),
     "cpu_throttled": FaultKind("resource", "the CPU quota is used up and the scheduler pauses the process"),
-    "network_latency": FaultKind("network", "packets are lost or delayed on a link and calls over it become slow"),
+    "network_latency": FaultKind(
+        "network", "packets are lost or delayed on a link and calls over it become slow"
+    ),
     "dns_failure": FaultKind("network", "a host name no longer resolves"),
     "network_partition": FaultKind("network", "a route is gone: the peer is unreachable from one zone"),
-    "timeout_too_short": FaultKind("configuration", "a caller's deadline is shorter than the callee's normal latency"),
+    "timeout_too_short": FaultKind(
+        "configuration", "a caller's deadline is shorter than the callee's normal latency"
+    ),
     "wrong_endpoint": FaultKind("configuration", "a client is configured with a wrong address or port"),
-    "rate_limit_too_low": FaultKind("configuration", "a limit below normal traffic makes a service reject good requests"),
-    "certificate_expired": FaultKind("configuration", "a TLS certificate was not renewed and handshakes fail"),
+    "rate_limit_too_low": FaultKind(
+        "configuration", "a limit below normal traffic makes a service reject good requests"
+    ),
+    "certificate_expired": FaultKind(
+        "configuration", "a TLS certificate was not renewed and handshakes fail"
+    ),
     "feature_flag_misfire": FaultKind("configuration", "a flag turned on a path that was not ready"),
     "code_regression": FaultKind("code", "a released version handles an input wrongly"),
     "lock_contention": FaultKind("code", "requests queue behind one lock held for too long"),
-    "retry_storm": FaultKind("code", "a client retries without backoff and multiplies the load on its callee"),
+    "retry_storm": FaultKind(
+        "code", "a client retries without backoff and multiplies the load on its callee"
+    ),
     "external_api_down": FaultKind("dependency", "a third party outside the system fails or refuses"),
-    "cache_failure": FaultKind("dependency", "a cache is lost or evicts everything and its origin takes all the load"),
+    "cache_failure": FaultKind(
+        "dependency", "a cache is lost or evicts everything and its origin takes all the load"
+    ),
     "queue_backlog": FaultKind("dependency", "a consumer falls behind and messages are handled late"),
-    "schema_mismatch": FaultKind("data", "a producer changed a field that its consumers still read the old way"),
+    "schema_mismatch": FaultKind(
+        "data", "a producer changed a field that its consumers still read the old way"
+    ),
     "corrupt_record": FaultKind("data", "damaged stored records break whoever reads them"),
     "missing_index": FaultKind("data", "a migration dropped an index and queries scan whole tables"),
 }
@@ -177,13 +209,25 @@ class Report(Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root_cause: Annotated[str, Field(min_length=1, max_length=2000, description="One sentence: what broke, where, why.")]
-    suspected_service: Annotated[str, Field(max_length=200, description="The one service where the fault began, or 'unknown'.")]
-    fault_type: Annotated[str | None, Field(max_length=100, description="Kind of fault, if you can name it.")] = None
-    primary_trace_ids: Annotated[tuple[str, ...], Field(max_length=50, description="Traces that show the fault.")] = ()
-    key_log_ids: Annotated[tuple[str, ...], Field(max_length=50, description="Log lines that prove the root cause.")] = ()
+    root_cause: Annotated[
+        str, Field(min_length=1, max_length=2000, description="One sentence: what broke, where, why.")
+    ]
+    suspected_service: Annotated[
+        str, Field(max_length=200, description="The one service where the fault began, or 'unknown'.")
+    ]
+    fault_type: Annotated[
+        str | None, Field(max_length=100, description="Kind of fault, if you can name it.")
+    ] = None
+    primary_trace_ids: Annotated[
+        tuple[str, ...], Field(max_length=50, description="Traces that show the fault.")
+    ] = ()
+    key_log_ids: Annotated[
+        tuple[str, ...], Field(max_length=50, description="Log lines that prove the root cause.")
+    ] = ()
     timeline: Annotated[tuple[str, ...], Field(max_length=50, description="What happened, in order.")] = ()
-    next_actions: Annotated[tuple[str, ...], Field(max_length=50, description="What the on-call should do now.")] = ()
+    next_actions: Annotated[
+        tuple[str, ...], Field(max_length=50, description="What the on-call should do now.")
+    ] = ()
     confidence: Annotated[float | None, Field(ge=0, le=1, description="0 to 1.")] = None
 
 
@@ -237,13 +281,17 @@ class Scenario(Frozen):
         return kind.family if kind else "other"
 
 
-def check_references(log_ids: Sequence[str], trace_ids: Set[str | None], services: Sequence[str], truth: GroundTruth) -> None:
+def check_references(
+    log_ids: Sequence[str], trace_ids: Set[str | None], services: Sequence[str], truth: GroundTruth
+) -> None:
     """What must hold between the parts of a scenario. Raises ValueError with the field and the fix."""
     logs = set(log_ids)
     if len(logs) != len(log_ids):
         raise ValueError("logs: two rows share an id; make every id unique")
     if missing := set(truth.evidence_log_ids) - logs:
-        raise ValueError(f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs")
+        raise ValueError(
+            f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs"
+        )
     if missing := set(truth.evidence_trace_ids) - trace_ids:
         raise ValueError(f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}")
     if truth.service not in services:
@@ -254,7 +302,8 @@ def read_scenario(path: Path) -> Scenario:
     """Read one scenario file.
 
     Raises:
-        ScenarioError: the file is unreadable, is not JSON or breaks the schema; names the file and the first bad field.
+        ScenarioError: the file is unreadable, is not JSON or breaks the schema; names the file and the first
+        bad field.
     """
     return read_checked(path, Scenario.model_validate_json)
 
@@ -267,7 +316,9 @@ def read_checked(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
     try:
         return parse(path.read_bytes())
     except OSError as trouble:
-        raise ScenarioError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
+        raise ScenarioError(
+            f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions"
+        ) from trouble
     except ValidationError as trouble:
         first = trouble.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
@@ -276,14 +327,17 @@ def read_checked(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
 
 
 def read_scenarios(folder: Path) -> list[Scenario]:
-    """Every `scenario-*.json` of a split folder, in name order. Raises ScenarioError when there is none or one is bad."""
+    """Every `scenario-*.json` of a split folder, in name order. Raises ScenarioError when there is none or
+    one is bad.
+    """
     paths = sorted(folder.glob("scenario-*.json"))
     if not paths:
         raise ScenarioError(f"{folder}: no scenario-*.json; run: python -m chaos generate --help")
     return [read_scenario(path) for path in paths]
 
 
-# ------------------------------------------------------------------------------------------------------- tools and chat
+# -------------------------------------------------------------------------------------------------------
+# tools and chat
 
 
 class ToolResult(Frozen):
@@ -342,7 +396,9 @@ class Chat(Protocol):
     """A policy: it sees the conversation and the tools (OpenAI function schemas) and replies once."""
 
     async def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
-        """Reply. Raises ContextOverflow when the conversation is too long, ProviderError when it cannot reply at all."""
+        """Reply. Raises ContextOverflow when the conversation is too long, ProviderError when it cannot reply
+        at all.
+        """
         ...
 
 
@@ -351,7 +407,9 @@ class ContextOverflow(InvestigatorError):
 
 
 class EpisodeConfig(Frozen):
-    """The rules of one episode. The defaults suit a general model; `EMBEDDED` suits the small one shipped here."""
+    """The rules of one episode. The defaults suit a general model; `EMBEDDED` suits the small one shipped
+    here.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -379,7 +437,8 @@ EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=180, max_completion_tok
 """Rules for `tiny-investigator`: short results for a short context."""
 
 
-# -------------------------------------------------------------------------------------------------------------- training
+# --------------------------------------------------------------------------------------------------------------
+# training
 
 
 class TrainingConfig(Frozen):
@@ -388,8 +447,8 @@ class TrainingConfig(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     backend: Literal["auto", "serverless", "embedded", "local"] = "auto"
-    """Where to train: serverless (W&B, needs WANDB_API_KEY), embedded (a service started here, no key), local (ART on your own
-    GPU), auto (serverless with a key, embedded without)."""
+    """Where to train: serverless (W&B, needs WANDB_API_KEY), embedded (a service started here, no key), local
+    (ART on your own GPU), auto (serverless with a key, embedded without)."""
     base_model: str = "OpenPipe/Qwen3-14B-Instruct"
     """The model to start from: a name the backend knows, or, embedded, the folder of a Hugging Face model."""
     project: Name = "log-investigator"
@@ -409,8 +468,8 @@ class TrainingConfig(Frozen):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     """Step size of the optimiser."""
     learning_rate_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps or minutes, whichever
-    run out first."""
+    """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps
+    or minutes, whichever run out first."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the gradient step, embedded only; bfloat16 takes about half the time."""
     gradient_steps: Annotated[int, Field(ge=1)] = 1
@@ -420,15 +479,16 @@ class TrainingConfig(Frozen):
     importance_sampling_level: Literal["token", "sequence", "average", "geometric_average"] = "token"
     """What the ratio of new to old probabilities is taken over."""
     scale_rewards: bool = True
-    """Divide a group's advantages by their standard deviation. In a group in which nobody is right this makes a small difference
-    between two failures count as much as the difference between right and wrong elsewhere."""
+    """Divide a group's advantages by their standard deviation. In a group in which nobody is right this makes
+    a small difference between two failures count as much as the difference between right and wrong
+    elsewhere."""
     advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Weight of good episodes against bad ones; 0 is even."""
     validate_every: Annotated[int, Field(ge=1)] = 5
     """Steps between two validations."""
     val_samples: Annotated[int, Field(ge=0, le=64)] = 0
-    """Samples of each val scenario at temperature 1, besides the one at temperature 0; the best checkpoint is then the best over
-    both."""
+    """Samples of each val scenario at temperature 1, besides the one at temperature 0; the best checkpoint is
+    then the best over both."""
     test_samples: Annotated[int, Field(ge=0, le=64)] = 4
     """Samples of each test scenario at temperature 1, besides the one at temperature 0."""
     max_failed_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
@@ -450,7 +510,8 @@ class TrainingConfig(Frozen):
     runs: Path = Path("runs")
     """Folder that gets one folder per run."""
     service_url: str | None = None
-    """A training service that already runs (http://127.0.0.1:PORT/v1) instead of one started here or W&B's."""
+    """A training service that already runs (http://127.0.0.1:PORT/v1) instead of one started here or W&B's.
+    """
     usd_per_million_tokens: Annotated[float, Field(ge=0)] | None = None
     """What your provider charges, for the estimate of --dry-run and the summary."""
     episode: EpisodeConfig = EpisodeConfig()
@@ -471,7 +532,8 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
 """What `--backend embedded` changes in the defaults of TrainingConfig."""
 
 
-# --------------------------------------------------------------------------------------------------- outcome and verdict
+# --------------------------------------------------------------------------------------------------- outcome
+# and verdict
 
 
 class Ending(StrEnum):
@@ -591,7 +653,9 @@ class Judge(Protocol):
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Whole JSON lines of a file; a half-written last line is left out. Raises ScenarioError on a bad line before it."""
+    """Whole JSON lines of a file; a half-written last line is left out. Raises ScenarioError on a bad line
+    before it.
+    """
     rows: list[dict[str, Any]] = []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
@@ -602,5 +666,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         except ValueError as trouble:
             if number == len(lines):  # no newline after it: still being written
                 break
-            raise ScenarioError(f"{path}:{number}: not JSON ({trouble}); remove or mend this line") from trouble
+            raise ScenarioError(
+                f"{path}:{number}: not JSON ({trouble}); remove or mend this line"
+            ) from trouble
     return rows

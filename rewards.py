@@ -1,7 +1,7 @@
 """What an episode is worth: bands that never overlap, and what moves a reward inside its band.
 
-A pure function of the `Outcome`. Anything the outcome does not hold cannot be paid for, and nothing in it pays for length: more
-turns, calls, words or cited ids never raise a reward by themselves.
+A pure function of the `Outcome`. Anything the outcome does not hold cannot be paid for, and nothing in it
+pays for length: more turns, calls, words or cited ids never raise a reward by themselves.
 
 Not here: how an outcome is found (`rollout`), what a verdict means (`make_judge_model`).
 """
@@ -43,11 +43,12 @@ BANDS: Mapping[str, Band] = {
                          "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
     "broken": Band(-1.9, {"evidence_opened": 0.4, "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
 }  # fmt: skip
-"""The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than 'unknown'.
+"""The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than
+'unknown'.
 
-The step between those two says how sure a policy must be before it answers: with p right answers in a hundred, answering pays
-when p is above about 100 × 0.35 / (1.3 + 0.9) = 16. Any higher, and a beginner learns to say nothing instead of to investigate.
-"""
+The step between those two says how sure a policy must be before it answers: with p right answers in a
+hundred, answering pays when p is above about 100 × 0.35 / (1.3 + 0.9) = 16. Any higher, and a beginner learns
+to say nothing instead of to investigate. """
 
 ABSTAINED = {Ending.UNKNOWN, Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT}
 FREE_TURNS = 10
@@ -55,7 +56,9 @@ FREE_TURNS = 10
 
 
 class Reward(Frozen):
-    """A number and what it is made of: `total` is the sum of `components`, every one of which is always present."""
+    """A number and what it is made of: `total` is the sum of `components`, every one of which is always
+    present.
+    """
 
     band: str
     total: float
@@ -63,7 +66,9 @@ class Reward(Frozen):
 
 
 def reward(outcome: Outcome) -> Reward:
-    """Score an outcome. Depends on nothing else. Raises ValueError for PROVIDER_ERROR, which is nobody's merit or fault."""
+    """Score an outcome. Depends on nothing else. Raises ValueError for PROVIDER_ERROR, which is nobody's
+    merit or fault.
+    """
     if outcome.ending is Ending.PROVIDER_ERROR:
         raise ValueError("an episode that its provider broke off is never scored; drop it and count it")
     if outcome.ending is Ending.ANSWERED:
@@ -80,7 +85,9 @@ def _factors(outcome: Outcome) -> dict[str, float]:
     """What the bands weigh, each in [0, 1], whatever the outcome claims."""
     return {
         "cited_gold": float(outcome.cited_gold > 0),
-        "evidence_opened": min(1.0, outcome.gold_evidence_opened / outcome.gold_evidence) if outcome.gold_evidence else 0.0,
+        "evidence_opened": min(1.0, outcome.gold_evidence_opened / outcome.gold_evidence)
+        if outcome.gold_evidence
+        else 0.0,
         "right_service": float(outcome.service_correct),
         "few_turns": max(0.0, 1 - outcome.turns / FREE_TURNS),
         "fabricated_ids": _towards_one(outcome.cited_fabricated),

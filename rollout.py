@@ -1,12 +1,12 @@
 """One episode: a policy investigates a scenario, the facts are collected, and the facts become a reward.
 
-`investigate` knows no trainer: it talks to any `Chat`, offers it the tools and `return_final_answer`, and reduces what happened
-to an `Outcome`. `reward` is a pure function of that Outcome; `rollout` is the thin adapter that gives ART a Trajectory.
-Mistakes of the model become facts; a provider or a judge that fails raises, and is never a penalty.
+`investigate` knows no trainer: it talks to any `Chat`, offers it the tools and `return_final_answer`, and
+reduces what happened to an `Outcome`. `reward` is a pure function of that Outcome; `rollout` is the thin
+adapter that gives ART a Trajectory. Mistakes of the model become facts; a provider or a judge that fails
+raises, and is never a penalty.
 
-Companions, imported through here: `rewards`, `core.policies.providers`.
-Not here: what the tools do (`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
-"""
+Companions, imported through here: `rewards`, `core.policies.providers`. Not here: what the tools do
+(`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ TRACE = "weave_trace"
 Kind = Literal["log", "trace"]
 T = TypeVar("T")
 
-# ---------------------------------------------------------------------------------------------------- the conversation
+# ---------------------------------------------------------------------------------------------------- the
+# conversation
 
 BRIEF = "Find the root cause. Search, read traces, then return_final_answer."
 FULL = """\
@@ -125,15 +126,23 @@ def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) ->
     kinds = "\n".join(f"- {name}: {kind.meaning}" for name, kind in FAULT_TYPES.items())
     system = BRIEF if config.prompt == "brief" else FULL.format(max_turns=config.max_turns, fault_types=kinds)
     if config.call_format == "text":
-        schemas = "\n".join(json.dumps(schema["function"], separators=(",", ":")) for schema in tool_schemas(tools))
+        schemas = "\n".join(
+            json.dumps(schema["function"], separators=(",", ":")) for schema in tool_schemas(tools)
+        )
         system += "\n\n" + TEXT_CALLS.format(schemas=schemas)
     user = f"{scenario.description}\nabout {scenario.time_hint}\nservices: {' '.join(scenario.services)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
 def text_call(content: str) -> ToolCall | None:
-    """The first `{"tool": ..., "arguments": ...}` object in a reply, fenced or not; reasoning in <think> tags is skipped."""
-    content, decoder, past = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL), json.JSONDecoder(), 0
+    """The first `{"tool": ..., "arguments": ...}` object in a reply, fenced or not; reasoning in <think> tags
+    is skipped.
+    """
+    content, decoder, past = (
+        re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL),
+        json.JSONDecoder(),
+        0,
+    )
     for start in [brace.start() for brace in re.finditer(r"\{", content)][:500]:
         if start < past:  # inside an object that was no call
             continue
@@ -146,7 +155,9 @@ def text_call(content: str) -> ToolCall | None:
     return None
 
 
-_FILLER = re.compile(r"(?<![\w/])(the|a|an|root|cause|service|is|was|it|of|this|incident|remains|still|i|to|be)\b|[^\w\s/?'-]")
+_FILLER = re.compile(
+    r"(?<![\w/])(the|a|an|root|cause|service|is|was|it|of|this|incident|remains|still|i|to|be)\b|[^\w\s/?'-]"
+)
 _NOT_KNOWN = re.compile(
     r"unknown|undetermined|unclear|unidentified|unsure|uncertain|n/?a|none|null|nil|tbd|idk|[?-]*|don'?t know|do not know"
     r"|(not|can ?not|can't|could not|couldn't) ?(yet )?(known|sure|clear|found|find|determined?|identif(y|ied))"
@@ -159,11 +170,14 @@ def is_unknown(report: Report, scenario: Scenario) -> bool:
     def says_nothing(text: str) -> bool:
         return _NOT_KNOWN.fullmatch(" ".join(_FILLER.sub(" ", text.casefold()).split())) is not None
 
-    named = report.suspected_service.strip().casefold() in {service.casefold() for service in scenario.services}
+    named = report.suspected_service.strip().casefold() in {
+        service.casefold() for service in scenario.services
+    }
     return says_nothing(report.root_cause) or (not named and says_nothing(report.suspected_service))
 
 
-# ----------------------------------------------------------------------------------------------------------- the episode
+# -----------------------------------------------------------------------------------------------------------
+# the episode
 
 
 async def investigate(
@@ -177,10 +191,12 @@ async def investigate(
     split: str = "",
     sample: int = 0,
 ) -> Episode:
-    """Let a policy investigate one scenario and score it. Without a judge the episode stays unscored (reward None).
+    """Let a policy investigate one scenario and score it. Without a judge the episode stays unscored (reward
+    None).
 
     Raises:
-        ProviderError, JudgeError: the policy could not reply, or there is no verdict; `.episode` holds what there was.
+        ProviderError, JudgeError: the policy could not reply, or there is no verdict; `.episode` holds what
+        there was.
     """
     play = _Play(scenario, {tool.name: tool for tool in tools}, config, opening(scenario, tools, config))
     named: dict[str, Any] = {"scenario_id": scenario.id, "policy": policy, "split": split, "sample": sample}
@@ -207,7 +223,9 @@ async def investigate(
 
 @dataclass
 class _Play:
-    """An episode under way: the conversation, what the tools have shown, and the counts that become an Outcome."""
+    """An episode under way: the conversation, what the tools have shown, and the counts that become an
+    Outcome.
+    """
 
     scenario: Scenario
     tools: Mapping[str, Tool]
@@ -242,16 +260,24 @@ class _Play:
         message: Message = {"role": "assistant", "content": reply.content or reply.refusal or ""}
         if calls and self.config.call_format == "native":
             functions = [(call.id, {"name": call.name, "arguments": call.arguments}) for call in calls]
-            message["tool_calls"] = [{"id": id_, "type": "function", "function": function} for id_, function in functions]
+            message["tool_calls"] = [
+                {"id": id_, "type": "function", "function": function} for id_, function in functions
+            ]
         self.messages.append(message)
-        self.counts.update(turns=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        self.counts.update(
+            turns=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
+        )
         self.cost_usd += reply.cost_usd
         if reply.refusal or reply.finish_reason == "content_filter":
             return Ending.REFUSED
         if not calls:
             if reply.finish_reason == "length":
                 return Ending.OUT_OF_CONTEXT
-            shape = "one tool" if self.config.call_format == "native" else 'one tool as {"tool": ..., "arguments": {...}}'
+            shape = (
+                "one tool"
+                if self.config.call_format == "native"
+                else 'one tool as {"tool": ..., "arguments": {...}}'
+            )
             text = f"the reply holds no call; call {shape} of: {', '.join([*self.tools, FINAL_ANSWER])}"
             return self._mistake(Ending.MALFORMED_CALL if said else Ending.EMPTY_REPLY, text, None)
         for call in calls:
@@ -272,7 +298,9 @@ class _Play:
             broken = mistake.errors(include_url=False, include_input=False, include_context=False)
             kind = Ending.INVALID_REPORT if call.name == FINAL_ANSWER else Ending.BAD_ARGUMENTS
             kind = Ending.MALFORMED_CALL if broken[0]["type"] == "json_invalid" else kind
-            problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"[:160] for one in broken[:3])
+            problems = "; ".join(
+                f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"[:160] for one in broken[:3]
+            )
             return self._mistake(kind, problems, call)
         if isinstance(arguments, Report):
             self.report = arguments
@@ -307,7 +335,11 @@ class _Play:
         report, truth = self.report, self.scenario.ground_truth
         cited_logs, cited_traces, fabricated = self._cited(report) if report else ({}, {}, 0)
         seen = (cited_logs.keys() & self.logs.keys()) | (cited_traces.keys() & self.traces.keys())
-        words = [report.root_cause, report.suspected_service, *report.timeline, *report.next_actions] if report else []
+        words = (
+            [report.root_cause, report.suspected_service, *report.timeline, *report.next_actions]
+            if report
+            else []
+        )
         named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
         outcome = Outcome(
             ending=ending,
@@ -361,8 +393,14 @@ class _Play:
 
 def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
     """What results are sliced by."""
-    facts: dict[str, Scalar] = {"fault_type": scenario.ground_truth.fault_type, "family": scenario.fault_family}
-    return facts | {"unseen": scenario.provenance.unseen, "topology": scenario.provenance.topology or "unknown"}
+    facts: dict[str, Scalar] = {
+        "fault_type": scenario.ground_truth.fault_type,
+        "family": scenario.fault_family,
+    }
+    return facts | {
+        "unseen": scenario.provenance.unseen,
+        "topology": scenario.provenance.topology or "unknown",
+    }
 
 
 async def _traced(name: str, shown: dict[str, Any], work: Callable[[], Awaitable[T]]) -> T:
@@ -389,11 +427,14 @@ def _weave_op(name: str) -> Callable[..., Awaitable[Any]]:
     async def traced(shown: dict[str, Any], work: Callable[[], Awaitable[Any]]) -> Any:
         return await work()
 
-    op: Callable[..., Awaitable[Any]] = weave.op(traced, name=name, postprocess_inputs=lambda inputs: inputs["shown"])
+    op: Callable[..., Awaitable[Any]] = weave.op(
+        traced, name=name, postprocess_inputs=lambda inputs: inputs["shown"]
+    )
     return op
 
 
-# ------------------------------------------------------------------------------------------------------------------ ART
+# ------------------------------------------------------------------------------------------------------------------
+# ART
 
 
 async def rollout(model: art.Model, scenario: Scenario, **episode: Any) -> art.Trajectory:
@@ -412,7 +453,9 @@ async def rollout_with_episode(
     split: str = "",
     sample: int = 0,
 ) -> tuple[art.Trajectory, Episode]:
-    """Let `model` (at `step`, or its latest checkpoint) investigate: the trajectory to train on and the episode to store."""
+    """Let `model` (at `step`, or its latest checkpoint) investigate: the trajectory to train on and the
+    episode to store.
+    """
     tools = log_tools(database, scenario.id, config)
     name = model.get_inference_name(step)
     chat, choices = openai_chat(model.openai_client(), name, config), list[Any]()
@@ -428,17 +471,33 @@ async def rollout_with_episode(
     return trajectory(episode, choices, offered), episode
 
 
-def trajectory(episode: Episode, choices: Sequence[Any], offered: list[dict[str, Any]] | None) -> art.Trajectory:
-    """A judged episode to train on. The policy's Choices stand for its messages: only they keep logprobs and token ids."""
+def trajectory(
+    episode: Episode, choices: Sequence[Any], offered: list[dict[str, Any]] | None
+) -> art.Trajectory:
+    """A judged episode to train on. The policy's Choices stand for its messages: only they keep logprobs and
+    token ids.
+    """
     import art
 
-    assert episode.reward is not None, "an episode without a reward cannot be trained on; give investigate a judge"
+    assert episode.reward is not None, (
+        "an episode without a reward cannot be trained on; give investigate a judge"
+    )
     spoken, outcome = iter(choices), episode.outcome
     facts = {key: float(value) for key, value in outcome.model_dump(exclude={"ending"}).items()}
-    tokens = {f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")}  # ART owns 'completion_tokens'
+    tokens = {
+        f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")
+    }  # ART owns 'completion_tokens'
     parts = {f"reward_{key}": value for key, value in episode.reward_components.items()}
-    costs = {"policy_cost_usd": episode.cost_usd, "judge_cost_usd": episode.verdict.cost_usd if episode.verdict else 0.0}
-    names = {"scenario_id": episode.scenario_id, "split": episode.split, "ending": str(outcome.ending), "sample": episode.sample}
+    costs = {
+        "policy_cost_usd": episode.cost_usd,
+        "judge_cost_usd": episode.verdict.cost_usd if episode.verdict else 0.0,
+    }
+    names = {
+        "scenario_id": episode.scenario_id,
+        "split": episode.split,
+        "ending": str(outcome.ending),
+        "sample": episode.sample,
+    }
     replies = [(next(spoken) or said) if said["role"] == "assistant" else said for said in episode.messages]
     return art.Trajectory(
         messages_and_choices=replies,
@@ -450,7 +509,8 @@ def trajectory(episode: Episode, choices: Sequence[Any], offered: list[dict[str,
     )
 
 
-# ------------------------------------------------------------------------------------------------------- stored episodes
+# -------------------------------------------------------------------------------------------------------
+# stored episodes
 
 
 def write_episode(file: IO[str], episode: Episode) -> None:
@@ -460,7 +520,9 @@ def write_episode(file: IO[str], episode: Episode) -> None:
 
 
 def read_episodes(path: Path) -> Iterator[Episode]:
-    """Stored episodes in order; a half-written last line is left out. Raises ConfigurationError naming a bad line before it."""
+    """Stored episodes in order; a half-written last line is left out. Raises ConfigurationError naming a bad
+    line before it.
+    """
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -1,12 +1,13 @@
 """Train an investigator with ART's GRPO loop, measure it before and after, and report: the composition root.
 
-The same loop runs on W&B's serverless service (with WANDB_API_KEY), on `training_service`, started here on loopback (without a
-key: nothing outside is contacted), or on ART's LocalBackend. A run is a folder, `runs/NAME`, and everything in it is written so
-that a killed run goes on at the next step: an episode file belongs to one checkpoint, a metrics row to one step.
+The same loop runs on W&B's serverless service (with WANDB_API_KEY), on `training_service`, started here on
+loopback (without a key: nothing outside is contacted), or on ART's LocalBackend. A run is a folder,
+`runs/NAME`, and everything in it is written so that a killed run goes on at the next step: an episode file
+belongs to one checkpoint, a metrics row to one step.
 
-Not here: what an episode is (`rollout`), what a verdict means (`make_judge_model`), how weights change (`training_service`),
-which settings there are (`project_types.TrainingConfig`), what the numbers say (`training_runs.summary`).
-"""
+Not here: what an episode is (`rollout`), what a verdict means (`make_judge_model`), how weights change
+(`training_service`), which settings there are (`project_types.TrainingConfig`), what the numbers say
+(`training_runs.summary`)."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-# -------------------------------------------------------------------------------------------------------------------- run
+# --------------------------------------------------------------------------------------------------------------------
+# run
 
 
 class Run:
@@ -89,7 +91,9 @@ class Run:
     model: art.TrainableModel
     backend: Any
 
-    def __init__(self, folder: RunFolder, config: TrainingConfig, scenarios: Mapping[str, list[Scenario]]) -> None:
+    def __init__(
+        self, folder: RunFolder, config: TrainingConfig, scenarios: Mapping[str, list[Scenario]]
+    ) -> None:
         self.folder, self.config, self.scenarios = folder, config, scenarios
         self.judge = load_judge(config.judge)
         self.service: EmbeddedService | None = None
@@ -107,13 +111,18 @@ class Run:
         import art
 
         folder, config, base_model, watch = self.folder.path, self.config, self.config.base_model, None
-        key, url = os.environ.get("WANDB_API_KEY") or os.environ.get("TRAINING_SERVICE_TOKEN", "local"), config.service_url
+        key, url = (
+            os.environ.get("WANDB_API_KEY") or os.environ.get("TRAINING_SERVICE_TOKEN", "local"),
+            config.service_url,
+        )
         try:
             if config.backend == "embedded":
                 named = _named(base_model)
                 learning = ("--precision", config.precision, "--gradient-steps", str(config.gradient_steps))
                 options = ("--base-models", named, *learning)
-                self.service = EmbeddedService(folder / "service", folder / "service.log", options=options, say=say)
+                self.service = EmbeddedService(
+                    folder / "service", folder / "service.log", options=options, say=say
+                )
                 await self.service.start()
                 watch = asyncio.create_task(self.service.watch())
                 base_model, key, url = named.partition("=")[0], "local", f"{self.service.url}/v1"
@@ -163,7 +172,9 @@ class Run:
         left = self.folder.episodes("train", self.position + 1, ROLLOUTS)
         if self.checkpoint < reached or not left:
             path = self.folder.path
-            where = f"model {path.name!r} is at step {self.checkpoint} on the backend but at {reached} in {path}"
+            where = (
+                f"model {path.name!r} is at step {self.checkpoint} on the backend but at {reached} in {path}"
+            )
             raise ConfigurationError(f"{where}; choose another --name")
         self.position += 1  # killed after a training job had ended and before its row was written
         self._row("train", self.position, Played([], left, Counter(), 0.0), recovered=True)
@@ -173,13 +184,17 @@ class Run:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-        say("stopping: rollouts under way are dropped, a training job under way is finished; once more to stop at once")
+        say(
+            "stopping: rollouts under way are dropped, a training job under way is finished; once more to stop at once"
+        )
         if self._crew is not None:
             self._crew.interrupt()
 
     # -- rollouts
 
-    async def play(self, title: str, wanted: Sequence[Wanted], path: Path, split: str, at: int, temperature: float) -> Played:
+    async def play(
+        self, title: str, wanted: Sequence[Wanted], path: Path, split: str, at: int, temperature: float
+    ) -> Played:
         """Roll out with checkpoint `at` pinned, episodes going to `path`; see `Crew.play`."""
         config = self.config
         one = partial(
@@ -206,7 +221,11 @@ class Run:
             try:
                 return await act()
             except (TooManyFailures, JobFailed, openai.APIConnectionError):
-                if self.service is None or self.signal is not None or await self.service.healthy(timeout_s=60.0):
+                if (
+                    self.service is None
+                    or self.signal is not None
+                    or await self.service.healthy(timeout_s=60.0)
+                ):
                     raise
                 await self.service.restart()
                 self._remember(service_restarts=self.state.get("service_restarts", 0) + 1)
@@ -216,42 +235,65 @@ class Run:
     async def examine(self, split: str, checkpoint: int, kind: str) -> None:
         """Run a split with one checkpoint; what is stored already is not repeated."""
         name = split if kind == GREEDY else f"{split}_sampled"
-        samples = 1 if kind == GREEDY else {"val": self.config.val_samples, "test": self.config.test_samples}[split]
+        samples = (
+            1 if kind == GREEDY else {"val": self.config.val_samples, "test": self.config.test_samples}[split]
+        )
         done = any(row["step"] == checkpoint for row in self.folder.of(name))
         if done or not self.scenarios[split] or not samples:
             return
         path, temperature = self.folder.episodes_path(split, checkpoint, kind), 0.0 if kind == GREEDY else 1.0
         began, groups, failures = time.monotonic(), list["art.TrajectoryGroup"](), Counter[str]()
         for _ in range(3):  # what failed is asked for again: leaving it out would bias the mean
-            have = {(episode.scenario_id, episode.sample) for episode in self.folder.episodes(split, checkpoint, kind)}
-            wanted = [Wanted(s, [k for k in range(samples) if (s.id, k) not in have]) for s in self.scenarios[split]]
+            have = {
+                (episode.scenario_id, episode.sample)
+                for episode in self.folder.episodes(split, checkpoint, kind)
+            }
+            wanted = [
+                Wanted(s, [k for k in range(samples) if (s.id, k) not in have]) for s in self.scenarios[split]
+            ]
             if not (wanted := [each for each in wanted if each.samples]):
                 break
-            play = partial(self.play, f"{name} at step {checkpoint}", wanted, path, split, checkpoint, temperature)
+            play = partial(
+                self.play, f"{name} at step {checkpoint}", wanted, path, split, checkpoint, temperature
+            )
             played = await self.surviving(play)
             groups += played.groups
             failures += played.failures
         if not (episodes := self.folder.episodes(split, checkpoint, kind)):
             raise TooManyFailures(f"{name} at step {checkpoint}: every rollout failed: {'; '.join(failures)}")
         row = self._row(name, checkpoint, Played(groups, episodes, failures, time.monotonic() - began))
-        numbers = {key: float(row[key]) for key in ("reward", "accuracy", "accuracy_low", "accuracy_high", "grounded")}
+        numbers = {
+            key: float(row[key])
+            for key in ("reward", "accuracy", "accuracy_low", "accuracy_high", "grounded")
+        }
         if name == "val":  # of equals, ART shall keep the later one, as we do
             numbers["selection"] = self._val_rewards()[checkpoint] + 1e-9 * checkpoint
         await self.model.log(groups, split=name, metrics=numbers, step=checkpoint)
         self.wandb.examined(name, checkpoint, episodes)
-        say(f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]")
+        say(
+            f"{name} at step {checkpoint}: {words(row)} [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]"
+        )
 
     def _val_rewards(self) -> dict[int, float]:
-        """Mean reward on val of every checkpoint examined there: at temperature 0, or at both when val is also sampled."""
+        """Mean reward on val of every checkpoint examined there: at temperature 0, or at both when val is
+        also sampled.
+        """
         sampled = {row["step"]: row["reward"] for row in self.folder.of("val_sampled")}
-        return {row["step"]: (row["reward"] + sampled.get(row["step"], row["reward"])) / 2 for row in self.folder.of("val")}
+        return {
+            row["step"]: (row["reward"] + sampled.get(row["step"], row["reward"])) / 2
+            for row in self.folder.of("val")
+        }
 
     async def validate(self) -> None:
         """Validate the latest checkpoint, remember the best, drop the checkpoints that are neither."""
         await self.examine("val", self.checkpoint, SAMPLED)
         await self.examine("val", self.checkpoint, GREEDY)
         rewards = self._val_rewards()
-        self._remember(best_checkpoint=max((reward, step) for step, reward in rewards.items())[1] if rewards else self.checkpoint)
+        self._remember(
+            best_checkpoint=max((reward, step) for step, reward in rewards.items())[1]
+            if rewards
+            else self.checkpoint
+        )
         if rewards:
             await self.surviving(partial(self.model.delete_checkpoints, "val/selection"))
 
@@ -285,7 +327,11 @@ class Run:
         most = float("inf") if config.max_minutes is None else 60 * config.max_minutes
         await self.validate()
         for batch in iterate_dataset(
-            dataset, groups_per_step=config.groups_per_step, num_epochs=epochs, initial_step=self.position, use_tqdm=False
+            dataset,
+            groups_per_step=config.groups_per_step,
+            num_epochs=epochs,
+            initial_step=self.position,
+            use_tqdm=False,
         ):
             elapsed = before + time.monotonic() - began
             pace = elapsed / self.position if self.position else 0.0
@@ -294,14 +340,18 @@ class Run:
             left = min(pace * (config.steps - self.position), most - elapsed) if self.position else most
             behind = max(self.position / config.steps, elapsed / most)
             rate = config.learning_rate * (1 - config.learning_rate_decay * behind)
-            await self._step(batch.items, rate, elapsed, f"{left / 60:.0f} min left" if left < float("inf") else "")
+            await self._step(
+                batch.items, rate, elapsed, f"{left / 60:.0f} min left" if left < float("inf") else ""
+            )
             if self.position % config.validate_every == 0:
                 await self.validate()
             self._remember(training_seconds=before + time.monotonic() - began)
         await self.validate()
         self._remember(training_seconds=before + time.monotonic() - began)
 
-    async def _step(self, scenarios: Sequence[Scenario], learning_rate: float, elapsed: float, left: str) -> None:
+    async def _step(
+        self, scenarios: Sequence[Scenario], learning_rate: float, elapsed: float, left: str
+    ) -> None:
         """One step: rollouts, one training job, one row."""
         began, step = time.monotonic(), self.position + 1
         path = self.folder.episodes_path("train", step, ROLLOUTS)
@@ -309,10 +359,16 @@ class Run:
 
         async def rollouts() -> Played:
             path.unlink(missing_ok=True)  # of an attempt that became no step
-            return await self.play(f"step {step}", wanted, path, "train", self.checkpoint, self.config.episode.temperature)
+            return await self.play(
+                f"step {step}", wanted, path, "train", self.checkpoint, self.config.episode.temperature
+            )
 
         played = await self.surviving(rollouts)
-        groups = [group for group in played.groups if len({trajectory.reward for trajectory in group.trajectories}) > 1]
+        groups = [
+            group
+            for group in played.groups
+            if len({trajectory.reward for trajectory in group.trajectories}) > 1
+        ]
         flat = len(played.groups) - len(groups)
         submitted = time.monotonic()
         # a step without any lesson is submitted all the same: the backend has to count it
@@ -335,7 +391,9 @@ class Run:
             job=job,
         )
         flats, failed = f"{flat} of {len(played.groups)} groups flat", f"{played.failures.total()} failed"
-        say(f"step {step}/{self.config.steps}: {words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}")
+        say(
+            f"step {step}/{self.config.steps}: {words(row)}, {flats}, {failed}, {seconds:.1f} s{', ' if left else ''}{left}"
+        )
 
     async def _job(self, groups: Sequence[art.TrajectoryGroup], learning_rate: float) -> dict[str, float]:
         """Train on the groups, unless the service did that before it died. Moves `checkpoint`."""
@@ -343,7 +401,11 @@ class Run:
             self.checkpoint = reached
             return {}
         config = self.config
-        clipping = {"loss_fn": "ppo" if config.ppo else "cispo"} if config.backend == "local" else {"ppo": config.ppo}
+        clipping = (
+            {"loss_fn": "ppo" if config.ppo else "cispo"}
+            if config.backend == "local"
+            else {"ppo": config.ppo}
+        )
         try:
             async with asyncio.timeout(60 * config.step_timeout_minutes):
                 result = await self.backend.train(
@@ -366,7 +428,12 @@ class Run:
     def _row(self, split: str, step: int, played: Played, **more: Any) -> dict[str, Any]:
         """Append a row to metrics.jsonl."""
         facts = measured(played.episodes, self.config.seed, played.failures, played.seconds)
-        row: dict[str, Any] = {"split": split, "step": step, "checkpoint": self.checkpoint if split == "train" else step, **facts}
+        row: dict[str, Any] = {
+            "split": split,
+            "step": step,
+            "checkpoint": self.checkpoint if split == "train" else step,
+            **facts,
+        }
         row |= more | {"at": _now()}
         self.folder.add(row)
         return row
@@ -384,7 +451,9 @@ def _now() -> str:
 
 
 def _learning_seconds(job: Mapping[str, float]) -> float:
-    """What of a job was gradient steps, where the backend says so; all else of a step that is not rollouts is overhead."""
+    """What of a job was gradient steps, where the backend says so; all else of a step that is not rollouts is
+    overhead.
+    """
     return job.get("gradient_seconds", 0.0) * job.get("data/step_num_gradient_steps", 0.0)
 
 
@@ -415,7 +484,8 @@ def _needs_extra(missing: ImportError) -> ConfigurationError:
     return ConfigurationError(f"--backend local needs a GPU and {missing.name}; run: pip install '{extra}'")
 
 
-# ---------------------------------------------------------------------------------------------------------------- command
+# ----------------------------------------------------------------------------------------------------------------
+# command
 
 
 def import_art(config: TrainingConfig) -> None:
@@ -427,13 +497,18 @@ def import_art(config: TrainingConfig) -> None:
 
     ours = config.backend == "embedded" or config.service_url is not None
     if not wandb_log.begin(config.project, allowed=not ours):
-        os.environ.pop("WANDB_API_KEY", None)  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
+        os.environ.pop(
+            "WANDB_API_KEY", None
+        )  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
 
 
 def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     limits = {"train": config.train_limit, "val": config.val_limit, "test": config.test_limit}
     unused = {split for split, limit in limits.items() if limit == 0}
-    return {split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit] for split, limit in limits.items()}
+    return {
+        split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit]
+        for split, limit in limits.items()
+    }
 
 
 def _next(folder: RunFolder, best: int, steps: int) -> str:
@@ -457,13 +532,22 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     folder = RunFolder(config.runs / name)
     with folder.claimed(resume):
         facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision()}
-        facts |= {"art": version("openpipe-art"), "command": sys.argv, "scenarios_sha256": fingerprint(config.scenarios)}
+        facts |= {
+            "art": version("openpipe-art"),
+            "command": sys.argv,
+            "scenarios_sha256": fingerprint(config.scenarios),
+        }
         facts |= {"config": config.model_dump(mode="json")}
         if resume:
             earlier = folder.settings()
             if earlier["scenarios_sha256"] != facts["scenarios_sha256"]:
-                raise ConfigurationError(f"the scenarios in {config.scenarios} have changed; start a new run with another --name")
-            facts["earlier"] = [*earlier.get("earlier", []), {"at": earlier["at"], "revision": earlier["revision"]}]
+                raise ConfigurationError(
+                    f"the scenarios in {config.scenarios} have changed; start a new run with another --name"
+                )
+            facts["earlier"] = [
+                *earlier.get("earlier", []),
+                {"at": earlier["at"], "revision": earlier["revision"]},
+            ]
         run = Run(folder, config, _scenarios(config))
         folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
         built = build_logs.build(config.scenarios, config.database)
@@ -480,7 +564,10 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
             raise
         except (InvestigatorError, _backend_error()) as problem:
             folder.fail(problem)
-            code, trouble = 1, f"{problem}" if isinstance(problem, InvestigatorError) else f"the backend: {problem}"
+            code, trouble = (
+                1,
+                f"{problem}" if isinstance(problem, InvestigatorError) else f"the backend: {problem}",
+            )
         summary = write_report(folder.path)
         run.wandb.conclude(folder.path, summary, folder.rows, code)
     print(f"\n{table(summary)}\n\nreport     {folder.path / 'report.html'}")
@@ -504,14 +591,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    flags.add_argument("--name", help="name of the run, of its folder and of its model (default: the date and time)")
-    flags.add_argument("--resume", action="store_true", help="go on with the run --name, or with the latest run")
+    flags.add_argument(
+        "--name", help="name of the run, of its folder and of its model (default: the date and time)"
+    )
+    flags.add_argument(
+        "--resume", action="store_true", help="go on with the run --name, or with the latest run"
+    )
     flags.add_argument("--config", type=Path, metavar="FILE", help="settings from a .yaml or .toml file")
-    flags.add_argument("--dry-run", action="store_true", help="print the plan and stop; contacts nothing, spends nothing")
+    flags.add_argument(
+        "--dry-run", action="store_true", help="print the plan and stop; contacts nothing, spends nothing"
+    )
     add_flags(flags)
     arguments = flags.parse_args(argv)
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else importing litellm asks the network for prices
-    os.environ.setdefault("TQDM_DISABLE", "1")  # ART's own bars; ours decide for themselves. Read when tqdm is first imported
+    os.environ.setdefault(
+        "LITELLM_LOCAL_MODEL_COST_MAP", "True"
+    )  # else importing litellm asks the network for prices
+    os.environ.setdefault(
+        "TQDM_DISABLE", "1"
+    )  # ART's own bars; ours decide for themselves. Read when tqdm is first imported
     try:
         runs, saved = Path(getattr(arguments, "runs", "runs")), None
         name = arguments.name or (latest(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}")

@@ -1,10 +1,10 @@
 """How fast `build_logs` is, against the least anybody would write to fill the same tables.
 
-The floor is sqlite3 as it comes: `executemany` of the same rows, which lie ready in memory, into tables like ours, and one
-`rebuild` of an FTS5 index over them, in one transaction. A second floor has our pragmas and index options, for comparison. The
-build also finds, hashes, reads and validates the JSON files, cleans the text, numbers kinds and makes the result durable.
-Times are CPU seconds of this process, the best of several runs taken in turn: a busy machine would stretch either side's clock.
-"""
+The floor is sqlite3 as it comes: `executemany` of the same rows, which lie ready in memory, into tables like
+ours, and one `rebuild` of an FTS5 index over them, in one transaction. A second floor has our pragmas and
+index options, for comparison. The build also finds, hashes, reads and validates the JSON files, cleans the
+text, numbers kinds and makes the result durable. Times are CPU seconds of this process, the best of several
+runs taken in turn: a busy machine would stretch either side's clock."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def _stored(database: Path) -> tuple[Rows, Rows]:
     names = {level.value: level.name for level in Level}
     with closing(sqlite3.connect(database)) as connection:
         logs = connection.execute("SELECT * FROM logs").fetchall()
-        return [(*log[:5], names[log[5]], *log[6:]) for log in logs], connection.execute("SELECT * FROM spans").fetchall()
+        return [(*log[:5], names[log[5]], *log[6:]) for log in logs], connection.execute(
+            "SELECT * FROM spans"
+        ).fetchall()
 
 
 def _cpu_s(work: Callable[[], object]) -> float:
@@ -90,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenarios", type=int, default=1000, help="scenarios to build")
     parser.add_argument("--rows", type=int, default=400, help="log lines a scenario")
     parser.add_argument("--repeats", type=int, default=5, help="times each side is run")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, not whether the bar holds")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: shows that it runs, not whether the bar holds"
+    )
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.scenarios, arguments.rows, arguments.repeats = 20, 100, 2

@@ -1,10 +1,10 @@
 """How long a run of 10,000 episodes takes to open in the dashboard.
 
 (a) The slowest page of the run, fresh from a server that has just started, over the 2 s that a page may take.
-(b) The same while the server captures the run for the first time: what was captured so far is shown, page by page.
-(c) The plain way, reading every stored episode to show a page of them, over the dashboard's list of episodes.
-Pages are asked for over HTTP from a server process of its own. The run is made in a temporary folder, removed at the end.
-"""
+(b) The same while the server captures the run for the first time: what was captured so far is shown, page by
+page. (c) The plain way, reading every stored episode to show a page of them, over the dashboard's list of
+episodes. Pages are asked for over HTTP from a server process of its own. The run is made in a temporary
+folder, removed at the end."""
 
 from __future__ import annotations
 
@@ -45,24 +45,50 @@ def _messages(number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {"role": "user", "content": "orders are slow"},
     ]
     for turn in range(TURNS):
-        function = {"name": "search_logs", "arguments": json.dumps({"min_level": "WARN", "cursor": turn * 12 + number % 7})}
+        function = {
+            "name": "search_logs",
+            "arguments": json.dumps({"min_level": "WARN", "cursor": turn * 12 + number % 7}),
+        }
         shown = "\n".join(
             f"{row['id'][:4]} {row['timestamp'][11:19]} {row['level']} {row['service']} {row['message']}"
             for row in rows[turn * 12 : turn * 12 + 12]
         )
         said.append(
-            {"role": "assistant", "content": "", "tool_calls": [{"id": f"c{turn}", "type": "function", "function": function}]}
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": f"c{turn}", "type": "function", "function": function}],
+            }
         )
-        said.append({"role": "tool", "tool_call_id": f"c{turn}", "content": f"12 lines in 12 kinds match\n{shown}"})
-    report = {"root_cause": "ledger: deadline exceeded", "suspected_service": "ledger", "key_log_ids": [rows[0]["id"][:4]]}
+        said.append(
+            {"role": "tool", "tool_call_id": f"c{turn}", "content": f"12 lines in 12 kinds match\n{shown}"}
+        )
+    report = {
+        "root_cause": "ledger: deadline exceeded",
+        "suspected_service": "ledger",
+        "key_log_ids": [rows[0]["id"][:4]],
+    }
     function = {"name": "return_final_answer", "arguments": json.dumps(report)}
-    return [*said, {"role": "assistant", "content": "", "tool_calls": [{"id": "end", "type": "function", "function": function}]}]
+    return [
+        *said,
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "end", "type": "function", "function": function}],
+        },
+    ]
 
 
 def _episode(number: int, rows: list[dict[str, Any]], scenario_id: str) -> str:
     """One stored line; every third is right."""
     right, ids = number % 3 == 0, [row["id"] for row in rows[: TURNS * 12]]
-    outcome = {"ending": "answered", "correct": right, "service_correct": right, "turns": TURNS + 1, "tool_calls": TURNS}
+    outcome = {
+        "ending": "answered",
+        "correct": right,
+        "service_correct": right,
+        "turns": TURNS + 1,
+        "tool_calls": TURNS,
+    }
     outcome |= {"gold_evidence": 1, "gold_evidence_opened": 1, "cited": 1, "cited_seen": 1, "cited_gold": 1}
     return json.dumps(
         {
@@ -70,8 +96,18 @@ def _episode(number: int, rows: list[dict[str, Any]], scenario_id: str) -> str:
             "split": "train",
             "sample": number,
             "messages": _messages(number, rows),
-            "report": {"root_cause": "ledger: deadline exceeded", "suspected_service": "ledger", "key_log_ids": [ids[0][:4]]},
-            "verdict": {"correct": right, "service_correct": right, "cause_correct": right, "reason": "made", "judge": "made"},
+            "report": {
+                "root_cause": "ledger: deadline exceeded",
+                "suspected_service": "ledger",
+                "key_log_ids": [ids[0][:4]],
+            },
+            "verdict": {
+                "correct": right,
+                "service_correct": right,
+                "cause_correct": right,
+                "reason": "made",
+                "judge": "made",
+            },
             "outcome": outcome,
             "reward": 1.5 if right else -0.9,
             "reward_components": {"band": 1.5 if right else -0.9},
@@ -89,11 +125,20 @@ def make_run(folder: Path, episodes: int) -> Path:
     scenarios = min(SCENARIOS, episodes)
     write_scenarios(folder / "scenarios" / "train", scenarios, 200)
     made: list[Any] = [scenario(number, 200) for number in range(scenarios)]
-    config = {"at": "2026-03-01T14:00:00+00:00", "config": {"scenarios": str(folder / "scenarios"), "steps": STEPS}}
+    config = {
+        "at": "2026-03-01T14:00:00+00:00",
+        "config": {"scenarios": str(folder / "scenarios"), "steps": STEPS},
+    }
     (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with (run / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
         for step in range(1, STEPS + 1):
-            row = {"split": "train", "step": step, "checkpoint": step, "accuracy": step / STEPS, "reward": step / STEPS - 0.5}
+            row = {
+                "split": "train",
+                "step": step,
+                "checkpoint": step,
+                "accuracy": step / STEPS,
+                "reward": step / STEPS - 0.5,
+            }
             metrics.write(json.dumps(row | {"at": f"2026-03-01T15:{step:02}:00+00:00"}) + "\n")
             with (run / "episodes" / f"train-{step:04}-rollouts.jsonl").open("w", encoding="utf-8") as file:
                 for number in range((step - 1) * episodes // STEPS, step * episodes // STEPS):
@@ -107,7 +152,9 @@ def _served(runs: Path, *flags: str) -> Iterator[str]:
     """A fresh server process over a folder of runs."""
     command = [sys.executable, "-m", "failure_analysis", "serve", "--runs", str(runs), "--port", "0", *flags]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FAILURE_ANALYSIS")}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept
+    )
     assert process.stdout is not None
     try:
         yield process.stdout.readline().removeprefix("listening on ").strip()
@@ -171,7 +218,10 @@ def measure(folder: Path, episodes: int, repeats: int) -> tuple[float, float, fl
             if (run.parent / "failures.db").exists():
                 meanwhile.append(_fetch_s(url + PAGES["its episodes"])[0])
                 stored = json.loads(_fetch_s(url + "/api/episodes?limit=1")[1])["total"]
-    print(f"captured once in {time.perf_counter() - began:.1f} s, while its pages were asked for all the time\n", flush=True)
+    print(
+        f"captured once in {time.perf_counter() - began:.1f} s, while its pages were asked for all the time\n",
+        flush=True,
+    )
     times = _pages(run.parent, repeats)
     print(f"{'page':<32} {'p50 s':>8} {'worst s':>8}")
     for name, spent in [*times.items(), ("any, while it is captured", meanwhile)]:
@@ -187,7 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("--episodes", type=int, default=10_000, help="episodes of the run")
     parser.add_argument("--repeats", type=int, default=5, help="fresh servers that are asked for every page")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, not whether the bars hold")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: shows that it runs, not whether the bars hold"
+    )
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.episodes, arguments.repeats = 80, 1

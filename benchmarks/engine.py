@@ -1,11 +1,12 @@
-"""How fast the training service's engine generates and trains, against the plain way to do the same with transformers.
+"""How fast the training service's engine generates and trains, against the plain way to do the same with
+transformers.
 
-Conversations as rollouts have them: several at once, a few turns each, every reply of another length, a tool result after each.
-(a) Generation: the engine (continuous batching, kept keys and values) over `generate` on whole padded batches, turn by turn.
-(b) Training: packed sequences, logits of sampled tokens only, over padded batches with all logits, forward and backward.
-The model is random and has the shape of the shipped one, so no reply ends early. HTTP is left out. The bars are on processor
-seconds, which other work on the machine disturbs least.
-"""
+Conversations as rollouts have them: several at once, a few turns each, every reply of another length, a tool
+result after each. (a) Generation: the engine (continuous batching, kept keys and values) over `generate` on
+whole padded batches, turn by turn. (b) Training: packed sequences, logits of sampled tokens only, over padded
+batches with all logits, forward and backward. The model is random and has the shape of the shipped one, so no
+reply ends early. HTTP is left out. The bars are on processor seconds, which other work on the machine
+disturbs least."""
 
 from __future__ import annotations
 
@@ -38,7 +39,20 @@ from training_service.wire import ChatRequest
 
 GENERATION_BAR = 2.0
 TRAINING_BAR = 1.0
-WORDS = ("3fa2", "orders", "ERROR", "9bc1", "call", "ledger", "14:05:33", "deadline", "exceeded", "WARN", "failed", "checkout")
+WORDS = (
+    "3fa2",
+    "orders",
+    "ERROR",
+    "9bc1",
+    "call",
+    "ledger",
+    "14:05:33",
+    "deadline",
+    "exceeded",
+    "WARN",
+    "failed",
+    "checkout",
+)
 LONGEST_REPLY = 60
 
 
@@ -84,29 +98,52 @@ def write_model(folder: Path) -> Base:
 async def _conversation(engine: LocalEngine, checkpoint: Path, number: int, turns: int) -> dict[str, Any]:
     """One rollout; eight of them share a question, as a GRPO group does."""
     ask, own = random.Random(number // 8), random.Random(number)
-    messages: list[dict[str, Any]] = [{"role": "system", "content": words(ask, 30)}, {"role": "user", "content": words(ask, 60)}]
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": words(ask, 30)},
+        {"role": "user", "content": words(ask, 60)},
+    ]
     entries = list(messages)
     for turn in range(turns):
         limit = own.randrange(20, LONGEST_REPLY + 1)
-        asked = {"model": "m", "messages": messages, "seed": number * 100 + turn, "max_completion_tokens": limit}
+        asked = {
+            "model": "m",
+            "messages": messages,
+            "seed": number * 100 + turn,
+            "max_completion_tokens": limit,
+        }
         choice = (await engine.complete(checkpoint, ChatRequest.model_validate(asked)))["choices"][0]
         shown = {"role": "tool", "content": words(own, 70), "tool_call_id": "a"}
         messages, entries = [*messages, choice["message"], shown], [*entries, choice, shown]
     return {"reward": float(number % 3), "messages_and_choices": entries}
 
 
-async def _conversations(engine: LocalEngine, checkpoint: Path, count: int, turns: int) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(_conversation(engine, checkpoint, number, turns) for number in range(count))))
+async def _conversations(
+    engine: LocalEngine, checkpoint: Path, count: int, turns: int
+) -> list[dict[str, Any]]:
+    return list(
+        await asyncio.gather(*(_conversation(engine, checkpoint, number, turns) for number in range(count)))
+    )
 
 
 def _plainly(base: Base, rollouts: Sequence[dict[str, Any]], turns: int) -> None:
-    """The same prompts and reply lengths through `generate`: one padded batch per turn, as long as its longest reply."""
+    """The same prompts and reply lengths through `generate`: one padded batch per turn, as long as its
+    longest reply.
+    """
     model = LlamaForCausalLM.from_pretrained(base.folder).eval()
     for turn in range(turns):
-        choices = [[entry for entry in rollout["messages_and_choices"] if "token_ids" in entry][turn] for rollout in rollouts]
+        choices = [
+            [entry for entry in rollout["messages_and_choices"] if "token_ids" in entry][turn]
+            for rollout in rollouts
+        ]
         longest = max(len(choice["prompt_token_ids"]) for choice in choices)
-        rows = [[0] * (longest - len(choice["prompt_token_ids"])) + choice["prompt_token_ids"] for choice in choices]
-        masks = [[int(place >= longest - len(choice["prompt_token_ids"])) for place in range(longest)] for choice in choices]
+        rows = [
+            [0] * (longest - len(choice["prompt_token_ids"])) + choice["prompt_token_ids"]
+            for choice in choices
+        ]
+        masks = [
+            [int(place >= longest - len(choice["prompt_token_ids"])) for place in range(longest)]
+            for choice in choices
+        ]
         replies = max(len(choice["token_ids"]) for choice in choices)
         model.generate(
             torch.tensor(rows),
@@ -124,9 +161,15 @@ def _train_plainly(base: Base, sequences: Sequence[TokenSequence], rows: int = 8
     for start in range(0, len(sequences), rows):
         batch = sequences[start : start + rows]
         longest = max(len(sequence.tokens) for sequence in batch)
-        tokens = torch.tensor([sequence.tokens + [0] * (longest - len(sequence.tokens)) for sequence in batch])
-        mask = torch.tensor([sequence.sampled + [False] * (longest - len(sequence.tokens)) for sequence in batch])
-        seen = torch.tensor([[int(place < len(sequence.tokens)) for place in range(longest)] for sequence in batch])
+        tokens = torch.tensor(
+            [sequence.tokens + [0] * (longest - len(sequence.tokens)) for sequence in batch]
+        )
+        mask = torch.tensor(
+            [sequence.sampled + [False] * (longest - len(sequence.tokens)) for sequence in batch]
+        )
+        seen = torch.tensor(
+            [[int(place < len(sequence.tokens)) for place in range(longest)] for sequence in batch]
+        )
         logits = model(input_ids=tokens, attention_mask=seen).logits[:, :-1]
         chosen = logits.log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
         (chosen * mask[:, 1:]).sum().backward()
@@ -142,7 +185,9 @@ def _train(base: Base, checkpoint: Path, sequences: Sequence[TokenSequence], pre
 
 def _line(name: str, took: Took, tokens: int, what: str) -> None:
     rate, cpu = tokens / took.wall_s, tokens / took.cpu_s
-    print(f"{name:<20} {took.wall_s:8.2f} s  {took.cpu_s:8.2f} CPU s  {rate:8.0f} {what}/s  {cpu:8.0f} {what}/CPU s")
+    print(
+        f"{name:<20} {took.wall_s:8.2f} s  {took.cpu_s:8.2f} CPU s  {rate:8.0f} {what}/s  {cpu:8.0f} {what}/CPU s"
+    )
 
 
 def _generation(base: Base, checkpoint: Path, count: int, turns: int) -> tuple[float, list[dict[str, Any]]]:
@@ -152,12 +197,16 @@ def _generation(base: Base, checkpoint: Path, count: int, turns: int) -> tuple[f
     asyncio.run(_conversations(engine, checkpoint, 8, 1))
     rollouts, ours = timed(lambda: asyncio.run(_conversations(engine, checkpoint, count, turns)))
     engine.close()
-    choices = [entry for rollout in rollouts for entry in rollout["messages_and_choices"] if "token_ids" in entry]
+    choices = [
+        entry for rollout in rollouts for entry in rollout["messages_and_choices"] if "token_ids" in entry
+    ]
     new = sum(len(choice["token_ids"]) for choice in choices)
     read = sum(len(choice["prompt_token_ids"]) for choice in choices)
     print(f"{count} rollouts x {turns} turns: {read} prompt tokens, {new} new tokens")
     _line("engine", ours, new, "new tokens")
-    print(f"{'':<20} {len(choices) / ours.wall_s:8.1f} requests/s {(read + new) / ours.wall_s:8.0f} tokens read or written/s")
+    print(
+        f"{'':<20} {len(choices) / ours.wall_s:8.1f} requests/s {(read + new) / ours.wall_s:8.0f} tokens read or written/s"
+    )
     _, plain = timed(lambda: _plainly(base, rollouts, turns))
     _line("generate, padded", plain, new, "new tokens")
     return plain.cpu_s / ours.cpu_s, rollouts
@@ -181,7 +230,9 @@ def _training(base: Base, checkpoint: Path, rollouts: Sequence[dict[str, Any]]) 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both comparisons; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__.split("\n")[0])
-    parser.add_argument("--conversations", type=int, default=64, help="rollouts at once (default %(default)s)")
+    parser.add_argument(
+        "--conversations", type=int, default=64, help="rollouts at once (default %(default)s)"
+    )
     parser.add_argument("--turns", type=int, default=3, help="replies per rollout (default %(default)s)")
     arguments = parser.parse_args(argv)
     logging.disable_progress_bar()

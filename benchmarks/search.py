@@ -1,10 +1,10 @@
 """How fast `search_logs` is, and whether that depends on how many scenarios share the file.
 
-(a) The median search at many scenarios over the median search at few: the cost of a search must not grow with the file.
-(b) The plain way (match the words in the whole file, then keep the scenario's rows) over the tool, on the large file, for
-the same words. The tool also groups, sorts, counts and prints; the plain way only fetches.
-Searches go through the real tool on a real database built from scenario files in a temporary folder, removed at the end.
-"""
+(a) The median search at many scenarios over the median search at few: the cost of a search must not grow with
+the file. (b) The plain way (match the words in the whole file, then keep the scenario's rows) over the tool,
+on the large file, for the same words. The tool also groups, sorts, counts and prints; the plain way only
+fetches. Searches go through the real tool on a real database built from scenario files in a temporary folder,
+removed at the end."""
 
 from __future__ import annotations
 
@@ -96,11 +96,15 @@ async def measure(folder: Path, few: int, many: int, rows: int, searches: int) -
             spent = await _search_ms(folder / name / "logs.db", scenarios, arguments, rng)
             if turn >= searches // 10:
                 times[name].append(spent)
-    with closing(sqlite3.connect(f"{(folder / 'many' / 'logs.db').as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(
+        sqlite3.connect(f"{(folder / 'many' / 'logs.db').as_uri()}?mode=ro", uri=True)
+    ) as connection:
         for turn in range(max(12, searches // 20)):
             words = WORDS[turn % len(WORDS)]
             times["plain"].append(_plain_ms(connection, many, words, rng))
-            times["words"].append(await _search_ms(folder / "many" / "logs.db", many, {"keywords": words}, rng))
+            times["words"].append(
+                await _search_ms(folder / "many" / "logs.db", many, {"keywords": words}, rng)
+            )
     print(f"\n{'search_logs':<44} {'p50 ms':>10} {'p95 ms':>10} {'searches':>8}")
     print(_row(f"{few} scenarios", times["few"]))
     print(_row(f"{many} scenarios", times["many"]))
@@ -117,12 +121,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--many", type=int, default=5000, help="scenarios in the large one")
     parser.add_argument("--rows", type=int, default=400, help="log lines a scenario")
     parser.add_argument("--searches", type=int, default=1000, help="searches on each database")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, not whether the bars hold")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: shows that it runs, not whether the bars hold"
+    )
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.few, arguments.many, arguments.rows, arguments.searches = 5, 50, 100, 60
     with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
-        scaling, plain = asyncio.run(measure(Path(folder), arguments.few, arguments.many, arguments.rows, arguments.searches))
+        scaling, plain = asyncio.run(
+            measure(Path(folder), arguments.few, arguments.many, arguments.rows, arguments.searches)
+        )
     print(f"ratio={scaling:.2f} bar={SCALING_BAR}")
     print(f"ratio={plain:.0f} bar={PLAIN_BAR:.0f}")
     return int(scaling > SCALING_BAR or plain < PLAIN_BAR)

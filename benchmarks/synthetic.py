@@ -1,8 +1,8 @@
-"""Scenario files of any number and size for measurements, quick to write and much alike: what differs is numbers and ids.
+"""Scenario files of any number and size for measurements, quick to write and much alike: what differs is
+numbers and ids.
 
-They have the shape of real scenarios (services that share a vocabulary, levels, traces, spans) and no incident worth finding;
-scenarios to train on come from `python -m chaos generate`.
-"""
+They have the shape of real scenarios (services that share a vocabulary, levels, traces, spans) and no
+incident worth finding; scenarios to train on come from `python -m chaos generate`."""
 
 from __future__ import annotations
 
@@ -72,4 +72,6 @@ def write_scenarios(folder: Path, scenarios: int, rows: int) -> None:
     """Write that many files of that many rows each into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(scenarios):
-        (folder / f"scenario-s{number:06d}.json").write_text(json.dumps(scenario(number, rows)), encoding="utf-8")
+        (folder / f"scenario-s{number:06d}.json").write_text(
+            json.dumps(scenario(number, rows)), encoding="utf-8"
+        )

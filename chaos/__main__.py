@@ -1,4 +1,6 @@
-"""Command line: `python -m chaos generate` writes a split, `check` proves folders sound, `ship` writes the shipped splits."""
+"""Command line: `python -m chaos generate` writes a split, `check` proves folders sound, `ship` writes the
+shipped splits.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     generate = commands.add_parser(
-        "generate", help="write one split", description="Write one split; the same arguments give the same bytes."
+        "generate",
+        help="write one split",
+        description="Write one split; the same arguments give the same bytes.",
     )
     generate.add_argument(
         "--split",
@@ -42,28 +46,49 @@ def _parser() -> argparse.ArgumentParser:
         help="pretrain: like train, from seeds that no shipped split uses",
     )
     generate.add_argument(
-        "--count", required=True, type=_positive, help="scenarios; 3 of 13 of a test split are of the unseen kind"
+        "--count",
+        required=True,
+        type=_positive,
+        help="scenarios; 3 of 13 of a test split are of the unseen kind",
     )
     generate.add_argument(
-        "--seed", type=int, default=SHIPPED_SEED, help="another seed gives other scenarios (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=SHIPPED_SEED,
+        help="another seed gives other scenarios (default: %(default)s)",
     )
     generate.add_argument(
-        "--out", required=True, type=Path, help="folder of the split; a split that is there is replaced when all is written"
+        "--out",
+        required=True,
+        type=Path,
+        help="folder of the split; a split that is there is replaced when all is written",
     )
     generate.add_argument(
-        "--request", type=Path, help='JSON file with weights: {"faults": {"disk_full": 3}, "topologies": {"shop": 0}}'
+        "--request",
+        type=Path,
+        help='JSON file with weights: {"faults": {"disk_full": 3}, "topologies": {"shop": 0}}',
     )
     generate.set_defaults(run=_generate)
     check = commands.add_parser(
-        "check", help="prove folders sound", description="Check a split, or a folder of splits; exit 1 with a list of what fails."
+        "check",
+        help="prove folders sound",
+        description="Check a split, or a folder of splits; exit 1 with a list of what fails.",
     )
-    check.add_argument("folder", type=Path, help="a split folder or a folder of split folders, such as log_scenarios")
-    check.add_argument("--judge", default="offline", help="the judge that ranks the reports (default: %(default)s)")
+    check.add_argument(
+        "folder", type=Path, help="a split folder or a folder of split folders, such as log_scenarios"
+    )
+    check.add_argument(
+        "--judge", default="offline", help="the judge that ranks the reports (default: %(default)s)"
+    )
     check.set_defaults(run=_check)
     ship = commands.add_parser(
-        "ship", help="write the shipped splits again", description="Write train, val and test as they are shipped."
+        "ship",
+        help="write the shipped splits again",
+        description="Write train, val and test as they are shipped.",
     )
-    ship.add_argument("--out", type=Path, default=Path("log_scenarios"), help="folder of the splits (default: %(default)s)")
+    ship.add_argument(
+        "--out", type=Path, default=Path("log_scenarios"), help="folder of the splits (default: %(default)s)"
+    )
     ship.set_defaults(run=_ship)
     return parser
 
@@ -111,9 +136,13 @@ def _write(split: str, count: int, seed: int, out: Path, mix: Mix) -> None:
 
     started = time.monotonic()
     try:
-        written = write_split(iter(tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")), out)
+        written = write_split(
+            iter(tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")), out
+        )
     except OSError as trouble:
-        raise ConfigurationError(f"{out}: cannot be written ({trouble.strerror}); give another folder with --out") from trouble
+        raise ConfigurationError(
+            f"{out}: cannot be written ({trouble.strerror}); give another folder with --out"
+        ) from trouble
     size_kb = sum(path.stat().st_size for path in out.iterdir()) / 1000
     seconds = time.monotonic() - started
     print(f"{out}: {written} scenarios, {size_kb / written:.0f} KB each, {written / seconds:.0f} a second")

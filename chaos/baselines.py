@@ -1,9 +1,9 @@
 """Trivial rules that answer without investigating: what a scenario set must not be solvable by.
 
-Each rule reads a scenario's full logs and spans, which is more than an agent ever sees at once, names a service and quotes
-the row it relied on. A set on which such a rule passes the bar teaches nothing (docs/scenarios.md). The rules never look at
-the ground truth, and they are not policies: `core.policies.scripted` plays the same ideas through the real tools.
-"""
+Each rule reads a scenario's full logs and spans, which is more than an agent ever sees at once, names a
+service and quotes the row it relied on. A set on which such a rule passes the bar teaches nothing
+(docs/scenarios.md). The rules never look at the ground truth, and they are not policies:
+`core.policies.scripted` plays the same ideas through the real tools."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def slow_trace_service(scenario: Scenario, rng: random.Random) -> Report:
     limit = float(np.quantile(list(length.values()), SLOW_QUANTILE))
     slow = {trace_id for trace_id, longest in length.items() if longest >= limit}
     counts = Counter(span.service for span in scenario.spans if span.trace_id in slow)
-    return _blame(scenario, _commonest(counts, scenario, rng), [row for row in scenario.logs if row.trace_id in slow])
+    return _blame(
+        scenario, _commonest(counts, scenario, rng), [row for row in scenario.logs if row.trace_id in slow]
+    )
 
 
 def rarest_warning_service(scenario: Scenario, rng: random.Random) -> Report:
@@ -112,11 +114,15 @@ async def measure(scenarios: Iterable[Scenario], judge: Judge, *, seed: int = 0)
             score = await _score(scenario, name, rule, judge, seed)
             right[name]["all"].append(score)
             right[name][part].append(score)
-    return {name: {part: _intervals(scores) for part, scores in parts.items()} for name, parts in right.items()}
+    return {
+        name: {part: _intervals(scores) for part, scores in parts.items()} for name, parts in right.items()
+    }
 
 
 async def _score(scenario: Scenario, name: str, rule: Rule, judge: Judge, seed: int) -> tuple[float, float]:
-    """Share of answers with the right cause and with the right service, over one draw, or several if the rule is random."""
+    """Share of answers with the right cause and with the right service, over one draw, or several if the rule
+    is random.
+    """
     draws = DRAWS if rule is random_service else 1
     cause = service = 0
     for draw in range(draws):
@@ -134,7 +140,11 @@ def _intervals(scores: Sequence[tuple[float, float]]) -> Score:
 
 def over_the_bar(table: Table, bar: float = CAUSE_BAR) -> list[str]:
     """The rules whose root-cause accuracy exceeds the bar, with their figure."""
-    return [f"{name}: {parts['all'].cause.percent()}" for name, parts in table.items() if parts["all"].cause.value > bar]
+    return [
+        f"{name}: {parts['all'].cause.percent()}"
+        for name, parts in table.items()
+        if parts["all"].cause.value > bar
+    ]
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -148,7 +158,9 @@ def to_markdown(tables: Mapping[str, Table]) -> str:
     lines = ["| split | rule | root cause | seen | unseen | service |", "|---|---|---|---|---|---|"]
     for split, table in tables.items():
         for name, parts in table.items():
-            cells = [parts[part].cause.percent() if part in parts else "-" for part in ("all", "seen", "unseen")]
+            cells = [
+                parts[part].cause.percent() if part in parts else "-" for part in ("all", "seen", "unseen")
+            ]
             cells.append(parts["all"].service.percent())
             lines.append(f"| {split} ({parts['all'].cause.n}) | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -167,8 +179,12 @@ def _commonest(counts: Counter[str], scenario: Scenario, rng: random.Random) -> 
 
 
 def _blame(scenario: Scenario, service: str, rows: Iterable[LogRecord]) -> Report:
-    """A report against `service` that quotes its most severe line among `rows`, or among all rows when it has none there."""
-    own = [row for row in rows if row.service == service] or [row for row in scenario.logs if row.service == service]
+    """A report against `service` that quotes its most severe line among `rows`, or among all rows when it has
+    none there.
+    """
+    own = [row for row in rows if row.service == service] or [
+        row for row in scenario.logs if row.service == service
+    ]
     if not own:
         return Report(root_cause=f"{service} is failing", suspected_service=service)
     return _quote(max(own, key=lambda row: (Level[row.level], -row.timestamp.timestamp())))
@@ -189,7 +205,9 @@ def _depths(spans: Iterable[Span]) -> dict[tuple[str, str], int]:
     depths: dict[tuple[str, str], int] = {}
     for trace_id, span_id in parents:
         depth, at, passed = 0, span_id, {span_id}
-        while (parent := parents.get((trace_id, at))) and (trace_id, parent) in parents and parent not in passed:
+        while (
+            (parent := parents.get((trace_id, at))) and (trace_id, parent) in parents and parent not in passed
+        ):
             depth, at = depth + 1, parent
             passed.add(at)
         depths[trace_id, span_id] = depth

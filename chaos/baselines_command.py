@@ -1,4 +1,6 @@
-"""The command behind `python -m evaluation baselines`: measure the trivial rules, print and document the table."""
+"""The command behind `python -m evaluation baselines`: measure the trivial rules, print and document the
+table.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,20 @@ def command(arguments: argparse.Namespace) -> int:
     tables: dict[str, Table] = {}
     for name in arguments.folders:
         folder = split_folder(name)
-        tables[folder.name] = asyncio.run(measure(_read(scenario_paths(folder), folder.name), judge, seed=arguments.seed))
+        tables[folder.name] = asyncio.run(
+            measure(_read(scenario_paths(folder), folder.name), judge, seed=arguments.seed)
+        )
     if arguments.json:
         print(json.dumps({name: to_json(table) for name, table in tables.items()}, indent=2))
     else:
         print(to_markdown(tables))
     if arguments.write_docs:
         write_between_markers(arguments.write_docs, to_markdown(tables))
-    too_good = [f"{split}: {rule}" for split, table in tables.items() for rule in over_the_bar(table, arguments.max / 100)]
+    too_good = [
+        f"{split}: {rule}"
+        for split, table in tables.items()
+        for rule in over_the_bar(table, arguments.max / 100)
+    ]
     for rule in too_good:
         print(f"above the bar of {arguments.max:g} %: {rule}; these scenarios are too easy", file=sys.stderr)
     return 1 if too_good else 0
@@ -43,11 +51,15 @@ def write_between_markers(file: Path, text: str) -> None:
     try:
         page = file.read_text(encoding="utf-8")
     except OSError as trouble:
-        raise ConfigurationError(f"{file}: cannot be read ({trouble.strerror}); name the page: --write-docs FILE") from trouble
+        raise ConfigurationError(
+            f"{file}: cannot be read ({trouble.strerror}); name the page: --write-docs FILE"
+        ) from trouble
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ConfigurationError(f"{file}: lacks the lines {BEGIN} and {END}; add them where the table belongs")
+        raise ConfigurationError(
+            f"{file}: lacks the lines {BEGIN} and {END}; add them where the table belongs"
+        )
     file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 

@@ -1,4 +1,5 @@
-"""The catalogue of faults: every fault type with its strikes, wordings, remedy and harmless look-alikes, by name.
+"""The catalogue of faults: every fault type with its strikes, wordings, remedy and harmless look-alikes, by
+name.
 
 The data is in `faults_inside` and `faults_between`; the meaning of the fields in `faults`.
 """

@@ -1,7 +1,8 @@
-"""Proves folders of scenarios sound, or says what is not: each scenario by itself, the tools' reach, each split as a whole.
+"""Proves folders of scenarios sound, or says what is not: each scenario by itself, the tools' reach, each
+split as a whole.
 
-Everything is read back from the files, nothing from the generator, so that hand-written and imported scenarios can be
-checked too; bounds on sizes hold only for generated ones. The judge is given by who calls.
+Everything is read back from the files, nothing from the generator, so that hand-written and imported
+scenarios can be checked too; bounds on sizes hold only for generated ones. The judge is given by who calls.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from project_types import EMBEDDED, EpisodeConfig, Judge, Scenario, ScenarioErro
 
 MOST_CALLS = 6
 FIRST_PAGE, SECOND_PAGE = 0.65, 0.85
-"""Shares of scenarios whose culprit's first page, or first two pages, must show evidence under the small budget."""
+"""Shares of scenarios whose culprit's first page, or first two pages, must show evidence under the small
+budget.
+"""
 RULE_BAR = 0.40
 ENOUGH = 40
 """Scenarios from which on shares mean something."""
@@ -40,14 +43,18 @@ class Findings:
 
 
 def check(folder: Path, judge: Judge) -> Findings:
-    """Check a split folder, or a folder of split folders. Raises ScenarioError when there is nothing to check."""
+    """Check a split folder, or a folder of split folders. Raises ScenarioError when there is nothing to
+    check.
+    """
     splits = [
         path
         for path in [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
         if any(path.glob("scenario-*.json"))
     ]
     if not splits:
-        raise ScenarioError(f"{folder}: no scenario-*.json here or one folder below; run: python -m chaos generate --help")
+        raise ScenarioError(
+            f"{folder}: no scenario-*.json here or one folder below; run: python -m chaos generate --help"
+        )
     findings, read = Findings(), {}
     for split in splits:
         read[split.name] = _read(split, findings)
@@ -74,11 +81,17 @@ def _read(split: Path, findings: Findings) -> list[Scenario]:
             findings.problems.append(str(trouble))
             continue
         scenarios.append(scenario)
-        found = [*leaks(scenario, path), *truth(scenario), *(sizes(scenario) if scenario.provenance.generator else ())]
+        found = [
+            *leaks(scenario, path),
+            *truth(scenario),
+            *(sizes(scenario) if scenario.provenance.generator else ()),
+        ]
         if path.name != f"scenario-{scenario.id}.json":
             found.append(f"file is not named after its id {scenario.id}")
         findings.problems += [f"{path}: {problem}" for problem in found]
-    findings.problems += _combined(split, written=any(scenario.provenance.generator for scenario in scenarios))
+    findings.problems += _combined(
+        split, written=any(scenario.provenance.generator for scenario in scenarios)
+    )
     return scenarios
 
 
@@ -110,12 +123,18 @@ def _combined(split: Path, *, written: bool) -> Iterator[str]:
 
 
 def _across(read: dict[str, list[Scenario]]) -> Iterator[str]:
-    """What must hold between scenarios: ids and seeds of their own, and an unseen slice that is really unseen."""
+    """What must hold between scenarios: ids and seeds of their own, and an unseen slice that is really
+    unseen.
+    """
     everything = [scenario for scenarios in read.values() for scenario in scenarios]
     ids = Counter(scenario.id for scenario in everything)
-    seeds = Counter(str(scenario.provenance.seed) for scenario in everything if scenario.provenance.seed is not None)
+    seeds = Counter(
+        str(scenario.provenance.seed) for scenario in everything if scenario.provenance.seed is not None
+    )
     for what, counts in {"id": ids, "seed": seeds}.items():
-        yield from (f"{count} scenarios share the {what} {value}" for value, count in counts.items() if count > 1)
+        yield from (
+            f"{count} scenarios share the {what} {value}" for value, count in counts.items() if count > 1
+        )
     shown = [scenario for scenario in everything if not scenario.provenance.unseen]
     faults = {scenario.ground_truth.fault_type for scenario in shown}
     systems = {scenario.provenance.topology for scenario in shown}
@@ -130,7 +149,9 @@ def _across(read: dict[str, list[Scenario]]) -> Iterator[str]:
                 yield f"{marked} its topology {scenario.provenance.topology} occurs elsewhere"
 
 
-async def _check_split(split: Path, scenarios: list[Scenario], judge: Judge, database: Path, findings: Findings) -> None:
+async def _check_split(
+    split: Path, scenarios: list[Scenario], judge: Judge, database: Path, findings: Findings
+) -> None:
     small: list[Reach] = []
     for scenario in tqdm(scenarios, desc=f"checking {split.name}", unit="scenario", disable=None):
         found = [problem async for problem in judged(scenario, judge)]
@@ -147,18 +168,25 @@ def _check_shares(split: Path, scenarios: list[Scenario], small: list[Reach], fi
     calls = Counter(way.first_evidence for way in small)
     told = ", ".join(f"{cost}: {calls[cost]}" for cost in sorted(calls, key=str))
     unseen = sum(scenario.provenance.unseen for scenario in scenarios)
-    findings.facts.append(f"{split.name}: {len(scenarios)} scenarios, {unseen} unseen; calls to the first evidence line: {told}")
+    findings.facts.append(
+        f"{split.name}: {len(scenarios)} scenarios, {unseen} unseen; calls to the first evidence line: {told}"
+    )
     pages = {"first page": (_share(small, 1), FIRST_PAGE), "first two pages": (_share(small, 2), SECOND_PAGE)}
     told = ", ".join(f"{where} {_percent(share)}" for where, (share, _) in pages.items())
     findings.facts.append(f"{split.name}: evidence is on the culprit's {told}")
-    rules = {name: sum(rule(s) == s.ground_truth.service for s in scenarios) / len(scenarios) for name, rule in RULES.items()}
+    rules = {
+        name: sum(rule(s) == s.ground_truth.service for s in scenarios) / len(scenarios)
+        for name, rule in RULES.items()
+    }
     told = ", ".join(f"{name} {_percent(share)}" for name, share in rules.items())
     findings.facts.append(f"{split.name}: culprit named by a rule of thumb: {told}")
     if len(scenarios) < ENOUGH:
         return
     for where, (share, bar) in pages.items():
         if share < bar:
-            findings.problems.append(f"{split}: evidence on the culprit's {where} in {_percent(share)}; wanted {_percent(bar)}")
+            findings.problems.append(
+                f"{split}: evidence on the culprit's {where} in {_percent(share)}; wanted {_percent(bar)}"
+            )
     for name, share in rules.items():
         if share > RULE_BAR:
             findings.problems.append(

@@ -1,8 +1,8 @@
-"""Makes one scenario out of a seed: draws everything, runs the simulation, adds noise, ids, ground truth and reports.
+"""Makes one scenario out of a seed: draws everything, runs the simulation, adds noise, ids, ground truth and
+reports.
 
-`make_scenario(seed, fault, unseen)` is a pure function: the same arguments give the same bytes, whatever the process or the hash
-seed. Folders of scenarios are `splits`.
-"""
+`make_scenario(seed, fault, unseen)` is a pure function: the same arguments give the same bytes, whatever the
+process or the hash seed. Folders of scenarios are `splits`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) 
     rng = random.Random(seed)
     kind = CATALOGUE[fault]
     strike, topology = pick_strike(kind, unseen, mix, rng)
-    origin = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(minutes=rng.randrange(300 * 1440), seconds=rng.randrange(60))
+    origin = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(
+        minutes=rng.randrange(300 * 1440), seconds=rng.randrange(60)
+    )
     onset_ms = rng.uniform(8, 15) * 60_000
     clock = (origin + timedelta(milliseconds=onset_ms)).strftime("%H:%M")
     while True:
@@ -81,7 +83,9 @@ def _chatter(world: World, requests: int, rng: random.Random) -> float:
 def _traffic(run: Simulation, rng: random.Random, count: int) -> None:
     """Requests all through the window; flows that the fault can reach get more than half of them."""
     flows = run.world.topology.flows
-    near = [flow for flow in flows if _reaches(flow.root, run.plan.peer) or _reaches(flow.root, run.plan.culprit)] or flows
+    near = [
+        flow for flow in flows if _reaches(flow.root, run.plan.peer) or _reaches(flow.root, run.plan.culprit)
+    ] or flows
     for number in range(count):
         at = WINDOW_MS * (number + rng.random()) / count
         run.send(rng.choice(near if rng.random() < 0.55 else flows), at)
@@ -127,7 +131,9 @@ def _as_dict(draft: Draft, seed: int, unseen: bool, rng: random.Random) -> dict[
     names, topology = world.names, world.topology
     evidence = [row for row in draft.rows if row.kind == "decisive"]
     traces = [request for request in draft.sampled if request.affected]
-    through = [request for request in traces if any(span.service == plan.culprit for span in request.spans)] or traces
+    through = [
+        request for request in traces if any(span.service == plan.culprit for span in request.spans)
+    ] or traces
     flow = Counter(request.flow.purpose for request in run.requests if request.affected).most_common(1)[0][0]
     complaint = next(item for item in topology.flows if item.purpose == flow)
     path = _path(world, run, complaint)
@@ -141,7 +147,9 @@ def _as_dict(draft: Draft, seed: int, unseen: bool, rng: random.Random) -> dict[
         "services": services,
         "logs": [_row(row, draft) for row in draft.rows],
         "spans": [_span(span, request, draft) for request in draft.sampled for span in request.spans],
-        "topology": [{"caller": names[caller], "callee": names[callee]} for caller, callee in topology.edges()],
+        "topology": [
+            {"caller": names[caller], "callee": names[callee]} for caller, callee in topology.edges()
+        ],
         "expected_root_cause": f"In {names[plan.culprit]}, {plan.strike.cause.format_map(plan.values)}.",
         "ground_truth": {
             "service": names[plan.culprit],
@@ -151,7 +159,13 @@ def _as_dict(draft: Draft, seed: int, unseen: bool, rng: random.Random) -> dict[
             "propagation_path": [names[service] for service in path],
         },
         **told,
-        "provenance": {"generator": "chaos", "version": VERSION, "seed": seed, "topology": topology.name, "unseen": unseen},
+        "provenance": {
+            "generator": "chaos",
+            "version": VERSION,
+            "seed": seed,
+            "topology": topology.name,
+            "unseen": unseen,
+        },
     }
 
 
@@ -197,7 +211,9 @@ def _path(world: World, run: Simulation, complaint: Flow) -> list[str]:
         via.append(plan.peer)
     elif plan.strike.mechanism == "cold_cache":
         via.extend(plan.victims[:1])
-    route = _route(complaint.root, via[-1]) or _route(complaint.root, plan.culprit) or [complaint.root.service]
+    route = (
+        _route(complaint.root, via[-1]) or _route(complaint.root, plan.culprit) or [complaint.root.service]
+    )
     return list(dict.fromkeys([*via, *reversed(route)]))
 
 
@@ -216,9 +232,17 @@ def _description(run: Simulation, complaint: Flow, rng: random.Random) -> str:
     hurt = [request for request in run.requests if request.affected]
     failed = [request for request in hurt if request.failed]
     waits = sum(request.spans[0].duration_ms for request in failed) / max(1, len(failed))
-    trouble = "partial" if 2 * len(failed) < len(hurt) else "slow" if waits > 1500 and rng.random() < 0.7 else "error"
+    trouble = (
+        "partial"
+        if 2 * len(failed) < len(hurt)
+        else "slow"
+        if waits > 1500 and rng.random() < 0.7
+        else "error"
+    )
     purpose = complaint.purpose
-    text = rng.choice(phrases.TROUBLE[trouble]).format_map(Values(rng, flow=purpose, Flow=purpose[0].upper() + purpose[1:]))
+    text = rng.choice(phrases.TROUBLE[trouble]).format_map(
+        Values(rng, flow=purpose, Flow=purpose[0].upper() + purpose[1:])
+    )
     text = rng.choice(phrases.REPORTS).format(trouble=text)
     edge = complaint.root.service
     if edge != run.plan.culprit and rng.random() < 0.5:

@@ -1,4 +1,5 @@
-"""A simulated incident whose rows, requests and spans have their ids: what a scenario and its reports are written from.
+"""A simulated incident whose rows, requests and spans have their ids: what a scenario and its reports are
+written from.
 
 Ids are looked up by the identity of the object they belong to. Drawing them is `compose`.
 """
@@ -25,7 +26,11 @@ class Draft:
 
     def stamp(self, at_ms: float) -> str:
         """A window time as UTC text with milliseconds."""
-        return (self.origin + timedelta(milliseconds=round(at_ms))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            (self.origin + timedelta(milliseconds=round(at_ms)))
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
 
     def clock(self, at_ms: float) -> str:
         """A window time as HH:MM."""

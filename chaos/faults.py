@@ -1,10 +1,10 @@
 """The faults: where each can strike, how its effect travels, and what the struck service says about it.
 
-A `Strike` is one way a fault acts: a mechanism (how the simulator spreads it), the roles it can hit, and the decisive wordings,
-the only lines in a scenario that tell the cause. Each fault type has at least one strike, each strike at least four wordings of
-6 to 16 words. `{peer}` is the other service concerned; other `{names}` are drawn by `values`. The faults themselves are data, in
-`faults_inside` and `faults_between`. No wording carries its fault type's own name. What the victims say is in `simulate`.
-"""
+A `Strike` is one way a fault acts: a mechanism (how the simulator spreads it), the roles it can hit, and the
+decisive wordings, the only lines in a scenario that tell the cause. Each fault type has at least one strike,
+each strike at least four wordings of 6 to 16 words. `{peer}` is the other service concerned; other `{names}`
+are drawn by `values`. The faults themselves are data, in `faults_inside` and `faults_between`. No wording
+carries its fault type's own name. What the victims say is in `simulate`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Mechanism = Literal[
 ]
 """How a fault acts.
 
-slow_self: the culprit answers late. fail_self: it answers with an error. unreached: callers cannot get through to it.
-caller_edge: its calls to one peer never arrive. caller_deadline: it gives one peer too little time. slow_link: its calls to one
-peer take long although the peer is quick. bad_request: it sends one peer something that the peer refuses. bad_response: its
-answers cannot be read by who called. flood: it buries one peer in calls, and everybody who needs that peer suffers.
-cold_cache: it answers with misses, and the store behind its readers suffers.
-"""
+slow_self: the culprit answers late. fail_self: it answers with an error. unreached: callers cannot get
+through to it. caller_edge: its calls to one peer never arrive. caller_deadline: it gives one peer too little
+time. slow_link: its calls to one peer take long although the peer is quick. bad_request: it sends one peer
+something that the peer refuses. bad_response: its answers cannot be read by who called. flood: it buries one
+peer in calls, and everybody who needs that peer suffers. cold_cache: it answers with misses, and the store
+behind its readers suffers. """
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ _CONSTANT = (
 
 
 class Values(dict[str, object]):
-    """Fills the braces of a wording. What describes the incident stays the same in every line; measurements differ."""
+    """Fills the braces of a wording. What describes the incident stays the same in every line; measurements
+    differ.
+    """
 
     def __init__(self, rng: random.Random, **known: object) -> None:
         super().__init__(known)

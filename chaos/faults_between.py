@@ -1,4 +1,6 @@
-"""Faults between services, as data: network, configuration and dependency faults. Read `faults` for the fields."""
+"""Faults between services, as data: network, configuration and dependency faults. Read `faults` for the
+fields.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ FAULTS = (
                 _LINK,
                 "packets to {peer} are lost or delayed on the link and calls over it become slow",
             ),
-            Strike("slow_self", CALLEES, _LINK, "packets are lost or delayed on its network link and its answers become slow"),
+            Strike(
+                "slow_self",
+                CALLEES,
+                _LINK,
+                "packets are lost or delayed on its network link and its answers become slow",
+            ),
         ),
         "move {svc} off the bad link and replace the interface",
         ("round trip to zone b {k} ms", "interface eth0 dropped {k} packets in 60 s"),
@@ -199,8 +206,12 @@ FAULTS = (
     Fault(
         "external_api_down",
         (
-            Strike("fail_self", ("gateway",), _PARTNER, "the third party {partner} fails or refuses", weight=0.7),
-            Strike("slow_self", ("gateway",), _PARTNER, "the third party {partner} no longer answers", weight=1.5),
+            Strike(
+                "fail_self", ("gateway",), _PARTNER, "the third party {partner} fails or refuses", weight=0.7
+            ),
+            Strike(
+                "slow_self", ("gateway",), _PARTNER, "the third party {partner} no longer answers", weight=1.5
+            ),
         ),
         "switch {svc} to the second provider and call the third party",
         ("partner sandbox answered 503 once", "partner {partner} announces maintenance in {n} days"),

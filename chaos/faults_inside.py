@@ -60,7 +60,10 @@ FAULTS = (
             ),
         ),
         "raise the memory limit of {svc} and take a heap dump",
-        ("heap {calm} % used after collection, paused {short} ms", "minor collection freed {n2} MB in {n} ms"),
+        (
+            "heap {calm} % used after collection, paused {short} ms",
+            "minor collection freed {n2} MB in {n} ms",
+        ),
     ),
     Fault(
         "connection_pool_exhausted",
@@ -96,12 +99,21 @@ FAULTS = (
             ),
         ),
         "restart {svc} and cap its open connections",
-        ("connections to store: active {k} of {n2}, idle {n}", "pool grew to {n} connections, {k} waiting for {short} ms"),
+        (
+            "connections to store: active {k} of {n2}, idle {n}",
+            "pool grew to {n} connections, {k} waiting for {short} ms",
+        ),
     ),
     Fault(
         "disk_full",
         (
-            Strike("fail_self", ("store", "queue"), _DISK, "the data volume has no space left and writes fail", weight=0.8),
+            Strike(
+                "fail_self",
+                ("store", "queue"),
+                _DISK,
+                "the data volume has no space left and writes fail",
+                weight=0.8,
+            ),
             Strike(
                 "unreached",
                 ("store", "queue", "worker"),
@@ -135,14 +147,31 @@ FAULTS = (
     Fault(
         "code_regression",
         (
-            Strike("fail_self", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and fails", weight=0.7),
             Strike(
-                "bad_request", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and sends {peer} broken requests"
+                "fail_self",
+                INNER,
+                _REGRESSION,
+                "release {ver} handles some inputs wrongly and fails",
+                weight=0.7,
             ),
-            Strike("bad_response", INNER, _REGRESSION, "release {ver} handles some inputs wrongly and gives broken answers"),
+            Strike(
+                "bad_request",
+                INNER,
+                _REGRESSION,
+                "release {ver} handles some inputs wrongly and sends {peer} broken requests",
+            ),
+            Strike(
+                "bad_response",
+                INNER,
+                _REGRESSION,
+                "release {ver} handles some inputs wrongly and gives broken answers",
+            ),
         ),
         "roll {svc} back to the previous release",
-        ("build {ver} started, {k} of {k} instances healthy", "build {ver} rolled out to {n2} % without complaints"),
+        (
+            "build {ver} started, {k} of {k} instances healthy",
+            "build {ver} rolled out to {n2} % without complaints",
+        ),
     ),
     Fault(
         "lock_contention",
@@ -207,7 +236,12 @@ FAULTS = (
                 "the field {field} was changed and consumers still read it the old way",
                 weight=2.0,
             ),
-            Strike("bad_request", INNER, _SCHEMA, "the field {field} was changed and {peer} still reads it the old way"),
+            Strike(
+                "bad_request",
+                INNER,
+                _SCHEMA,
+                "the field {field} was changed and {peer} still reads it the old way",
+            ),
         ),
         "send the field the old way from {svc} until its readers follow",
         ("contract test {rev} passed, {n} fields", "ignored unknown field note in {k} payloads"),

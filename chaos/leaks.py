@@ -1,8 +1,8 @@
-"""Does anything that an agent may see give the answer away? Labels, gold words, the culprit's name where it must not stand.
+"""Does anything that an agent may see give the answer away? Labels, gold words, the culprit's name where it
+must not stand.
 
-Log lines may and must hold the decisive words; ids, names, file names, descriptions and time hints must not, and no line may
-carry the name of a fault type or the words root cause.
-"""
+Log lines may and must hold the decisive words; ids, names, file names, descriptions and time hints must not,
+and no line may carry the name of a fault type or the words root cause."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _SHORTEST_TELLING_WORD = 6
 def leaks(scenario: Scenario, path: Path) -> Iterator[str]:
     """What gives the answer away, one sentence each."""
     gold = gold_words(scenario)
-    places = {"id": scenario.id, "file name": path.name, "services": " ".join(scenario.services), "time_hint": scenario.time_hint}
+    places = {
+        "id": scenario.id,
+        "file name": path.name,
+        "services": " ".join(scenario.services),
+        "time_hint": scenario.time_hint,
+    }
     for place, text in {**places, "description": scenario.description}.items():
         spoken = set(re.findall(r"[a-z]+", text.lower()))
         if told := sorted(spoken & gold):
@@ -31,7 +36,11 @@ def leaks(scenario: Scenario, path: Path) -> Iterator[str]:
         yield f"description names the culprit {scenario.ground_truth.service!r}"
     phrases = [name.replace("_", " ") for name in FAULT_TYPES] + list(FAULT_TYPES) + ["root cause"]
     seen = re.compile("|".join(rf"\b{re.escape(phrase)}\b" for phrase in phrases))
-    for text in [scenario.description, *(row.message for row in scenario.logs), *(span.operation for span in scenario.spans)]:
+    for text in [
+        scenario.description,
+        *(row.message for row in scenario.logs),
+        *(span.operation for span in scenario.spans),
+    ]:
         if label := seen.search(text.lower().replace("-", " ")):
             yield f"{text!r} says {label[0]!r}"
             return

@@ -1,9 +1,9 @@
-"""Lays over a simulated run what makes it hard: red herrings, decoys, background jobs, and the decisive lines themselves.
+"""Lays over a simulated run what makes it hard: red herrings, decoys, background jobs, and the decisive lines
+themselves.
 
-Red herrings have the levels, counts and timing of decisive lines, so that neither severity nor rarity gives the cause away. A
-decoy is a decisive-looking line of another fault at a service that no failing request touches. The few decisive lines say what
-broke; `compose` makes them the evidence.
-"""
+Red herrings have the levels, counts and timing of decisive lines, so that neither severity nor rarity gives
+the cause away. A decoy is a decisive-looking line of another fault at a service that no failing request
+touches. The few decisive lines say what broke; `compose` makes them the evidence."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def decisive(run: Simulation, rng: random.Random) -> list[Row]:
     return rows
 
 
-def _decisive_row(run: Simulation, rng: random.Random, struck: list[Request], level: str, wording: str, *, first: bool) -> Row:
+def _decisive_row(
+    run: Simulation, rng: random.Random, struck: list[Request], level: str, wording: str, *, first: bool
+) -> Row:
     """One row: inside a struck request, or on its own; the first one near the onset."""
     plan = run.plan
     message = wording.format_map(plan.values)
@@ -79,14 +81,19 @@ def herrings(run: Simulation, rng: random.Random) -> list[Row]:
         rows += _repeat(run, rng, service, wording, level, rng.choice((1, 1, 2, 2, 3, 4, 7)), "herring")
     for caller, callee in rng.sample(world.topology.edges(), rng.randint(0, 2)):
         wording = rng.choice(phrases.TRANSIENT)
-        rows += _repeat(run, rng, caller, wording, "WARN", rng.randint(1, 2), "herring", peer=world.names[callee])
+        rows += _repeat(
+            run, rng, caller, wording, "WARN", rng.randint(1, 2), "herring", peer=world.names[callee]
+        )
     return rows
 
 
 def decoys(run: Simulation, rng: random.Random, share: float) -> list[Row]:
     """Sometimes: decisive-looking lines of another fault at a service that no affected request touches."""
     world, plan = run.world, run.plan
-    touched = {span.service for request in run.requests if request.affected for span in request.spans} | {plan.culprit, plan.peer}
+    touched = {span.service for request in run.requests if request.affected for span in request.spans} | {
+        plan.culprit,
+        plan.peer,
+    }
     free = [service for service in world.topology.roles if service not in touched]
     if not free or rng.random() > share:
         return []
@@ -109,7 +116,14 @@ def decoys(run: Simulation, rng: random.Random, share: float) -> list[Row]:
 
 
 def _repeat(
-    run: Simulation, rng: random.Random, service: str, wording: str, level: str, times: int, kind: str, **known: object
+    run: Simulation,
+    rng: random.Random,
+    service: str,
+    wording: str,
+    level: str,
+    times: int,
+    kind: str,
+    **known: object,
 ) -> list[Row]:
     values = Values(rng, **{"peer": "", "clock": "", **known})
     rows = []

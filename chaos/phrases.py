@@ -1,13 +1,19 @@
-"""What services write: routine lines, what victims say about their peers, and harmless noise. Data, with one small filler.
+"""What services write: routine lines, what victims say about their peers, and harmless noise. Data, with one
+small filler.
 
-A victim's line names the peer it concerns: that is the thread an investigator follows. Decisive lines are in `catalogue`.
-"""
+A victim's line names the peer it concerns: that is the thread an investigator follows. Decisive lines are in
+`catalogue`."""
 
 from __future__ import annotations
 
 ROUTINE: dict[str, tuple[str, ...]] = {
     "edge": ("answered {code} in {ms} ms", "session {hex} continued", "request accepted, {k} headers"),
-    "service": ("{op} done in {ms} ms", "{op} for customer {n} finished", "answer sent, {n} bytes", "input checked, {k} fields"),
+    "service": (
+        "{op} done in {ms} ms",
+        "{op} for customer {n} finished",
+        "answer sent, {n} bytes",
+        "input checked, {k} fields",
+    ),
     "worker": ("message {hex} handled in {ms} ms", "job {hex} done, {k} steps", "acknowledged {k} messages"),
     "store": ("{k} rows in {ms} ms", "committed {k} rows", "statement {hex} took {ms} ms"),
     "cache": ("served {n} of {n2} keys", "lookup took {k} ms", "kept {n} new keys"),
@@ -37,7 +43,11 @@ FALLBACK = (
 )
 SLOW = ("{peer} took {ms} ms, usual is {k} ms", "slow answer from {peer}: {ms} ms")
 CIRCUIT = ("circuit to {peer} open after {k} failures", "stopped calling {peer} for {n} s after {k} failures")
-EDGE_FAILED = ("answered {code} after {ms} ms", "user got {code} after {ms} ms", "request ended with {code}, {ms} ms")
+EDGE_FAILED = (
+    "answered {code} after {ms} ms",
+    "user got {code} after {ms} ms",
+    "request ended with {code}, {ms} ms",
+)
 CANCELLED = ("request of {peer} cancelled after {ms} ms", "{peer} hung up before the answer, {ms} ms")
 REFUSED = (
     "refused request from {peer}: {field} not acceptable",
@@ -49,14 +59,21 @@ UNREADABLE = (
     "answer of {peer} failed parsing at byte {n}",
     "reply from {peer} dropped: {field} has unexpected form",
 )
-MISSED = ("{n2} of 100 lookups at {peer} missed", "{peer} had nothing for {n2} of 100 keys", "{n2} misses in a row at {peer}")
+MISSED = (
+    "{n2} of 100 lookups at {peer} missed",
+    "{peer} had nothing for {n2} of 100 keys",
+    "{n2} misses in a row at {peer}",
+)
 FLOODED: dict[str, tuple[str, ...]] = {
     "": (
         "inbound rate from {peer} {k} times the usual",
         "{n2} % of requests come from {peer}",
         "work queue at {big}, mostly calls from {peer}",
     ),
-    "connection_pool_exhausted": ("no session free, {n2} % held by {peer}", "session table full, {n} sessions belong to {peer}"),
+    "connection_pool_exhausted": (
+        "no session free, {n2} % held by {peer}",
+        "session table full, {n} sessions belong to {peer}",
+    ),
     "lock_contention": (
         "statement waits for rows locked by {peer}, {long} ms",
         "{n} statements wait for a transaction of {peer}",
@@ -102,7 +119,10 @@ ODDITIES = (
     "unit conversion rounded {k} values",
 )
 """Things worth a note, never an ERROR; the catalogue's mild lines come on top."""
-TRANSIENT = ("call to {peer} needed a second try, {short} ms lost", "one slow answer from {peer}, {ms} ms, then normal")
+TRANSIENT = (
+    "call to {peer} needed a second try, {short} ms lost",
+    "one slow answer from {peer}, {ms} ms, then normal",
+)
 
 TROUBLE: dict[str, tuple[str, ...]] = {
     "error": (

@@ -1,7 +1,7 @@
 """Draws a scenario's fault: topology, strike, culprit, peer, moment and strength, from weights that are data.
 
-`Mix` holds the weights; a request file can replace them (`read_mix`). What a plan does to requests is in `simulate`.
-"""
+`Mix` holds the weights; a request file can replace them (`read_mix`). What a plan does to requests is in
+`simulate`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ EVEN = Mix()
 
 
 def read_mix(path: Path) -> Mix:
-    """Read weights from a JSON file `{"faults": {name: weight}, "topologies": {name: weight}}`. Raises ConfigurationError."""
+    """Read weights from a JSON file `{"faults": {name: weight}, "topologies": {name: weight}}`. Raises
+    ConfigurationError.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as trouble:
@@ -53,9 +55,13 @@ def read_mix(path: Path) -> Mix:
             raise ConfigurationError(f'{path}: {kind} must map names to weights, like {{"disk_full": 3}}')
         for name, weight in weights.items():
             if name not in known[kind]:
-                raise ConfigurationError(f"{path}: {kind}: unknown name {name!r}; known: {', '.join(known[kind])}")
+                raise ConfigurationError(
+                    f"{path}: {kind}: unknown name {name!r}; known: {', '.join(known[kind])}"
+                )
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e6:
-                raise ConfigurationError(f"{path}: {kind}.{name}: weight must be a number from 0 up, not {weight!r}")
+                raise ConfigurationError(
+                    f"{path}: {kind}.{name}: weight must be a number from 0 up, not {weight!r}"
+                )
     return Mix(data.get("faults", {}), data.get("topologies", {}))
 
 
@@ -65,7 +71,9 @@ def schedule(count: int, unseen: bool, mix: Mix, rng: random.Random) -> list[str
     weights = {name: mix.faults.get(name, 1.0) for name in names}
     total = sum(weights.values())
     if total <= 0:
-        raise ConfigurationError("every fault type of this split weighs 0; give at least one a positive weight")
+        raise ConfigurationError(
+            "every fault type of this split weighs 0; give at least one a positive weight"
+        )
     rng.shuffle(names)
     given = dict.fromkeys(names, 0)
     for made in range(1, count + 1):
@@ -79,14 +87,18 @@ def schedule(count: int, unseen: bool, mix: Mix, rng: random.Random) -> list[str
 def pick_strike(fault: Fault, unseen: bool, mix: Mix, rng: random.Random) -> tuple[Strike, Topology]:
     """A strike of the fault and a topology that has a place for it."""
     systems = [
-        system for system in topologies().values() if system.held_out == unseen and mix.topologies.get(system.name, 1.0) > 0
+        system
+        for system in topologies().values()
+        if system.held_out == unseen and mix.topologies.get(system.name, 1.0) > 0
     ]
     strikes = list(fault.strikes)
     while strikes:
         strike = rng.choices(strikes, [strike.weight for strike in strikes])[0]
         fitting = [system for system in systems if places(strike, system)]
         if fitting:
-            return strike, rng.choices(fitting, [mix.topologies.get(system.name, 1.0) for system in fitting])[0]
+            return strike, rng.choices(fitting, [mix.topologies.get(system.name, 1.0) for system in fitting])[
+                0
+            ]
         strikes.remove(strike)
     raise ConfigurationError(
         f"no topology with a positive weight has a place for fault {fault.name}; give more topologies weight"
@@ -94,7 +106,9 @@ def pick_strike(fault: Fault, unseen: bool, mix: Mix, rng: random.Random) -> tup
 
 
 def places(strike: Strike, topology: Topology) -> list[tuple[str, str]]:
-    """Where a strike can hit: (culprit, peer) pairs. The peer is the other service that the mechanism concerns."""
+    """Where a strike can hit: (culprit, peer) pairs. The peer is the other service that the mechanism
+    concerns.
+    """
     roles, edges = topology.roles, topology.edges()
     how = strike.mechanism
     if how in ("caller_edge", "caller_deadline", "slow_link", "bad_request"):
@@ -104,11 +118,17 @@ def places(strike: Strike, topology: Topology) -> list[tuple[str, str]]:
         wide = strike.peer_roles or ("service", "store", "gateway", "worker")
         return [pair for pair in edges if roles[pair[0]] in strike.roles and roles[pair[1]] in wide]
     if how == "cold_cache":
-        return [(callee, caller) for caller, callee in edges if roles[callee] == "cache" and stores_behind(callee, topology)]
+        return [
+            (callee, caller)
+            for caller, callee in edges
+            if roles[callee] == "cache" and stores_behind(callee, topology)
+        ]
     if strike.peer_roles:
         called = {callee for _, callee in edges}
         return [
-            pair for pair in edges if pair[0] in called and roles[pair[0]] in strike.roles and roles[pair[1]] in strike.peer_roles
+            pair
+            for pair in edges
+            if pair[0] in called and roles[pair[0]] in strike.roles and roles[pair[1]] in strike.peer_roles
         ]
     return [(callee, caller) for caller, callee in edges if roles[callee] in strike.roles]
 
@@ -141,7 +161,9 @@ def depths(topology: Topology) -> dict[str, int]:
     return found
 
 
-def make_plan(fault: Fault, strike: Strike, world: World, rng: random.Random, clock: str, onset_ms: float) -> Plan:
+def make_plan(
+    fault: Fault, strike: Strike, world: World, rng: random.Random, clock: str, onset_ms: float
+) -> Plan:
     """Draw the rest. Services far from the users are struck more often than those that users meet."""
     spots = places(strike, world.topology)
     culprits = sorted({culprit for culprit, _ in spots})

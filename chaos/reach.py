@@ -1,10 +1,10 @@
-"""Can the cause be found with the tools? A search that always picks the best clue, and what it costs in calls.
+"""Can the cause be found with the tools? A search that always picks the best clue, and what it costs in
+calls.
 
-The seeker starts with `search_logs(min_level=WARN)` and with the services that the description names, and may look at any
-service that a shown line comes from or names, two pages each. Its cheapest way to an evidence line proves that a way exists,
-and hardly any agent finds a cheaper one. It uses the real tools on the real database; it knows the ground truth, so it is no
-policy.
-"""
+The seeker starts with `search_logs(min_level=WARN)` and with the services that the description names, and may
+look at any service that a shown line comes from or names, two pages each. Its cheapest way to an evidence
+line proves that a way exists, and hardly any agent finds a cheaper one. It uses the real tools on the real
+database; it knows the ground truth, so it is no policy."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ class _Seeker:
         self.found.by_id[row_id] = cost if before is None else min(before, cost)
 
     async def _narrow(self) -> None:
-        """Lines that a group hides: once the culprit is known, one search of the second in which they were written."""
+        """Lines that a group hides: once the culprit is known, one search of the second in which they were
+        written.
+        """
         culprit = self.scenario.ground_truth.service
         if culprit not in self.known:
             return

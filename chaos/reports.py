@@ -1,4 +1,5 @@
-"""The reports that come with a scenario: the one that scores top, and plausible wrong ones with the reason each is wrong.
+"""The reports that come with a scenario: the one that scores top, and plausible wrong ones with the reason
+each is wrong.
 
 A report's root cause is `<service>: <text of the line that proves it>`, as the shipped policy writes it.
 """
@@ -43,23 +44,35 @@ def _distractors(draft: Draft, rng: random.Random) -> list[dict[str, Any]]:
     symptoms = [row for row in draft.rows if row.kind == "symptom"]
     foreign = [row for row in symptoms if row.service != plan.culprit]
     noise = [
-        row for row in draft.rows if row.kind in ("herring", "decoy") and row.service != plan.culprit and row.level != "INFO"
+        row
+        for row in draft.rows
+        if row.kind in ("herring", "decoy") and row.service != plan.culprit and row.level != "INFO"
     ]
     own = [row for row in draft.rows if row.kind in ("herring", "symptom") and row.service == plan.culprit]
     found: list[dict[str, Any]] = []
     if foreign:
-        found.append(_wrong(draft, rng.choice(foreign), "a symptom: this service only passes on what its callee does to it"))
+        found.append(
+            _wrong(
+                draft,
+                rng.choice(foreign),
+                "a symptom: this service only passes on what its callee does to it",
+            )
+        )
     if noise:
         found.append(_wrong(draft, rng.choice(noise), "unrelated: no failing request depends on this"))
     if own:
         found.append(_wrong(draft, rng.choice(own), "the right service, but this line is not why it fails"))
     else:
         found.append(_invented(draft, rng))
-    loud = Counter(row.service for row in symptoms if row.level == "ERROR" and row.service != plan.culprit).most_common(1)
+    loud = Counter(
+        row.service for row in symptoms if row.level == "ERROR" and row.service != plan.culprit
+    ).most_common(1)
     told = {report["report"]["suspected_service"] for report in found}
     if loud and draft.run.world.names[loud[0][0]] not in told:
         row = next(row for row in symptoms if row.service == loud[0][0] and row.level == "ERROR")
-        found.append(_wrong(draft, row, "the loudest service is where the failures arrive, not where they begin"))
+        found.append(
+            _wrong(draft, row, "the loudest service is where the failures arrive, not where they begin")
+        )
     if len(found) < 3:
         found.append(_invented(draft, rng))
     return found

@@ -1,4 +1,5 @@
-"""Four rules of thumb that name a service without investigating: a quick alarm that a split has become too easy.
+"""Four rules of thumb that name a service without investigating: a quick alarm that a split has become too
+easy.
 
 The published baselines, with the judge and with intervals, are `python -m evaluation baselines`.
 """
@@ -20,7 +21,10 @@ def loudest_error(scenario: Scenario) -> str | None:
 
 def first_error(scenario: Scenario) -> str | None:
     """The service of the first ERROR row."""
-    return next((row.service for row in sorted(scenario.logs, key=lambda row: row.timestamp) if row.level == "ERROR"), None)
+    return next(
+        (row.service for row in sorted(scenario.logs, key=lambda row: row.timestamp) if row.level == "ERROR"),
+        None,
+    )
 
 
 def deepest_failing(scenario: Scenario) -> str | None:
@@ -39,7 +43,11 @@ def rarest_warning(scenario: Scenario) -> str | None:
     """The service of the rarest kind of WARN or ERROR row."""
     loud = [row for row in scenario.logs if row.level in ("WARN", "ERROR", "FATAL")]
     kinds = Counter((row.service, masked(row.message)) for row in loud)
-    return min(loud, key=lambda row: (kinds[row.service, masked(row.message)], row.timestamp)).service if loud else None
+    return (
+        min(loud, key=lambda row: (kinds[row.service, masked(row.message)], row.timestamp)).service
+        if loud
+        else None
+    )
 
 
 RULES: dict[str, Callable[[Scenario], str | None]] = {

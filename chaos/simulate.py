@@ -1,9 +1,9 @@
-"""Runs requests through a world while a fault acts, and records spans and log rows: cause and effect, no scripting of symptoms.
+"""Runs requests through a world while a fault acts, and records spans and log rows: cause and effect, no
+scripting of symptoms.
 
-A request walks its call tree. The fault changes what happens at the culprit or on its calls; deadlines, retries and fallbacks
-carry the effect to the callers, and each service logs what it sees. Decisive lines, noise and ids are added later (`noise`,
-`compose`). Times are milliseconds from the start of the window.
-"""
+A request walks its call tree. The fault changes what happens at the culprit or on its calls; deadlines,
+retries and fallbacks carry the effect to the callers, and each service logs what it sees. Decisive lines,
+noise and ids are added later (`noise`, `compose`). Times are milliseconds from the start of the window."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class Simulation:
         request.failed = reply.status != "ok"
         self.requests.append(request)
 
-    # ---------------------------------------------------------------------------------------------- one operation
+    # ---------------------------------------------------------------------------------------------- one
+    # operation
 
     def _serve(self, node: Call, at: float, parent: SpanRow | None, request: Request) -> Reply:
         habit, role = self.world.habits[node.service], self.world.role(node.service)
@@ -118,12 +119,25 @@ class Simulation:
                 reply = self._call(node, child, at + elapsed, span, request)
                 elapsed += reply.ms
                 if reply.status != "ok":
-                    reason = "status 504" if reply.status == "timeout" else self.rng.choice(("status 500", "status 502"))
+                    reason = (
+                        "status 504"
+                        if reply.status == "timeout"
+                        else self.rng.choice(("status 500", "status 502"))
+                    )
                     break
         span.duration_ms, span.status = elapsed, "error" if reason else "ok"
         if role == "edge" and reason:
             code = reason.removeprefix("status ")
-            self._say(phrases.EDGE_FAILED, at + elapsed, node.service, "ERROR", request, span, code=code, ms=round(elapsed))
+            self._say(
+                phrases.EDGE_FAILED,
+                at + elapsed,
+                node.service,
+                "ERROR",
+                request,
+                span,
+                code=code,
+                ms=round(elapsed),
+            )
         elif not reason and self.rng.random() < self.chatter:
             self._routine(node, at + elapsed, request, span)
         return Reply(elapsed, span.status, reason)
@@ -135,7 +149,10 @@ class Simulation:
         sufferer = (
             node.service == plan.culprit
             if how in ("slow_self", "fail_self")
-            else ((how == "flood" and node.service == plan.peer) or (how == "cold_cache" and node.service in plan.victims))
+            else (
+                (how == "flood" and node.service == plan.peer)
+                or (how == "cold_cache" and node.service in plan.victims)
+            )
         )
         if not sufferer or not self._hit(at):
             return 0.0, ""
@@ -155,7 +172,8 @@ class Simulation:
     def _caller(self, span: SpanRow) -> str:
         return span.parent.service if span.parent else span.service
 
-    # ------------------------------------------------------------------------------------------------- one call
+    # ------------------------------------------------------------------------------------------------- one
+    # call
 
     def _call(self, node: Call, child: Call, at: float, span: SpanRow, request: Request) -> Reply:
         policy = self.world.policies[node.service, child.service]
@@ -170,10 +188,14 @@ class Simulation:
             spent += reply.ms
             if reply.status == "ok":
                 if reply.ms > 900:
-                    self._about(phrases.SLOW, node, child, at + spent, "WARN", request, span, ms=round(reply.ms))
+                    self._about(
+                        phrases.SLOW, node, child, at + spent, "WARN", request, span, ms=round(reply.ms)
+                    )
                 return Reply(spent)
             if number + 1 < tries and self._often(f"{node.service} retries", 20):
-                self._about(phrases.RETRIED, node, child, at + spent, "WARN", request, span, reason=reply.reason)
+                self._about(
+                    phrases.RETRIED, node, child, at + spent, "WARN", request, span, reason=reply.reason
+                )
         return self._failed(node, child, at, span, request, Reply(spent, reply.status, reply.reason))
 
     def _tries(self, node: Call, child: Call, at: float, usual: int) -> int:
@@ -181,7 +203,9 @@ class Simulation:
         wild = plan.fault.name == "retry_storm" and (node.service, child.service) == (plan.culprit, plan.peer)
         return 4 if wild and at >= plan.onset_ms else usual
 
-    def _failed(self, node: Call, child: Call, at: float, span: SpanRow, request: Request, reply: Reply) -> Reply:
+    def _failed(
+        self, node: Call, child: Call, at: float, span: SpanRow, request: Request, reply: Reply
+    ) -> Reply:
         end = at + reply.ms
         if self.world.policies[node.service, child.service].fallback:
             request.degraded = True
@@ -199,7 +223,12 @@ class Simulation:
     def _try(self, node: Call, child: Call, at: float, span: SpanRow, request: Request) -> Reply:
         """One attempt, with what the fault does to this call."""
         plan, how = self.plan, self.plan.strike.mechanism
-        if how == "cold_cache" and child.service == plan.culprit and self._hit(at) and self._often(node.service, 4):
+        if (
+            how == "cold_cache"
+            and child.service == plan.culprit
+            and self._hit(at)
+            and self._often(node.service, 4)
+        ):
             self._about(phrases.MISSED, node, child, at + 4, self._soft(), request, span)
         to_culprit = child.service == plan.culprit and how in ("unreached", "bad_response")
         to_peer = (node.service, child.service) == (plan.culprit, plan.peer) and how in (
@@ -245,7 +274,13 @@ class Simulation:
         request.spans.append(refused)
         about = {"peer": self.world.names[node.service], "field": self.plan.values["field"]}
         self._say(
-            phrases.REFUSED, at + took, child.service, self.world.habits[child.service].failure_level, request, refused, **about
+            phrases.REFUSED,
+            at + took,
+            child.service,
+            self.world.habits[child.service].failure_level,
+            request,
+            refused,
+            **about,
         )
         return Reply(took, "error", "status 400")
 
@@ -267,7 +302,8 @@ class Simulation:
                 late.status = "timeout" if late.status == "ok" else late.status
                 return
 
-    # ------------------------------------------------------------------------------------------------- what is said
+    # ------------------------------------------------------------------------------------------------- what
+    # is said
 
     def _hit(self, at: float) -> bool:
         return at >= self.plan.onset_ms and self.rng.random() < self.plan.share
@@ -291,10 +327,19 @@ class Simulation:
         span: SpanRow,
         **known: object,
     ) -> None:
-        self._say(wordings, at, node.service, level, request, span, peer=self.world.names[child.service], **known)
+        self._say(
+            wordings, at, node.service, level, request, span, peer=self.world.names[child.service], **known
+        )
 
     def _say(
-        self, wordings: tuple[str, ...], at: float, service: str, level: str, request: Request, span: SpanRow, **known: object
+        self,
+        wordings: tuple[str, ...],
+        at: float,
+        service: str,
+        level: str,
+        request: Request,
+        span: SpanRow,
+        **known: object,
     ) -> None:
         wording = wordings[self.world.habits[service].style % len(wordings)]
         message = wording.format_map(Values(self.rng, **known))
@@ -304,6 +349,11 @@ class Simulation:
         wordings = phrases.ROUTINE[self.world.role(node.service)]
         style = self.world.habits[node.service].style
         wording = wordings[(style + (self.rng.random() < 0.3)) % len(wordings)]
-        known = {"op": node.operation.split("/")[0].strip(), "ms": max(1, round(span.duration_ms)), "code": 200, "peer": ""}
+        known = {
+            "op": node.operation.split("/")[0].strip(),
+            "ms": max(1, round(span.duration_ms)),
+            "code": 200,
+            "peer": "",
+        }
         message = wording.format_map(Values(self.rng, **known))
         self.rows.append(Row(at, node.service, "INFO", message, "routine", request, span))

@@ -1,4 +1,5 @@
-"""Is one scenario sound by itself? Sizes, a ground truth that holds together, and reports that the judge ranks as they should.
+"""Is one scenario sound by itself? Sizes, a ground truth that holds together, and reports that the judge
+ranks as they should.
 
 Whether a folder of scenarios is sound as a whole is `check`; whether the tools reach the evidence is `reach`.
 """
@@ -40,11 +41,18 @@ def truth(scenario: Scenario) -> Iterator[str]:
     if gold.propagation_path and gold.propagation_path[0] != gold.service:
         yield f"propagation path starts at {gold.propagation_path[0]}, not at the culprit"
     if stray := sorted(
-        {*gold.propagation_path, *(row.service for row in scenario.logs), *(s.service for s in scenario.spans)} - services
+        {
+            *gold.propagation_path,
+            *(row.service for row in scenario.logs),
+            *(s.service for s in scenario.spans),
+        }
+        - services
     ):
         yield f"{stray[0]} writes or is named but is not in services"
     spans = {(span.trace_id, span.span_id) for span in scenario.spans}
-    if orphan := next((s for s in scenario.spans if s.parent_span_id and (s.trace_id, s.parent_span_id) not in spans), None):
+    if orphan := next(
+        (s for s in scenario.spans if s.parent_span_id and (s.trace_id, s.parent_span_id) not in spans), None
+    ):
         yield f"span {orphan.span_id} has a parent that does not exist"
     traces = {span.trace_id for span in scenario.spans}
     if lost := [trace for trace in gold.evidence_trace_ids if trace not in traces]:

@@ -1,9 +1,8 @@
 """Draws many scenarios and writes them as a split folder, all or nothing.
 
-Every scenario has its own seed, a hash of (split, seed, position) under a prefix that belongs to the split alone: two splits can
-never share a scenario, and `pretrain` can never meet a shipped one. The folder is written beside its place and then renamed, so
-that an interrupted run leaves no half-written split.
-"""
+Every scenario has its own seed, a hash of (split, seed, position) under a prefix that belongs to the split
+alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. The folder is
+written beside its place and then renamed, so that an interrupted run leaves no half-written split."""
 
 from __future__ import annotations
 
@@ -51,7 +50,8 @@ def summary_line(scenario: dict[str, Any]) -> str:
 
 
 def write_split(made: Iterator[dict[str, Any]], folder: Path) -> int:
-    """Write scenario files and `scenarios.jsonl` to `folder`, replacing a split that is there. Returns how many.
+    """Write scenario files and `scenarios.jsonl` to `folder`, replacing a split that is there. Returns how
+    many.
 
     Raises:
         ConfigurationError: `folder` holds something that is not a split.
@@ -59,11 +59,15 @@ def write_split(made: Iterator[dict[str, Any]], folder: Path) -> int:
     _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        partial = Path(scratch) / "new"  # one level down, where nobody looks for scenarios, should we be killed
+        partial = (
+            Path(scratch) / "new"
+        )  # one level down, where nobody looks for scenarios, should we be killed
         partial.mkdir()
         lines = []
         for scenario in made:
-            (partial / f"scenario-{scenario['id']}.json").write_text(_compact(scenario) + "\n", encoding="utf-8")
+            (partial / f"scenario-{scenario['id']}.json").write_text(
+                _compact(scenario) + "\n", encoding="utf-8"
+            )
             lines.append(summary_line(scenario))
         (partial / "scenarios.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         if folder.exists():
@@ -77,7 +81,11 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is a file; give a folder with --out")
-    foreign = [path.name for path in folder.iterdir() if path.name != "scenarios.jsonl" and not path.match("scenario-*.json")]
+    foreign = [
+        path.name
+        for path in folder.iterdir()
+        if path.name != "scenarios.jsonl" and not path.match("scenario-*.json")
+    ]
     if foreign:
         raise ConfigurationError(
             f"{folder} holds {sorted(foreign)[0]}, which is no part of a split; give an empty or new folder with --out"

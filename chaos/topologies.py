@@ -1,9 +1,9 @@
 """The systems that can break: services with roles, and the call trees of what users do with them.
 
-A block starts with `# name`, optionally `(held out)`: such a topology occurs only in the unseen part of the test split. Then come
-`role: service service ...` lines, and flows: `> what the user does`, followed by the call tree, one call a line, indented by two
-spaces, `service operation`. The service words here are internal keys; a scenario shows drawn names instead (`world`).
-"""
+A block starts with `# name`, optionally `(held out)`: such a topology occurs only in the unseen part of the
+test split. Then come `role: service service ...` lines, and flows: `> what the user does`, followed by the
+call tree, one call a line, indented by two spaces, `service operation`. The service words here are internal
+keys; a scenario shows drawn names instead (`world`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from functools import cache
 from chaos.systems import TEXT
 
 ROLES = ("edge", "service", "worker", "store", "cache", "queue", "gateway")
-"""edge: takes users' requests. gateway: talks to a third party outside the system. The rest mean what they say."""
+"""edge: takes users' requests. gateway: talks to a third party outside the system. The rest mean what they
+say.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,11 @@ class Topology:
 
     def edges(self) -> list[tuple[str, str]]:
         """Every caller → callee pair once, in order of first appearance."""
-        return list(dict.fromkeys((caller.service, callee.service) for flow in self.flows for caller, callee in pairs(flow.root)))
+        return list(
+            dict.fromkeys(
+                (caller.service, callee.service) for flow in self.flows for caller, callee in pairs(flow.root)
+            )
+        )
 
 
 def pairs(call: Call) -> list[tuple[Call, Call]]:

@@ -1,8 +1,8 @@
 """One system as a scenario shows it: drawn names, and habits that differ between services and scenarios.
 
-Names come from a pool of neutral words, so that a name tells neither role nor fault. Habits are the deadlines, tries and
-fallbacks of each call, the base latency of each service, and which of several wordings a service's logger uses.
-"""
+Names come from a pool of neutral words, so that a name tells neither role nor fault. Habits are the
+deadlines, tries and fallbacks of each call, the base latency of each service, and which of several wordings a
+service's logger uses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,15 @@ class World:
         return self.topology.roles[service]
 
 
-BASE_MS = {"edge": 4.0, "service": 12.0, "worker": 30.0, "store": 9.0, "cache": 2.0, "queue": 6.0, "gateway": 80.0}
+BASE_MS = {
+    "edge": 4.0,
+    "service": 12.0,
+    "worker": 30.0,
+    "store": 9.0,
+    "cache": 2.0,
+    "queue": 6.0,
+    "gateway": 80.0,
+}
 
 
 def make_world(topology: Topology, rng: random.Random) -> World:
@@ -66,7 +74,11 @@ def make_world(topology: Topology, rng: random.Random) -> World:
         for key, word in zip(topology.roles, words, strict=True)
     }
     habits = {
-        key: Habit(BASE_MS[role] * rng.uniform(0.6, 1.8), "ERROR" if rng.random() < 0.65 else "WARN", rng.randrange(1000))
+        key: Habit(
+            BASE_MS[role] * rng.uniform(0.6, 1.8),
+            "ERROR" if rng.random() < 0.65 else "WARN",
+            rng.randrange(1000),
+        )
         for key, role in topology.roles.items()
     }
     heights = {callee.service: _height(callee) for flow in topology.flows for _, callee in pairs(flow.root)}

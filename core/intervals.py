@@ -1,9 +1,9 @@
 """Numbers with intervals: pass@k, means by scenario with a bootstrap, paired differences, agreement.
 
-Samples of one scenario are not independent, so the scenario is what gets resampled: every function that makes an interval
-takes one number per scenario. Pure numpy; no I/O, no episodes, no randomness beyond the seed it is given. It does not
-correct for looking at many slices at once: a table of twenty intervals holds about one that misses.
-"""
+Samples of one scenario are not independent, so the scenario is what gets resampled: every function that makes
+an interval takes one number per scenario. Pure numpy; no I/O, no episodes, no randomness beyond the seed it
+is given. It does not correct for looking at many slices at once: a table of twenty intervals holds about one
+that misses."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ EMPTY = Interval(float("nan"), float("nan"), float("nan"), 0)
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Chance that at least one of k samples is right, from n samples of which c are: 1 - C(n-c, k) / C(n, k).
 
-    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1 <= k <= n.
-    """
+    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1
+    <= k <= n."""
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, got n={n} c={c} k={k}")
     return 1.0 - comb(n - c, k) / comb(n, k)
@@ -67,11 +67,11 @@ def bootstrap_means(
     seed: int = 0,
     method: Method = "percentile",
 ) -> list[Interval]:
-    """The mean of each of M measures over S scenarios, with bootstrap intervals; all measures share their resamples.
+    """The mean of each of M measures over S scenarios, with bootstrap intervals; all measures share their
+    resamples.
 
-    `nan` marks a measure that a scenario does not have; it is left out of that measure's mean. A measure whose values are
-    all equal has an interval of no width here; see `proportion` for shares.
-    """
+    `nan` marks a measure that a scenario does not have; it is left out of that measure's mean. A measure
+    whose values are all equal has an interval of no width here; see `proportion` for shares."""
     scores = np.asarray(scores_SM, dtype=np.float64)
     if scores.ndim != 2:
         raise ValueError(f"scores must have the axes (scenario, measure), got shape {scores.shape}")
@@ -84,7 +84,12 @@ def bootstrap_means(
 
 
 def bootstrap_mean(
-    scores_S: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0, method: Method = "percentile"
+    scores_S: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    method: Method = "percentile",
 ) -> Interval:
     """`bootstrap_means` for one measure: one number per scenario."""
     column = np.asarray(scores_S, dtype=np.float64).reshape(-1, 1)
@@ -92,22 +97,29 @@ def bootstrap_mean(
 
 
 def paired_difference(
-    before_S: ArrayLike, after_S: ArrayLike, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    before_S: ArrayLike,
+    after_S: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """Mean of after - before over the same scenarios, in the same order, with its bootstrap interval."""
     before, after = np.asarray(before_S, dtype=np.float64), np.asarray(after_S, dtype=np.float64)
     if before.shape != after.shape:
-        raise ValueError(f"a paired difference needs the same scenarios on both sides, got {before.shape} and {after.shape}")
+        raise ValueError(
+            f"a paired difference needs the same scenarios on both sides, got {before.shape} and {after.shape}"
+        )
     return bootstrap_mean(after - before, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 0.0) -> Interval:
-    """The same interval for a share (for a difference of shares: `lowest=-1`), where equal scenarios leave room for doubt.
+    """The same interval for a share (for a difference of shares: `lowest=-1`), where equal scenarios leave
+    room for doubt.
 
-    A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. Not one of n was
-    different, so up to 1 - (alpha/2)^(1/n) of all scenarios may be, by as much as a share can; at 0 or 1 this is the
-    Clopper-Pearson interval.
-    """
+    A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. Not
+    one of n was different, so up to 1 - (alpha/2)^(1/n) of all scenarios may be, by as much as a share can;
+    at 0 or 1 this is the Clopper-Pearson interval."""
     value, low, high, n = interval
     if n == 0 or low < high:
         return interval
@@ -118,9 +130,8 @@ def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     """Agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
 
-    When both always give the same single label chance explains everything and kappa is undefined: returns nan.
-    Raises ValueError when the two differ in length or are empty.
-    """
+    When both always give the same single label chance explains everything and kappa is undefined: returns
+    nan. Raises ValueError when the two differ in length or are empty."""
     if len(first) != len(second) or not first:
         raise ValueError(f"kappa needs two ratings of the same things, got {len(first)} and {len(second)}")
     n = len(first)
@@ -164,8 +175,12 @@ def _interval(scores: Floats, means: Floats, confidence: float, method: Method) 
     return Interval(value, float(low), float(high), len(kept))
 
 
-def _bca_tails(scores: Floats, means: Floats, value: float, tails: tuple[float, float]) -> tuple[float, float]:
-    """Quantiles that correct for bias and skew (Efron 1987): z0 from the resamples, acceleration from the jackknife."""
+def _bca_tails(
+    scores: Floats, means: Floats, value: float, tails: tuple[float, float]
+) -> tuple[float, float]:
+    """Quantiles that correct for bias and skew (Efron 1987): z0 from the resamples, acceleration from the
+    jackknife.
+    """
     below = (np.sum(means < value) + np.sum(means <= value)) / (2 * len(means))
     z0 = _NORMAL.inv_cdf(min(max(float(below), 0.5 / len(means)), 1 - 0.5 / len(means)))
     left_out = (scores.sum() - scores) / (len(scores) - 1)
@@ -173,6 +188,7 @@ def _bca_tails(scores: Floats, means: Floats, value: float, tails: tuple[float, 
     spread = float(np.sum(lean**2))
     acceleration = float(np.sum(lean**3)) / (6 * spread**1.5) if spread > 0 else 0.0
     low, high = (
-        _NORMAL.cdf(z0 + (z0 + z) / (1 - acceleration * (z0 + z))) for z in (_NORMAL.inv_cdf(tails[0]), _NORMAL.inv_cdf(tails[1]))
+        _NORMAL.cdf(z0 + (z0 + z) / (1 - acceleration * (z0 + z)))
+        for z in (_NORMAL.inv_cdf(tails[0]), _NORMAL.inv_cdf(tails[1]))
     )
     return low, high

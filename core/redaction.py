@@ -1,9 +1,9 @@
 """Secrets are taken out of a text before it is stored, printed or sent to a model.
 
-Keys, tokens, passwords, cookies, private keys, URLs with credentials, and whatever the environment of this process calls a
-secret. A pattern that takes too much costs a word of a log; one that takes too little costs a key: in doubt a text is masked.
-It cannot know a secret that looks like an ordinary word and stands beside no name that gives it away.
-"""
+Keys, tokens, passwords, cookies, private keys, URLs with credentials, and whatever the environment of this
+process calls a secret. A pattern that takes too much costs a word of a log; one that takes too little costs a
+key: in doubt a text is masked. It cannot know a secret that looks like an ordinary word and stands beside no
+name that gives it away."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from itertools import pairwise
 
 MASK = "[redacted]"
 READ_BACK = 60_000
-"""Characters before the end that are searched, so that a secret that begins before the cut is still recognised."""
+"""Characters before the end that are searched, so that a secret that begins before the cut is still
+recognised.
+"""
 
 _VALUE = (
     r"\"(?:\\.|[^\"\\\n]){0,2000}\"?|'(?:\\.|[^'\\\n]){0,2000}'?"
     r"|(?:(?i:bearer|basic|digest|negotiate)\s{1,4})?[^\s,;&\"'<>(){}\[\]|]+"
 )
-_ASSIGNED = re.compile(r"(?<![\w.-])(-{0,2}[A-Za-z_$][\w.-]{0,100})[\"']?\]?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?!\[redacted\])")
+_ASSIGNED = re.compile(
+    r"(?<![\w.-])(-{0,2}[A-Za-z_$][\w.-]{0,100})[\"']?\]?\s{0,4}(?:=>|:=|==?|:)\s{0,4}(?!\[redacted\])"
+)
 _FLAG = re.compile(r"(?<![\w-])(--[A-Za-z][\w-]{0,60}) {1,4}(?!--|\[redacted\])")
 _VALUED = re.compile(_VALUE)
 _NAME_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -29,7 +33,9 @@ _SECRET_PARTS = {
     "apikey", "auth", "authorization", "bearer", "cookie", "session", "sessionid", "sig", "signature",
     "jwt", "otp", "dsn", "sas", "webhook",
 }  # fmt: skip
-_SECRET_RUNS = re.compile(r"passw(or)?d|passphrase|secret|apikey|credential|token$|privatekey|accesskey|sharedkey|accountkey")
+_SECRET_RUNS = re.compile(
+    r"passw(or)?d|passphrase|secret|apikey|credential|token$|privatekey|accesskey|sharedkey|accountkey"
+)
 _KINDS_OF_KEY = {"api", "access", "private", "secret", "signing", "encryption", "account", "storage", "client",
                  "shared", "master", "deploy", "license", "wandb", "openai", "anthropic"}  # fmt: skip
 
@@ -49,7 +55,9 @@ def _by_name(text: str) -> str:
 
 
 def _masked(text: str, named: re.Pattern[str]) -> str:
-    """The text without the values of secret names; what stands behind another name is looked at for names in its turn."""
+    """The text without the values of secret names; what stands behind another name is looked at for names in
+    its turn.
+    """
     parts, end = [], 0
     while found := named.search(text, end):
         parts.append(text[end : found.end()])
@@ -60,7 +68,9 @@ def _masked(text: str, named: re.Pattern[str]) -> str:
 
 
 def _end_of_value(text: str, start: int, named: re.Pattern[str]) -> int:
-    """Where the value at `start` ends. What looks like a name there (`token: user="..."`, `token: aGk= ...`) belongs to it."""
+    """Where the value at `start` ends. What looks like a name there (`token: user="..."`, `token: aGk= ...`)
+    belongs to it.
+    """
     end = start
     while nested := named.match(text, end):
         end = nested.end()
@@ -107,18 +117,24 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
 
 
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """The text with every secret that can be recognised masked. `environment` defaults to that of this process."""
+    """The text with every secret that can be recognised masked. `environment` defaults to that of this
+    process.
+    """
     text = _COLOUR.sub("", text)
     for value in _known(os.environ if environment is None else environment):
         text = text.replace(value, MASK)
-    text = _by_name(_PRIVATE_KEY.sub(MASK, text))  # before the patterns: they may swallow the name that gives a value away
+    text = _by_name(
+        _PRIVATE_KEY.sub(MASK, text)
+    )  # before the patterns: they may swallow the name that gives a value away
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return _OPAQUE.sub(MASK, _by_name(text))
 
 
 def redacted_message(text: str, characters: int) -> str:
-    """A message redacted and then cut: its beginning, or its end when it is a traceback, whose last line says most."""
+    """A message redacted and then cut: its beginning, or its end when it is a traceback, whose last line says
+    most.
+    """
     if text.lstrip().startswith("Traceback"):
         return redacted_end(text, characters)
     return redact(text[: characters + READ_BACK])[:characters]
@@ -131,5 +147,9 @@ def redacted_end(text: str, characters: int) -> str:
 
 def _known(environment: Mapping[str, str]) -> list[str]:
     """Values of this process's environment that are secrets, longest first."""
-    found = {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET}
+    found = {
+        value
+        for name, value in environment.items()
+        if _SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
+    }
     return sorted(found, key=lambda value: (-len(value), value))

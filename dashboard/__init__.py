@@ -1,1 +1,3 @@
-"""The API and the page over `failures.db` and the runs beside it: see `app` for what there is, `guard` for who may see it."""
+"""The API and the page over `failures.db` and the runs beside it: see `app` for what there is, `guard` for
+who may see it.
+"""

@@ -1,4 +1,6 @@
-"""What the API answers with: the stored records under the names the outside knows them by, typed for `/openapi.json`."""
+"""What the API answers with: the stored records under the names the outside knows them by, typed for
+`/openapi.json`.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class ExperimentOut(Frozen):
     def of(cls, experiment: Experiment) -> ExperimentOut:
         """From the stored one."""
         failure = experiment.failure
-        same = {name: getattr(experiment, name) for name in cls.model_fields if name in Experiment.model_fields}
+        same = {
+            name: getattr(experiment, name) for name in cls.model_fields if name in Experiment.model_fields
+        }
         return cls(
             **same,
             kind=failure.kind if failure else None,

@@ -1,7 +1,8 @@
-"""The JSON half: experiments, episodes, runs, aggregates. `/openapi.json` describes it; the page reads its curves from here.
+"""The JSON half: experiments, episodes, runs, aggregates. `/openapi.json` describes it; the page reads its
+curves from here.
 
-Every list is bounded and every answer is a typed model. An error is `{"error": text}`, whose text says what to do next.
-"""
+Every list is bounded and every answer is a typed model. An error is `{"error": text}`, whose text says what
+to do next."""
 
 from __future__ import annotations
 
@@ -64,19 +65,25 @@ def _add_experiments(router: APIRouter, shelf: Shelf) -> None:
     @router.get("/experiments", tags=["experiments"])
     def experiments(asked: Annotated[Listed, Query()]) -> ExperimentPage:
         """Experiments of every type; each failed one carries its failure_analysis."""
-        return ExperimentPage.of(store.experiments(asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit))
+        return ExperimentPage.of(
+            store.experiments(asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit)
+        )
 
     @router.get("/experiments/{id}", tags=["experiments"])
     def experiment(id: Id) -> ExperimentWhole:
         """One experiment with the claims, the error and the excerpt of its log."""
         one = found(id)
-        return ExperimentWhole(experiment=ExperimentOut.of(one), failure=FailureOut.of(one.failure) if one.failure else None)
+        return ExperimentWhole(
+            experiment=ExperimentOut.of(one), failure=FailureOut.of(one.failure) if one.failure else None
+        )
 
     @router.get("/episodes", tags=["episodes"])
     def episodes(asked: Annotated[Listed, Query()]) -> ExperimentPage:
         """Finished investigations."""
         wanted = asked.wanted(EPISODES)
-        return ExperimentPage.of(store.experiments(wanted, order=asked.order, offset=asked.offset, limit=asked.limit))
+        return ExperimentPage.of(
+            store.experiments(wanted, order=asked.order, offset=asked.offset, limit=asked.limit)
+        )
 
     @router.get("/episodes/{id}", tags=["episodes"])
     def episode(id: Id) -> EpisodeOut:
@@ -84,7 +91,8 @@ def _add_experiments(router: APIRouter, shelf: Shelf) -> None:
         one = found(id)
         played, claims = shelf.transcript(one), one.failure.claims if one.failure else ()
         same: dict[str, Any] = {
-            name: getattr(played, name) for name in ("outcome", "report", "verdict", "reward", "reward_components")
+            name: getattr(played, name)
+            for name in ("outcome", "report", "verdict", "reward", "reward_components")
         }
         failure = FailureOut.of(one.failure) if one.failure else None
         shown = view(played, shelf.scenario(one), claims)
@@ -137,7 +145,9 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
     def groups(asked: Annotated[Grouped, Query()]) -> GroupPage:
         """Groups of alike failures with first and last seen and trend."""
         now = datetime.now(UTC)
-        page = aggregates.groups(store, asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit, now=now)
+        page = aggregates.groups(
+            store, asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit, now=now
+        )
         return GroupPage(rows=page.rows, total=page.total, offset=page.offset, limit=page.limit)
 
     @router.get("/similar", tags=["aggregates"])
@@ -146,7 +156,9 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
         near = aggregates.similar(store, asked.to, asked.limit)
         names = ("likeness", "group", "template", "failures")
         return [
-            SimilarOut(**{name: getattr(one, name) for name in names}, experiment=ExperimentOut.of(one.experiment))
+            SimilarOut(
+                **{name: getattr(one, name) for name in names}, experiment=ExperimentOut.of(one.experiment)
+            )
             for one in near
         ]
 

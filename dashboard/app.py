@@ -1,7 +1,7 @@
 """The application: routes, static files, and errors as JSON or as a page, behind the guard.
 
-`/openapi.json` is the document of the API; the usual viewers of it load scripts from elsewhere and are left out.
-"""
+`/openapi.json` is the document of the API; the usual viewers of it load scripts from elsewhere and are left
+out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def build_app(shelf: Shelf, door: Door) -> ASGIApp:
 
 def application(shelf: Shelf, door: Door) -> FastAPI:
     """Everything behind the guard."""
-    app = FastAPI(title="Failure analysis", version=_version(), description=ABOUT, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Failure analysis", version=_version(), description=ABOUT, docs_url=None, redoc_url=None
+    )
     app.include_router(api.routes(shelf))
     pages.add(app, shelf, door)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -57,7 +59,9 @@ def refuse(app: FastAPI, kind: type[Exception], status: int | None) -> None:
     """Answer an exception of this kind with its text, as JSON or as a page."""
 
     async def answer(request: Request, trouble: Exception) -> Response:
-        code = status or (trouble.status_code if isinstance(trouble, HTTPException | StarletteHTTPException) else 500)
+        code = status or (
+            trouble.status_code if isinstance(trouble, HTTPException | StarletteHTTPException) else 500
+        )
         text = visible(_text(trouble))
         if request.url.path.startswith("/api/") or request.url.path == "/openapi.json":
             return JSONResponse({"error": text}, status_code=code)

@@ -1,4 +1,5 @@
-"""What a request may ask for, bounded: filters, order and page, as query parameters of the API and of the page's forms.
+"""What a request may ask for, bounded: filters, order and page, as query parameters of the API and of the
+page's forms.
 
 An empty parameter is one that was not given (forms send those); an unknown one is refused with its name.
 """
@@ -31,7 +32,10 @@ class Asked(BaseModel):
         """Leave out what is empty."""
         if not isinstance(value, Mapping):
             return value
-        kept = {name: [one for one in given if one != ""] if isinstance(given, list) else given for name, given in value.items()}
+        kept = {
+            name: [one for one in given if one != ""] if isinstance(given, list) else given
+            for name, given in value.items()
+        }
         return {name: given for name, given in kept.items() if given not in ("", [])}
 
 
@@ -57,15 +61,34 @@ class Filters(Asked):
     correct: bool | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
-    q: Annotated[str, Field(max_length=200, description="occurs in the name, scenario, error, root cause or service")] | None = (
-        None
-    )
+    q: (
+        Annotated[
+            str,
+            Field(max_length=200, description="occurs in the name, scenario, error, root cause or service"),
+        ]
+        | None
+    ) = None
 
     def wanted(self, types: tuple[ExperimentType, ...] = ()) -> Wanted:
         """The same, as the store takes it; `types` where the request names none."""
         lists: dict[str, Any] = {"types": tuple(self.type) or types, "statuses": tuple(self.status)}
-        lists |= {"categories": tuple(self.category), "severities": tuple(self.severity), "kinds": tuple(self.kind)}
-        same = ("signature", "run", "split", "sampling", "step", "policy", "scenario_id", "sample", "fault_type", "topology")
+        lists |= {
+            "categories": tuple(self.category),
+            "severities": tuple(self.severity),
+            "kinds": tuple(self.kind),
+        }
+        same = (
+            "signature",
+            "run",
+            "split",
+            "sampling",
+            "step",
+            "policy",
+            "scenario_id",
+            "sample",
+            "fault_type",
+            "topology",
+        )
         plain = {name: getattr(self, name) for name in (*same, "ending", "correct", "since", "until")}
         return Wanted(**lists, text=self.q, **plain)
 
@@ -104,7 +127,9 @@ class Charted(Grouped):
 class LookedFor(Asked):
     """What is like this?"""
 
-    to: Annotated[str, Field(min_length=1, max_length=2000, description="id of a stored failure, or a message")]
+    to: Annotated[
+        str, Field(min_length=1, max_length=2000, description="id of a stored failure, or a message")
+    ]
     limit: Annotated[int, Field(ge=1, le=50)] = 10
 
 

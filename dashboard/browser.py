@@ -15,5 +15,7 @@ def executable() -> str:
     """The browser to start. Raises ConfigurationError when there is none."""
     found = os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
-        raise ConfigurationError(f"no Chromium found; run: apt-get install chromium, or name one in {VARIABLE}")
+        raise ConfigurationError(
+            f"no Chromium found; run: apt-get install chromium, or name one in {VARIABLE}"
+        )
     return found

@@ -1,4 +1,5 @@
-"""Learning curves: rows of metrics.jsonl as series over the training step, for the plotting library and for the table beneath it.
+"""Learning curves: rows of metrics.jsonl as series over the training step, for the plotting library and for
+the table beneath it.
 
 A value that is missing or no number is a gap. Nothing is smoothed: a point is what one step measured.
 """
@@ -61,9 +62,23 @@ _CHARTS: tuple[tuple[str, str, Literal["%", "", "s", "tokens/s"], tuple[_Line, .
             _Line(label="training, sampled", split="train", name="accuracy", tone="quiet", scale=100),
             _Line(label="validation", split="val", name="accuracy", tone="accent", scale=100, interval=True),
             _Line(
-                label="test, sampled", split="test_sampled", name="accuracy", tone="violet", scale=100, points=True, interval=True
+                label="test, sampled",
+                split="test_sampled",
+                name="accuracy",
+                tone="violet",
+                scale=100,
+                points=True,
+                interval=True,
             ),
-            _Line(label="test", split="test", name="accuracy", tone="warm", scale=100, points=True, interval=True),
+            _Line(
+                label="test",
+                split="test",
+                name="accuracy",
+                tone="warm",
+                scale=100,
+                points=True,
+                interval=True,
+            ),
         ),
     ),
     (
@@ -90,7 +105,9 @@ _CHARTS: tuple[tuple[str, str, Literal["%", "", "s", "tokens/s"], tuple[_Line, .
         "Lost rollouts and flat groups",
         "%",
         (
-            _Line(label="groups with equal rewards", split="train", name="flat_share", tone="warm", scale=100),
+            _Line(
+                label="groups with equal rewards", split="train", name="flat_share", tone="warm", scale=100
+            ),
             _Line(label="rollouts that failed", split="train", name="failed_share", tone="bad", scale=100),
         ),
     ),
@@ -136,7 +153,9 @@ def _series(line: _Line, steps: Sequence[float], rows: Mapping[float, Row]) -> S
         return tuple(None if value is None else round(value * line.scale, 4) for value in found)
 
     low, high = (column(f"{line.name}_low"), column(f"{line.name}_high")) if line.interval else ((), ())
-    return Series(label=line.label, tone=line.tone, values=column(line.name), points=line.points, low=low, high=high)
+    return Series(
+        label=line.label, tone=line.tone, values=column(line.name), points=line.points, low=low, high=high
+    )
 
 
 def _shares(row: Row) -> dict[str, float | None]:

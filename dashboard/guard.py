@@ -1,9 +1,10 @@
-"""Who may talk to the dashboard, and how much they may say: Host, Origin, token, body size; and the headers of every answer.
+"""Who may talk to the dashboard, and how much they may say: Host, Origin, token, body size; and the headers
+of every answer.
 
-`Guard` wraps the whole application, so no route can forget it. On loopback no token is asked for unless one was given; anywhere
-else there always is one, sent as `Authorization: Bearer TOKEN` or, by a browser that logged in, as a cookie that is derived from
-the token and is not the token. Encryption is not done here: put a TLS proxy in front, or use an SSH tunnel.
-"""
+`Guard` wraps the whole application, so no route can forget it. On loopback no token is asked for unless one
+was given; anywhere else there always is one, sent as `Authorization: Bearer TOKEN` or, by a browser that
+logged in, as a cookie that is derived from the token and is not the token. Encryption is not done here: put a
+TLS proxy in front, or use an SSH tunnel."""
 
 from __future__ import annotations
 
@@ -115,7 +116,10 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
         if not self._door.serves(host):
-            return _error(403, f"Host {host[:100]!r} is not served here; use the address it was started on, or add --allow-host")
+            return _error(
+                403,
+                f"Host {host[:100]!r} is not served here; use the address it was started on, or add --allow-host",
+            )
         if not _same_origin(headers, host):
             return _error(403, "requests from other sites are refused; open the dashboard itself")
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > LONGEST_URL:
@@ -129,7 +133,9 @@ class Guard:
             wanted = quote(path) + (f"?{asked}" if asked else "")
             login = f"/login?next={quote(wanted)}"
             return RedirectResponse(login if len(login) <= LONGEST_URL else "/login", status_code=303)
-        return _error(401, "wrong or missing token; send 'Authorization: Bearer TOKEN', or open /login in a browser")
+        return _error(
+            401, "wrong or missing token; send 'Authorization: Bearer TOKEN', or open /login in a browser"
+        )
 
 
 def _error(status: int, message: str) -> JSONResponse:

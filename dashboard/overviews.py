@@ -1,7 +1,8 @@
-"""Sums over the store that a page needs at once: episodes by checkpoint, small series for groups, what was tried on a scenario.
+"""Sums over the store that a page needs at once: episodes by checkpoint, small series for groups, what was
+tried on a scenario.
 
-Each is one query. Nothing is written; what single experiments say is in `store`, groups and trends are in `aggregates`.
-"""
+Each is one query. Nothing is written; what single experiments say is in `store`, groups and trends are in
+`aggregates`."""
 
 from __future__ import annotations
 
@@ -63,7 +64,10 @@ def run_counts(store: FailureStore) -> dict[str, RunCounts]:
         f"FROM {JOINED} GROUP BY 1"
     )
     with store.reading() as database:
-        return {row["run"]: RunCounts(**{key: row[key] for key in RunCounts.model_fields}) for row in database.execute(query)}
+        return {
+            row["run"]: RunCounts(**{key: row[key] for key in RunCounts.model_fields})
+            for row in database.execute(query)
+        }
 
 
 class Totals(Frozen):
@@ -86,17 +90,23 @@ def totals(store: FailureStore, now: datetime) -> Totals:
         f"coalesce(sum(CASE WHEN e.at_ms >= ? AND f.severity = ? THEN f.times END), 0) FROM {JOINED}"
     )
     with store.reading() as database:
-        row = database.execute(query, [str(ExperimentType.EPISODE), since, since, str(Severity.CRITICAL)]).fetchone()
+        row = database.execute(
+            query, [str(ExperimentType.EPISODE), since, since, str(Severity.CRITICAL)]
+        ).fetchone()
     return Totals(episodes=row[0], failures=row[1], recent=row[2], critical=row[3])
 
 
-def sparks(store: FailureStore, signatures: Sequence[str], wanted: Wanted = EVERYTHING) -> dict[str, tuple[int, ...]]:
+def sparks(
+    store: FailureStore, signatures: Sequence[str], wanted: Wanted = EVERYTHING
+) -> dict[str, tuple[int, ...]]:
     """Signature → failures in SPARK_BUCKETS equal parts of the time in which anything wanted was tried."""
     if not signatures:
         return {}
     where, values = wanted.sql()
     with store.reading() as database:
-        first, last = database.execute(f"SELECT min(e.at_ms), max(e.at_ms) FROM {JOINED} WHERE {where}", values).fetchone()
+        first, last = database.execute(
+            f"SELECT min(e.at_ms), max(e.at_ms) FROM {JOINED} WHERE {where}", values
+        ).fetchone()
         if first is None:
             return {}
         width = max(1, (last - first) // SPARK_BUCKETS + 1)
@@ -153,12 +163,16 @@ def natural_bucket(store: FailureStore, wanted: Wanted = EVERYTHING) -> Bucket:
 
 
 def chart_of(counts: Sequence[Count], bucket: Bucket, title: str) -> Chart:
-    """Counts over time or steps as stacked bars; the rarest names are summed up, and times at which nothing failed are gaps."""
+    """Counts over time or steps as stacked bars; the rarest names are summed up, and times at which nothing
+    failed are gaps.
+    """
     places = _filled(sorted({_place(count) for count in counts}), _SECONDS.get(bucket, 0))
     sums: dict[str, int] = {}
     for count in counts:
         sums[count.name] = sums.get(count.name, 0) + count.failures
-    kept = sorted(sums, key=lambda name: (-sums[name], name))[: MOST_NAMES if len(sums) <= MOST_NAMES else MOST_NAMES - 1]
+    kept = sorted(sums, key=lambda name: (-sums[name], name))[
+        : MOST_NAMES if len(sums) <= MOST_NAMES else MOST_NAMES - 1
+    ]
     names = [*kept, *(["other"] if len(kept) < len(sums) else [])]
     table = {name: dict.fromkeys(places, 0.0) for name in names}
     for count in counts:
@@ -168,14 +182,24 @@ def chart_of(counts: Sequence[Count], bucket: Bucket, title: str) -> Chart:
         for name, tone in zip(names, _TONES, strict=False)
     )
     timed = bucket in _SECONDS
-    return Chart(id="counts", title=title, unit="failures", x=places, x_is="time" if timed else "step", series=series, bars=True)
+    return Chart(
+        id="counts",
+        title=title,
+        unit="failures",
+        x=places,
+        x_is="time" if timed else "step",
+        series=series,
+        bars=True,
+    )
 
 
 def _filled(places: Sequence[float], width_s: int) -> tuple[float, ...]:
     """Every bucket from the first to the last, unless those are too many to draw."""
     if not width_s or len(places) < 2 or (places[-1] - places[0]) / width_s > MOST_BARS:
         return tuple(places)
-    return tuple(places[0] + width_s * number for number in range(round((places[-1] - places[0]) / width_s) + 1))
+    return tuple(
+        places[0] + width_s * number for number in range(round((places[-1] - places[0]) / width_s) + 1)
+    )
 
 
 def _place(count: Count) -> float:

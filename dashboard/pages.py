@@ -1,7 +1,8 @@
-"""The HTML half: pages and the fragments that htmx puts into them. Every route reads, renders and changes nothing.
+"""The HTML half: pages and the fragments that htmx puts into them. Every route reads, renders and changes
+nothing.
 
-A page works without scripts: filters are a form, pages are links, and what opens in a dialog is also a page of its own.
-"""
+A page works without scripts: filters are a form, pages are links, and what opens in a dialog is also a page
+of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +33,15 @@ from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing
 from failure_analysis.aggregates import Group
-from failure_analysis.records import Experiment, ExperimentType, FailureCategory, InvestigationKind, Severity, Status, StoreError
+from failure_analysis.records import (
+    Experiment,
+    ExperimentType,
+    FailureCategory,
+    InvestigationKind,
+    Severity,
+    Status,
+    StoreError,
+)
 from failure_analysis.store import FailureStore, Wanted
 from project_types import Ending
 
@@ -42,7 +51,9 @@ Name = Annotated[str, Query(max_length=300)]
 
 def render(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
     """A page, or a fragment of one (templates that begin with an underscore)."""
-    return HTMLResponse(templates().get_template(template).render(path=request.url.path, **values), status_code=status)
+    return HTMLResponse(
+        templates().get_template(template).render(path=request.url.path, **values), status_code=status
+    )
 
 
 def error_page(request: Request, status: int, text: str) -> Response:
@@ -78,7 +89,12 @@ def _add_overview(app: FastAPI, shelf: Shelf) -> None:
             trouble = str(problem)
             facts = {"totals": None, "latest": (), "groups": ()}
         return render(
-            request, "overview.html", runs=runs, trouble=trouble, running=[r for r in runs if r.state is State.RUNNING], **facts
+            request,
+            "overview.html",
+            runs=runs,
+            trouble=trouble,
+            running=[r for r in runs if r.state is State.RUNNING],
+            **facts,
         )
 
 
@@ -88,7 +104,14 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
         """Every run."""
         counts, trouble = _counts(shelf.store)
         trouble = trouble or shelf.trouble
-        return render(request, "runs.html", runs=shelf.runs.all(), counts=counts, none_counted=RunCounts(), trouble=trouble)
+        return render(
+            request,
+            "runs.html",
+            runs=shelf.runs.all(),
+            counts=counts,
+            none_counted=RunCounts(),
+            trouble=trouble,
+        )
 
     @app.get("/run", include_in_schema=False)
     def run(request: Request, name: Name) -> Response:
@@ -101,7 +124,9 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
         except StoreError as problem:
             trouble = str(problem)
         reading = shelf.lines_read(name)
-        return render(request, "run.html", run=one, checkpoints=found, groups=groups, trouble=trouble, reading=reading)
+        return render(
+            request, "run.html", run=one, checkpoints=found, groups=groups, trouble=trouble, reading=reading
+        )
 
     @app.get("/run/status", include_in_schema=False)
     def run_status(request: Request, name: Name) -> Response:
@@ -136,7 +161,9 @@ def _add_experiments(app: FastAPI, shelf: Shelf) -> None:
         """The table with the Analysis column."""
         page = store.experiments(asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit)
         given = asked.model_dump(mode="json", exclude_defaults=True)
-        return render(request, "experiments.html", page=page, asked=asked, given=given, choices=_choices(store, "run"))
+        return render(
+            request, "experiments.html", page=page, asked=asked, given=given, choices=_choices(store, "run")
+        )
 
     @app.get("/experiments/{id}", include_in_schema=False)
     def experiment(request: Request, id: Id) -> Response:
@@ -157,7 +184,9 @@ def _add_experiments(app: FastAPI, shelf: Shelf) -> None:
 def _found(store: FailureStore, id: str) -> Experiment:
     one = store.experiment(id)
     if one is None:
-        raise HTTPException(404, f"No experiment has the id {id}. It may have been captured again; look for it in the list.")
+        raise HTTPException(
+            404, f"No experiment has the id {id}. It may have been captured again; look for it in the list."
+        )
     return one
 
 
@@ -167,7 +196,9 @@ def _add_episodes(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/episodes", include_in_schema=False)
     def episodes(request: Request, asked: Annotated[Listed, Query()]) -> Response:
         """Investigations, with filters."""
-        page = store.experiments(asked.wanted(EPISODES), order=asked.order, offset=asked.offset, limit=asked.limit)
+        page = store.experiments(
+            asked.wanted(EPISODES), order=asked.order, offset=asked.offset, limit=asked.limit
+        )
         given = asked.model_dump(mode="json", exclude_defaults=True)
         choices = _choices(store, "run", "split", "sampling", "step", "fault_type", "topology")
         return render(request, "episodes.html", page=page, asked=asked, given=given, choices=choices)
@@ -176,7 +207,9 @@ def _add_episodes(app: FastAPI, shelf: Shelf) -> None:
     def episode(request: Request, id: Id) -> Response:
         """One investigation, turn by turn."""
         one = _found(store, id)
-        return render(request, "episode.html", one=one, others=tried_on(store, one.scenario_id), **_seen(shelf, one))
+        return render(
+            request, "episode.html", one=one, others=tried_on(store, one.scenario_id), **_seen(shelf, one)
+        )
 
 
 def _seen(shelf: Shelf, one: Experiment) -> dict[str, Any]:
@@ -193,13 +226,22 @@ def _add_groups(app: FastAPI, shelf: Shelf) -> None:
     def failures(request: Request, asked: Annotated[Charted, Query()]) -> Response:
         """Groups of alike failures with trends."""
         wanted = asked.wanted()
-        page = aggregates.groups(store, wanted, order=asked.order, offset=asked.offset, limit=asked.limit, now=datetime.now(UTC))
+        page = aggregates.groups(
+            store, wanted, order=asked.order, offset=asked.offset, limit=asked.limit, now=datetime.now(UTC)
+        )
         given = asked.model_dump(mode="json", exclude_defaults=True)
         charted = {name: value for name, value in given.items() if name not in ("order", "offset", "limit")}
         series = sparks(store, [group.signature for group in page.rows], wanted)
         choices = _choices(store, "run")
         return render(
-            request, "failures.html", page=page, asked=asked, given=given, chart_given=charted, sparks=series, choices=choices
+            request,
+            "failures.html",
+            page=page,
+            asked=asked,
+            given=given,
+            chart_given=charted,
+            sparks=series,
+            choices=choices,
         )
 
 
@@ -236,16 +278,21 @@ def _add_comparison(app: FastAPI, shelf: Shelf) -> None:
         scenario_id, (before, after) = asked.scenario_id, asked.sides()
         if not scenario_id or not before.run:
             raise HTTPException(
-                422, "Choose a scenario and two checkpoints: open an episode and pick another one to compare with."
+                422,
+                "Choose a scenario and two checkpoints: open an episode and pick another one to compare with.",
             )
         found = []
         for side in (before, after):
             wanted = Wanted(types=EPISODES, scenario_id=scenario_id, **side.model_dump())
             rows = store.experiments(wanted, order="oldest", limit=1).rows
-            found.append({"side": side, "one": rows[0] if rows else None, **(_seen(shelf, rows[0]) if rows else {})})
+            found.append(
+                {"side": side, "one": rows[0] if rows else None, **(_seen(shelf, rows[0]) if rows else {})}
+            )
         scenarios = scenarios_of(store, before.run)
         tried = tried_on(store, scenario_id)
-        return render(request, "side_by_side.html", asked=asked, sides=found, scenarios=scenarios, tried=tried)
+        return render(
+            request, "side_by_side.html", asked=asked, sides=found, scenarios=scenarios, tried=tried
+        )
 
 
 def _add_login(app: FastAPI, door: Door) -> None:

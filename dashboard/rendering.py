@@ -1,8 +1,9 @@
-"""Templates: everything is escaped, nothing is undefined, and characters that deceive the eye are made visible.
+"""Templates: everything is escaped, nothing is undefined, and characters that deceive the eye are made
+visible.
 
-Escaping is jinja's, on for every template. `visible` runs on every value first: direction overrides, control characters and
-halves of surrogate pairs, which a log line or a model may hold, become a sign that can be seen. Nothing is marked as safe.
-"""
+Escaping is jinja's, on for every template. `visible` runs on every value first: direction overrides, control
+characters and halves of surrogate pairs, which a log line or a model may hold, become a sign that can be
+seen. Nothing is marked as safe."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from markupsafe import Markup
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-_DECEIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_DECEIVES = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def visible(value: Any) -> Any:
@@ -29,8 +32,14 @@ def visible(value: Any) -> Any:
 
 
 def href(path: str, base: Mapping[str, Any] | None = None, /, **parameters: Any) -> str:
-    """An address with query parameters; None and empty ones are left out, lists are repeated. `parameters` win over `base`."""
-    given = {name: value for name, value in {**(base or {}), **parameters}.items() if value not in (None, "", [], ())}
+    """An address with query parameters; None and empty ones are left out, lists are repeated. `parameters`
+    win over `base`.
+    """
+    given = {
+        name: value
+        for name, value in {**(base or {}), **parameters}.items()
+        if value not in (None, "", [], ())
+    }
     return f"{path}?{urlencode(given, doseq=True, errors='replace')}" if given else path
 
 

@@ -1,9 +1,8 @@
 """Training runs and evaluations as folders: what is under `runs/`, where each stands, and its rows.
 
-Reads `config.json`, `metrics.jsonl` and ART's state as docs/training.md describes them, and `run.json` and `summary.json` of an
-evaluation. A folder may be half-written, damaged or named by an enemy: what can be read is shown and the rest is named in
-`troubles`. Episodes are not read here; those are in the store.
-"""
+Reads `config.json`, `metrics.jsonl` and ART's state as docs/training.md describes them, and `run.json` and
+`summary.json` of an evaluation. A folder may be half-written, damaged or named by an enemy: what can be read
+is shown and the rest is named in `troubles`. Episodes are not read here; those are in the store."""
 
 from __future__ import annotations
 
@@ -81,11 +80,15 @@ class Run(Frozen):
 
     def latest(self, split: str, name: str) -> float | None:
         """The last number of this name in a split."""
-        return next((value for row in reversed(self.of(split)) if (value := number(row.get(name))) is not None), None)
+        return next(
+            (value for row in reversed(self.of(split)) if (value := number(row.get(name))) is not None), None
+        )
 
 
 class Runs:
-    """The runs under one folder. Looks at the folders on every call; a metrics.jsonl that did not change is not read again."""
+    """The runs under one folder. Looks at the folders on every call; a metrics.jsonl that did not change is
+    not read again.
+    """
 
     def __init__(self, root: Path, named_from: Path) -> None:
         self.root, self._named_from = root, named_from.resolve()
@@ -94,10 +97,14 @@ class Runs:
     def all(self, *, rows: bool = True) -> list[Run]:
         """Every run, latest first, MOST_RUNS at most; without `rows` metrics.jsonl stays unread."""
         found = [self._read(name, path, rows=rows) for name, path in self._found().items()]
-        return sorted(found, key=lambda run: (run.changed or datetime.min.replace(tzinfo=UTC), run.name), reverse=True)
+        return sorted(
+            found, key=lambda run: (run.changed or datetime.min.replace(tzinfo=UTC), run.name), reverse=True
+        )
 
     def get(self, name: str, *, rows: bool = True) -> Run:
-        """One run. Raises UnknownRun; a name is looked up among the folders there are, never opened as a path."""
+        """One run. Raises UnknownRun; a name is looked up among the folders there are, never opened as a
+        path.
+        """
         path = self._found().get(name)
         if path is None:
             raise UnknownRun(f"no run is called {name[:200]!r} in {self.root}; the list of runs is at /runs")
@@ -142,7 +149,9 @@ def _run_folders(root: Path, depth: int) -> Iterator[Path]:
     except OSError:
         return
     for path in children:
-        if any((path / name).exists() for name in ("config.json", "run.json", "metrics.jsonl", "episodes.jsonl")):
+        if any(
+            (path / name).exists() for name in ("config.json", "run.json", "metrics.jsonl", "episodes.jsonl")
+        ):
             yield path
         elif depth > 1:
             yield from _run_folders(path, depth - 1)
@@ -156,7 +165,9 @@ def _json(path: Path, troubles: list[str]) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError, RecursionError) as trouble:
-        troubles.append(f"{path.name}: cannot be read ({getattr(trouble, 'strerror', None) or trouble}); shown without it")
+        troubles.append(
+            f"{path.name}: cannot be read ({getattr(trouble, 'strerror', None) or trouble}); shown without it"
+        )
         return {}
     return found
 

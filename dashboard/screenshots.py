@@ -1,8 +1,8 @@
-"""The command behind `python -m failure_analysis screenshots`: the pictures in the docs, taken of a real run by a real browser.
+"""The command behind `python -m failure_analysis screenshots`: the pictures in the docs, taken of a real run
+by a real browser.
 
-Serves the runs on a free loopback port without capturing anything twice, opens each page in Chromium and writes one PNG each.
-Nothing is posed: what a picture shows is what the folder of runs holds.
-"""
+Serves the runs on a free loopback port without capturing anything twice, opens each page in Chromium and
+writes one PNG each. Nothing is posed: what a picture shows is what the folder of runs holds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def command(arguments: argparse.Namespace) -> int:
     try:
         from playwright.sync_api import expect, sync_playwright
     except ImportError as missing:
-        raise ConfigurationError("screenshots need playwright; run: pip install -e '.[dashboard,dev]'") from missing
+        raise ConfigurationError(
+            "screenshots need playwright; run: pip install -e '.[dashboard,dev]'"
+        ) from missing
     chromium = executable()
     store = FailureStore(arguments.runs / DATABASE)
     capture(arguments.runs, store, LogAnalyzer(NO_MODEL))
@@ -50,8 +52,13 @@ def command(arguments: argparse.Namespace) -> int:
     from dashboard.guard import Door
     from dashboard.shelf import Shelf
 
-    with in_background(build_app(Shelf(arguments.runs, store), Door())) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--force-color-profile=srgb"])
+    with (
+        in_background(build_app(Shelf(arguments.runs, store), Door())) as url,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--force-color-profile=srgb"]
+        )
         for shot in shots(store, arguments.run):
             width, height = shot.size
             page = browser.new_page(
@@ -77,7 +84,9 @@ def shots(store: FailureStore, run: str | None = None) -> list[Shot]:
     if run is None:
         run = next((one.run for one in store.runs() if one.type is ExperimentType.TRAINING_RUN), None)
     if run is None:
-        raise StoreError(f"{store.folder}: no training run to show; make one: python train_serverless.py --backend embedded")
+        raise StoreError(
+            f"{store.folder}: no training run to show; make one: python train_serverless.py --backend embedded"
+        )
     from dashboard.rendering import href
 
     found = [
@@ -89,14 +98,20 @@ def shots(store: FailureStore, run: str | None = None) -> list[Shot]:
         Shot("dashboard-analysis", "/experiments?status=failed", dialog=True),
         Shot("dashboard-phone", href("/run", name=run), PHONE),
     ]
-    points = [point for point in checkpoints(store, Wanted(run=run)) if point.split == "test" and point.sampling == "t0"]
+    points = [
+        point
+        for point in checkpoints(store, Wanted(run=run))
+        if point.split == "test" and point.sampling == "t0"
+    ]
     if episode := _telling_episode(store, run, points):
         found += [
             Shot("dashboard-episode", f"/episodes/{episode}", whole=True),
             Shot("dashboard-episode-phone", f"/episodes/{episode}", PHONE),
         ]
     if len(points) > 1:
-        before, after = (Side(run=run, step=point.step, split="test", sampling="t0") for point in (points[0], points[-1]))
+        before, after = (
+            Side(run=run, step=point.step, split="test", sampling="t0") for point in (points[0], points[-1])
+        )
         asked = {
             "before": run,
             "before_step": before.step,
@@ -108,7 +123,11 @@ def shots(store: FailureStore, run: str | None = None) -> list[Shot]:
         found.append(Shot("dashboard-compare", href("/compare", asked)))
         if fixed := compare(store, before, after).fixed:
             found.append(
-                Shot("dashboard-side-by-side", href("/side-by-side", asked, scenario_id=fixed[0].scenario_id), (1280, 1300))
+                Shot(
+                    "dashboard-side-by-side",
+                    href("/side-by-side", asked, scenario_id=fixed[0].scenario_id),
+                    (1280, 1300),
+                )
             )
     return found
 
@@ -120,7 +139,9 @@ def _telling_episode(store: FailureStore, run: str, points: list[Checkpoint]) ->
     """
     for status in (Status.OK, Status.FAILED):
         step = points[-1].step if points else None
-        wanted = Wanted(types=(ExperimentType.EPISODE,), run=run, step=step, statuses=(status,), ending="answered")
+        wanted = Wanted(
+            types=(ExperimentType.EPISODE,), run=run, step=step, statuses=(status,), ending="answered"
+        )
         longest = store.experiments(wanted, order="turns", limit=LARGEST_PAGE).rows
         found = [(row.episode, row.id) for row in longest if row.episode]
         if found:

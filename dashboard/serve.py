@@ -1,8 +1,7 @@
 """The command behind `python -m failure_analysis serve`: the address, the token, the watcher, uvicorn.
 
-Loopback needs no token unless `FAILURE_ANALYSIS_TOKEN` is set; any other address needs one, and gets a fresh one when none is
-set. A token is read from the environment only, because others can read a command line.
-"""
+Loopback needs no token unless `FAILURE_ANALYSIS_TOKEN` is set; any other address needs one, and gets a fresh
+one when none is set. A token is read from the environment only, because others can read a command line."""
 
 from __future__ import annotations
 
@@ -38,9 +37,15 @@ def command(arguments: argparse.Namespace) -> int:
         from dashboard.guard import Door, hosts_for
         from dashboard.shelf import Shelf
     except ImportError as missing:
-        raise ConfigurationError(f"the dashboard needs {missing.name}; run: pip install -e '.[dashboard]'") from missing
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and a webhook's address is a secret
+        raise ConfigurationError(
+            f"the dashboard needs {missing.name}; run: pip install -e '.[dashboard]'"
+        ) from missing
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("httpx").setLevel(
+        logging.WARNING
+    )  # it logs addresses, and a webhook's address is a secret
     webhook = webhook_from(os.environ) if arguments.alerts else None
     if arguments.alerts and webhook is None:
         raise ConfigurationError(f"--alerts: set {WEBHOOK} to the address that takes Slack-compatible JSON")
@@ -56,7 +61,11 @@ def command(arguments: argparse.Namespace) -> int:
     where = address_of(listener)
     alerts = Alerts(store, webhook, link=arguments.public_url or where) if webhook else None
     watcher = Watcher(
-        folder, store, analyzer(arguments), every_s=arguments.every_s, after=alerts.send_new if alerts else lambda: None
+        folder,
+        store,
+        analyzer(arguments),
+        every_s=arguments.every_s,
+        after=alerts.send_new if alerts else lambda: None,
     )
     shelf = Shelf(folder, store, watcher if arguments.capture else None)
     options: dict[str, Any] = {
@@ -66,7 +75,9 @@ def command(arguments: argparse.Namespace) -> int:
         "server_header": False,
         "proxy_headers": False,
     }
-    config = uvicorn.Config(build_app(shelf, door), **options, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        build_app(shelf, door), **options, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=3
+    )
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -77,7 +88,10 @@ def command(arguments: argparse.Namespace) -> int:
         if made:
             print(f"token {token}  (set {TOKEN} to choose one)", flush=True)
         if not _is_loopback(arguments.host):
-            print("nothing is encrypted here: put a TLS proxy in front, or listen on loopback and use ssh -L", flush=True)
+            print(
+                "nothing is encrypted here: put a TLS proxy in front, or listen on loopback and use ssh -L",
+                flush=True,
+            )
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
@@ -119,8 +133,12 @@ def in_background(app: Any) -> Iterator[str]:
     import uvicorn
 
     listener = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True
+    )
     thread.start()
     try:
         yield address_of(listener)

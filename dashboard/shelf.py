@@ -1,8 +1,7 @@
 """What the dashboard reads: the store, the runs beside it, and the scenario an episode was about.
 
-The scenario file is looked for where its run says it read it. Without the file an episode is still shown, but nothing in it can
-be marked as gold.
-"""
+The scenario file is looked for where its run says it read it. Without the file an episode is still shown, but
+nothing in it can be marked as gold."""
 
 from __future__ import annotations
 
@@ -44,10 +43,14 @@ class Shelf:
         return Runs(self.folder, self.store.folder)
 
     def transcript(self, experiment: Experiment) -> Episode:
-        """The stored episode. Raises StoreError when it is not there any more, or larger than anybody can read."""
+        """The stored episode. Raises StoreError when it is not there any more, or larger than anybody can
+        read.
+        """
         facts = experiment.episode
         if facts is not None and facts.length > LARGEST_EPISODE:
-            raise StoreError(f"{experiment.source}: this episode takes {facts.length >> 20} MiB; open the file itself")
+            raise StoreError(
+                f"{experiment.source}: this episode takes {facts.length >> 20} MiB; open the file itself"
+            )
         return self.store.transcript(experiment)
 
     def scenario(self, experiment: Experiment) -> Scenario | None:

@@ -1,9 +1,9 @@
-"""A stored episode as the viewer shows it: turns with calls and results, and every line marked that is cited or gold.
+"""A stored episode as the viewer shows it: turns with calls and results, and every line marked that is cited
+or gold.
 
-Built on `failure_analysis.episodes.turns`. Ids are found again in the printed lines, and everything is bounded,
-so that a hostile or enormous transcript is cut with a word about it and never stops the page. Text stays text:
-escaping is the template's.
-"""
+Built on `failure_analysis.episodes.turns`. Ids are found again in the printed lines, and everything is
+bounded, so that a hostile or enormous transcript is cut with a word about it and never stops the page. Text
+stays text: escaping is the template's."""
 
 from __future__ import annotations
 
@@ -127,7 +127,11 @@ class _Marker:
     def take(self, text: str, most: int) -> str:
         room = max(0, min(most, self.left))
         self.left -= min(len(text), room)
-        return text if len(text) <= room else f"{text[:room]} … ({len(text) - room:,} more characters are not shown)"
+        return (
+            text
+            if len(text) <= room
+            else f"{text[:room]} … ({len(text) - room:,} more characters are not shown)"
+        )
 
     def lines(self, text: str) -> tuple[tuple[Line, ...], str]:
         every = text.split("\n") if text else []
@@ -163,10 +167,14 @@ class _Marker:
 
 def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Claim] = ()) -> View:
     """The transcript; `scenario` tells which evidence is gold, `claims` stand at the turns they cite."""
-    truth, rows = scenario.ground_truth if scenario else None, {row.id: row for row in scenario.logs} if scenario else {}
+    truth, rows = (
+        scenario.ground_truth if scenario else None,
+        {row.id: row for row in scenario.logs} if scenario else {},
+    )
     gold = (*truth.evidence_log_ids, *truth.evidence_trace_ids) if truth else ()
     traces = (
-        {row.trace_id for row in rows.values() if row.trace_id} | {span.trace_id for span in scenario.spans if scenario}
+        {row.trace_id for row in rows.values() if row.trace_id}
+        | {span.trace_id for span in scenario.spans if scenario}
         if scenario
         else set()
     )
@@ -182,29 +190,42 @@ def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Cl
     for message in episode.messages[:4]:
         if message.get("role") == "assistant":
             break
-        opening.append((str(message.get("role", ""))[:20], marker.take(_text(message.get("content")), LONGEST_TEXT)))
+        opening.append(
+            (str(message.get("role", ""))[:20], marker.take(_text(message.get("content")), LONGEST_TEXT))
+        )
     shown: list[TurnView] = []
     for turn in every[:MOST_TURNS]:
         if marker.left <= 0:
             break
         shown.append(_turn(turn, marker, tuple(claim for claim in made if turn.number in claim.turns)))
-    cut = f"{len(every) - len(shown)} more turns are not shown; they are in the stored file" if len(shown) < len(every) else ""
+    cut = (
+        f"{len(every) - len(shown)} more turns are not shown; they are in the stored file"
+        if len(shown) < len(every)
+        else ""
+    )
     evidence = _evidence(episode, scenario, traces)
-    return View(opening=tuple(opening), turns=tuple(shown), evidence=evidence, has_gold=truth is not None, cut=cut)
+    return View(
+        opening=tuple(opening), turns=tuple(shown), evidence=evidence, has_gold=truth is not None, cut=cut
+    )
 
 
 def _turn(turn: Turn, marker: _Marker, claims: tuple[Claim, ...]) -> TurnView:
     calls = tuple(_call(call, marker) for call in turn.calls[:MOST_CALLS])
-    said = "" if calls and calls[0].name in turn.said and turn.said.lstrip().startswith("{") else turn.said  # the call itself
+    said = (
+        "" if calls and calls[0].name in turn.said and turn.said.lstrip().startswith("{") else turn.said
+    )  # the call itself
     answer, cut = marker.lines(turn.answer)
     answer += (Line(pieces=(Piece(text=cut),)),) if cut else ()
-    return TurnView(number=turn.number, said=marker.take(said, LONGEST_TEXT), calls=calls, answer=answer, claims=claims)
+    return TurnView(
+        number=turn.number, said=marker.take(said, LONGEST_TEXT), calls=calls, answer=answer, claims=claims
+    )
 
 
 def _call(call: Call, marker: _Marker) -> CallView:
     given = call.arguments or {}
     arguments = tuple(
-        (marker.take(str(name), 200), marker.take(_plain(value), LONGEST_TEXT)) for name, value in [*given.items()][:50]
+        (marker.take(str(name), 200), marker.take(_plain(value), LONGEST_TEXT))
+        for name, value in [*given.items()][:50]
     )
     lines, cut = marker.lines(call.result)
     return CallView(
@@ -225,16 +246,33 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
     found: list[Evidence] = []
     kinds: tuple[tuple[Literal["log", "trace"], tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
         ("log", truth.evidence_log_ids if truth else (), episode.cited_log_ids, episode.shown_log_ids),
-        ("trace", truth.evidence_trace_ids if truth else (), episode.cited_trace_ids, episode.shown_trace_ids),
+        (
+            "trace",
+            truth.evidence_trace_ids if truth else (),
+            episode.cited_trace_ids,
+            episode.shown_trace_ids,
+        ),
     )
     for kind, gold, cited, shown in kinds:
         seen, known = set(shown), rows if kind == "log" else traces
         for id in dict.fromkeys((*gold, *cited)):
             row = rows.get(id) if kind == "log" else None
-            text = f"{row.timestamp:%H:%M:%S} {row.level} {row.service} {row.message}"[:LONGEST_LINE] if row else ""
+            text = (
+                f"{row.timestamp:%H:%M:%S} {row.level} {row.service} {row.message}"[:LONGEST_LINE]
+                if row
+                else ""
+            )
             exists = id in known if scenario else True if id in seen else None
             found.append(
-                Evidence(kind=kind, id=id[:200], text=text, cited=id in cited, gold=id in gold, seen=id in seen, exists=exists)
+                Evidence(
+                    kind=kind,
+                    id=id[:200],
+                    text=text,
+                    cited=id in cited,
+                    gold=id in gold,
+                    seen=id in seen,
+                    exists=exists,
+                )
             )
     return tuple(sorted(found[:200], key=lambda one: not one.gold))
 

@@ -71,8 +71,12 @@ def _baselines(commands: Commands) -> None:
         "  python -m evaluation baselines log_scenarios/val log_scenarios/test --write-docs\n"
         "  python -m evaluation baselines my_scenarios --json --max 50",
     )
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folder of scenario-*.json, or train, val, test")
-    parser.add_argument("--max", type=float, default=40.0, metavar="PERCENT", help="bar for root-cause accuracy (default 40)")
+    parser.add_argument(
+        "folders", nargs="+", metavar="DIR", help="folder of scenario-*.json, or train, val, test"
+    )
+    parser.add_argument(
+        "--max", type=float, default=40.0, metavar="PERCENT", help="bar for root-cause accuracy (default 40)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--seed", type=int, default=0, help="dice of the random rule (default 0)")
     parser.add_argument(
@@ -103,22 +107,49 @@ def _run(commands: Commands) -> None:
         "run.json and summary.json (docs/episodes.md).",
     )
     parser.add_argument("--policy", required=True, help="who investigates, see below")
-    parser.add_argument("--split", default="test", metavar="SPLIT|DIR", help="train, val, test or a folder (default test)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder that gets the episodes")
+    parser.add_argument(
+        "--split", default="test", metavar="SPLIT|DIR", help="train, val, test or a folder (default test)"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder that gets the episodes"
+    )
     parser.add_argument("--k", type=_positive, default=1, help="samples per scenario (default 1)")
-    parser.add_argument("--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)")
+    parser.add_argument(
+        "--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)"
+    )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N scenarios")
-    parser.add_argument("--seed", type=int, default=0, help="dice of scripts, sampling of embedded models (default 0)")
-    parser.add_argument("--concurrency", type=_positive, default=16, help="episodes under way at once, for models (default 16)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="dice of scripts, sampling of embedded models (default 0)"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=16,
+        help="episodes under way at once, for models (default 16)",
+    )
     parser.add_argument("--workers", type=_positive, default=1, help="processes, for scripts (default 1)")
-    parser.add_argument("--database", type=Path, metavar="FILE", help="an existing logs.db to use (default: built in --out)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be played; play and write nothing")
-    parser.add_argument("--no-explain", action="store_true", help="leave failed episodes to: python -m failure_analysis capture")
-    parser.add_argument("--no-wandb", dest="wandb", action="store_false", help="log nothing to W&B, even with WANDB_API_KEY")
+    parser.add_argument(
+        "--database", type=Path, metavar="FILE", help="an existing logs.db to use (default: built in --out)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be played; play and write nothing"
+    )
+    parser.add_argument(
+        "--no-explain",
+        action="store_true",
+        help="leave failed episodes to: python -m failure_analysis capture",
+    )
+    parser.add_argument(
+        "--no-wandb", dest="wandb", action="store_false", help="log nothing to W&B, even with WANDB_API_KEY"
+    )
     rules = parser.add_argument_group("rules of an episode (usually --embedded; --general for litellm)")
     which = rules.add_mutually_exclusive_group()
-    which.add_argument("--embedded", dest="rules", action="store_const", const="embedded", help="short results, brief prompt")
-    which.add_argument("--general", dest="rules", action="store_const", const="general", help="long results, full prompt")
+    which.add_argument(
+        "--embedded", dest="rules", action="store_const", const="embedded", help="short results, brief prompt"
+    )
+    which.add_argument(
+        "--general", dest="rules", action="store_const", const="general", help="long results, full prompt"
+    )
     rules.add_argument("--temperature", type=float, metavar="T", help="sampling temperature (default 1.0)")
     rules.add_argument("--top-p", type=float, metavar="P", help="nucleus sampling (default 1.0)")
     rules.add_argument("--max-turns", type=_positive, metavar="N", help="replies per episode")
@@ -127,12 +158,27 @@ def _run(commands: Commands) -> None:
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
     reach = parser.add_argument_group("reaching a model")
-    reach.add_argument("--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1")
+    reach.add_argument(
+        "--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1"
+    )
     reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
-    reach.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)")
-    reach.add_argument("--data", type=Path, metavar="DIR", help="data of the service started here (default runs/NAME/service)")
-    reach.add_argument("--base-model", metavar="NAME", help="what that service starts with (default: what the run did)")
-    reach.add_argument("--project", default="log-investigator", help="project of a model, and in W&B (default log-investigator)")
+    reach.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)"
+    )
+    reach.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data of the service started here (default runs/NAME/service)",
+    )
+    reach.add_argument(
+        "--base-model", metavar="NAME", help="what that service starts with (default: what the run did)"
+    )
+    reach.add_argument(
+        "--project",
+        default="log-investigator",
+        help="project of a model, and in W&B (default log-investigator)",
+    )
     parser.set_defaults(module="evaluation.running")
 
 
@@ -150,7 +196,11 @@ def _compare(commands: Commands) -> None:
     )
     parser.add_argument("before", type=Path, metavar="A", help=EPISODES)
     parser.add_argument("after", type=Path, metavar="B", help=EPISODES)
-    parser.add_argument("--all", action="store_true", help="list every scenario that flipped, not only the largest 20 each way")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="list every scenario that flipped, not only the largest 20 each way",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(module="evaluation.comparing")
 
@@ -175,7 +225,9 @@ def _show(commands: Commands) -> None:
         "examples:\n  python -m evaluation show runs/eval-tiny 5f0c11aa09be\n  python -m evaluation show runs/eval-tiny '5f0c#2'",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
-    parser.add_argument("episode", metavar="ID[#SAMPLE]", help="the beginning of a scenario's id, and one of its samples")
+    parser.add_argument(
+        "episode", metavar="ID[#SAMPLE]", help="the beginning of a scenario's id, and one of its samples"
+    )
     parser.set_defaults(module="evaluation.showing")
 
 
@@ -192,7 +244,9 @@ def _rescore(commands: Commands) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help=EPISODES)
     parser.add_argument("--judge", required=True, metavar="NAME", help="offline, or a registered judge")
-    parser.add_argument("--split", metavar="SPLIT|DIR", help="where the scenarios are (default: where they were when played)")
+    parser.add_argument(
+        "--split", metavar="SPLIT|DIR", help="where the scenarios are (default: where they were when played)"
+    )
     parser.add_argument("--concurrency", type=_positive, default=8, help="reports judged at once (default 8)")
     parser.add_argument("--json", action="store_true", help="print JSON, every disagreement included")
     parser.set_defaults(module="evaluation.rescoring")

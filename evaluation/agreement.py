@@ -31,12 +31,19 @@ class Agreement(NamedTuple):
 
 
 def agreement(pairs: Sequence[tuple[Episode, Verdict]]) -> Agreement:
-    """Compare the verdict in each episode with a second one. There is at least one pair, and every episode has a verdict."""
-    says = [(episode.verdict is not None and episode.verdict.correct, verdict.correct) for episode, verdict in pairs]
+    """Compare the verdict in each episode with a second one. There is at least one pair, and every episode
+    has a verdict.
+    """
+    says = [
+        (episode.verdict is not None and episode.verdict.correct, verdict.correct)
+        for episode, verdict in pairs
+    ]
     by_scenario: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for (episode, _), both in zip(pairs, says, strict=True):
         by_scenario[episode.scenario_id].append(both)
-    shares = [[sum(both[side] for both in group) / len(group) for group in by_scenario.values()] for side in (0, 1)]
+    shares = [
+        [sum(both[side] for both in group) / len(group) for group in by_scenario.values()] for side in (0, 1)
+    ]
     stored, rescored = (proportion(bootstrap_mean(share)) for share in shares)
     return Agreement(
         reports=len(pairs),
@@ -64,7 +71,12 @@ def to_json(found: Agreement) -> dict[str, Any]:
         "rescored_accuracy": as_json(found.rescored),
         "cost_usd": found.cost_usd,
         "disagreements": [
-            {"scenario_id": e.scenario_id, "sample": e.sample, "stored": _reason(e.verdict), "rescored": _reason(verdict)}
+            {
+                "scenario_id": e.scenario_id,
+                "sample": e.sample,
+                "stored": _reason(e.verdict),
+                "rescored": _reason(verdict),
+            }
             for e, verdict in found.disagreements
         ],
     }

@@ -1,9 +1,10 @@
-"""The command behind `python -m evaluation compare A B`: what changed on the scenarios both runs played, and where.
+"""The command behind `python -m evaluation compare A B`: what changed on the scenarios both runs played, and
+where.
 
-Differences are paired: B minus A on each scenario, averaged, with a bootstrap interval by scenario. A scenario has flipped when
-its share of right samples rose or fell; each flip cites the episodes, which `python -m evaluation show` prints. Scenarios that
-only one side has, or whose file changed in between, are left out and counted.
-"""
+Differences are paired: B minus A on each scenario, averaged, with a bootstrap interval by scenario. A
+scenario has flipped when its share of right samples rose or fell; each flip cites the episodes, which `python
+-m evaluation show` prints. Scenarios that only one side has, or whose file changed in between, are left out
+and counted."""
 
 from __future__ import annotations
 
@@ -74,8 +75,12 @@ def command(arguments: argparse.Namespace) -> int:
         print(printable(f"note: {note}"), file=sys.stderr)
     found = compare(before.episodes, after.episodes)
     if not found.scenarios:
-        raise EpisodesError(f"{arguments.before} and {arguments.after} share no scenario; compare runs of the same split")
-    print(json.dumps(to_json(found), indent=2) if arguments.json else _text(before, after, found, arguments.all))
+        raise EpisodesError(
+            f"{arguments.before} and {arguments.after} share no scenario; compare runs of the same split"
+        )
+    print(
+        json.dumps(to_json(found), indent=2) if arguments.json else _text(before, after, found, arguments.all)
+    )
     return 0
 
 
@@ -95,7 +100,10 @@ def compare(before: Iterable[Episode], after: Iterable[Episode]) -> Comparison:
         len(right.keys() - left.keys()),
         changed,
         {name: _change(sides, name) for name in BY_SCENARIO},
-        {kind: {value: _change(part, "accuracy") for value, part in sorted(parts.items())} for kind, parts in groups.items()},
+        {
+            kind: {value: _change(part, "accuracy") for value, part in sorted(parts.items())}
+            for kind, parts in groups.items()
+        },
         _flips(sides),
     )
 
@@ -108,7 +116,10 @@ def to_json(found: Comparison) -> dict[str, Any]:
         "only_after": found.only_after,
         "changed_files": list(found.changed_files),
         "measures": {name: _change_json(change) for name, change in found.measures.items()},
-        "slices": {kind: {value: _change_json(c) for value, c in parts.items()} for kind, parts in found.slices.items()},
+        "slices": {
+            kind: {value: _change_json(c) for value, c in parts.items()}
+            for kind, parts in found.slices.items()
+        },
         "flips": [{**flip._asdict(), "slices": dict(flip.slices), "gain": flip.gain} for flip in found.flips],
     }
 
@@ -133,7 +144,9 @@ def _change(sides: Sides, measure: str) -> Change:
     before, after = [was for was, _ in known], [now for _, now in known]
     difference = paired_difference(before, after)
     count = max(1, len(known))
-    return Change(sum(before) / count, sum(after) / count, proportion(difference, lowest=-1.0) if share else difference)
+    return Change(
+        sum(before) / count, sum(after) / count, proportion(difference, lowest=-1.0) if share else difference
+    )
 
 
 def _flips(sides: Sides) -> tuple[Flip, ...]:
@@ -153,16 +166,26 @@ def _change_json(change: Change) -> dict[str, Any]:
 def _text(before: Loaded, after: Loaded, found: Comparison, everything: bool) -> str:
     parts = [f"A  {before.name}  ({before.path})\nB  {after.name}  ({after.path})"]
     left_out = f"{found.only_before} only in A, {found.only_after} only in B, {len(found.changed_files)} whose file changed"
-    parts.append(f"{found.scenarios} scenarios in both (left out: {left_out}); B - A is paired by scenario, 95 % interval")
+    parts.append(
+        f"{found.scenarios} scenarios in both (left out: {left_out}); B - A is paired by scenario, 95 % interval"
+    )
     rows = [["", "A", "B", "B - A"]]
     rows += [_row(LABELS[name], name, change) for name, change in found.measures.items()]
     parts.append(aligned(rows))
     for kind, changes in found.slices.items():
         head = [kind, "A", "B", "B - A"]
-        parts.append(aligned([head, *(_row(f"{value} ({c.difference.n})", "accuracy", c) for value, c in changes.items())]))
+        parts.append(
+            aligned(
+                [head, *(_row(f"{value} ({c.difference.n})", "accuracy", c) for value, c in changes.items())]
+            )
+        )
     lost, won = ([flip for flip in found.flips if (flip.gain > 0) is gained] for gained in (False, True))
     for title, flips in (("less often right in B", lost), ("more often right in B", won)):
-        parts.append(_flip_text(title, flips if everything else flips[:SHOWN_FLIPS], len(flips), before.path, after.path))
+        parts.append(
+            _flip_text(
+                title, flips if everything else flips[:SHOWN_FLIPS], len(flips), before.path, after.path
+            )
+        )
     return "\n\n".join(parts)
 
 
@@ -184,5 +207,7 @@ def _flip_text(title: str, flips: list[Flip], count: int, before: Path, after: P
         rows.append([flip.scenario_id, flip.slices.get("fault_type", ""), *shares, *cited])
     more = f"\n... {count - len(flips)} more; --all shows them" if count > len(flips) else ""
     first = flips[0].scenario_id
-    hint = f"\nread one: python -m evaluation show {after} {first}    python -m evaluation show {before} {first}"
+    hint = (
+        f"\nread one: python -m evaluation show {after} {first}    python -m evaluation show {before} {first}"
+    )
     return f"{title}: {count}\n{aligned(rows)}{more}{hint}"

@@ -1,9 +1,9 @@
-"""Many rollouts at once: bounded, stoppable at any moment, stored as they finish, and each failure counted by its reason.
+"""Many rollouts at once: bounded, stoppable at any moment, stored as they finish, and each failure counted by
+its reason.
 
-ART's gather tolerates failures, but does not stop the others when there are too many, and does not say why they failed; what it
-awaits here are the rollouts of a `Crew`. Only a failing provider or judge is tolerated: any other exception is a bug of ours,
-ends the batch and surfaces. What a rollout is, the caller knows.
-"""
+ART's gather tolerates failures, but does not stop the others when there are too many, and does not say why
+they failed; what it awaits here are the rollouts of a `Crew`. Only a failing provider or judge is tolerated:
+any other exception is a bug of ours, ends the batch and surfaces. What a rollout is, the caller knows."""
 
 from __future__ import annotations
 
@@ -90,7 +90,12 @@ class Crew:
 
         began, unseen = time.monotonic(), not sys.stderr.isatty()
         bar: tqdm[Any] = tqdm(
-            total=self._total, desc=self._title, unit="episode", leave=False, dynamic_ncols=True, disable=unseen
+            total=self._total,
+            desc=self._title,
+            unit="episode",
+            leave=False,
+            dynamic_ncols=True,
+            disable=unseen,
         )
         with bar:
             show = partial(self._show, bar, began)
@@ -110,7 +115,9 @@ class Crew:
         if self._interrupted:
             raise Interrupted(self._title)
         if self.failures.total() > self._most_failures:
-            why = "\n".join(f"  {count} x {reason}" for reason, count in self.failures.most_common(SHOWN_REASONS))
+            why = "\n".join(
+                f"  {count} x {reason}" for reason, count in self.failures.most_common(SHOWN_REASONS)
+            )
             text = f"{self._title}: more than {self._most_failures} of {self._total} rollouts failed (see --max-failed-share):"
             raise TooManyFailures(f"{text}\n{why}")
         return Played(groups, self.episodes, self.failures, time.monotonic() - began)

@@ -1,8 +1,7 @@
 """The command behind `python -m evaluation export`: stored episodes as one parquet table, a row per episode.
 
-Facts become columns of their own; messages, the report and lists of ids become JSON text or lists, so that nothing is lost. Reads
-and writes a batch at a time. The columns are listed in docs/episodes.md.
-"""
+Facts become columns of their own; messages, the report and lists of ids become JSON text or lists, so that
+nothing is lost. Reads and writes a batch at a time. The columns are listed in docs/episodes.md."""
 
 from __future__ import annotations
 
@@ -31,12 +30,32 @@ _KINDS: Mapping[str, Any] = {str(int): pa.int64(), str(float): pa.float64(), str
 def schema() -> Any:
     """The columns, as a pyarrow schema."""
     text, number, flag, ids = pa.string(), pa.float64(), pa.bool_(), pa.list_(pa.string())
-    columns: list[tuple[str, Any]] = [("scenario_id", text), ("split", text), ("policy", text), ("sample", pa.int64())]
+    columns: list[tuple[str, Any]] = [
+        ("scenario_id", text),
+        ("split", text),
+        ("policy", text),
+        ("sample", pa.int64()),
+    ]
     columns += [(name, text) for name in (*SLICES, "ending")]
-    columns += [(name, _KINDS[str(kind.annotation)]) for name, kind in Outcome.model_fields.items() if name != "ending"]
+    columns += [
+        (name, _KINDS[str(kind.annotation)])
+        for name, kind in Outcome.model_fields.items()
+        if name != "ending"
+    ]
     columns += [("grounded", flag), ("reward", number), ("reward_components", text), ("cost_usd", number)]
-    columns += [("judge", text), ("verdict_correct", flag), ("verdict_reason", text), ("judge_cost_usd", number)]
-    columns += [("root_cause", text), ("suspected_service", text), ("report", text), ("messages", text), ("metadata", text)]
+    columns += [
+        ("judge", text),
+        ("verdict_correct", flag),
+        ("verdict_reason", text),
+        ("judge_cost_usd", number),
+    ]
+    columns += [
+        ("root_cause", text),
+        ("suspected_service", text),
+        ("report", text),
+        ("messages", text),
+        ("metadata", text),
+    ]
     columns += [(name, ids) for name in _IDS]
     return pa.schema(columns)
 
@@ -70,7 +89,9 @@ def command(arguments: argparse.Namespace) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         count = _write(episodes_file(arguments.folder), target)
     except OSError as trouble:
-        raise ConfigurationError(f"{target}: cannot be written ({trouble.strerror}); choose another --parquet") from trouble
+        raise ConfigurationError(
+            f"{target}: cannot be written ({trouble.strerror}); choose another --parquet"
+        ) from trouble
     print(f"{target}: {count} episodes, {len(schema())} columns, {target.stat().st_size} bytes")
     return 0
 

@@ -1,8 +1,8 @@
-"""The plots of a run's report, as SVG that takes the page's own colours and carries a text for those who cannot see it.
+"""The plots of a run's report, as SVG that takes the page's own colours and carries a text for those who
+cannot see it.
 
-Draws numbers it is given; text in the pictures is escaped by the SVG writer. Slices are dots with 95 % intervals, because bars
-hide how little a handful of scenarios says.
-"""
+Draws numbers it is given; text in the pictures is escaped by the SVG writer. Slices are dots with 95 %
+intervals, because bars hide how little a handful of scenarios says."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def intervals(title: str, values: Mapping[str, Interval]) -> Picture:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("percent of samples with the right root cause (scenarios in brackets)", color=_INK)
-    return _finished(figure, axes, title, "; ".join(f"{name} {interval.percent()}" for name, interval in values.items()))
+    return _finished(
+        figure, axes, title, "; ".join(f"{name} {interval.percent()}" for name, interval in values.items())
+    )
 
 
 def stacked(title: str, label: str, right: Mapping[int, int], wrong: Mapping[int, int]) -> Picture:
@@ -60,23 +62,34 @@ def stacked(title: str, label: str, right: Mapping[int, int], wrong: Mapping[int
     axes.set_xlabel(label, color=_INK)
     axes.set_ylabel("episodes", color=_INK)
     axes.legend(frameon=False, labelcolor=_INK)
-    return _finished(figure, axes, title, "; ".join(f"{n}: {right.get(n, 0)} right, {wrong.get(n, 0)} not" for n in at))
+    return _finished(
+        figure, axes, title, "; ".join(f"{n}: {right.get(n, 0)} right, {wrong.get(n, 0)} not" for n in at)
+    )
 
 
 def histogram(title: str, label: str, right: Sequence[float], wrong: Sequence[float]) -> Picture:
     """How a number is spread over episodes, right and not right. At least one episode."""
     figure, axes = _figure(2.6)
-    axes.hist([list(right), list(wrong)], bins=30, stacked=True, color=[RIGHT, WRONG], label=["right", "not right"])
+    axes.hist(
+        [list(right), list(wrong)], bins=30, stacked=True, color=[RIGHT, WRONG], label=["right", "not right"]
+    )
     axes.set_xlabel(label, color=_INK)
     axes.set_ylabel("episodes", color=_INK)
     axes.legend(frameon=False, labelcolor=_INK)
     everything = [*right, *wrong]
     low, high, mean = min(everything), max(everything), sum(everything) / len(everything)
-    return _finished(figure, axes, title, f"{label} of {len(everything)} episodes from {low:.2f} to {high:.2f}, mean {mean:.2f}")
+    return _finished(
+        figure,
+        axes,
+        title,
+        f"{label} of {len(everything)} episodes from {low:.2f} to {high:.2f}, mean {mean:.2f}",
+    )
 
 
 def _figure(height_in: float) -> tuple[Figure, Axes]:
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "evaluation", "text.parse_math": False})
+    matplotlib.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "evaluation", "text.parse_math": False}
+    )
     matplotlib.rcParams.update({"font.size": 9, "font.family": "sans-serif"})
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     return figure, figure.subplots()
@@ -95,5 +108,10 @@ def _finished(figure: Figure, axes: Axes, title: str, says: str) -> Picture:
     markup = text.getvalue()
     svg = markup[markup.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # the same in every figure, and an id may stand in a page only once
-    return Picture(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(f"{title}. {says}", quote=True)}" ', 1), says)
+    svg = re.sub(
+        r'<g id="[^"]*"', "<g", svg
+    )  # the same in every figure, and an id may stand in a page only once
+    return Picture(
+        svg.replace("<svg ", f'<svg role="img" aria-label="{escape(f"{title}. {says}", quote=True)}" ', 1),
+        says,
+    )

@@ -1,9 +1,9 @@
 """Plays a policy on scenarios: one read of each scenario, one line out per episode.
 
-In one process with as many episodes under way as allowed, or in several processes for scripts. What the provider, the judge or
-a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings or the database stops everything; a bug
-surfaces. It stores nothing and counts nothing: the caller takes each result as it comes.
-"""
+In one process with as many episodes under way as allowed, or in several processes for scripts. What the
+provider, the judge or a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings
+or the database stops everything; a bug surfaces. It stores nothing and counts nothing: the caller takes each
+result as it comes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from core.policies.registry import Policy, parse, scripted
 from evaluation.concurrency import drain
 from log_search_tools import log_tools
 from make_judge_model import load_judge
-from project_types import EpisodeConfig, Frozen, Judge, JudgeError, ProviderError, Scenario, ScenarioError, read_scenario
+from project_types import (
+    EpisodeConfig,
+    Frozen,
+    Judge,
+    JudgeError,
+    ProviderError,
+    Scenario,
+    ScenarioError,
+    read_scenario,
+)
 from rollout import investigate
 
 EPISODES_AT_ONCE = 64
@@ -64,7 +73,9 @@ class _Unit(NamedTuple):
 
 Emit = Callable[[Result], None]
 Done = Mapping[Key, str]
-"""Episodes that exist already, and the digest of the scenario file each was played on ('' where none is known)."""
+"""Episodes that exist already, and the digest of the scenario file each was played on ('' where none is
+known).
+"""
 
 
 class Player:
@@ -74,7 +85,9 @@ class Player:
         self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
-        """All of them, `concurrency` episodes at a time; `emit` gets each as it ends, and may raise to stop everything."""
+        """All of them, `concurrency` episodes at a time; `emit` gets each as it ends, and may raise to stop
+        everything.
+        """
 
         async def play_one(unit: _Unit) -> None:
             emit(await self._sample(unit))
@@ -120,7 +133,8 @@ def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
     return Result(scenario_id, sample, False, None, Failure.of(scenario_id, sample, trouble))
 
 
-# ------------------------------------------------------------------------------------------------------ several processes
+# ------------------------------------------------------------------------------------------------------
+# several processes
 
 
 class _Worker:
@@ -130,7 +144,9 @@ class _Worker:
 
 
 def _begin(plan: Plan, done: Done) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent decides what it means
     policy = scripted(parse(plan.policy), plan.config, plan.seed)
     _Worker.player = Player(plan, policy, load_judge(plan.judge), done)
 

@@ -1,8 +1,8 @@
 """The command behind `python -m evaluation report`: one self-contained HTML page about a run.
 
-No script, nothing loaded, everything from logs and models escaped. It shows what the summary says, where the policy is right,
-what it took, the hardest scenarios and a few transcripts; the page of a training run is `training_runs.report`.
-"""
+No script, nothing loaded, everything from logs and models escaped. It shows what the summary says, where the
+policy is right, what it took, the hardest scenarios and a few transcripts; the page of a training run is
+`training_runs.report`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ HARDEST = 40
 TRANSCRIPT_KINDS: Sequence[tuple[str, Callable[[Episode], bool]]] = (
     ("Right, with evidence", lambda e: e.outcome.grounded),
     ("Wrong answer", lambda e: e.outcome.ending is Ending.ANSWERED and not e.outcome.correct),
-    ("Saw the evidence and still missed it", lambda e: e.outcome.gold_evidence_opened > 0 and not e.outcome.correct),
+    (
+        "Saw the evidence and still missed it",
+        lambda e: e.outcome.gold_evidence_opened > 0 and not e.outcome.correct,
+    ),
     ("No answer", lambda e: e.outcome.ending is not Ending.ANSWERED),
 )
 
@@ -82,7 +85,10 @@ def _slice_pictures(summary: Summary) -> list[Picture]:
     titles = {"seen": "whether training shows the fault", "fault_family": "family of fault"}
     titles |= {"fault_type": "type of fault", "topology": "system"}
     return [
-        intervals(f"Root cause right, by {titles[kind]}", {value: part.measures["accuracy"] for value, part in parts.items()})
+        intervals(
+            f"Root cause right, by {titles[kind]}",
+            {value: part.measures["accuracy"] for value, part in parts.items()},
+        )
         for kind, parts in summary.slices.items()
     ]
 

@@ -1,9 +1,9 @@
-"""The command behind `python -m evaluation rescore`: another judge reads stored reports, nothing is played again.
+"""The command behind `python -m evaluation rescore`: another judge reads stored reports, nothing is played
+again.
 
-The new verdicts go beside the episodes, into `verdicts-NAME.jsonl`, one line per episode, and are kept: a second call asks
-only for what is missing. Agreement is counted where both judges gave a verdict. The episodes themselves are never changed, so
-neither are their rewards.
-"""
+The new verdicts go beside the episodes, into `verdicts-NAME.jsonl`, one line per episode, and are kept: a
+second call asks only for what is missing. Agreement is counted where both judges gave a verdict. The episodes
+themselves are never changed, so neither are their rewards."""
 
 from __future__ import annotations
 
@@ -45,23 +45,36 @@ def command(arguments: argparse.Namespace) -> int:
         print(printable(f"note: {note}"), file=sys.stderr)
     judged = [episode for episode in found.episodes if episode.report and episode.verdict]
     if not judged:
-        raise EpisodesError(f"{found.path}: no episode has a report and a verdict; there is nothing to judge again")
+        raise EpisodesError(
+            f"{found.path}: no episode has a report and a verdict; there is nothing to judge again"
+        )
     judge = load_judge(arguments.judge)
     folder = split_folder(arguments.split or str(found.run.get("scenarios") or judged[0].split))
     store = verdicts_file(found.path, judge.name)
-    known = {(line.scenario_id, line.sample, line.report_digest): line.verdict for line in read_models(store, Rescored)}
+    known = {
+        (line.scenario_id, line.sample, line.report_digest): line.verdict
+        for line in read_models(store, Rescored)
+    }
     missing = [episode for episode in judged if _key(episode) not in known]
     failed = asyncio.run(_judge(missing, judge, folder, store, arguments.concurrency)) if missing else []
-    known |= {(line.scenario_id, line.sample, line.report_digest): line.verdict for line in read_models(store, Rescored)}
+    known |= {
+        (line.scenario_id, line.sample, line.report_digest): line.verdict
+        for line in read_models(store, Rescored)
+    }
     pairs = [(episode, known[_key(episode)]) for episode in judged if _key(episode) in known]
     if not pairs:
-        raise EpisodesError(f"{judge.name}: judged none of {len(judged)} reports; the first failure: {failed[0]}")
+        raise EpisodesError(
+            f"{judge.name}: judged none of {len(judged)} reports; the first failure: {failed[0]}"
+        )
     result = agreement(pairs)
     print(json.dumps(to_json(result), indent=2) if arguments.json else to_text(result, judge.name))
     for why in failed[:3]:
         print(printable(f"failed: {why}"), file=sys.stderr)
     if failed:
-        print(f"{len(failed)} reports have no verdict of {judge.name}; the same command asks again", file=sys.stderr)
+        print(
+            f"{len(failed)} reports have no verdict of {judge.name}; the same command asks again",
+            file=sys.stderr,
+        )
     return int(bool(failed))
 
 
@@ -70,15 +83,24 @@ def verdicts_file(where: Path, judge: str) -> Path:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", judge).strip("-.") or "judge"
     if name != judge:
         name += "-" + hashlib.sha256(judge.encode()).hexdigest()[:6]
-    return where / f"verdicts-{name}.jsonl" if where.is_dir() else where.with_name(f"{where.stem}.verdicts-{name}.jsonl")
+    return (
+        where / f"verdicts-{name}.jsonl"
+        if where.is_dir()
+        else where.with_name(f"{where.stem}.verdicts-{name}.jsonl")
+    )
 
 
-async def _judge(episodes: Sequence[Episode], judge: Judge, folder: Path, store: Path, at_once: int) -> list[str]:
+async def _judge(
+    episodes: Sequence[Episode], judge: Judge, folder: Path, store: Path, at_once: int
+) -> list[str]:
     """Ask about every episode; returns why some got no verdict."""
     await check_judge(judge)
     failed: list[str] = []
     ordered = sorted(episodes, key=lambda episode: episode.scenario_id)
-    with append(store) as add, tqdm(total=len(ordered), unit="report", desc=judge.name, file=sys.stderr) as bar:
+    with (
+        append(store) as add,
+        tqdm(total=len(ordered), unit="report", desc=judge.name, file=sys.stderr) as bar,
+    ):
 
         async def one(episode: Episode) -> None:
             assert episode.report is not None
@@ -91,7 +113,9 @@ async def _judge(episodes: Sequence[Episode], judge: Judge, folder: Path, store:
                 failed.append(f"{episode.scenario_id}#{episode.sample}: {trouble}")
             else:
                 scenario_id, sample, report_digest = _key(episode)
-                line = Rescored(scenario_id=scenario_id, sample=sample, report_digest=report_digest, verdict=verdict)
+                line = Rescored(
+                    scenario_id=scenario_id, sample=sample, report_digest=report_digest, verdict=verdict
+                )
                 add(line.model_dump_json())
             bar.update()
 

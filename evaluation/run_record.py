@@ -19,7 +19,9 @@ IDENTITY = ("policy", "split", "seed", "judge", "config")
 
 
 def continued(folder: Path, policy: PolicyName) -> PolicyName:
-    """The policy to play: the checkpoint a folder's run was pinned to, when the name asked for leaves the step open."""
+    """The policy to play: the checkpoint a folder's run was pinned to, when the name asked for leaves the
+    step open.
+    """
     before = str(read_run(folder).get("policy", ""))
     return parse(before) if before.startswith(f"{policy}@step") else policy
 
@@ -30,7 +32,9 @@ def check(folder: Path, plan: Plan) -> None:
     changed = [name for name in IDENTITY if before.get(name) != asked[name]]
     if before and changed:
         differs = "; ".join(f"{name}: {_brief(before.get(name))} → {_brief(asked[name])}" for name in changed)
-        raise EpisodesError(f"{folder}: holds a run with other settings ({differs}); use them, or another --out")
+        raise EpisodesError(
+            f"{folder}: holds a run with other settings ({differs}); use them, or another --out"
+        )
 
 
 def remember(folder: Path, plan: Plan, *, k: int, scenarios: Path) -> None:
@@ -39,7 +43,10 @@ def remember(folder: Path, plan: Plan, *, k: int, scenarios: Path) -> None:
     before = read_run(folder)
     started = before.get("started") or datetime.now(UTC).isoformat(timespec="seconds")
     grown = {"k": max(k, int(before.get("k", 1))), "scenarios": str(scenarios)}
-    write_json(folder / RUN, {**_asked(plan), **grown, "started": started, "revision": revision(), "command": sys.argv[1:]})
+    write_json(
+        folder / RUN,
+        {**_asked(plan), **grown, "started": started, "revision": revision(), "command": sys.argv[1:]},
+    )
 
 
 def _asked(plan: Plan) -> dict[str, Any]:
@@ -64,7 +71,9 @@ def write_text(path: Path, text: str) -> None:
         half.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(half, path)
     except OSError as trouble:
-        raise EpisodesError(f"{path}: cannot be written ({trouble.strerror}); check the folder and its permissions") from trouble
+        raise EpisodesError(
+            f"{path}: cannot be written ({trouble.strerror}); check the folder and its permissions"
+        ) from trouble
 
 
 def revision() -> str:

@@ -1,8 +1,8 @@
 """The command behind `python -m evaluation run`: plan, play what is missing, store, summarise.
 
-A run's folder can be interrupted at any moment and continued by the same command: episodes that exist are kept, samples that are
-missing or failed are played. The folder remembers what it was asked (`run.json`) and refuses a different question.
-"""
+A run's folder can be interrupted at any moment and continued by the same command: episodes that exist are
+kept, samples that are missing or failed are played. The folder remembers what it was asked (`run.json`) and
+refuses a different question."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def command(arguments: argparse.Namespace) -> int:
         try:
             run.play(paths)
         except KeyboardInterrupt:
-            print(f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there", file=sys.stderr)
+            print(
+                f"\ninterrupted: {arguments.out} keeps what was played; the same command goes on from there",
+                file=sys.stderr,
+            )
             return 130
         code = conclude(store.folder)
         if logged and (store.folder / EPISODES).exists():
@@ -69,13 +72,24 @@ def _log(folder: Path, project: str) -> None:
     except wandb_log.WandbError as trouble:
         print(f"note: {trouble}; the same command logs it later", file=sys.stderr)
     else:
-        print(f"W&B run {run} of project {project}" if run else "W&B has these episodes, or there are none", file=sys.stderr)
+        print(
+            f"W&B run {run} of project {project}" if run else "W&B has these episodes, or there are none",
+            file=sys.stderr,
+        )
 
 
 def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
     """The rules of the episodes: those usual for the policy, changed by the flags given."""
     base = {"embedded": EMBEDDED, "general": EpisodeConfig(), None: usual_rules(name)}[arguments.rules]
-    flags = ("temperature", "top_p", "max_turns", "tool_budget_tokens", "max_completion_tokens", "call_format", "prompt")
+    flags = (
+        "temperature",
+        "top_p",
+        "max_turns",
+        "tool_budget_tokens",
+        "max_completion_tokens",
+        "call_format",
+        "prompt",
+    )
     changes = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
     try:
         return EpisodeConfig.model_validate({**base.model_dump(), **changes})
@@ -99,7 +113,13 @@ class _Run:
     """One call of the command on one folder."""
 
     def __init__(
-        self, arguments: argparse.Namespace, name: PolicyName, folder: Path, config: EpisodeConfig, judge: Judge, store: Store
+        self,
+        arguments: argparse.Namespace,
+        name: PolicyName,
+        folder: Path,
+        config: EpisodeConfig,
+        judge: Judge,
+        store: Store,
     ) -> None:
         self._arguments, self._name, self._folder, self._config = arguments, name, folder, config
         self._judge, self._store = judge, store
@@ -137,7 +157,9 @@ class _Run:
         async with opened(self._name, self._config, arguments.seed, access(arguments, self._name)) as policy:
             player = Player(self._begin(policy.name), policy, self._judge, self._done)
             with self._bar(jobs) as emit:
-                await player.play(jobs, emit, concurrency=1 if self._name.kind == "script" else arguments.concurrency)
+                await player.play(
+                    jobs, emit, concurrency=1 if self._name.kind == "script" else arguments.concurrency
+                )
 
     def _plan(self, policy: PolicyName | str) -> Plan:
         arguments = self._arguments
@@ -161,7 +183,9 @@ class _Run:
     @contextmanager
     def _bar(self, jobs: Sequence[Job]) -> Iterator[Emit]:
         """Progress, and what takes each result into the store."""
-        with tqdm(total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1) as bar:
+        with tqdm(
+            total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1
+        ) as bar:
 
             def take(result: Result) -> None:
                 if result.line is not None:
@@ -169,7 +193,9 @@ class _Run:
                 if result.failure is not None:
                     self._store.fail(result.failure)
                 counts = self._counts = self._counts.and_also(result)
-                bar.set_postfix_str(f"right {counts.right / max(1, counts.played):.0%}, failed {counts.failed}", refresh=False)
+                bar.set_postfix_str(
+                    f"right {counts.right / max(1, counts.played):.0%}, failed {counts.failed}", refresh=False
+                )
                 bar.update()
                 if counts.failed >= GIVE_UP_AFTER and not counts.played and result.failure:
                     why = f"{result.failure.error}: {result.failure.message}"
@@ -181,15 +207,27 @@ class _Run:
 def _refuse_full_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
-        raise ConfigurationError(f"{folder}: only {free >> 20} MiB are free; make room or choose another --out")
+        raise ConfigurationError(
+            f"{folder}: only {free >> 20} MiB are free; make room or choose another --out"
+        )
 
 
-def _tell(arguments: argparse.Namespace, name: PolicyName, folder: Path, paths: Sequence[Path], config: EpisodeConfig) -> None:
+def _tell(
+    arguments: argparse.Namespace,
+    name: PolicyName,
+    folder: Path,
+    paths: Sequence[Path],
+    config: EpisodeConfig,
+) -> None:
     """What a run would do; nothing is played and nothing is written."""
     episodes = len(paths) * arguments.k
-    print(f"policy      {name}\nscenarios   {len(paths)} of {folder}\nepisodes    {episodes} ({arguments.k} samples each)")
+    print(
+        f"policy      {name}\nscenarios   {len(paths)} of {folder}\nepisodes    {episodes} ({arguments.k} samples each)"
+    )
     print(f"judge       {arguments.judge}\nout         {arguments.out}")
     print(f"rules       {config.model_dump_json()}")
     if name.kind == "litellm":
         tokens = config.max_turns * (config.tool_budget_tokens + config.max_completion_tokens)
-        print(f"at most     {episodes * config.max_turns} calls; the last of an episode may read about {tokens} tokens")
+        print(
+            f"at most     {episodes * config.max_turns} calls; the last of an episode may read about {tokens} tokens"
+        )

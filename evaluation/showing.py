@@ -1,7 +1,7 @@
 """The command behind `python -m evaluation show`: one stored episode, turn by turn, as plain text.
 
-Everything printed comes from logs or models, so control characters are taken out before they reach a terminal.
-"""
+Everything printed comes from logs or models, so control characters are taken out before they reach a
+terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ def command(arguments: argparse.Namespace) -> int:
     """Print the episodes of a scenario, or one sample of it."""
     found = load(arguments.folder)
     scenario_id, _, sample = arguments.episode.partition("#")
-    episodes = [e for e in found.episodes if e.scenario_id.startswith(scenario_id) and sample in ("", str(e.sample))]
+    episodes = [
+        e for e in found.episodes if e.scenario_id.startswith(scenario_id) and sample in ("", str(e.sample))
+    ]
     if not episodes:
         known = ", ".join(sorted({e.scenario_id for e in found.episodes})[:3])
-        raise EpisodesError(f"{arguments.folder}: no episode of {arguments.episode!r}; it has {known or 'none'}, ...")
+        raise EpisodesError(
+            f"{arguments.folder}: no episode of {arguments.episode!r}; it has {known or 'none'}, ..."
+        )
     for note in found.warnings():
         print(printable(f"note: {note}"), file=sys.stderr)
     print("\n\n".join("\n".join(transcript(episode)) for episode in episodes))

@@ -25,7 +25,9 @@ def conclude(folder: Path) -> int:
         else:
             seen.add((item.scenario_id, item.sample))
             tally.add(item)
-    failures = [failure for failure in read_failures(folder) if (failure.scenario_id, failure.sample) not in seen]
+    failures = [
+        failure for failure in read_failures(folder) if (failure.scenario_id, failure.sample) not in seen
+    ]
     run = read_run(folder)
     summary = summarise_tally(tally, k=int(run["k"]) if "k" in run else None)
     write_json(folder / SUMMARY, to_json(run, summary, failed=len(failures), bad_lines=bad))

@@ -1,9 +1,10 @@
-"""What a set of episodes says: accuracy, cost and endings, over everything and by slice, with intervals by scenario.
+"""What a set of episodes says: accuracy, cost and endings, over everything and by slice, with intervals by
+scenario.
 
-avg@k is the mean over scenarios of the share of right samples; pass@k the chance that one of k is right (unbiased when a
-scenario has more than k). Samples that failed (provider, judge) are no episodes: they are counted apart and never as wrong.
-Input is any iterable of episodes, read once, so that a large file need not fit in memory.
-"""
+avg@k is the mean over scenarios of the share of right samples; pass@k the chance that one of k is right
+(unbiased when a scenario has more than k). Samples that failed (provider, judge) are no episodes: they are
+counted apart and never as wrong. Input is any iterable of episodes, read once, so that a large file need not
+fit in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +17,12 @@ import numpy as np
 from core.intervals import Floats, Interval, as_json, bootstrap_means, pass_at_k, proportion
 from project_types import Ending, Episode
 
-SLICES: Mapping[str, str] = {"seen": "unseen", "fault_family": "family", "fault_type": "fault_type", "topology": "topology"}
+SLICES: Mapping[str, str] = {
+    "seen": "unseen",
+    "fault_family": "family",
+    "fault_type": "fault_type",
+    "topology": "topology",
+}
 """What episodes are split by, and the key of their metadata that says it."""
 
 
@@ -32,7 +38,11 @@ MEASURES: Mapping[str, Measure] = {
     "accuracy": Measure("root cause right (avg@k)", True, lambda e: e.outcome.correct),
     "grounded": Measure("right, citing evidence it saw", True, lambda e: e.outcome.grounded),
     "service": Measure("service right", True, lambda e: e.outcome.service_correct),
-    "opened": Measure("gold evidence opened", True, lambda e: _ratio(e.outcome.gold_evidence_opened, e.outcome.gold_evidence)),
+    "opened": Measure(
+        "gold evidence opened",
+        True,
+        lambda e: _ratio(e.outcome.gold_evidence_opened, e.outcome.gold_evidence),
+    ),
     "fabricated": Measure("cites an id that does not exist", True, lambda e: e.outcome.cited_fabricated > 0),
     "reward": Measure("reward", False, lambda e: float("nan") if e.reward is None else e.reward),
     "turns": Measure("turns", False, lambda e: e.outcome.turns),
@@ -79,7 +89,10 @@ class Summary(NamedTuple):
             "k": self.k,
             **_part_json(self.whole),
             "totals": dict(self.totals),
-            "slices": {kind: {value: _part_json(part) for value, part in parts.items()} for kind, parts in self.slices.items()},
+            "slices": {
+                kind: {value: _part_json(part) for value, part in parts.items()}
+                for kind, parts in self.slices.items()
+            },
         }
 
 
@@ -93,7 +106,9 @@ class Tally:
 
     def add(self, episode: Episode) -> None:
         """Count an episode; a later one of the same scenario and sample replaces the earlier."""
-        self._values[episode.scenario_id][episode.sample] = [float(measure.of(episode)) for measure in MEASURES.values()]
+        self._values[episode.scenario_id][episode.sample] = [
+            float(measure.of(episode)) for measure in MEASURES.values()
+        ]
         self._endings[episode.scenario_id][episode.sample] = episode.outcome.ending.value
         self._slices[episode.scenario_id] = slices_of(episode)
 
@@ -104,13 +119,17 @@ class Tally:
             table = np.array(list(self._values[scenario_id].values()), dtype=np.float64)
             right = int(table[:, 0].sum())
             endings = Counter(self._endings[scenario_id].values())
-            rows.append(Row(scenario_id, self._slices[scenario_id], len(table), right, _means(table), endings))
+            rows.append(
+                Row(scenario_id, self._slices[scenario_id], len(table), right, _means(table), endings)
+            )
         return rows
 
     def totals(self) -> dict[str, float]:
         """Sums over all episodes: tokens, cost, seconds of policies."""
         names = list(MEASURES)
-        picked = {name: names.index(name) for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds")}
+        picked = {
+            name: names.index(name) for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+        }
         return {
             name: float(sum(values[at] for samples in self._values.values() for values in samples.values()))
             for name, at in picked.items()
@@ -118,7 +137,9 @@ class Tally:
 
 
 def summarise(episodes: Iterable[Episode], *, k: int | None = None, seed: int = 0) -> Summary:
-    """Everything there is to say about these episodes. `k` of pass@k: as given, or the most samples any scenario has."""
+    """Everything there is to say about these episodes. `k` of pass@k: as given, or the most samples any
+    scenario has.
+    """
     tally = Tally()
     for episode in episodes:
         tally.add(episode)
@@ -150,7 +171,9 @@ def slices_of(episode: Episode) -> dict[str, str]:
 
 def _part(rows: list[Row], k: int, seed: int) -> Part:
     passes = [pass_at_k(row.samples, row.right, k) if row.samples >= k else float("nan") for row in rows]
-    table = np.column_stack([np.array([row.values for row in rows]).reshape(len(rows), len(MEASURES)), passes])
+    table = np.column_stack(
+        [np.array([row.values for row in rows]).reshape(len(rows), len(MEASURES)), passes]
+    )
     intervals = dict(zip([*MEASURES, PASS], bootstrap_means(table, seed=seed), strict=True))
     shares = [PASS, *(name for name, measure in MEASURES.items() if measure.share)]
     intervals.update({name: proportion(intervals[name]) for name in shares})

@@ -1,13 +1,14 @@
-"""What W&B and Weave are told, when there is a key: the one place that knows either of them (docs/wandb.md lists every name).
+"""What W&B and Weave are told, when there is a key: the one place that knows either of them (docs/wandb.md
+lists every name).
 
-A training run is one W&B run, named and identified by the run's name, so that a resumed run goes on in it. ART makes it and logs
-the metrics; this adds a table of rollouts per evaluation, the configuration, and at the end the report and the checkpoints'
-names as an artifact. `python -m evaluation run` is a W&B run of its own. In Weave each episode is a trace (`rollout` makes it);
-an evaluation is written from the stored episodes: nothing is played or judged for it.
+A training run is one W&B run, named and identified by the run's name, so that a resumed run goes on in it.
+ART makes it and logs the metrics; this adds a table of rollouts per evaluation, the configuration, and at the
+end the report and the checkpoints' names as an artifact. `python -m evaluation run` is a W&B run of its own.
+In Weave each episode is a trace (`rollout` makes it); an evaluation is written from the stored episodes:
+nothing is played or judged for it.
 
-Without a key nothing here imports wandb or weave. Not here: what a number means (`summary`), publishing a judge
-(`make_judge_model`).
-"""
+Without a key nothing here imports wandb or weave. Not here: what a number means (`summary`), publishing a
+judge (`make_judge_model`)."""
 
 from __future__ import annotations
 
@@ -51,11 +52,13 @@ class WandbError(ConfigurationError):
     """W&B or Weave refuses or cannot be reached; the text says what to type."""
 
 
-# ------------------------------------------------------------------------------------------------------------ on and off
+# ------------------------------------------------------------------------------------------------------------
+# on and off
 
 
 def begin(project: str, *, allowed: bool = True) -> bool:
-    """Whether W&B is told; if so, episodes become Weave traces from now on. Offline there is no Weave: it has no such mode.
+    """Whether W&B is told; if so, episodes become Weave traces from now on. Offline there is no Weave: it has
+    no such mode.
 
     Raises:
         WandbError: Weave does not start.
@@ -87,11 +90,14 @@ def _weave() -> Any | None:
     return weave if weave is not None and weave.get_client() is not None else None
 
 
-# ---------------------------------------------------------------------------------------------------------- training runs
+# ----------------------------------------------------------------------------------------------------------
+# training runs
 
 
 class TrainingLog:
-    """The W&B run of one training run; until it is attached, and without a key, everything it does is nothing."""
+    """The W&B run of one training run; until it is attached, and without a key, everything it does is
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._run: Any | None = None
@@ -110,11 +116,15 @@ class TrainingLog:
         try:
             run = self._run = model._get_wandb_run()
         except wandb.errors.Error as trouble:
-            raise WandbError(f"W&B does not take the run ({trouble}); check {KEY}, or set WANDB_MODE=offline") from trouble
+            raise WandbError(
+                f"W&B does not take the run ({trouble}); check {KEY}, or set WANDB_MODE=offline"
+            ) from trouble
         self._name_of = model.get_inference_name
         for split in ("val_sampled", "test_sampled"):
             run.define_metric(f"{split}/*", step_metric=STEP)
-        run.config.update(dict(facts), allow_val_change=True)  # a resumed run may have other limits than it began with
+        run.config.update(
+            dict(facts), allow_val_change=True
+        )  # a resumed run may have other limits than it began with
         if (weave := _weave()) is not None:
             weave.get_client().set_wandb_run_context(run_id=run.id)
 
@@ -123,9 +133,15 @@ class TrainingLog:
         if self._run is None:
             return
         self._run.log({f"{split}/rollouts": table(episodes), STEP: checkpoint})
-        weave_evaluation(f"{self._run.id} {split} step {checkpoint}", episodes, {"training_run": self._run.id, STEP: checkpoint})
+        weave_evaluation(
+            f"{self._run.id} {split} step {checkpoint}",
+            episodes,
+            {"training_run": self._run.id, STEP: checkpoint},
+        )
 
-    def conclude(self, folder: Path, summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], code: int) -> None:
+    def conclude(
+        self, folder: Path, summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], code: int
+    ) -> None:
         """The report, the configuration and the checkpoints' names as an artifact; then the W&B run ends."""
         if self._run is None:
             return
@@ -133,16 +149,29 @@ class TrainingLog:
 
         names = checkpoints(summary, rows, self._name_of)
         write_json(folder / "checkpoints.json", names)
-        self._run.log({"report": wandb.Html((folder / "report.html").read_text(encoding="utf-8"), inject=False)})
+        self._run.log(
+            {"report": wandb.Html((folder / "report.html").read_text(encoding="utf-8"), inject=False)}
+        )
         kept = {side: names[side]["name"] for side in ("best", "latest") if names[side]}
         files = ("report.html", "summary.json", "config.json", "metrics.jsonl", "checkpoints.json")
-        _artifact(self._run, f"{self._run.id}-report", "report", folder, files, {"base_model": names["base_model"], **kept})
-        self._run.summary.update({"best_checkpoint": summary["best_checkpoint"], "finished": summary["finished"]})
+        _artifact(
+            self._run,
+            f"{self._run.id}-report",
+            "report",
+            folder,
+            files,
+            {"base_model": names["base_model"], **kept},
+        )
+        self._run.summary.update(
+            {"best_checkpoint": summary["best_checkpoint"], "finished": summary["finished"]}
+        )
         _end(self._run, code)
         self._run = None
 
 
-def checkpoints(summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], name_of: Callable[[int], str]) -> dict[str, Any]:
+def checkpoints(
+    summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], name_of: Callable[[int], str]
+) -> dict[str, Any]:
     """The content of checkpoints.json: what the best, the latest and every validated checkpoint is called."""
     validated, latest = [], None
     for row in rows:
@@ -154,14 +183,21 @@ def checkpoints(summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], n
         return None if step is None else {"step": step, "name": name_of(step)}
 
     best = named(summary["best_checkpoint"])
-    return {"base_model": summary["base_model"], "best": best, "latest": named(latest), "validated": validated}
+    return {
+        "base_model": summary["base_model"],
+        "best": best,
+        "latest": named(latest),
+        "validated": validated,
+    }
 
 
-# ------------------------------------------------------------------------------------------------------------ evaluations
+# ------------------------------------------------------------------------------------------------------------
+# evaluations
 
 
 def log_evaluation(folder: Path, project: str) -> str | None:
-    """Log a folder of `python -m evaluation run`, in the W&B run it was logged to before; the run's id, None when nothing is new.
+    """Log a folder of `python -m evaluation run`, in the W&B run it was logged to before; the run's id, None
+    when nothing is new.
 
     Raises:
         WandbError: W&B refuses; the folder does not count as logged.
@@ -171,7 +207,9 @@ def log_evaluation(folder: Path, project: str) -> str | None:
     found = load(folder)
     logged = folder / LOGGED
     state = hashlib.sha256((folder / EPISODES).read_bytes()).hexdigest()
-    if not found.episodes or (logged.exists() and state in logged.read_text(encoding="utf-8", errors="replace")):
+    if not found.episodes or (
+        logged.exists() and state in logged.read_text(encoding="utf-8", errors="replace")
+    ):
         return None
     id_ = _id(folder, found.run)
     summary = summarise(found.episodes, k=int(found.run["k"]))
@@ -181,13 +219,17 @@ def log_evaluation(folder: Path, project: str) -> str | None:
     try:
         run = wandb.init(project=project, id=id_, name=folder.name, job_type="evaluation", resume="allow")
     except wandb.errors.Error as trouble:
-        raise WandbError(f"W&B does not take the evaluation ({trouble}); check {KEY}, or add --no-wandb") from trouble
+        raise WandbError(
+            f"W&B does not take the evaluation ({trouble}); check {KEY}, or add --no-wandb"
+        ) from trouble
     run.config.update({"evaluation": found.run}, allow_val_change=True)  # k may have grown
     run.log({**_measures(summary), "evaluation/rollouts": table(found.episodes)})
     _artifact(run, f"{id_}-report", "report", folder, ("report.html", "summary.json", "run.json"), {})
     weave_evaluation(f"{folder.name} {found.run['policy']}", found.episodes, {"wandb_run": id_})
     _end(run, 0)
-    write_json(logged, {"run": id_, "project": project, "episodes": len(found.episodes), "episodes_sha256": state})
+    write_json(
+        logged, {"run": id_, "project": project, "episodes": len(found.episodes), "episodes_sha256": state}
+    )
     return id_
 
 
@@ -203,7 +245,11 @@ def _measures(summary: Summary) -> dict[str, float]:
     ends = {f"evaluation/{name}": of.value for name, of in known.items()}
     for name, of in known.items():
         ends |= {f"evaluation/{name}_low": of.low, f"evaluation/{name}_high": of.high}
-    return {**ends, "evaluation/scenarios": summary.whole.scenarios, "evaluation/episodes": summary.whole.episodes}
+    return {
+        **ends,
+        "evaluation/scenarios": summary.whole.scenarios,
+        "evaluation/episodes": summary.whole.episodes,
+    }
 
 
 def table(episodes: Iterable[Episode]) -> Any:
@@ -237,7 +283,9 @@ def _sliced(e: Episode, name: str) -> str | None:
 
 
 def weave_evaluation(name: str, episodes: Sequence[Episode], attributes: Mapping[str, Any]) -> None:
-    """An Evaluation in Weave with a prediction per episode, scored by its verdict and its reward; nothing where Weave is off."""
+    """An Evaluation in Weave with a prediction per episode, scored by its verdict and its reward; nothing
+    where Weave is off.
+    """
     weave = _weave()
     if weave is None or not episodes:
         return
@@ -246,16 +294,24 @@ def weave_evaluation(name: str, episodes: Sequence[Episode], attributes: Mapping
     log = weave.EvaluationLogger(
         name=name,
         model={"name": "Investigator", "policy": first.policy},
-        dataset=weave.Dataset(name=f"scenarios-{first.split or 'unnamed'}", rows=[questions[key] for key in sorted(questions)]),
+        dataset=weave.Dataset(
+            name=f"scenarios-{first.split or 'unnamed'}", rows=[questions[key] for key in sorted(questions)]
+        ),
         eval_attributes=dict(attributes),
     )
     for e in episodes:
-        answer: dict[str, Any] = {"ending": e.outcome.ending.value, "sample": e.sample, "trace": e.metadata.get(TRACE)}
+        answer: dict[str, Any] = {
+            "ending": e.outcome.ending.value,
+            "sample": e.sample,
+            "trace": e.metadata.get(TRACE),
+        }
         if e.report:
             answer["report"] = e.report.model_dump(mode="json")
         prediction = log.log_prediction(inputs=questions[e.scenario_id], output=answer)
         prediction.log_score({"name": "Judge", "judge": judge}, _verdict(e))
-        prediction.log_score("Reward", {"total": e.reward, "grounded": e.outcome.grounded, **e.reward_components})
+        prediction.log_score(
+            "Reward", {"total": e.reward, "grounded": e.outcome.grounded, **e.reward_components}
+        )
         prediction.finish()
     log.log_summary({measure: of.value for measure, of in summarise(episodes).whole.measures.items() if of.n})
 
@@ -269,14 +325,22 @@ def _question(e: Episode) -> dict[str, Any]:
 def _verdict(e: Episode) -> dict[str, Any]:
     """The judge's score of an episode; without an answer there was nothing to judge, and it is not right."""
     if e.verdict is None:
-        return {"correct": False, "service_correct": False, "cause_correct": False, "reason": f"not judged: {e.outcome.ending}"}
+        return {
+            "correct": False,
+            "service_correct": False,
+            "cause_correct": False,
+            "reason": f"not judged: {e.outcome.ending}",
+        }
     return e.verdict.model_dump(mode="json", exclude={"judge", "cost_usd"})
 
 
-# --------------------------------------------------------------------------------------------------------------- the ends
+# ---------------------------------------------------------------------------------------------------------------
+# the ends
 
 
-def _artifact(run: Any, name: str, kind: str, folder: Path, files: Iterable[str], metadata: Mapping[str, Any]) -> None:
+def _artifact(
+    run: Any, name: str, kind: str, folder: Path, files: Iterable[str], metadata: Mapping[str, Any]
+) -> None:
     import wandb
 
     artifact = wandb.Artifact(name, type=kind, metadata=dict(metadata))

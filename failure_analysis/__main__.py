@@ -60,9 +60,15 @@ def _model(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a model litellm reaches, asked once per group of failures; default: FAILURE_ANALYSIS_MODEL, else rules",
     )
-    parser.add_argument("--api-base", metavar="URL", help="an OpenAI-compatible server, with --model openai/NAME")
-    parser.add_argument("--max-tokens", type=positive, default=1024, help="tokens of one answer (default %(default)s)")
-    parser.add_argument("--timeout-s", type=float, default=30.0, help="seconds one answer may take (default %(default)g)")
+    parser.add_argument(
+        "--api-base", metavar="URL", help="an OpenAI-compatible server, with --model openai/NAME"
+    )
+    parser.add_argument(
+        "--max-tokens", type=positive, default=1024, help="tokens of one answer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout-s", type=float, default=30.0, help="seconds one answer may take (default %(default)g)"
+    )
 
 
 def _database(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +86,9 @@ def _capture(commands: Commands) -> None:
         "  python -m failure_analysis capture runs/eval/episodes.jsonl --database /tmp/failures.db\n\n"
         "Writes failures.db and failures/*.txt beside the run (runs/failures.db for runs/seed1), never into it.",
     )
-    parser.add_argument("path", type=Path, metavar="RUN_DIR", help="a run, a folder of runs, or a JSONL file of episodes")
+    parser.add_argument(
+        "path", type=Path, metavar="RUN_DIR", help="a run, a folder of runs, or a JSONL file of episodes"
+    )
     parser.add_argument("--database", type=Path, metavar="FILE", help="default: failures.db beside the run")
     parser.add_argument("--quiet", action="store_true", help="print only what could not be read")
     _model(parser)
@@ -98,11 +106,18 @@ def _ingest(commands: Commands) -> None:
         "  make test 2>&1 | python -m failure_analysis ingest -\n\n"
         "A JUnit file gives one failure per failed test case; a log is one failure, explained from its end.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="JUnit XML or text of any size; - reads standard input")
     parser.add_argument(
-        "--type", default="", metavar="TYPE", help="what a log is of: ci_build, training_run, evaluation, log ..."
+        "files", nargs="+", metavar="FILE", help="JUnit XML or text of any size; - reads standard input"
     )
-    parser.add_argument("--error", default="", metavar="TEXT", help="the error message of a log, when you know it")
+    parser.add_argument(
+        "--type",
+        default="",
+        metavar="TYPE",
+        help="what a log is of: ci_build, training_run, evaluation, log ...",
+    )
+    parser.add_argument(
+        "--error", default="", metavar="TEXT", help="the error message of a log, when you know it"
+    )
     parser.add_argument("--exit-code", action="store_true", help="exit 1 when a failure was found")
     _database(parser)
     _model(parser)
@@ -146,7 +161,9 @@ def _counts(commands: Commands) -> None:
         "failures by category, severity or kind over time",
         "example:\n  python -m failure_analysis counts --by kind --bucket step --run seed1",
     )
-    parser.add_argument("--by", choices=["category", "severity", "kind", "type", "fault_type"], default="category")
+    parser.add_argument(
+        "--by", choices=["category", "severity", "kind", "type", "fault_type"], default="category"
+    )
     parser.add_argument("--bucket", choices=["hour", "day", "week", "step", "all"], default="day")
     _filters(parser)
     parser.set_defaults(module="failure_analysis.aggregate_commands", what="counts")
@@ -175,7 +192,9 @@ def _compare(commands: Commands) -> None:
         "  python -m failure_analysis compare seed1@0 seed1@40\n"
         "  python -m failure_analysis compare eval-base eval-tiny",
     )
-    parser.add_argument("before", metavar="RUN[@STEP]", help="a captured run, relative to the database's folder")
+    parser.add_argument(
+        "before", metavar="RUN[@STEP]", help="a captured run, relative to the database's folder"
+    )
     parser.add_argument("after", metavar="RUN[@STEP]", help="what it is compared with")
     parser.add_argument("--split", help="only this split (default test for training runs)")
     parser.add_argument("--sampling", help="t0 or t1 (default t0 for training runs)")
@@ -188,7 +207,9 @@ def _filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="only this run")
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--step", type=int, help="only this checkpoint")
-    parser.add_argument("--type", help="only this type: episode, rollout, training_job, training_run, ci_test, log")
+    parser.add_argument(
+        "--type", help="only this type: episode, rollout, training_job, training_run, ci_test, log"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     _database(parser)
 
@@ -226,23 +247,45 @@ def _intervene(commands: Commands) -> None:
         "The unchanged episode is played on from the same turn as often, so that what is compared differs in one thing only.",
     )
     parser.add_argument(
-        "--episode", required=True, metavar="ID|FILE:LINE", help="a captured episode's id, or a line of a JSONL file"
+        "--episode",
+        required=True,
+        metavar="ID|FILE:LINE",
+        help="a captured episode's id, or a line of a JSONL file",
     )
-    parser.add_argument("--turn", required=True, type=positive, metavar="N", help="the reply that is changed; the first is 1")
+    parser.add_argument(
+        "--turn", required=True, type=positive, metavar="N", help="the reply that is changed; the first is 1"
+    )
     change = parser.add_mutually_exclusive_group(required=True)
     change.add_argument("--replace-result", type=Path, metavar="FILE", help="what the tool says instead")
-    change.add_argument("--replace-call", metavar="JSON", help='another call instead: {"name": ..., "arguments": {...}}')
+    change.add_argument(
+        "--replace-call", metavar="JSON", help='another call instead: {"name": ..., "arguments": {...}}'
+    )
     parser.add_argument("--policy", required=True, help="litellm:MODEL, or openai:MODEL with --base-url")
     parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server")
     parser.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
-    parser.add_argument("--k", type=positive, default=8, help="times each side is played (default %(default)s)")
-    parser.add_argument("--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)")
-    parser.add_argument("--scenarios", type=Path, metavar="DIR", help="folder of the scenario (default: where the run had it)")
-    parser.add_argument("--logs", type=Path, metavar="FILE", help="a logs.db to search (default: built for this scenario)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="sampling temperature (default %(default)g)")
-    parser.add_argument("--concurrency", type=positive, default=8, help="episodes under way at once (default %(default)s)")
     parser.add_argument(
-        "--rules", choices=["embedded", "general", "run"], default="run", help="rules of the episode (default: its run's)"
+        "--k", type=positive, default=8, help="times each side is played (default %(default)s)"
+    )
+    parser.add_argument(
+        "--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)"
+    )
+    parser.add_argument(
+        "--scenarios", type=Path, metavar="DIR", help="folder of the scenario (default: where the run had it)"
+    )
+    parser.add_argument(
+        "--logs", type=Path, metavar="FILE", help="a logs.db to search (default: built for this scenario)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="sampling temperature (default %(default)g)"
+    )
+    parser.add_argument(
+        "--concurrency", type=positive, default=8, help="episodes under way at once (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rules",
+        choices=["embedded", "general", "run"],
+        default="run",
+        help="rules of the episode (default: its run's)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     _database(parser)
@@ -256,7 +299,12 @@ def _score(commands: Commands) -> None:
         "measure the analyzer on labelled failures: accuracy of category and severity; exit 1 below the bar",
         "examples:\n  python -m failure_analysis score\n  python -m failure_analysis score --model openai/gpt-4.1-mini",
     )
-    parser.add_argument("--part", choices=["score", "rules"], default="score", help="rules: the part the rules were written from")
+    parser.add_argument(
+        "--part",
+        choices=["score", "rules"],
+        default="score",
+        help="rules: the part the rules were written from",
+    )
     parser.add_argument("--bar", type=float, default=0.85, help="least accuracy (default %(default)g)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--wrong", action="store_true", help="list what was answered wrongly")
@@ -287,17 +335,37 @@ def _serve(commands: Commands) -> None:
         "New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is asked for\n"
         "unless FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to FAILURE_ANALYSIS_WEBHOOK.",
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)"
+    )
     parser.add_argument("--database", type=Path, metavar="FILE", help="default: failures.db in --runs")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8321, help="0 for any free one (default %(default)s)")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="another name it is reached by; repeatable"
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name it is reached by; repeatable",
     )
-    parser.add_argument("--no-capture", dest="capture", action="store_false", help="show what is stored, capture nothing")
-    parser.add_argument("--every-s", type=float, default=3.0, help="seconds between two looks at the runs (default %(default)g)")
-    parser.add_argument("--alerts", action="store_true", help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK")
-    parser.add_argument("--public-url", default="", metavar="URL", help="what links in alerts begin with (default: its address)")
+    parser.add_argument(
+        "--no-capture", dest="capture", action="store_false", help="show what is stored, capture nothing"
+    )
+    parser.add_argument(
+        "--every-s",
+        type=float,
+        default=3.0,
+        help="seconds between two looks at the runs (default %(default)g)",
+    )
+    parser.add_argument(
+        "--alerts", action="store_true", help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK"
+    )
+    parser.add_argument(
+        "--public-url",
+        default="",
+        metavar="URL",
+        help="what links in alerts begin with (default: its address)",
+    )
     _model(parser)
     parser.set_defaults(module="dashboard.serve")
 
@@ -310,7 +378,9 @@ def _screenshots(commands: Commands) -> None:
         "example:\n  python -m failure_analysis screenshots --out docs/images",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG files")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)"
+    )
     parser.add_argument("--run", metavar="NAME", help="the run to show (default: the latest training run)")
     parser.set_defaults(module="dashboard.screenshots")
 

@@ -1,4 +1,6 @@
-"""The commands behind `python -m failure_analysis groups`, `counts`, `similar` and `compare`: tables, or JSON with --json."""
+"""The commands behind `python -m failure_analysis groups`, `counts`, `similar` and `compare`: tables, or JSON
+with --json.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ SHOWN_FLIPS = 20
 def command(arguments: argparse.Namespace) -> int:
     """Print what was asked for."""
     store = FailureStore(arguments.database)
-    return {"groups": _groups, "counts": _counts, "similar": _similar, "compare": _compare}[arguments.what](arguments, store)
+    return {"groups": _groups, "counts": _counts, "similar": _similar, "compare": _compare}[arguments.what](
+        arguments, store
+    )
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
@@ -52,7 +56,13 @@ def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
     if arguments.json:
         return _json(found)
     rows = [
-        (f"{c.at:%Y-%m-%d %H:%M}" if c.at else "all" if c.step is None else c.step, c.name, c.failures, c.tried) for c in found
+        (
+            f"{c.at:%Y-%m-%d %H:%M}" if c.at else "all" if c.step is None else c.step,
+            c.name,
+            c.failures,
+            c.tried,
+        )
+        for c in found
     ]
     _table((arguments.bucket, arguments.by, "failures", "tried"), rows)
     return 0
@@ -65,7 +75,10 @@ def _similar(arguments: argparse.Namespace, store: FailureStore) -> int:
     if not found:
         print("nothing stored is like it")
         return 0
-    rows = [(f"{s.likeness:.2f}", s.group, s.failures, s.template[:60], _cause(s.experiment.failure)[:80]) for s in found]
+    rows = [
+        (f"{s.likeness:.2f}", s.group, s.failures, s.template[:60], _cause(s.experiment.failure)[:80])
+        for s in found
+    ]
     _table(("likeness", "group", "failures", "like", "cause of the latest"), rows)
     return 0
 
@@ -83,7 +96,9 @@ def _compare(arguments: argparse.Namespace, store: FailureStore) -> int:
 
 
 def _side(arguments: argparse.Namespace, text: str) -> Side:
-    """RUN or RUN@STEP; a checkpoint of a training run is compared on its greedy test episodes unless told otherwise."""
+    """RUN or RUN@STEP; a checkpoint of a training run is compared on its greedy test episodes unless told
+    otherwise.
+    """
     run, at, step = text.rpartition("@")
     if not at:
         return Side(run=text, split=arguments.split, sampling=arguments.sampling)
@@ -94,11 +109,16 @@ def _side(arguments: argparse.Namespace, text: str) -> Side:
 
 def _print_comparison(found: Comparison) -> None:
     print(f"{found.before} -> {found.after}: {found.scenarios} scenarios tried by both")
-    print(f"fixed {len(found.fixed)}, introduced {len(found.introduced)}, still failing {len(found.still_failing)}")
+    print(
+        f"fixed {len(found.fixed)}, introduced {len(found.introduced)}, still failing {len(found.still_failing)}"
+    )
     for name, flips in (("fixed", found.fixed), ("introduced", found.introduced)):
         if flips:
             print(f"\n{name}")
-            _table(("scenario", "fault", "before", "after", "look at"), [_flip(flip) for flip in flips[:SHOWN_FLIPS]])
+            _table(
+                ("scenario", "fault", "before", "after", "look at"),
+                [_flip(flip) for flip in flips[:SHOWN_FLIPS]],
+            )
         if len(flips) > SHOWN_FLIPS:
             print(f"... and {len(flips) - SHOWN_FLIPS} more; --json lists all")
     if found.kinds:
@@ -110,7 +130,13 @@ def _flip(flip: Flip) -> tuple[Any, ...]:
     def side(one: Any) -> str:
         return f"{one.failed}/{one.tried} failed {', '.join(one.kinds[:2])}".strip()
 
-    return flip.scenario_id, flip.fault_type, side(flip.before), side(flip.after), (flip.after.experiments or ("",))[0]
+    return (
+        flip.scenario_id,
+        flip.fault_type,
+        side(flip.before),
+        side(flip.after),
+        (flip.after.experiments or ("",))[0],
+    )
 
 
 def _json(rows: Iterable[BaseModel]) -> int:

@@ -1,8 +1,7 @@
 """What the stored failures add up to: counts over time, groups with trends, and what is similar to a failure.
 
-Functions over a `FailureStore`; nothing is written. A trend compares the later half of what was tried with the earlier half and
-speaks only where chance would not (two-sided binomial test, 5 %).
-"""
+Functions over a `FailureStore`; nothing is written. A trend compares the later half of what was tried with
+the earlier half and speaks only where chance would not (two-sided binomial test, 5 %)."""
 
 from __future__ import annotations
 
@@ -94,17 +93,27 @@ class Similar(Frozen):
     """The latest of the group."""
 
 
-def counts(store: FailureStore, by: By = "category", bucket: Bucket = "day", wanted: Wanted = EVERYTHING) -> tuple[Count, ...]:
+def counts(
+    store: FailureStore, by: By = "category", bucket: Bucket = "day", wanted: Wanted = EVERYTHING
+) -> tuple[Count, ...]:
     """Failures by name and bucket, in order of time and name; `tried` counts every experiment of the bucket."""
     where, values = wanted.sql()
-    at = {"step": "e.step", "all": "0"}.get(bucket) or f"e.at_ms / {_BUCKET_MS[bucket]} * {_BUCKET_MS[bucket]}"
+    at = {"step": "e.step", "all": "0"}.get(
+        bucket
+    ) or f"e.at_ms / {_BUCKET_MS[bucket]} * {_BUCKET_MS[bucket]}"
     name = _COLUMNS[by]
     several = f"SELECT {at} AS bucket, {name} AS name, sum(f.times) FROM {JOINED} WHERE f.id IS NOT NULL AND {where} "
-    tried_in = wanted.model_copy(update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()})
+    tried_in = wanted.model_copy(
+        update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()}
+    )
     all_where, all_values = tried_in.sql()
     with store.reading() as database:
         rows = database.execute(several + "GROUP BY 1, 2 ORDER BY 1, 2", values).fetchall()
-        tried = dict(database.execute(f"SELECT {at}, count(*) FROM {JOINED} WHERE {all_where} GROUP BY 1", all_values).fetchall())
+        tried = dict(
+            database.execute(
+                f"SELECT {at}, count(*) FROM {JOINED} WHERE {all_where} GROUP BY 1", all_values
+            ).fetchall()
+        )
     return tuple(
         Count(
             name=str(name),
@@ -118,7 +127,8 @@ def counts(store: FailureStore, by: By = "category", bucket: Bucket = "day", wan
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------- groups
+# -----------------------------------------------------------------------------------------------------------------
+# groups
 
 
 def groups(
@@ -130,7 +140,9 @@ def groups(
     limit: int = 100,
     now: datetime | None = None,
 ) -> Page[Group]:
-    """Groups of alike failures among the experiments wanted, with first and last seen and where they are going."""
+    """Groups of alike failures among the experiments wanted, with first and last seen and where they are
+    going.
+    """
     where, values = wanted.sql()
     query = (
         "SELECT f.signature, t.template, max(e.type) AS type, max(f.category) AS category, max(f.kind) AS kind, "
@@ -141,7 +153,11 @@ def groups(
     )
     with store.reading() as database:
         halves = {kind: _halves(database, wanted, kind, now or datetime.now(UTC)) for kind in ExperimentType}
-        boundary = "CASE e.type " + " ".join(f"WHEN '{kind}' THEN {halves[kind].boundary_ms}" for kind in halves) + " ELSE 0 END"
+        boundary = (
+            "CASE e.type "
+            + " ".join(f"WHEN '{kind}' THEN {halves[kind].boundary_ms}" for kind in halves)
+            + " ELSE 0 END"
+        )
         rows = database.execute(query % boundary, values).fetchall()
         found = [_group(row, halves[ExperimentType(row["type"])]) for row in rows]
         found.sort(key=_ORDERS[order])
@@ -169,13 +185,17 @@ class _Halves(Frozen):
 
 
 _COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
-"""Types of which good ones are stored too: their halves are halves of what was tried, those of the others of the time."""
+"""Types of which good ones are stored too: their halves are halves of what was tried, those of the others of
+the time.
+"""
 
 
 def _halves(database: Any, wanted: Wanted, kind: ExperimentType, now: datetime) -> _Halves:
     scope = Wanted(types=(kind,), run=wanted.run, split=wanted.split, since=wanted.since, until=wanted.until)
     where, values = scope.sql()
-    total, first = database.execute(f"SELECT count(*), min(e.at_ms) FROM experiments e WHERE {where}", values).fetchone()
+    total, first = database.execute(
+        f"SELECT count(*), min(e.at_ms) FROM experiments e WHERE {where}", values
+    ).fetchone()
     if not total:
         return _Halves(boundary_ms=0, later_share=1.0)
     if kind not in _COUNTED_WHOLE:
@@ -228,7 +248,9 @@ def trend(earlier: int, later: int, later_share: float) -> Trend:
 
 
 def _two_sided(hits: int, of: int, share: float) -> float:
-    """Probability, under Binomial(of, share), of a count at least as unlikely as `hits` (exact; normal above 1,000)."""
+    """Probability, under Binomial(of, share), of a count at least as unlikely as `hits` (exact; normal above
+    1,000).
+    """
     if of > 1000:
         z = (abs(hits - of * share) - 0.5) / math.sqrt(of * share * (1 - share))
         return math.erfc(max(0.0, z) / math.sqrt(2))
@@ -236,23 +258,33 @@ def _two_sided(hits: int, of: int, share: float) -> float:
     return min(1.0, math.fsum(chance for chance in chances if chance <= chances[hits] * (1 + 1e-9)))
 
 
-# ---------------------------------------------------------------------------------------------------------------- similar
+# ----------------------------------------------------------------------------------------------------------------
+# similar
 
 
 def similar(store: FailureStore, asked: str, limit: int = 10) -> tuple[Similar, ...]:
-    """Stored groups most like `asked`: the id of a stored failure, or a message. The group it belongs to comes first."""
+    """Stored groups most like `asked`: the id of a stored failure, or a message. The group it belongs to
+    comes first.
+    """
     known = store.experiment(asked)
     text = known.failure.template if known and known.failure else template(asked)
     with store.reading() as database:
         query = "SELECT f.signature, t.template, sum(f.times) FROM failures f JOIN templates t USING (signature) GROUP BY 1"
         stored = {row[0]: (row[1], row[2]) for row in database.execute(query)}
         near = nearest(text, {signature: found[0] for signature, found in stored.items()})[:limit]
-        latest = [(signature, likeness, _latest(database, signature, "1", ())) for signature, likeness in near]
+        latest = [
+            (signature, likeness, _latest(database, signature, "1", ())) for signature, likeness in near
+        ]
     found: list[Similar] = []
     for signature, likeness, id in latest:
         experiment = store.experiment(id)
         if experiment is not None:
             shown, failures = stored[signature]
-            row = {"likeness": round(likeness, 4), "group": signature, "template": shown, "failures": failures}
+            row = {
+                "likeness": round(likeness, 4),
+                "group": signature,
+                "template": shown,
+                "failures": failures,
+            }
             found.append(Similar(**row, experiment=experiment))
     return tuple(found)

@@ -1,10 +1,10 @@
 """Tells a webhook about critical failures, once per group: Slack-compatible JSON, retried, remembered.
 
-A group of alike failures is told once and again only after it has been quiet for QUIET_HOURS, so a loop that fails a thousand
-times is one message. What was told is kept in `alerts.json` beside failures.db: a restart does not repeat it. Old failures are no
-news: only those of the last LOOK_BACK_HOURS are told. Texts come from logs: they are escaped for Slack's markup and cut. The
-webhook's address is a secret: it is read from FAILURE_ANALYSIS_WEBHOOK and never printed.
-"""
+A group of alike failures is told once and again only after it has been quiet for QUIET_HOURS, so a loop that
+fails a thousand times is one message. What was told is kept in `alerts.json` beside failures.db: a restart
+does not repeat it. Old failures are no news: only those of the last LOOK_BACK_HOURS are told. Texts come from
+logs: they are escaped for Slack's markup and cut. The webhook's address is a secret: it is read from
+FAILURE_ANALYSIS_WEBHOOK and never printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 from tenacity.wait import wait_base
 
 from failure_analysis.records import Experiment, Severity
@@ -71,13 +78,17 @@ class _Wait(wait_base):
 
 
 def webhook_from(environment: Mapping[str, str]) -> str | None:
-    """The webhook's address, None when there is none. Raises ConfigurationError for one that is no http address."""
+    """The webhook's address, None when there is none. Raises ConfigurationError for one that is no http
+    address.
+    """
     address = environment.get(WEBHOOK, "").strip()
     if not address:
         return None
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{WEBHOOK} is no http or https address; copy it again from where the webhook was made")
+        raise ConfigurationError(
+            f"{WEBHOOK} is no http or https address; copy it again from where the webhook was made"
+        )
     return address
 
 
@@ -95,17 +106,25 @@ class Alerts:
         attempts: int = ATTEMPTS,
         pause_s: float = PAUSE_S,
     ) -> None:
-        self._pause, self._refused_at, self._refusal = timedelta(seconds=pause_s), datetime.min.replace(tzinfo=UTC), ""
+        self._pause, self._refused_at, self._refusal = (
+            timedelta(seconds=pause_s),
+            datetime.min.replace(tzinfo=UTC),
+            "",
+        )
         self._store, self._webhook, self._link, self._clock = store, webhook, link.rstrip("/"), clock
         self._retrying = Retrying(
-            retry=retry_if_exception_type(_TryAgain), stop=stop_after_attempt(attempts), wait=_Wait(first_wait_s), reraise=True
+            retry=retry_if_exception_type(_TryAgain),
+            stop=stop_after_attempt(attempts),
+            wait=_Wait(first_wait_s),
+            reraise=True,
         )
 
     def send_new(self) -> None:
         """Tell what was not told yet.
 
         Raises:
-            AlertError: the webhook did not take it, now or less than `pause_s` ago. What it took is remembered.
+            AlertError: the webhook did not take it, now or less than `pause_s` ago. What it took is
+            remembered.
         """
         if self._refusal and self._clock() - self._refused_at < self._pause:
             raise AlertError(self._refusal)
@@ -151,17 +170,23 @@ class Alerts:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as trouble:
-            raise AlertError(f"{self._state}: cannot be read ({trouble}); delete it, then groups are told again") from trouble
+            raise AlertError(
+                f"{self._state}: cannot be read ({trouble}); delete it, then groups are told again"
+            ) from trouble
 
     def _remember(self, told: list[Experiment]) -> None:
         state = self._remembered()
         for experiment in told:
             if experiment.failure is not None:
-                state[experiment.failure.signature] = max(experiment.at, state.get(experiment.failure.signature, experiment.at))
+                state[experiment.failure.signature] = max(
+                    experiment.at, state.get(experiment.failure.signature, experiment.at)
+                )
         kept = sorted(state.items(), key=lambda item: item[1])[-_KEPT:]
         fresh = self._state.with_name(f"{STATE}.new")
         try:
-            fresh.write_text(json.dumps({key: at.isoformat() for key, at in kept}, indent=0) + "\n", encoding="utf-8")
+            fresh.write_text(
+                json.dumps({key: at.isoformat() for key, at in kept}, indent=0) + "\n", encoding="utf-8"
+            )
             os.replace(fresh, self._state)
         except OSError as trouble:
             raise AlertError(
@@ -175,12 +200,16 @@ class Alerts:
             self._retrying(self._post_once, content)
         except (_TryAgain, _Refused) as trouble:
             self._refused_at = self._clock()
-            self._refusal = f"the webhook did not take an alert ({trouble}); it is sent again later; check {WEBHOOK}"
+            self._refusal = (
+                f"the webhook did not take an alert ({trouble}); it is sent again later; check {WEBHOOK}"
+            )
             raise AlertError(self._refusal) from trouble
 
     def _post_once(self, content: Mapping[str, Any]) -> None:
         try:
-            answer = httpx.post(self._webhook, json=content, timeout=TIMEOUT_S, follow_redirects=False, trust_env=True)
+            answer = httpx.post(
+                self._webhook, json=content, timeout=TIMEOUT_S, follow_redirects=False, trust_env=True
+            )
         except (httpx.TransportError, httpx.InvalidURL) as trouble:
             raise _TryAgain(type(trouble).__name__) from None  # its text may hold the address
         if answer.status_code == 429 or answer.status_code >= 500:
@@ -197,7 +226,11 @@ def message(group: list[Experiment], link: str) -> dict[str, Any]:
     assert why is not None, "only failures are told"
     times = f" ({len(group)} times)" if len(group) > 1 else ""
     title = f"Critical: {_plain(latest.name, 150)} failed{times}"
-    fields = [("Category", why.failure_category.replace("_", " ")), ("Root cause", why.root_cause), ("Fix", why.fix_suggestion)]
+    fields = [
+        ("Category", why.failure_category.replace("_", " ")),
+        ("Root cause", why.root_cause),
+        ("Fix", why.fix_suggestion),
+    ]
     lines = [f"*{name}:* {_plain(text, 600)}" for name, text in fields if text]
     if link:
         lines.append(f"<{link}/experiments/{latest.id}|Open it>")

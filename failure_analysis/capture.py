@@ -1,10 +1,10 @@
-"""Takes what failed in a run into failures.db: every episode, failed rollout, failed training job and the run itself.
+"""Takes what failed in a run into failures.db: every episode, failed rollout, failed training job and the run
+itself.
 
-Incremental and idempotent: a file is read from where the last capture stopped, and the same episode stored twice is one row.
-Memory is bounded by one batch of lines. A line that is no episode is skipped and said; nothing that can be read is lost because
-of what cannot. Good episodes are listed too, so that counts have a whole; only failed ones are explained. The runs are never
-written to.
-"""
+Incremental and idempotent: a file is read from where the last capture stopped, and the same episode stored
+twice is one row. Memory is bounded by one batch of lines. A line that is no episode is skipped and said;
+nothing that can be read is lost because of what cannot. Good episodes are listed too, so that counts have a
+whole; only failed ones are explained. The runs are never written to."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class Captured(NamedTuple):
     """What could not be read, and what is still being written."""
 
 
-def capture(path: Path, store: FailureStore, analyzer: LogAnalyzer, progress: Progress = lambda lines: None) -> Captured:
+def capture(
+    path: Path, store: FailureStore, analyzer: LogAnalyzer, progress: Progress = lambda lines: None
+) -> Captured:
     """Take in a run, a JSONL file of episodes, or every run in a folder.
 
     Raises:
@@ -78,7 +80,9 @@ def capture(path: Path, store: FailureStore, analyzer: LogAnalyzer, progress: Pr
 class _Capture:
     """The capture of one run."""
 
-    def __init__(self, run: RunFolder, store: FailureStore, analyzer: LogAnalyzer, progress: Progress) -> None:
+    def __init__(
+        self, run: RunFolder, store: FailureStore, analyzer: LogAnalyzer, progress: Progress
+    ) -> None:
         self.run, self.store, self._progress = run, store, progress
         self.explainer = Explainer(analyzer, store)
         self.name = self._relative(run.path)
@@ -98,7 +102,9 @@ class _Capture:
         self._store(self._failed_by_reason())
         self._store([self._whole()])
         if self.run.being_written():
-            self.notes.append(f"{self.run.path}: a run is still writing here; run the same command again for the rest")
+            self.notes.append(
+                f"{self.run.path}: a run is still writing here; run the same command again for the rest"
+            )
 
     # -- files of lines
 
@@ -204,12 +210,18 @@ class _Capture:
         row = FailureLine.model_validate_json(line.content or b"")
         name = self._relative(self.run.path / FAILURES)
         id = experiment_id(name, row.scenario_id, row.sample, row.error, row.at)
-        common: dict[str, Any] = {"id": id, "at": row.at or self.run.changed_at(), "source": f"{name}:{line.number}"}
+        common: dict[str, Any] = {
+            "id": id,
+            "at": row.at or self.run.changed_at(),
+            "source": f"{name}:{line.number}",
+        }
         common["status"], said = Status.FAILED, f"{row.error}: {row.message}"
         if not row.scenario_id:
             failure = self.explainer.error(id, "training_job", said, self._service_log())
             what = f"{self.name}: {row.error}"
-            return Experiment(**common, type=ExperimentType.TRAINING_JOB, name=what, run=self.name, failure=failure)
+            return Experiment(
+                **common, type=ExperimentType.TRAINING_JOB, name=what, run=self.name, failure=failure
+            )
         common |= {"type": ExperimentType.ROLLOUT, "name": f"{row.scenario_id} #{row.sample}"}
         if row.episode is None:
             place: dict[str, Any] = {
@@ -291,7 +303,9 @@ class _Capture:
                     if not row.scenario_id:
                         said = f"{row.error}: {row.message}"
                         break
-        message = said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
+        message = (
+            said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
+        )
         return self.explainer.error(id, "training_run", message, self._service_log())
 
     def _service_log(self) -> str:

@@ -29,12 +29,16 @@ def command(arguments: argparse.Namespace) -> int:
     for note in done.notes:
         print(note, file=sys.stderr)
     if not arguments.quiet:
-        print(f"{store.path}: {done.experiments} new, {done.failures} of them failed; texts in {store.folder / FOLDER}")
+        print(
+            f"{store.path}: {done.experiments} new, {done.failures} of them failed; texts in {store.folder / FOLDER}"
+        )
     return 0
 
 
 def explain(run: Path) -> str:
-    """Capture a run that has just ended, and say so in one line; what stands in the way is said too, and stops nobody."""
+    """Capture a run that has just ended, and say so in one line; what stands in the way is said too, and
+    stops nobody.
+    """
     try:
         store = FailureStore(beside(run))
         done = capture(run, store, LogAnalyzer(os.environ.get(MODEL_VARIABLE) or NO_MODEL))
@@ -50,11 +54,15 @@ def explain(run: Path) -> str:
 
 def beside(run: Path) -> Path:
     """Where the failures of a run are kept unless told otherwise: one file for all runs of a folder."""
-    holds_runs = run.is_dir() and not any((run / name).exists() for name in ("config.json", "run.json", "episodes.jsonl"))
+    holds_runs = run.is_dir() and not any(
+        (run / name).exists() for name in ("config.json", "run.json", "episodes.jsonl")
+    )
     return (run if holds_runs else run.resolve().parent) / DATABASE
 
 
 def analyzer(arguments: argparse.Namespace) -> LogAnalyzer:
     """What the flags ask for. Money is spent only where a model is named: without one, rules."""
     model = arguments.model or os.environ.get(MODEL_VARIABLE) or NO_MODEL
-    return LogAnalyzer(model, max_tokens=arguments.max_tokens, timeout_s=arguments.timeout_s, api_base=arguments.api_base)
+    return LogAnalyzer(
+        model, max_tokens=arguments.max_tokens, timeout_s=arguments.timeout_s, api_base=arguments.api_base
+    )

@@ -72,7 +72,8 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
     sides = [_side(store, side) for side in (before, after)]
     shared = sorted(sides[0].keys() & sides[1].keys())
     flips = [
-        Flip(scenario_id=key, fault_type=sides[0][key][0], before=sides[0][key][1], after=sides[1][key][1]) for key in shared
+        Flip(scenario_id=key, fault_type=sides[0][key][0], before=sides[0][key][1], after=sides[1][key][1])
+        for key in shared
     ]
     kinds: list[Counter[str]] = [Counter(), Counter()]
     for flip in flips:
@@ -92,18 +93,28 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
 
 def _side(store: FailureStore, side: Side) -> dict[str, tuple[str, SideCount]]:
     """Scenario → (fault type, what was done on it)."""
-    wanted = Wanted(types=(ExperimentType.EPISODE,), run=side.run, step=side.step, split=side.split, sampling=side.sampling)
-    where, values = wanted.sql()
-    query = (
-        f"SELECT e.scenario_id, e.fault_type, e.id, e.status, f.kind FROM {JOINED} WHERE {where} ORDER BY e.scenario_id, e.sample"
+    wanted = Wanted(
+        types=(ExperimentType.EPISODE,),
+        run=side.run,
+        step=side.step,
+        split=side.split,
+        sampling=side.sampling,
     )
+    where, values = wanted.sql()
+    columns = "e.scenario_id, e.fault_type, e.id, e.status, f.kind"
+    query = f"SELECT {columns} FROM {JOINED} WHERE {where} ORDER BY e.scenario_id, e.sample"
     by_scenario: dict[str, list[Any]] = {}
     with store.reading() as database:
         for row in database.execute(query, values):
             by_scenario.setdefault(row["scenario_id"], []).append(row)
     if not by_scenario:
-        runs = ", ".join(run.run for run in store.runs()[:10]) or "none; run: python -m failure_analysis capture RUN_DIR"
-        raise StoreError(f"{side.name}: no captured episodes of this run, checkpoint and split; captured runs: {runs}")
+        runs = (
+            ", ".join(run.run for run in store.runs()[:10])
+            or "none; run: python -m failure_analysis capture RUN_DIR"
+        )
+        raise StoreError(
+            f"{side.name}: no captured episodes of this run, checkpoint and split; captured runs: {runs}"
+        )
     found: dict[str, tuple[str, SideCount]] = {}
     for scenario_id, rows in by_scenario.items():
         failed = [row for row in rows if row["status"] == Status.FAILED]

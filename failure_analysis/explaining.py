@@ -1,7 +1,7 @@
 """From what failed to what is stored: an episode with its claims, or an error with its log, as a `Failure`.
 
-Both get category, root cause, fix and severity, and a signature. Texts are redacted here, before anything is stored or sent.
-"""
+Both get category, root cause, fix and severity, and a signature. Texts are redacted here, before anything is
+stored or sent."""
 
 from __future__ import annotations
 
@@ -21,20 +21,27 @@ ERROR_CHARACTERS = 2000
 SHOWN_OF_GROUP = 50
 
 
-def explain_episode(episode: Episode, scenario: Scenario | None, trouble: str = "", message: str = "") -> Failure:
-    """The failure of an episode that came to its end, or that `trouble` (class of an exception, with its message) broke off."""
+def explain_episode(
+    episode: Episode, scenario: Scenario | None, trouble: str = "", message: str = ""
+) -> Failure:
+    """The failure of an episode that came to its end, or that `trouble` (class of an exception, with its
+    message) broke off.
+    """
     made = claims(episode, scenario, trouble)
     kind = made[0].kind
     category, severity, fix = MEANING[kind]
     if trouble:
-        said = LogAnalyzer.by_rules("rollout", f"{trouble}: {message}", "", "a failed rollout is explained by rules")
+        said = LogAnalyzer.by_rules(
+            "rollout", f"{trouble}: {message}", "", "a failed rollout is explained by rules"
+        )
         category, severity = said.failure_category, said.severity
         if kind is Kind.PROVIDER_TROUBLE:
             fix = said.fix_suggestion
     others = [claim.text for claim in made[1:3]]
     analysis = FailureAnalysis(
         failure_category=category,
-        root_cause="; ".join([_cited(made[0].text, made[0].turns), *others]) + (f" ({message[:300]})" if message else ""),
+        root_cause="; ".join([_cited(made[0].text, made[0].turns), *others])
+        + (f" ({message[:300]})" if message else ""),
         fix_suggestion=fix,
         severity=severity,
         why_method="investigations are explained by rules from the stored episode"
@@ -49,7 +56,9 @@ def explain_episode(episode: Episode, scenario: Scenario | None, trouble: str = 
 
 
 class Explainer:
-    """Explains errors and episodes; where a model is configured, it is asked once per group of alike failures."""
+    """Explains errors and episodes; where a model is configured, it is asked once per group of alike
+    failures.
+    """
 
     def __init__(self, analyzer: LogAnalyzer, store: FailureStore) -> None:
         self.analyzer, self._store = analyzer, store
@@ -64,19 +73,31 @@ class Explainer:
         analysis = ruled
         if self.analyzer.model != NO_MODEL:
             known = self._known(signature)
-            analysis = known.analysis if known else self.analyzer.analyze_failure(id, experiment_type, message, logs)
-        failure = _redacted(Failure(signature=signature, template=shape, analysis=analysis, error_message=message, excerpt=logs))
+            analysis = (
+                known.analysis if known else self.analyzer.analyze_failure(id, experiment_type, message, logs)
+            )
+        failure = _redacted(
+            Failure(
+                signature=signature, template=shape, analysis=analysis, error_message=message, excerpt=logs
+            )
+        )
         self._asked[signature] = failure
         return failure
 
-    def episode(self, episode: Episode, scenario: Scenario | None, trouble: str = "", message: str = "") -> Failure:
+    def episode(
+        self, episode: Episode, scenario: Scenario | None, trouble: str = "", message: str = ""
+    ) -> Failure:
         """The failure of an episode: claims by rules, and a model's claims once per group."""
         failure = explain_episode(episode, scenario, trouble, message)
         if self.analyzer.model == NO_MODEL or self._known(failure.signature):
             return failure
         opinion = second_opinion(self.analyzer, episode, scenario)
-        why = failure.analysis.model_copy(update={"why_method": f"{failure.analysis.why_method}; {opinion.why}"})
-        failure = _redacted(failure.model_copy(update={"analysis": why, "claims": (*failure.claims, *opinion.claims)}))
+        why = failure.analysis.model_copy(
+            update={"why_method": f"{failure.analysis.why_method}; {opinion.why}"}
+        )
+        failure = _redacted(
+            failure.model_copy(update={"analysis": why, "claims": (*failure.claims, *opinion.claims)})
+        )
         self._asked[failure.signature] = failure
         return failure
 
@@ -84,10 +105,16 @@ class Explainer:
         """A failure of this group that a model has been asked about, here or in an earlier capture."""
         if signature not in self._asked:
             page = (
-                self._store.experiments(Wanted(signature=signature), limit=SHOWN_OF_GROUP) if self._store.path.exists() else None
+                self._store.experiments(Wanted(signature=signature), limit=SHOWN_OF_GROUP)
+                if self._store.path.exists()
+                else None
             )
             stored = [row.failure for row in page.rows if row.failure] if page else []
-            told = (one for one in stored if one.analysis.method == "llm" or any(c.method == "llm" for c in one.claims))
+            told = (
+                one
+                for one in stored
+                if one.analysis.method == "llm" or any(c.method == "llm" for c in one.claims)
+            )
             self._asked[signature] = next(told, None)
         return self._asked[signature]
 
@@ -95,14 +122,20 @@ class Explainer:
 def _redacted(failure: Failure) -> Failure:
     """The failure without secrets and of bounded length."""
     why = failure.analysis
-    texts = {name: redacted_message(getattr(why, name), ERROR_CHARACTERS) for name in ("root_cause", "fix_suggestion")}
+    texts = {
+        name: redacted_message(getattr(why, name), ERROR_CHARACTERS)
+        for name in ("root_cause", "fix_suggestion")
+    }
     return failure.model_copy(
         update={
             "analysis": why.model_copy(update=texts),
             "template": redacted_message(failure.template, ERROR_CHARACTERS),
             "error_message": redacted_message(failure.error_message, ERROR_CHARACTERS),
             "excerpt": redacted_end(failure.excerpt, LOG_CHARACTERS),
-            "claims": tuple(claim.model_copy(update={"text": redacted_message(claim.text, 1000)}) for claim in failure.claims),
+            "claims": tuple(
+                claim.model_copy(update={"text": redacted_message(claim.text, 1000)})
+                for claim in failure.claims
+            ),
         }
     )
 

@@ -1,9 +1,9 @@
 """The words of this room: what a failure is called, what is said about it, and what is stored.
 
-Two vocabularies meet here. Every failure has a category and a severity, whatever it came from. A failed investigation (an
-`Episode`) also has a kind: what the agent did wrong, as claims that cite turns and log ids. Plain data only: how a failure is
-explained is in `analyzer` and `investigations`, how it is stored in `store`.
-"""
+Two vocabularies meet here. Every failure has a category and a severity, whatever it came from. A failed
+investigation (an `Episode`) also has a kind: what the agent did wrong, as claims that cite turns and log ids.
+Plain data only: how a failure is explained is in `analyzer` and `investigations`, how it is stored in
+`store`."""
 
 from __future__ import annotations
 
@@ -64,13 +64,17 @@ class FailureAnalysis(Frozen):
     method: Method = "rules"
     """Who answered: a language model, or pattern rules."""
     why_method: str = ""
-    """Why that one answered, e.g. 'no model is configured' or 'openai/gpt-4.1-mini did not answer: TimeoutError'."""
+    """Why that one answered, e.g. 'no model is configured' or 'openai/gpt-4.1-mini did not answer:
+    TimeoutError'.
+    """
     model: str | None = None
     cost_usd: float = 0.0
 
 
 class InvestigationKind(StrEnum):
-    """What an agent did wrong in one investigation; the members are in order of what is named first (see `investigations`)."""
+    """What an agent did wrong in one investigation; the members are in order of what is named first (see
+    `investigations`).
+    """
 
     PROVIDER_TROUBLE = "provider_trouble"
     """The policy's provider failed: nobody's merit or fault."""
@@ -95,7 +99,8 @@ class InvestigationKind(StrEnum):
     WRONG_TIME_WINDOW = "wrong_time_window"
     """Its searches excluded the time at which the evidence was logged."""
     EVIDENCE_CUT_OFF = "evidence_cut_off"
-    """A search matched the decisive line, but it was beyond what was shown, and the rest was not asked for."""
+    """A search matched the decisive line, but it was beyond what was shown, and the rest was not asked for.
+    """
     STOPPED_AT_SYMPTOM = "stopped_at_symptom"
     """It blamed a service that only suffered: one between the culprit and the users."""
     FOLLOWED_WRONG_BRANCH = "followed_wrong_branch"
@@ -173,7 +178,9 @@ class Failure(Frozen):
 
 
 class EpisodeFacts(Frozen):
-    """Where a stored episode lies and what it came to, so that thousands can be listed without reading their file."""
+    """Where a stored episode lies and what it came to, so that thousands can be listed without reading their
+    file.
+    """
 
     file: str
     """JSONL file, relative to the folder of failures.db."""
@@ -201,7 +208,8 @@ class Experiment(Frozen):
     name: str
     """What to call it in a table."""
     run: str
-    """The run it belongs to: a folder relative to the folder of failures.db, or the name of an ingested file."""
+    """The run it belongs to: a folder relative to the folder of failures.db, or the name of an ingested file.
+    """
     status: Status
     at: Timestamp
     """When it was written down (for an episode without a time of its own: when its file was)."""

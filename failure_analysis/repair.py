@@ -1,9 +1,8 @@
 """`python -m failure_analysis repair`: saves what can be read of a damaged failures.db.
 
-Rows are copied one by one, from the front until the damage and from the back until the damage, into a new file that takes the
-old one's place; the damaged file is kept beside it. How far runs had been read is forgotten, so that the next capture reads
-them again and brings back what was lost of them.
-"""
+Rows are copied one by one, from the front until the damage and from the back until the damage, into a new
+file that takes the old one's place; the damaged file is kept beside it. How far runs had been read is
+forgotten, so that the next capture reads them again and brings back what was lost of them."""
 
 from __future__ import annotations
 
@@ -23,10 +22,14 @@ CAPTURED_AGAIN = "sources"
 
 
 def repair(path: Path) -> tuple[Path, Counter[str]]:
-    """Replace a damaged file; where it is kept now, and how many rows of each table were saved. Raises StoreError."""
+    """Replace a damaged file; where it is kept now, and how many rows of each table were saved. Raises
+    StoreError.
+    """
     if not path.exists():
         raise StoreError(f"{path}: no such file; make it: python -m failure_analysis capture RUN_DIR")
-    kept = next(name for n in range(1, 10_000) if not (name := path.with_name(f"{path.name}.damaged-{n}")).exists())
+    kept = next(
+        name for n in range(1, 10_000) if not (name := path.with_name(f"{path.name}.damaged-{n}")).exists()
+    )
     fresh = FailureStore(path.with_name(f"{path.name}.{os.getpid()}.new"))
     saved: Counter[str] = Counter()
     with fresh.writing():
@@ -37,7 +40,9 @@ def repair(path: Path) -> tuple[Path, Counter[str]]:
             width = len(new.execute(f"PRAGMA table_info({table})").fetchall())
             for row in _readable(path, table) if table != CAPTURED_AGAIN else ():
                 with suppress(sqlite3.Error):
-                    saved[table] += new.execute(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", row).rowcount
+                    saved[table] += new.execute(
+                        f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * width)})", row
+                    ).rowcount
         new.execute("DELETE FROM failures WHERE id NOT IN (SELECT id FROM experiments)")
         new.execute("DELETE FROM episodes WHERE id NOT IN (SELECT id FROM experiments)")
         new.execute("COMMIT")

@@ -1,8 +1,9 @@
-"""What a folder of a run holds, seen from outside: which files have episodes, which have failures, where its scenarios are.
+"""What a folder of a run holds, seen from outside: which files have episodes, which have failures, where its
+scenarios are.
 
-Knows the layouts that train_serverless.py and `python -m evaluation run` write (docs/episodes.md) by their files alone, and
-writes nothing into them. A file that is being written, half-written or not JSON is what it is: read as far as it goes.
-"""
+Knows the layouts that train_serverless.py and `python -m evaluation run` write (docs/episodes.md) by their
+files alone, and writes nothing into them. A file that is being written, half-written or not JSON is what it
+is: read as far as it goes."""
 
 from __future__ import annotations
 
@@ -67,7 +68,9 @@ class RunFolder:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """config.json or run.json; empty when there is none or it cannot be read."""
-        return _json_object(self.home / ("config.json" if self.type is ExperimentType.TRAINING_RUN else "run.json"))
+        return _json_object(
+            self.home / ("config.json" if self.type is ExperimentType.TRAINING_RUN else "run.json")
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of metrics.jsonl, as far as they can be read."""
@@ -89,12 +92,18 @@ class RunFolder:
 
     def changed_at(self) -> datetime:
         """When the newest of its own files was written."""
-        files = [path for path in (*self.home.glob("*.json*"), *self.home.glob("episodes/*.jsonl")) if path.is_file()]
+        files = [
+            path
+            for path in (*self.home.glob("*.json*"), *self.home.glob("episodes/*.jsonl"))
+            if path.is_file()
+        ]
         newest = max((path.stat().st_mtime for path in files), default=self.home.stat().st_mtime)
         return datetime.fromtimestamp(newest, UTC)
 
     def scenario(self, scenario_id: str, split: str) -> Scenario | None:
-        """The scenario that an episode was played on, when its file is where the run found it; None otherwise."""
+        """The scenario that an episode was played on, when its file is where the run found it; None
+        otherwise.
+        """
         if scenario_id not in self._scenarios:
             if len(self._scenarios) >= _KEPT_SCENARIOS:
                 self._scenarios.pop(next(iter(self._scenarios)))
@@ -102,11 +111,19 @@ class RunFolder:
             self._scenarios[scenario_id] = found[0] if found else None
         return self._scenarios[scenario_id]
 
-    def scenario_file(self, scenario_id: str, split: str, folder: Path | None = None) -> tuple[Scenario, Path] | None:
-        """The scenario and its file, looked for in `folder` or where the run says its scenarios are; None when it is not."""
+    def scenario_file(
+        self, scenario_id: str, split: str, folder: Path | None = None
+    ) -> tuple[Scenario, Path] | None:
+        """The scenario and its file, looked for in `folder` or where the run says its scenarios are; None
+        when it is not.
+        """
         if not _SAFE_NAME.fullmatch(scenario_id):  # from a file that anybody may have written: never a path
             return None
-        for place in [folder, folder / "train", folder / "val", folder / "test"] if folder else self._scenario_folders(split):
+        for place in (
+            [folder, folder / "train", folder / "val", folder / "test"]
+            if folder
+            else self._scenario_folders(split)
+        ):
             path = place / f"scenario-{scenario_id}.json"
             try:
                 if path.stat().st_size <= LARGEST_JSON:
@@ -118,7 +135,11 @@ class RunFolder:
 
     def _scenario_folders(self, split: str) -> Iterator[Path]:
         config = self.settings.get("config")
-        named = [self.settings.get("scenarios"), config.get("scenarios") if isinstance(config, dict) else None, "log_scenarios"]
+        named = [
+            self.settings.get("scenarios"),
+            config.get("scenarios") if isinstance(config, dict) else None,
+            "log_scenarios",
+        ]
         for base in (Path(), self.home, *self.home.resolve().parents[:4]):
             for name in named:
                 if isinstance(name, str) and name:
@@ -135,13 +156,21 @@ def find_runs(path: Path) -> list[RunFolder]:
         return [RunFolder(path)]
     found = [RunFolder(one) for one in sorted(path.glob("*/")) + sorted(path.glob("*/*/")) if _is_run(one)]
     if not found:
-        raise StoreError(f"{path}: holds no run; give a folder that train_serverless.py or python -m evaluation run wrote")
+        raise StoreError(
+            f"{path}: holds no run; give a folder that train_serverless.py or python -m evaluation run wrote"
+        )
     return found
 
 
 def _is_run(path: Path) -> bool:
-    training = (path / "config.json").is_file() and ((path / "episodes").is_dir() or (path / "metrics.jsonl").is_file())
-    return training or (path / EPISODES).is_file() or ((path / FAILURES).is_file() and (path / "run.json").is_file())
+    training = (path / "config.json").is_file() and (
+        (path / "episodes").is_dir() or (path / "metrics.jsonl").is_file()
+    )
+    return (
+        training
+        or (path / EPISODES).is_file()
+        or ((path / FAILURES).is_file() and (path / "run.json").is_file())
+    )
 
 
 def _json_object(path: Path) -> dict[str, Any]:

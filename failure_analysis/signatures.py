@@ -1,8 +1,8 @@
-"""What makes two failures alike: a message with everything masked that differs between two happenings of the same thing.
+"""What makes two failures alike: a message with everything masked that differs between two happenings of the
+same thing.
 
-A template keeps words and masks numbers, ids, paths, addresses, times and quoted values that hold digits. Its tokens are what
-"similar" compares. Nothing is learned: the same text always gives the same template.
-"""
+A template keeps words and masks numbers, ids, paths, addresses, times and quoted values that hold digits. Its
+tokens are what "similar" compares. Nothing is learned: the same text always gives the same template."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]+")
 
 
 def template(message: str) -> str:
-    """The message with what changes masked: its first line that says something, and the last when it is a traceback."""
+    """The message with what changes masked: its first line that says something, and the last when it is a
+    traceback.
+    """
     lines = [line.strip() for line in message[:LONGEST_MESSAGE].splitlines() if line.strip()]
     text = (lines[-1] if lines[0].startswith("Traceback") else lines[0]) if lines else ""
     for pattern, mask in _MASKS:
@@ -52,7 +54,8 @@ def tokens(text: str) -> Counter[str]:
 
 
 def nearest(text: str, candidates: Mapping[str, str]) -> list[tuple[str, float]]:
-    """Candidates (name → template) by likeness to the text, most alike first; those without a common word are left out.
+    """Candidates (name → template) by likeness to the text, most alike first; those without a common word are
+    left out.
 
     Likeness is the cosine of word counts weighted by how rare a word is among the candidates (tf-idf).
     """
@@ -61,7 +64,9 @@ def nearest(text: str, candidates: Mapping[str, str]) -> list[tuple[str, float]]
     weights = {word: math.log(1 + len(bags) / count) for word, count in spread.items()}
     asked = _weighted(tokens(text), weights)
     scored = ((name, _cosine(asked, _weighted(bag, weights))) for name, bag in bags.items())
-    return sorted(((name, score) for name, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(
+        ((name, score) for name, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0])
+    )
 
 
 def _weighted(bag: Counter[str], weights: Mapping[str, float]) -> dict[str, float]:

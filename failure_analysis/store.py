@@ -1,24 +1,28 @@
-"""failures.db: everything that was captured, in one SQLite file beside the runs, and what a page or an API reads from it.
+"""failures.db: everything that was captured, in one SQLite file beside the runs, and what a page or an API
+reads from it.
 
-`runs/failures.db` holds every run of `runs/`; `runs/failures/SIGNATURE.txt` says the same for people, one file per group of
-alike failures (`texts`). Episodes themselves stay in their JSONL files: the database keeps where each one lies.
+`runs/failures.db` holds every run of `runs/`; `runs/failures/SIGNATURE.txt` says the same for people, one
+file per group of alike failures (`texts`). Episodes themselves stay in their JSONL files: the database keeps
+where each one lies.
 
-Reading (`FailureStore(path)`; every call opens and closes its own connection, so any thread may call; nothing is written):
-    store.experiments(Wanted(...), order=, offset=, limit=)  -> Page[Experiment]; each failed one carries .failure_analysis
-    store.experiment(id)                                     -> Experiment or None, with its Failure (claims, excerpt)
-    store.runs()                                             -> the training runs and evaluations, latest first
-    store.transcript(experiment)                             -> the project_types.Episode, read from its JSONL file
-    store.values("fault_type")                               -> what a filter can be set to
-    aggregates.counts(store, by, bucket, wanted)             -> numbers by category, severity or kind over time
-    aggregates.groups(store, wanted)                         -> groups of alike failures, first and last seen, trend
-    aggregates.similar(store, experiment_id or text)        -> nearest stored failures by message template
-    comparing.compare(store, Side(run), Side(run, step=40))   -> which scenarios a training run fixed or broke
-"Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward, turns, ...).
+Reading (`FailureStore(path)`; every call opens and closes its own connection, so any thread may call; nothing
+is written):
+    store.experiments(Wanted(...), order=, offset=, limit=)  -> Page[Experiment]; each failed one carries
+    .failure_analysis store.experiment(id)                                     -> Experiment or None, with its
+    Failure (claims, excerpt) store.runs()                                             -> the training runs
+    and evaluations, latest first store.transcript(experiment)                             -> the
+    project_types.Episode, read from its JSONL file store.values("fault_type")
+    -> what a filter can be set to aggregates.counts(store, by, bucket, wanted)             -> numbers by
+    category, severity or kind over time aggregates.groups(store, wanted)                         -> groups of
+    alike failures, first and last seen, trend aggregates.similar(store, experiment_id or text)        ->
+    nearest stored failures by message template comparing.compare(store, Side(run), Side(run, step=40))   ->
+    which scenarios a training run fixed or broke
+"Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward,
+turns, ...).
 
-Writing is one `with store.writing() as writer:` per batch: one transaction, one writer at a time, all or nothing. The same
-experiment written twice is one row. A file that SQLite cannot read raises StoreError; `repair` saves what can be read and keeps
-the damaged file.
-"""
+Writing is one `with store.writing() as writer:` per batch: one transaction, one writer at a time, all or
+nothing. The same experiment written twice is one row. A file that SQLite cannot read raises StoreError;
+`repair` saves what can be read and keeps the damaged file."""
 
 from __future__ import annotations
 
@@ -90,7 +94,9 @@ ORDERS: dict[Order, str] = {
     "reward": "p.reward, e.id",
     "turns": "p.turns DESC, e.id",
 }
-Column = Literal["type", "status", "run", "split", "sampling", "step", "policy", "fault_type", "topology", "ending", "kind"]
+Column = Literal[
+    "type", "status", "run", "split", "sampling", "step", "policy", "fault_type", "topology", "ending", "kind"
+]
 
 
 class Wanted(Frozen):
@@ -116,7 +122,9 @@ class Wanted(Frozen):
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
-    """Occurs in the name, the scenario's id, the error, the root cause or the blamed service; case does not matter."""
+    """Occurs in the name, the scenario's id, the error, the root cause or the blamed service; case does not
+    matter.
+    """
 
     def sql(self) -> tuple[str, list[Any]]:
         """A condition over JOINED, and its parameters."""
@@ -127,7 +135,17 @@ class Wanted(Frozen):
                 parts.append(f"{column} IN ({','.join('?' * len(choices))})")
                 values += map(str, choices)
         same = {"f.signature": self.signature, "p.ending": self.ending, "p.correct": self.correct}
-        for name in ("run", "split", "sampling", "step", "policy", "scenario_id", "sample", "fault_type", "topology"):
+        for name in (
+            "run",
+            "split",
+            "sampling",
+            "step",
+            "policy",
+            "scenario_id",
+            "sample",
+            "fault_type",
+            "topology",
+        ):
             same[f"e.{name}"] = getattr(self, name)
         for column, value in same.items():
             if value is not None:
@@ -191,7 +209,9 @@ class FailureStore:
             return tuple(value for (value,) in database.execute(query) if value != "")
 
     def transcript(self, experiment: Experiment) -> Episode:
-        """The stored episode of an experiment, read from its JSONL file. Raises StoreError when it is not there any more."""
+        """The stored episode of an experiment, read from its JSONL file. Raises StoreError when it is not
+        there any more.
+        """
         facts = experiment.episode
         if facts is None:
             raise StoreError(f"{experiment.name} is no episode; only episodes have a transcript")
@@ -211,9 +231,13 @@ class FailureStore:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection, for queries over TABLES. Raises StoreError for a file that is missing or damaged."""
+        """A read-only connection, for queries over TABLES. Raises StoreError for a file that is missing or
+        damaged.
+        """
         if not self.path.exists():
-            raise StoreError(f"{self.path}: no such file; make it: python -m failure_analysis capture RUN_DIR")
+            raise StoreError(
+                f"{self.path}: no such file; make it: python -m failure_analysis capture RUN_DIR"
+            )
         with (
             self._errors(),
             closing(sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)) as opened,
@@ -226,7 +250,9 @@ class FailureStore:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        """A transaction: committed when the block ends, undone when it raises. Makes the file when there is none."""
+        """A transaction: committed when the block ends, undone when it raises. Makes the file when there is
+        none.
+        """
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as opened:
@@ -244,12 +270,16 @@ class FailureStore:
         try:
             yield
         except sqlite3.OperationalError as trouble:
-            raise StoreError(f"{self.path}: cannot be used now ({trouble}); try again, or give another --database") from trouble
+            raise StoreError(
+                f"{self.path}: cannot be used now ({trouble}); try again, or give another --database"
+            ) from trouble
         except sqlite3.DatabaseError as trouble:
             fix = f"run: python -m failure_analysis repair {self.path}"
             raise StoreError(f"{self.path}: damaged, or no SQLite file ({trouble}); {fix}") from trouble
         except OSError as trouble:
-            raise StoreError(f"{self.path}: cannot be written ({trouble.strerror}); give another --database") from trouble
+            raise StoreError(
+                f"{self.path}: cannot be written ({trouble.strerror}); give another --database"
+            ) from trouble
 
 
 class Writer:
@@ -261,19 +291,54 @@ class Writer:
     def put(self, experiment: Experiment) -> None:
         """Store an experiment with its episode facts and its failure, replacing what was stored under its id."""
         e, facts, failure = experiment, experiment.episode, experiment.failure
-        place = (e.source, e.split, e.sampling, e.step, e.policy, e.scenario_id, e.sample, e.fault_type, e.topology, e.unseen)
+        place = (
+            e.source,
+            e.split,
+            e.sampling,
+            e.step,
+            e.policy,
+            e.scenario_id,
+            e.sample,
+            e.fault_type,
+            e.topology,
+            e.unseen,
+        )
         self._put("experiments", (e.id, e.type, e.name, e.run, e.status, milliseconds(e.at), *place))
         if facts is not None:
-            came_to = (facts.ending, facts.correct, facts.grounded, facts.reward, facts.turns, facts.seconds, facts.tokens)
-            self._put("episodes", (e.id, facts.file, facts.offset, facts.length, *came_to, facts.cost_usd, facts.blamed))
+            came_to = (
+                facts.ending,
+                facts.correct,
+                facts.grounded,
+                facts.reward,
+                facts.turns,
+                facts.seconds,
+                facts.tokens,
+            )
+            self._put(
+                "episodes",
+                (e.id, facts.file, facts.offset, facts.length, *came_to, facts.cost_usd, facts.blamed),
+            )
         if failure is None:
             self._connection.execute("DELETE FROM failures WHERE id = ?", [e.id])
             return
-        why, claims = failure.analysis, json.dumps([claim.model_dump(mode="json") for claim in failure.claims])
+        why, claims = (
+            failure.analysis,
+            json.dumps([claim.model_dump(mode="json") for claim in failure.claims]),
+        )
         found = (why.failure_category, why.severity, failure.kind, why.root_cause, why.fix_suggestion)
         how = (why.method, why.why_method, why.model, why.cost_usd)
         self._put(
-            "failures", (e.id, failure.signature, *found, *how, claims, failure.error_message, failure.excerpt, failure.times)
+            "failures",
+            (
+                e.id,
+                failure.signature,
+                *found,
+                *how,
+                claims,
+                failure.error_message,
+                failure.excerpt,
+                failure.times,
+            ),
         )
         self._put("templates", (failure.signature, failure.template))
 
@@ -294,7 +359,9 @@ class Writer:
 
     def source(self, path: str) -> Source | None:
         """How far a file has been read."""
-        row = self._connection.execute("SELECT path, offset, line, head, trouble FROM sources WHERE path = ?", [path]).fetchone()
+        row = self._connection.execute(
+            "SELECT path, offset, line, head, trouble FROM sources WHERE path = ?", [path]
+        ).fetchone()
         return Source(path=row[0], offset=row[1], line=row[2], head=row[3], trouble=row[4]) if row else None
 
     def put_source(self, source: Source) -> None:
@@ -302,7 +369,9 @@ class Writer:
         self._put("sources", (source.path, source.offset, source.line, source.head, source.trouble))
 
     def _put(self, table: str, values: Sequence[Any]) -> None:
-        self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(values))})", [*map(_plain, values)])
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(values))})", [*map(_plain, values)]
+        )
 
 
 class Source(Frozen):
@@ -318,7 +387,9 @@ class Source(Frozen):
 
 
 def address(path: Path) -> str:
-    """To read from: read-only, unless a writer was killed half-way; then SQLite has to undo what that one wrote."""
+    """To read from: read-only, unless a writer was killed half-way; then SQLite has to undo what that one
+    wrote.
+    """
     half_written = path.with_name(f"{path.name}-journal").exists()
     return f"{path.resolve().as_uri()}?mode={'rw' if half_written else 'ro'}"
 
@@ -345,14 +416,19 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
 def _check_version(database: sqlite3.Connection, path: Path) -> int:
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, VERSION):
-        raise StoreError(f"{path}: written by another version ({version}, this one reads {VERSION}); give another --database")
+        raise StoreError(
+            f"{path}: written by another version ({version}, this one reads {VERSION}); give another --database"
+        )
     return version
 
 
 def _experiment(row: sqlite3.Row) -> Experiment:
     """A row of JOINED as an Experiment."""
     return Experiment.model_construct(
-        **{name: row[name] for name in ("id", "name", "run", "source", "split", "sampling", "step", "policy", "scenario_id")},
+        **{
+            name: row[name]
+            for name in ("id", "name", "run", "source", "split", "sampling", "step", "policy", "scenario_id")
+        },
         **{name: row[name] for name in ("sample", "fault_type", "topology")},
         type=ExperimentType(row["type"]),
         status=Status(row["status"]),
@@ -364,7 +440,18 @@ def _experiment(row: sqlite3.Row) -> Experiment:
 
 
 def _facts(row: sqlite3.Row) -> EpisodeFacts:
-    names = ("file", "offset", "length", "ending", "reward", "turns", "seconds", "tokens", "cost_usd", "blamed")
+    names = (
+        "file",
+        "offset",
+        "length",
+        "ending",
+        "reward",
+        "turns",
+        "seconds",
+        "tokens",
+        "cost_usd",
+        "blamed",
+    )
     flags: dict[str, Any] = {"correct": bool(row["correct"]), "grounded": bool(row["grounded"])}
     return EpisodeFacts.model_construct(**{name: row[name] for name in names}, **flags)
 

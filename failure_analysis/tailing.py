@@ -1,9 +1,9 @@
 """Reads what was added to a file of lines since the last time, in bounded memory.
 
-A file is known by a hash of how it begins: one that was replaced or cut is read again from its start. A last line without its
-newline may still be written to and stays for the next time; `unended_line` gives what there is of it. A line longer than
-LONGEST_LINE is skipped and said. `last_text` gives the end of a log of any size by reading only its end.
-"""
+A file is known by a hash of how it begins: one that was replaced or cut is read again from its start. A last
+line without its newline may still be written to and stays for the next time; `unended_line` gives what there
+is of it. A line longer than LONGEST_LINE is skipped and said. `last_text` gives the end of a log of any size
+by reading only its end."""
 
 from __future__ import annotations
 

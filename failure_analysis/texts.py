@@ -1,7 +1,8 @@
-"""One text file per group of alike failures, beside failures.db: what a person reads without a browser, and what CI prints.
+"""One text file per group of alike failures, beside failures.db: what a person reads without a browser, and
+what CI prints.
 
-A file is named by its group's signature alone, which is hexadecimal; nothing that a log or a model wrote ever names a file.
-"""
+A file is named by its group's signature alone, which is hexadecimal; nothing that a log or a model wrote ever
+names a file."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def write_texts(store: FailureStore, signatures: Iterable[str]) -> list[Path]:
     """Write the texts of these groups again; their paths, in order of signature."""
     folder = store.folder / FOLDER
     return [
-        _write(folder / f"{signature}.txt", text) for signature in sorted(set(signatures)) if (text := render(store, signature))
+        _write(folder / f"{signature}.txt", text)
+        for signature in sorted(set(signatures))
+        if (text := render(store, signature))
     ]
 
 
@@ -50,7 +53,9 @@ def render(store: FailureStore, signature: str) -> str:
     ]
     if failure.claims:
         lines += ["", f"claims about {latest.name} (id {latest.id})"]
-        lines += [f"- {claim.kind}: {claim.text} [{_cited(claim.turns, claim.log_ids)}]" for claim in failure.claims]
+        lines += [
+            f"- {claim.kind}: {claim.text} [{_cited(claim.turns, claim.log_ids)}]" for claim in failure.claims
+        ]
     if failure.error_message:
         lines += ["", "error", failure.error_message]
     if failure.excerpt:
@@ -60,9 +65,8 @@ def render(store: FailureStore, signature: str) -> str:
 
 def _line(experiment: Experiment) -> str:
     cause = experiment.failure.analysis.root_cause if experiment.failure else ""
-    return (
-        f"{experiment.at:%Y-%m-%d %H:%M:%S} {experiment.id} {experiment.source}: {cause.splitlines()[0][:200] if cause else ''}"
-    )
+    first_line = cause.splitlines()[0][:200] if cause else ""
+    return f"{experiment.at:%Y-%m-%d %H:%M:%S} {experiment.id} {experiment.source}: {first_line}"
 
 
 def _cited(turns: tuple[int, ...], log_ids: tuple[str, ...]) -> str:
@@ -73,7 +77,9 @@ def _cited(turns: tuple[int, ...], log_ids: tuple[str, ...]) -> str:
 
 def printable(line: str) -> str:
     """The line without control characters, so that printing it to a terminal does nothing but print it."""
-    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return "".join(
+        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
+    )
 
 
 def _write(path: Path, text: str) -> Path:
@@ -83,5 +89,7 @@ def _write(path: Path, text: str) -> Path:
         half.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(half, path)
     except OSError as trouble:
-        raise StoreError(f"{path}: cannot be written ({trouble.strerror}); give another --database") from trouble
+        raise StoreError(
+            f"{path}: cannot be written ({trouble.strerror}); give another --database"
+        ) from trouble
     return path

@@ -1,8 +1,9 @@
-"""Keeps failures.db up with the runs: looks at the folders every few seconds and captures the ones that changed.
+"""Keeps failures.db up with the runs: looks at the folders every few seconds and captures the ones that
+changed.
 
-One thread, for as long as the dashboard is open. A run that did not change costs a few stat calls. What goes wrong is kept as a
-sentence for the page and tried again; nothing is lost, because a capture goes on from where the last one stopped.
-"""
+One thread, for as long as the dashboard is open. A run that did not change costs a few stat calls. What goes
+wrong is kept as a sentence for the page and tried again; nothing is lost, because a capture goes on from
+where the last one stopped."""
 
 from __future__ import annotations
 
@@ -35,7 +36,13 @@ class Watcher:
         every_s: float = 3.0,
         after: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder, self.store, self._analyzer, self._every_s, self._after = folder, store, analyzer, every_s, after
+        self.folder, self.store, self._analyzer, self._every_s, self._after = (
+            folder,
+            store,
+            analyzer,
+            every_s,
+            after,
+        )
         self.reading: tuple[str, int] | None = None
         """The run that is being captured now and the lines read of it so far."""
         self.passes = 0

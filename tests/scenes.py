@@ -15,13 +15,28 @@ DAY = "2025-03-04"
 def row(log_id: str, at: str = "14:00:00", message: str = "all is well", **fields: Any) -> dict[str, Any]:
     """A log line; `at` is a time of day, or a whole timestamp."""
     timestamp = at if "T" in at else f"{DAY}T{at}Z"
-    return {"id": log_id, "timestamp": timestamp, "service": "orders", "level": "INFO", "message": message} | fields
+    return {
+        "id": log_id,
+        "timestamp": timestamp,
+        "service": "orders",
+        "level": "INFO",
+        "message": message,
+    } | fields
 
 
 def span(span_id: str, parent: str | None = None, **fields: Any) -> dict[str, Any]:
     """A span of trace aaaa000011112222, 100 ms long."""
-    given = {"trace_id": "aaaa000011112222", "span_id": span_id, "parent_span_id": parent, "service": "orders"}
-    return given | {"operation": "place", "start": f"{DAY}T14:00:00Z", "duration_ms": 100, "status": "ok"} | fields
+    given = {
+        "trace_id": "aaaa000011112222",
+        "span_id": span_id,
+        "parent_span_id": parent,
+        "service": "orders",
+    }
+    return (
+        given
+        | {"operation": "place", "start": f"{DAY}T14:00:00Z", "duration_ms": 100, "status": "ok"}
+        | fields
+    )
 
 
 def scenario(scenario_id: str, logs: Sequence[dict[str, Any]], **fields: Any) -> dict[str, Any]:

@@ -17,14 +17,20 @@ ROOT = Path(__file__).parent.parent
     [
         pytest.param("benchmarks/search.py", ["1.6", "200"], id="search"),
         pytest.param("benchmarks/build.py", ["2.0"], id="build"),
-        pytest.param("benchmarks/dashboard.py", ["1.0", "1.0", "3.0"], id="dashboard", marks=pytest.mark.slow),
+        pytest.param(
+            "benchmarks/dashboard.py", ["1.0", "1.0", "3.0"], id="dashboard", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_benchmark_prints_a_ratio_per_bar_last_and_its_exit_code_says_whether_they_hold(
     script: str, bars: list[str], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / script, "--quick"], cwd=tmp_path, env={"TMPDIR": str(tmp_path)}, capture_output=True, text=True
+        [sys.executable, ROOT / script, "--quick"],
+        cwd=tmp_path,
+        env={"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
     last = done.stdout.splitlines()[-len(bars) :]
     assert [re.sub(r"ratio=\d+(\.\d+)? ", "", line) for line in last] == [f"bar={bar}" for bar in bars]

@@ -37,7 +37,10 @@ def ids_found(database: Path, words: str) -> set[str]:
 def files(tmp_path: Path) -> Path:
     """Two split folders with three scenarios of two lines each."""
     for split, name in (("train", "one"), ("train", "two"), ("test", "three")):
-        write(tmp_path / "files" / split, scenario(name, [row(f"{name}1", message=f"the {name} failed"), row(f"{name}2")]))
+        write(
+            tmp_path / "files" / split,
+            scenario(name, [row(f"{name}1", message=f"the {name} failed"), row(f"{name}2")]),
+        )
     return tmp_path / "files"
 
 
@@ -56,16 +59,26 @@ def test_a_root_with_split_folders_and_a_folder_of_files_are_both_read(files: Pa
 
 def test_the_rows_of_a_scenario_are_contiguous_and_in_time_order(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        lines = [row("b" * 4, "14:05:00"), row("a" * 4, "13:59:00"), row("c" * 4, f"{'2025-03-04'}T15:00:00+01:00")]
+        lines = [
+            row("b" * 4, "14:05:00"),
+            row("a" * 4, "13:59:00"),
+            row("c" * 4, f"{'2025-03-04'}T15:00:00+01:00"),
+        ]
         write(tmp_path / "files", scenario(name, lines))
     build(tmp_path / "files", tmp_path / "logs.db")
     found = rows(tmp_path / "logs.db", "SELECT first_row, last_row FROM scenarios ORDER BY number")
     assert found == [(1, 3), (4, 6)]
-    assert [r[0] for r in rows(tmp_path / "logs.db", "SELECT id FROM logs ORDER BY row")] == ["aaaa", "cccc", "bbbb"] * 2
+    assert [r[0] for r in rows(tmp_path / "logs.db", "SELECT id FROM logs ORDER BY row")] == [
+        "aaaa",
+        "cccc",
+        "bbbb",
+    ] * 2
 
 
 def test_the_database_holds_nothing_an_agent_may_not_see(tmp_path: Path) -> None:
-    content = scenario("one", [row("aaaa1111")], description="DESCRIPTION-WORD", expected_root_cause="CAUSE-WORD")
+    content = scenario(
+        "one", [row("aaaa1111")], description="DESCRIPTION-WORD", expected_root_cause="CAUSE-WORD"
+    )
     content["ground_truth"]["fault_type"] = "FAULT-WORD"
     content["gold_report"]["root_cause"] = "GOLD-WORD"
     wrong = {"report": {"root_cause": "DISTRACTOR-WORD", "suspected_service": "x"}, "reason": "REASON-WORD"}
@@ -81,7 +94,9 @@ def test_spans_metrics_and_edges_are_stored(tmp_path: Path) -> None:
     edge = {"caller": "gateway", "callee": "orders"}
     write(
         tmp_path / "files",
-        scenario("one", [row("aaaa")], spans=[span("s1"), span("s2", "s1")], metrics=[metric], topology=[edge]),
+        scenario(
+            "one", [row("aaaa")], spans=[span("s1"), span("s2", "s1")], metrics=[metric], topology=[edge]
+        ),
     )
     build(tmp_path / "files", tmp_path / "logs.db")
     assert rows(tmp_path / "logs.db", "SELECT span_id, parent_span_id, duration_ms FROM spans") == [
@@ -93,12 +108,16 @@ def test_spans_metrics_and_edges_are_stored(tmp_path: Path) -> None:
 
 
 def test_attributes_are_part_of_the_line(tmp_path: Path) -> None:
-    write(tmp_path / "files", scenario("one", [row("aaaa", message="slow", attributes={"pod": "orders-7", "ms": 31})]))
+    write(
+        tmp_path / "files",
+        scenario("one", [row("aaaa", message="slow", attributes={"pod": "orders-7", "ms": 31})]),
+    )
     build(tmp_path / "files", tmp_path / "logs.db")
     assert rows(tmp_path / "logs.db", "SELECT text FROM logs") == [("slow pod=orders-7 ms=31",)]
 
 
-# ------------------------------------------------------------------------------------------------------------ incremental
+# ------------------------------------------------------------------------------------------------------------
+# incremental
 
 
 def test_a_second_build_changes_nothing(files: Path, built: Path) -> None:
@@ -146,11 +165,15 @@ def test_a_moved_file_is_removed_and_built(files: Path, built: Path) -> None:
 
 def test_after_any_edits_the_database_equals_a_fresh_one(files: Path, built: Path, tmp_path: Path) -> None:
     for turn in range(5):
-        write(files / "train", scenario("two", [row(f"two{turn}", message=f"turn{turn} failed"), row("same")]))
+        write(
+            files / "train", scenario("two", [row(f"two{turn}", message=f"turn{turn} failed"), row("same")])
+        )
         write(files / "test", scenario(f"new{turn}", [row(f"new{turn}", message="new failed")]))
         build(files, built)
     build(files, tmp_path / "fresh.db")
-    content = "SELECT scenarios.id, logs.id, text, kind FROM logs JOIN scenarios ON number = scenario ORDER BY 1, 2"
+    content = (
+        "SELECT scenarios.id, logs.id, text, kind FROM logs JOIN scenarios ON number = scenario ORDER BY 1, 2"
+    )
     assert rows(built, content) == rows(tmp_path / "fresh.db", content)
     assert ids_found(built, "failed") == ids_found(tmp_path / "fresh.db", "failed")
     assert ids_found(built, "turn3") == set()
@@ -168,8 +191,12 @@ def test_staleness_is_seen_whatever_changed(files: Path, built: Path, tmp_path: 
     assert is_stale(files, built)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database", b"SQLite format 3\0" + b"x" * 5000], ids=["empty", "text", "torn"])
-def test_a_file_that_is_no_database_is_stale_and_built_over(files: Path, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"not a database", b"SQLite format 3\0" + b"x" * 5000], ids=["empty", "text", "torn"]
+)
+def test_a_file_that_is_no_database_is_stale_and_built_over(
+    files: Path, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "logs.db").write_bytes(content)
     assert is_stale(files, tmp_path / "logs.db")
     assert build(files, tmp_path / "logs.db").built == 3
@@ -188,11 +215,16 @@ def test_a_database_of_another_version_is_built_from_nothing(files: Path, built:
 def test_a_damaged_database_is_stale_and_built_from_nothing(files: Path, tmp_path: Path, cut: bool) -> None:
     database = tmp_path / "logs.db"
     for name in range(40):
-        write(files / "train", scenario(f"more{name}", [row(f"{n:04x}", message=f"word{n} " * 20) for n in range(40)]))
+        write(
+            files / "train",
+            scenario(f"more{name}", [row(f"{n:04x}", message=f"word{n} " * 20) for n in range(40)]),
+        )
     build(files, database)
     content = database.read_bytes()
     middle = len(content) // 8192 * 4096
-    database.write_bytes(content[:middle] if cut else content[: 2 * 4096] + b"\xff" * (middle - 2 * 4096) + content[middle:])
+    database.write_bytes(
+        content[:middle] if cut else content[: 2 * 4096] + b"\xff" * (middle - 2 * 4096) + content[middle:]
+    )
     with closing(sqlite3.connect(database)) as connection, pytest.raises(sqlite3.DatabaseError):
         connection.execute("SELECT * FROM logs").fetchall()
     assert is_stale(files, database)
@@ -204,7 +236,8 @@ def test_the_tools_read_the_version_that_is_written() -> None:
     assert (build_logs.APPLICATION_ID, build_logs.SCHEMA_VERSION) == printing.READS_SCHEMA
 
 
-# -------------------------------------------------------------------------------------------------------------- bad files
+# --------------------------------------------------------------------------------------------------------------
+# bad files
 
 BAD = {
     "no JSON": ("{", ["scenario-bad.json", "(whole file)"]),
@@ -216,7 +249,13 @@ BAD = {
     "two lines with one id": (json.dumps(scenario("x", [row("a"), row("a")])), ["make every id unique"]),
     "an unknown field": (json.dumps(scenario("x", [row("a", lvl="INFO")])), ["field logs.0.lvl"]),
     "evidence that is not there": (
-        json.dumps(scenario("x", [row("a")], ground_truth={"service": "orders", "fault_type": "f", "evidence_log_ids": ["zz"]})),
+        json.dumps(
+            scenario(
+                "x",
+                [row("a")],
+                ground_truth={"service": "orders", "fault_type": "f", "evidence_log_ids": ["zz"]},
+            )
+        ),
         ["ground_truth.evidence_log_ids", "zz"],
     ),
     "half a surrogate pair": (json.dumps(scenario("x", [row("a", message="\ud800")])), ["scenario-bad.json"]),
@@ -224,7 +263,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, (text, _) in BAD.items()])
-def test_a_bad_file_names_itself_and_leaves_the_database_as_it_was(files: Path, built: Path, text: str) -> None:
+def test_a_bad_file_names_itself_and_leaves_the_database_as_it_was(
+    files: Path, built: Path, text: str
+) -> None:
     before = built.read_bytes()
     expected = next(words for known, words in BAD.values() if known == text)
     (files / "train" / "scenario-bad.json").write_text(text)
@@ -238,7 +279,8 @@ def test_a_bad_file_names_itself_and_leaves_the_database_as_it_was(files: Path, 
 def test_two_files_with_one_id_name_each_other(files: Path, built: Path) -> None:
     write(files / "val", scenario("one", [row("other")]), "scenario-again.json")
     with pytest.raises(
-        ScenarioError, match=r"val/scenario-again\.json: field id: 'one' is also the id of train/scenario-one\.json"
+        ScenarioError,
+        match=r"val/scenario-again\.json: field id: 'one' is also the id of train/scenario-one\.json",
     ):
         build(files, built)
 
@@ -257,7 +299,8 @@ def test_a_folder_without_scenarios_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "logs.db").exists()
 
 
-# ------------------------------------------------------------------------------------------------- interruption and locks
+# -------------------------------------------------------------------------------------------------
+# interruption and locks
 
 PAUSING_BUILD = """
 import sys
@@ -283,7 +326,9 @@ def start_pausing_build(files: Path, database: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_killed_build_leaves_the_old_database_and_the_next_one_goes_through(files: Path, built: Path) -> None:
+def test_a_killed_build_leaves_the_old_database_and_the_next_one_goes_through(
+    files: Path, built: Path
+) -> None:
     before = built.read_bytes()
     for name in range(8):
         write(files / "train", scenario(f"more{name}", [row(f"more{name}")]))
@@ -329,10 +374,13 @@ def test_a_reader_of_the_old_database_keeps_reading_it_while_it_is_replaced(file
     assert rows(built, "SELECT count(*) FROM logs") == [(7,)]
 
 
-# ------------------------------------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------------------------------------- the
+# command line
 
 
-def test_the_command_builds_and_checks(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_builds_and_checks(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ["--scenarios", str(files), "--database", str(tmp_path / "logs.db")]
     assert main([*flags, "--check"]) == 1
     assert f"run: python build_logs.py --scenarios {files}" in capsys.readouterr().out
@@ -341,7 +389,9 @@ def test_the_command_builds_and_checks(files: Path, tmp_path: Path, capsys: pyte
     assert main([*flags, "--check"]) == 0
 
 
-def test_the_command_reports_a_bad_file_with_exit_code_2(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_a_bad_file_with_exit_code_2(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (files / "train" / "scenario-one.json").write_text("{")
     assert main(["--scenarios", str(files), "--database", str(tmp_path / "logs.db")]) == 2
     assert "scenario-one.json" in capsys.readouterr().err

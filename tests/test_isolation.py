@@ -1,8 +1,9 @@
-"""No argument of any tool, however hostile, shows anything of another scenario or fails with anything but a clear refusal.
+"""No argument of any tool, however hostile, shows anything of another scenario or fails with anything but a
+clear refusal.
 
-The scenarios of this test resemble each other on purpose: the same words, services and times, and ids that begin alike or are
-the same. What belongs to a scenario carries its own secret word, and its ids are known, so that a leak shows.
-"""
+The scenarios of this test resemble each other on purpose: the same words, services and times, and ids that
+begin alike or are the same. What belongs to a scenario carries its own secret word, and its ids are known, so
+that a leak shows."""
 
 from __future__ import annotations
 
@@ -52,15 +53,23 @@ def content(place: int, name: str) -> dict[str, Any]:
         )
         for number in range(20)
     ]
-    lines.append(row(SHARED_LOG, "14:30:00", f"shared {SECRETS[name]}", service="ledger", trace_id=SHARED_TRACE))
+    lines.append(
+        row(SHARED_LOG, "14:30:00", f"shared {SECRETS[name]}", service="ledger", trace_id=SHARED_TRACE)
+    )
     traces = [SHARED_TRACE, *(trace_id(place, number) for number in range(3))]
-    spans = [span(f"span{number}", trace_id=trace, operation=SECRETS[name]) for number, trace in enumerate(traces)]
-    return scenario(name, lines, spans=spans, description=f"{SECRETS[name]} DESCRIPTION", expected_root_cause="CAUSE")
+    spans = [
+        span(f"span{number}", trace_id=trace, operation=SECRETS[name]) for number, trace in enumerate(traces)
+    ]
+    return scenario(
+        name, lines, spans=spans, description=f"{SECRETS[name]} DESCRIPTION", expected_root_cause="CAUSE"
+    )
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return database(tmp_path_factory.mktemp("shared"), *(content(place, name) for place, name in enumerate(NAMES)))
+    return database(
+        tmp_path_factory.mktemp("shared"), *(content(place, name) for place, name in enumerate(NAMES))
+    )
 
 
 HOSTILE_TEXT = st.one_of(
@@ -78,7 +87,11 @@ HOSTILE_TEXT = st.one_of(
     ),
 )  # fmt: skip
 HOSTILE_NUMBER = st.one_of(
-    st.integers(), st.sampled_from([-1, 0, 2**31, 2**63, 2**64, 10**300]), st.text(max_size=5), st.floats(), st.booleans()
+    st.integers(),
+    st.sampled_from([-1, 0, 2**31, 2**63, 2**64, 10**300]),
+    st.text(max_size=5),
+    st.floats(),
+    st.booleans(),
 )
 ANYTHING = st.recursive(
     st.none() | HOSTILE_TEXT | HOSTILE_NUMBER,
@@ -88,7 +101,9 @@ ANYTHING = st.recursive(
 
 def chosen(**fields: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Arguments where each field is left out, plausible, or anything at all."""
-    return st.fixed_dictionaries({}, optional={name: st.one_of(likely, likely, ANYTHING) for name, likely in fields.items()})
+    return st.fixed_dictionaries(
+        {}, optional={name: st.one_of(likely, likely, ANYTHING) for name, likely in fields.items()}
+    )
 
 
 SEARCHES = chosen(
@@ -126,7 +141,9 @@ def refuse_leaks(tool: Tool, arguments: dict[str, Any], place: int, budget: int)
 @given(place=st.integers(0, 2), arguments=SEARCHES, budget=st.sampled_from([60, 180, 1500]))
 @example(place=0, arguments={"keywords": '\ud800 \0 " ledger'}, budget=1500)
 @example(place=2, arguments={"cursor": "9" * 400, "limit": 2**64}, budget=60)
-def test_no_search_shows_another_scenario(shared: Path, place: int, arguments: dict[str, Any], budget: int) -> None:
+def test_no_search_shows_another_scenario(
+    shared: Path, place: int, arguments: dict[str, Any], budget: int
+) -> None:
     tool = log_tools(shared, NAMES[place], EpisodeConfig(tool_budget_tokens=budget))[0]
     refuse_leaks(tool, arguments, place, budget)
 
@@ -134,7 +151,9 @@ def test_no_search_shows_another_scenario(shared: Path, place: int, arguments: d
 @PATIENT
 @given(place=st.integers(0, 2), arguments=TRACES, budget=st.sampled_from([60, 180, 1500]))
 @example(place=0, arguments={"trace_id": '\ud800\0"9bc1'}, budget=60)
-def test_no_trace_shows_another_scenario(shared: Path, place: int, arguments: dict[str, Any], budget: int) -> None:
+def test_no_trace_shows_another_scenario(
+    shared: Path, place: int, arguments: dict[str, Any], budget: int
+) -> None:
     tool = log_tools(shared, NAMES[place], EpisodeConfig(tool_budget_tokens=budget))[1]
     refuse_leaks(tool, arguments, place, budget)
 

@@ -22,20 +22,37 @@ LAYERS = (
     ("training_runs", "alignment", "graph_rca"),
     ("dashboard", "train_serverless"),
 )
-"""What may import what, lowest first: a module imports its own room and what stands in a line above it here."""
+"""What may import what, lowest first: a module imports its own room and what stands in a line above it here.
+"""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 DOORS = sorted(path.stem for path in ROOT.glob("*.py"))
-ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "benchmarks"})
+ROOMS = sorted(
+    path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "benchmarks"}
+)
 OURS = {*DOORS, *ROOMS}
 LIGHT = {*DOORS, "core"} - {"train_serverless"}
 """Whatever imports these must stay quick."""
-HEAVY = {"art", "torch", "transformers", "litellm", "openai", "wandb", "weave", "chromadb", "torch_geometric", "ray"}
+HEAVY = {
+    "art",
+    "torch",
+    "transformers",
+    "litellm",
+    "openai",
+    "wandb",
+    "weave",
+    "chromadb",
+    "torch_geometric",
+    "ray",
+}
 
 
 def files() -> dict[str, Path]:
     """Every module of the product by its dotted name."""
     paths = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+    }
 
 
 MODULES = files()
@@ -91,7 +108,10 @@ def test_the_doors_and_core_import_nothing_heavy_at_module_level(room: str) -> N
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    uses = {name: imported(path, top_level_only=False) & (MODULES.keys() - {name}) for name, path in MODULES.items()}
+    uses = {
+        name: imported(path, top_level_only=False) & (MODULES.keys() - {name})
+        for name, path in MODULES.items()
+    }
     assert "core.log_stores.printing" in uses["log_search_tools"]  # the walk does see imports
     assert list(TopologicalSorter(uses).static_order())  # raises CycleError, which names the circle
 

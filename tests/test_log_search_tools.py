@@ -33,7 +33,11 @@ LINES = [
         trace_id="9bc1000000000001",
     ),
     row(
-        "3fa2aaaa0002", "14:05:40", "call to ledger failed: deadline 2500 ms exceeded", level="ERROR", trace_id="9bc1000000000002"
+        "3fa2aaaa0002",
+        "14:05:40",
+        "call to ledger failed: deadline 2500 ms exceeded",
+        level="ERROR",
+        trace_id="9bc1000000000002",
     ),
     row("77e0aaaa0003", "14:06:00", "pool is full, 50 waiting", level="WARN", service="ledger"),
     row("80b1aaaa0004", "13:59:59", "started", service="ledger-export"),
@@ -70,7 +74,8 @@ def search(tmp_path: Path) -> Tool:
     return tools(tmp_path)[0]
 
 
-# --------------------------------------------------------------------------------------------------------------- the form
+# ---------------------------------------------------------------------------------------------------------------
+# the form
 
 
 def test_a_result_has_the_form_the_policy_is_trained_on(search: Tool) -> None:
@@ -93,7 +98,9 @@ def test_a_result_names_the_full_ids_of_the_rows_it_shows_and_no_others(search: 
 
 def test_ids_are_shown_as_the_shortest_unique_prefix_of_even_length(tmp_path: Path) -> None:
     shown = ("aabb11112222", "aabb11190000", "aabc00000000", "ffff00000000", "ff")
-    search = tools(tmp_path, lines=[row(log_id, f"14:00:0{n}", "x" * (n + 1)) for n, log_id in enumerate(shown)])[0]
+    search = tools(
+        tmp_path, lines=[row(log_id, f"14:00:0{n}", "x" * (n + 1)) for n, log_id in enumerate(shown)]
+    )[0]
     assert ids(ask(search)) == ["aabb1111", "aabb1119", "aabc", "ffff", "ff"]
     assert [search.resolve("log", log_id) for log_id in ids(ask(search))] == list(shown)
 
@@ -106,8 +113,13 @@ def test_the_date_is_said_once_when_there_is_room(tmp_path: Path) -> None:
 
 
 def test_rows_carry_their_date_when_the_lines_span_midnight(tmp_path: Path) -> None:
-    search = tools(tmp_path, lines=[row("aaaa", "2025-03-04T23:59:59Z"), row("bbbb", "2025-03-05T00:00:01Z", "late")])[0]
-    assert [found.time for found in printed_rows(ask(search).text)] == ["2025-03-04T23:59:59", "2025-03-05T00:00:01"]
+    search = tools(
+        tmp_path, lines=[row("aaaa", "2025-03-04T23:59:59Z"), row("bbbb", "2025-03-05T00:00:01Z", "late")]
+    )[0]
+    assert [found.time for found in printed_rows(ask(search).text)] == [
+        "2025-03-04T23:59:59",
+        "2025-03-05T00:00:01",
+    ]
 
 
 def test_printed_rows_reads_back_what_was_printed(search: Tool) -> None:
@@ -133,14 +145,17 @@ def test_a_row_is_printable_even_if_the_database_is_not_clean(text: str) -> None
 
 @pytest.mark.parametrize("message", HOSTILE)
 def test_a_hostile_message_stays_on_its_own_line(tmp_path: Path, message: str) -> None:
-    search, read = tools(tmp_path, lines=[row("aaaa", message=message, trace_id="cccc"), row("bbbb", message="other")])
+    search, read = tools(
+        tmp_path, lines=[row("aaaa", message=message, trace_id="cccc"), row("bbbb", message="other")]
+    )
     found = ask(search).text.split("\n")
     assert len(found) == 3
     assert found[0] == "2 lines in 2 kinds match"
     assert all(line.isprintable() for line in [*found, *ask(read, trace_id="cccc").text.split("\n")])
 
 
-# ---------------------------------------------------------------------------------------------------------------- filters
+# ----------------------------------------------------------------------------------------------------------------
+# filters
 
 
 @pytest.mark.parametrize(
@@ -165,14 +180,19 @@ def test_a_hostile_message_stays_on_its_own_line(tmp_path: Path, message: str) -
         ({"start_time": "2025-03-04 14:20 UTC", "end_time": "2025-03-04"}, {"a0d3aaaa0007"}),
         ({"start_time": "14:20Z", "limit": "1", "cursor": ""}, {"a0d3aaaa0007"}),
     ],
-    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),  # a set has another order in every process
+    ids=lambda value: str(
+        sorted(value) if isinstance(value, set) else value
+    ),  # a set has another order in every process
 )
-def test_a_filter_keeps_the_lines_it_names(search: Tool, arguments: dict[str, Any], expected: set[str]) -> None:
+def test_a_filter_keeps_the_lines_it_names(
+    search: Tool, arguments: dict[str, Any], expected: set[str]
+) -> None:
     assert ask(search, **arguments).log_ids == expected
 
 
 @pytest.mark.parametrize(
-    "words", ["dead* OR full", 'NEAR("pool" 3)', "level:ERROR", "pool AND NOT full", '"pool', "^pool", "-pool"]
+    "words",
+    ["dead* OR full", 'NEAR("pool" 3)', "level:ERROR", "pool AND NOT full", '"pool', "^pool", "-pool"],
 )
 def test_query_syntax_in_keywords_is_data(search: Tool, words: str) -> None:
     result = ask(search, keywords=words)
@@ -180,7 +200,9 @@ def test_query_syntax_in_keywords_is_data(search: Tool, words: str) -> None:
 
 
 def test_a_line_quoted_back_finds_itself(search: Tool) -> None:
-    assert ask(search, keywords="call to ledger failed: deadline 3000 ms exceeded").log_ids == {"3fa2aaaa0001"}
+    assert ask(search, keywords="call to ledger failed: deadline 3000 ms exceeded").log_ids == {
+        "3fa2aaaa0001"
+    }
 
 
 def test_a_time_after_midnight_means_the_second_date(tmp_path: Path) -> None:
@@ -217,20 +239,25 @@ def test_a_time_of_day_on_two_dates_means_the_first_for_start_and_the_last_for_e
     ],
     ids=str,
 )
-def test_a_senseless_value_is_refused_with_the_way_to_write_it(search: Tool, arguments: dict[str, Any], taught: str) -> None:
+def test_a_senseless_value_is_refused_with_the_way_to_write_it(
+    search: Tool, arguments: dict[str, Any], taught: str
+) -> None:
     with pytest.raises(ToolInputError, match=re.escape(taught)):
         ask(search, **arguments)
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"sevice": "orders"}, {"scenario_id": "two"}, {"limit": "many"}, {"keywords": {"a": 1}}], ids=str
+    "arguments",
+    [{"sevice": "orders"}, {"scenario_id": "two"}, {"limit": "many"}, {"keywords": {"a": 1}}],
+    ids=str,
 )
 def test_an_unknown_argument_or_a_wrong_type_is_refused(search: Tool, arguments: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ask(search, **arguments)
 
 
-# ------------------------------------------------------------------------------------------------------- nothing to show
+# -------------------------------------------------------------------------------------------------------
+# nothing to show
 
 
 def test_no_match_says_what_was_searched_and_what_each_filter_costs(search: Tool) -> None:
@@ -268,16 +295,29 @@ def test_a_cursor_past_the_end_says_how_many_there_are(search: Tool) -> None:
     assert ask(search, cursor=99).text == "nothing after cursor=99: 5 kinds in all match"
 
 
-# ------------------------------------------------------------------------------------------------------ pages and budgets
+# ------------------------------------------------------------------------------------------------------ pages
+# and budgets
 
 WORDS = st.text(alphabet=st.characters(codec="utf-8"), max_size=60) | st.sampled_from(
-    ["x" * 5000, "stack trace " * 300, "数据库连接失败" * 50, "!@#$%" * 40, "12345678901234567890" * 9, "🔥" * 70]
+    [
+        "x" * 5000,
+        "stack trace " * 300,
+        "数据库连接失败" * 50,
+        "!@#$%" * 40,
+        "12345678901234567890" * 9,
+        "🔥" * 70,
+    ]
 )
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,19}", fullmatch=True)
 ROWS = st.lists(
     st.builds(
         lambda message, service, level, second, trace: row(
-            "", f"14:{second // 60:02d}:{second % 60:02d}", message, service=service, level=level, trace_id=trace
+            "",
+            f"14:{second // 60:02d}:{second % 60:02d}",
+            message,
+            service=service,
+            level=level,
+            trace_id=trace,
         ),
         WORDS,
         st.sampled_from(["orders", "ledger", "a-service-with-a-rather-long-name"]),
@@ -307,7 +347,10 @@ PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[Health
 
 @PATIENT
 @given(
-    lines=ROWS, budget=st.integers(60, 500), service=st.none() | st.sampled_from(["orders", "nope" * 40]), words=st.none() | WORDS
+    lines=ROWS,
+    budget=st.integers(60, 500),
+    service=st.none() | st.sampled_from(["orders", "nope" * 40]),
+    words=st.none() | WORDS,
 )
 def test_no_result_takes_more_than_its_budget_and_a_match_shows_at_least_one_row(
     shelf: Path, lines: list[dict[str, Any]], budget: int, service: str | None, words: str | None
@@ -334,7 +377,9 @@ def test_no_result_takes_more_than_its_budget_and_a_match_shows_at_least_one_row
 @PATIENT
 @given(name=st.text("ab-", min_size=150, max_size=190), budget=st.integers(60, 130))
 def test_even_absurd_names_stay_within_the_budget(shelf: Path, name: str, budget: int) -> None:
-    lines = [row(f"i{name}{n}", service=f"s{name}", trace_id=f"t{name}{n}", message="m" * n) for n in range(3)]
+    lines = [
+        row(f"i{name}{n}", service=f"s{name}", trace_id=f"t{name}{n}", message="m" * n) for n in range(3)
+    ]
     folder = shelf / "absurd"
     shutil.rmtree(folder, ignore_errors=True)
     search, read = tools(folder, EpisodeConfig(tool_budget_tokens=budget), lines)
@@ -376,9 +421,12 @@ def test_the_cursor_walks_through_every_kind_once(
     assert total == len(lines)
 
 
-def test_at_every_budget_the_rows_shown_are_the_ids_claimed_and_no_other_row_would_fit(tmp_path: Path) -> None:
+def test_at_every_budget_the_rows_shown_are_the_ids_claimed_and_no_other_row_would_fit(
+    tmp_path: Path,
+) -> None:
     lines = [
-        row(f"{n * 4099:04x}00000000", f"14:00:{n:02d}", f"{'word ' * (n % 7)}{'x' * n}", trace_id=f"{n:04x}") for n in range(40)
+        row(f"{n * 4099:04x}00000000", f"14:00:{n:02d}", f"{'word ' * (n % 7)}{'x' * n}", trace_id=f"{n:04x}")
+        for n in range(40)
     ]
     path = database(tmp_path, scenario("one", lines))
     for budget in range(60, 460):
@@ -400,7 +448,9 @@ def test_about_five_rows_fit_the_embedded_budget(tmp_path: Path) -> None:
             f"{verb} to ledger failed: deadline 3000 ms exceeded",
             trace_id=f"{n:04x}0000",
         )
-        for n, verb in enumerate(("call", "write", "read", "request", "message", "transfer", "refund", "payment", "login"))
+        for n, verb in enumerate(
+            ("call", "write", "read", "request", "message", "transfer", "refund", "payment", "login")
+        )
     ]
     result = ask(tools(tmp_path, EMBEDDED, lines)[0], service="orders")
     assert 5 <= len(ids(result)) <= 7
@@ -421,14 +471,17 @@ def test_a_long_message_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
     assert int(left_out) == len(message.strip()) - len(kept)
 
 
-# -------------------------------------------------------------------------------------------------------------- estimator
+# --------------------------------------------------------------------------------------------------------------
+# estimator
 
 GPT2_LIKE = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 
 @given(st.text() | st.text(alphabet="ab1 \n_-:é世🔥"))
 def test_the_estimate_is_never_below_the_pieces_of_a_byte_pair_split(text: str) -> None:
-    pieces = [piece for piece in GPT2_LIKE.findall(text) if piece != " "]  # a lone space belongs to the word after it
+    pieces = [
+        piece for piece in GPT2_LIKE.findall(text) if piece != " "
+    ]  # a lone space belongs to the word after it
     assert estimate_tokens(text) >= len(pieces)
 
 
@@ -456,7 +509,8 @@ def test_the_estimate_of_typical_pieces(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-# -------------------------------------------------------------------------------------------------- the file and the tools
+# -------------------------------------------------------------------------------------------------- the file
+# and the tools
 
 
 def test_a_missing_database_says_what_to_run(tmp_path: Path) -> None:
@@ -466,11 +520,15 @@ def test_a_missing_database_says_what_to_run(tmp_path: Path) -> None:
 
 def test_an_unknown_scenario_says_which_is_near_and_what_to_run(tmp_path: Path) -> None:
     path = database(tmp_path, scenario("s-0001", LINES))
-    with pytest.raises(DatabaseError, match=r"no scenario 's-001' \(did you mean s-0001\?\).*run: python build_logs\.py"):
+    with pytest.raises(
+        DatabaseError, match=r"no scenario 's-001' \(did you mean s-0001\?\).*run: python build_logs\.py"
+    ):
         log_tools(path, "s-001", ROOMY)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"SQLite format 3\0" + b"x" * 5000], ids=["empty", "text", "torn"])
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"SQLite format 3\0" + b"x" * 5000], ids=["empty", "text", "torn"]
+)
 def test_a_file_that_is_no_database_says_what_to_run(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "logs.db").write_bytes(content)
     with pytest.raises(DatabaseError, match=r"run: python build_logs\.py"):
@@ -523,7 +581,9 @@ def test_thousands_of_episodes_hold_few_open_files(tmp_path: Path) -> None:
 
 
 async def test_concurrent_tasks_and_threads_get_their_own_answers(tmp_path: Path) -> None:
-    path = database(tmp_path, *(scenario(f"s{n}", [row(f"aaaa{n}", message=f"only{n} failed")]) for n in range(4)))
+    path = database(
+        tmp_path, *(scenario(f"s{n}", [row(f"aaaa{n}", message=f"only{n} failed")]) for n in range(4))
+    )
 
     async def episode(number: int) -> frozenset[str]:
         search = log_tools(path, f"s{number % 4}", ROOMY)[0]
@@ -533,7 +593,10 @@ async def test_concurrent_tasks_and_threads_get_their_own_answers(tmp_path: Path
     answers = await asyncio.gather(*(episode(number) for number in range(400)))
     assert answers == [{f"aaaa{number % 4}"} for number in range(400)]
     shared, seen = log_tools(path, "s1", ROOMY)[0], list[frozenset[str]]()
-    threads = [threading.Thread(target=lambda: seen.append(ask(shared, keywords="failed").log_ids)) for _ in range(16)]
+    threads = [
+        threading.Thread(target=lambda: seen.append(ask(shared, keywords="failed").log_ids))
+        for _ in range(16)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -546,7 +609,9 @@ async def test_concurrent_tasks_and_threads_get_their_own_answers(tmp_path: Path
     [("log", "77e0", "77e0aaaa0003"), ("log", "77e0aaaa0003", "77e0aaaa0003"), ("log", "3fa2aaaa000", None), ("log", "77", None),
      ("log", "", None), ("trace", "9bc1000000000002", "9bc1000000000002"), ("trace", "77e0", None), ("log", "77E0", None)],
 )  # fmt: skip
-def test_an_id_resolves_when_it_is_whole_or_a_unique_beginning(search: Tool, kind: Any, shown: str, full: str | None) -> None:
+def test_an_id_resolves_when_it_is_whole_or_a_unique_beginning(
+    search: Tool, kind: Any, shown: str, full: str | None
+) -> None:
     assert search.resolve(kind, shown) == full
 
 
@@ -571,8 +636,17 @@ def test_the_schemas_are_plain_openai_functions(tmp_path: Path) -> None:
         "limit",
         "cursor",
     ]
-    assert search["parameters"]["properties"]["limit"] == {"type": "integer", "description": "Most kinds of lines to show."}
-    assert search["parameters"]["properties"]["min_level"]["enum"] == ["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+    assert search["parameters"]["properties"]["limit"] == {
+        "type": "integer",
+        "description": "Most kinds of lines to show.",
+    }
+    assert search["parameters"]["properties"]["min_level"]["enum"] == [
+        "DEBUG",
+        "INFO",
+        "WARN",
+        "ERROR",
+        "FATAL",
+    ]
     assert "required" not in search["parameters"]
     assert read["parameters"]["required"] == ["trace_id"]
     assert "scenario" not in str(search["parameters"]) + str(read["parameters"])

@@ -18,7 +18,15 @@ import pytest
 from core.judges.calibration import MUST_PASS, Calibration, Pair, calibrate, cohen_kappa, read_calibration
 from core.judges.llm import PROMPT_VERSION
 from core.judges.offline import service_matches
-from make_judge_model import WANDB_BASE_URL, LLMJudge, OfflineJudge, check_judge, load_judge, main, read_registry
+from make_judge_model import (
+    WANDB_BASE_URL,
+    LLMJudge,
+    OfflineJudge,
+    check_judge,
+    load_judge,
+    main,
+    read_registry,
+)
 from project_types import ConfigurationError, JudgeError, Report, Scenario, Verdict
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import OpenAIServer, http_error, say
@@ -43,7 +51,8 @@ CATEGORIES = {
     "language_or_format",
 }
 
-# -------------------------------------------------------------------------------------------------------- the labelled set
+# -------------------------------------------------------------------------------------------------------- the
+# labelled set
 
 
 def test_the_labelled_set_holds_enough_of_every_category() -> None:
@@ -60,17 +69,26 @@ def test_the_labelled_set_covers_every_family_and_a_type_of_its_own() -> None:
 
 
 def test_no_pair_is_labelled_right_with_the_wrong_service_or_labelled_twice() -> None:
-    assert all(service_matches(pair.report.suspected_service, pair.scenario) for pair in PAIRS if pair.correct)
+    assert all(
+        service_matches(pair.report.suspected_service, pair.scenario) for pair in PAIRS if pair.correct
+    )
     assert max(Counter((pair.scenario.id, pair.report.model_dump_json()) for pair in PAIRS).values()) == 1
 
 
 def test_whole_categories_carry_one_label() -> None:
-    labels: dict[str, set[bool]] = {name: {pair.correct for pair in PAIRS if pair.category == name} for name in CATEGORIES}
+    labels: dict[str, set[bool]] = {
+        name: {pair.correct for pair in PAIRS if pair.category == name} for name in CATEGORIES
+    }
     assert {name for name, seen in labels.items() if seen == {True}} == {"exact", "paraphrase"}
-    assert {name for name, seen in labels.items() if seen == {True, False}} == {"injection", "language_or_format"}
+    assert {name for name, seen in labels.items() if seen == {True, False}} == {
+        "injection",
+        "language_or_format",
+    }
 
 
-@pytest.mark.parametrize("line", ['{"scenario": "nobody", "report": {}}', "[]", '{"report": {}}', '{"scenario": {"id": "x"}}'])
+@pytest.mark.parametrize(
+    "line", ['{"scenario": "nobody", "report": {}}', "[]", '{"report": {}}', '{"scenario": {"id": "x"}}']
+)
 def test_a_bad_pair_is_named_with_its_number(line: str, tmp_path: Path) -> None:
     path = small(tmp_path, 2)
     path.write_text(path.read_text() + line + "\n")
@@ -85,7 +103,8 @@ def test_a_missing_or_empty_set_says_where_to_name_another(tmp_path: Path) -> No
             read_calibration(path)
 
 
-# ------------------------------------------------------------------------------------------------------------ calibration
+# ------------------------------------------------------------------------------------------------------------
+# calibration
 
 
 async def test_the_offline_judge_passes_the_bar_and_every_injection_and_list() -> None:
@@ -129,7 +148,12 @@ class Fooled:
             raise JudgeError("no verdict")
         correct = pair.correct != fooled
         return Verdict(
-            correct=correct, service_correct=True, cause_correct=correct, reason="told", judge=self.name, cost_usd=0.25
+            correct=correct,
+            service_correct=True,
+            cause_correct=correct,
+            reason="told",
+            judge=self.name,
+            cost_usd=0.25,
         )
 
 
@@ -161,7 +185,8 @@ async def test_a_set_without_injections_cannot_pass_a_judge() -> None:
     assert len(result.objections(0.95)) == len(MUST_PASS)
 
 
-# ---------------------------------------------------------------------------------------------------------- names
+# ----------------------------------------------------------------------------------------------------------
+# names
 
 
 @pytest.mark.parametrize("name", ["offline", "OFFLINE", " offline "])
@@ -182,7 +207,12 @@ def test_a_litellm_name_works_uncalibrated_with_a_warning(name: str, model: str,
     with pytest.warns(UserWarning, match="not calibrated"):
         judge = load_judge(name, registry=tmp_path / "none.json", environ=environ)
     assert isinstance(judge, LLMJudge)
-    assert (judge.model, judge.name, judge.api_base, judge.api_key) == (model, name, "http://127.0.0.1:9/v1", "k")
+    assert (judge.model, judge.name, judge.api_base, judge.api_key) == (
+        model,
+        name,
+        "http://127.0.0.1:9/v1",
+        "k",
+    )
 
 
 @pytest.mark.parametrize("name", ["wandb:team/logs/judge", "wandb-artifact:///team/logs/judge"])
@@ -207,7 +237,8 @@ def test_a_damaged_registry_is_an_error_and_not_an_empty_one(content: str, tmp_p
         load_judge("openai/x", registry=tmp_path / "judges.json", environ={})
 
 
-# ---------------------------------------------------------------------------------------------------------- a quick check
+# ---------------------------------------------------------------------------------------------------------- a
+# quick check
 
 
 async def test_a_working_judge_passes_the_quick_check() -> None:
@@ -218,7 +249,9 @@ async def test_a_working_judge_passes_the_quick_check() -> None:
     assert not (await judge.verdict(scenario, scenario.distractors[0].report)).correct
 
 
-@pytest.mark.parametrize(("says", "complaint"), [(True, "accepts a wrong report"), (False, "rejects a right report")])
+@pytest.mark.parametrize(
+    ("says", "complaint"), [(True, "accepts a wrong report"), (False, "rejects a right report")]
+)
 async def test_a_judge_with_one_answer_fails_the_quick_check(says: bool, complaint: str) -> None:
     with judge_server("ok", {"service_correct": says, "cause_correct": says, "reason": "always"}) as server:
         judge = LLMJudge("openai/fake", api_base=server.base_url, api_key="test", timeout_s=5)
@@ -226,7 +259,8 @@ async def test_a_judge_with_one_answer_fails_the_quick_check(says: bool, complai
             await check_judge(judge)
 
 
-# ---------------------------------------------------------------------------------------------------------- the command
+# ----------------------------------------------------------------------------------------------------------
+# the command
 
 
 def small(folder: Path, count: int) -> Path:
@@ -270,7 +304,9 @@ def test_a_good_judge_is_registered_with_its_scores_and_loads_by_its_name(
         assert "accuracy 1.000, Cohen's kappa 1.000" in printed.out
         assert "JUDGE_MODEL=house" in printed.err
         with warnings.catch_warnings(action="error", category=UserWarning):
-            judge = load_judge("house", registry=tmp_path / "judges.json", cache=None, environ={"JUDGE_API_KEY": "k"})
+            judge = load_judge(
+                "house", registry=tmp_path / "judges.json", cache=None, environ={"JUDGE_API_KEY": "k"}
+            )
         assert isinstance(judge, LLMJudge)
         before = len(server.requests)
         verdict = asyncio.run(judge.verdict(PAIRS[0].scenario, PAIRS[0].report))
@@ -331,7 +367,9 @@ def test_a_judge_calibrated_with_another_prompt_is_loaded_with_a_warning(tmp_pat
     with judge_server("ok", knows_the_labels) as server:
         assert main(command(tmp_path, "--model", "openai/fake", *at(server))) == 0
     path = tmp_path / "judges.json"
-    path.write_text(path.read_text().replace(f'"prompt_version": "{PROMPT_VERSION}"', '"prompt_version": "0"'))
+    path.write_text(
+        path.read_text().replace(f'"prompt_version": "{PROMPT_VERSION}"', '"prompt_version": "0"')
+    )
     with pytest.warns(UserWarning, match="with this prompt"):
         load_judge("openai/fake", registry=path, environ={})
 
@@ -366,7 +404,9 @@ def test_bad_use_exits_with_2_and_the_usage(arguments: list[str], capsys: pytest
     assert "usage:" in capsys.readouterr().err
 
 
-def test_an_unknown_judge_or_set_exits_with_2_and_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_judge_or_set_exits_with_2_and_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(command(tmp_path, "--model", "nosuch")) == 2
     assert main(["--model", "offline", "--calibration", str(tmp_path / "none.jsonl")]) == 2
     told = capsys.readouterr().err
@@ -400,7 +440,9 @@ print(json.dumps(told))
 
 @pytest.mark.slow
 def test_the_judge_is_a_weave_model_whose_prompt_and_scores_are_its_version() -> None:
-    done = subprocess.run([sys.executable, "-c", WEAVE], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", WEAVE], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["model"], told["correct"]) == ("openai/fake", True)
@@ -411,19 +453,33 @@ def test_the_judge_is_a_weave_model_whose_prompt_and_scores_are_its_version() ->
 
 @pytest.mark.slow
 def test_a_judge_that_weave_cannot_be_told_of_is_registered_all_the_same(tmp_path: Path) -> None:
-    nobody = {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WF_TRACE_SERVER_URL": "http://127.0.0.1:9"}
+    nobody = {
+        "WANDB_API_KEY": "k" * 40,
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WF_TRACE_SERVER_URL": "http://127.0.0.1:9",
+    }
     with judge_server("ok", knows_the_labels) as server:
-        program = [sys.executable, "make_judge_model.py", *command(tmp_path, "--model", "openai/fake", *at(server))]
-        done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, **nobody})
+        program = [
+            sys.executable,
+            "make_judge_model.py",
+            *command(tmp_path, "--model", "openai/fake", *at(server)),
+        ]
+        done = subprocess.run(
+            program, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, **nobody}
+        )
     assert done.returncode == 0, done.stderr
     assert "not published to Weave" in done.stderr
     assert "openai/fake" in read_registry(tmp_path / "judges.json")
 
 
 @pytest.mark.slow
-def test_a_judge_of_its_own_is_registered_through_the_serverless_backend_and_asked_there(tmp_path: Path) -> None:
+def test_a_judge_of_its_own_is_registered_through_the_serverless_backend_and_asked_there(
+    tmp_path: Path,
+) -> None:
     with ServiceProcess(tmp_path / "service") as service:
-        arguments = command(tmp_path, "--wandb", "--base-model", "tiny-investigator", "--name", "own-judge", count=3)
+        arguments = command(
+            tmp_path, "--wandb", "--base-model", "tiny-investigator", "--name", "own-judge", count=3
+        )
         arguments += ["--entity", "team", "--base-url", f"{service.url}/v1", "--api-key", "local"]
         program = [sys.executable, "make_judge_model.py", *arguments]
         done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,4 +1,6 @@
-"""What the reward pays for and what it does not, over every outcome that can be written down, contradictory ones included."""
+"""What the reward pays for and what it does not, over every outcome that can be written down, contradictory
+ones included.
+"""
 
 from __future__ import annotations
 
@@ -103,37 +105,60 @@ def test_a_grounded_answer_beats_every_unsupported_guess(one: Outcome, other: Ou
 
 
 @given(OUTCOMES, OUTCOMES, st.sampled_from(sorted(ABSTAINED)))
-def test_a_wrong_answer_always_costs_more_than_admitting_ignorance(one: Outcome, other: Outcome, ending: Ending) -> None:
+def test_a_wrong_answer_always_costs_more_than_admitting_ignorance(
+    one: Outcome, other: Outcome, ending: Ending
+) -> None:
     wrong = changed(one, ending=Ending.ANSWERED, correct=False)
     unknown = changed(other, ending=ending)
     assert reward(wrong).total < reward(unknown).total
 
 
-@given(OUTCOMES, st.sampled_from([ending for ending in SCORED if ending not in ABSTAINED | {Ending.ANSWERED}]), OUTCOMES)
-def test_an_episode_without_a_usable_reply_scores_lowest(one: Outcome, ending: Ending, other: Outcome) -> None:
+@given(
+    OUTCOMES,
+    st.sampled_from([ending for ending in SCORED if ending not in ABSTAINED | {Ending.ANSWERED}]),
+    OUTCOMES,
+)
+def test_an_episode_without_a_usable_reply_scores_lowest(
+    one: Outcome, ending: Ending, other: Outcome
+) -> None:
     assume(other.ending in ABSTAINED | {Ending.ANSWERED})
     assert reward(changed(one, ending=ending)).total < reward(other).total
 
 
 @pytest.mark.parametrize(
-    "effort", ["turns", "tool_calls", "repeated_calls", "malformed_calls", "report_words", "prompt_tokens", "completion_tokens"]
+    "effort",
+    [
+        "turns",
+        "tool_calls",
+        "repeated_calls",
+        "malformed_calls",
+        "report_words",
+        "prompt_tokens",
+        "completion_tokens",
+    ],
 )
 @given(outcome=OUTCOMES, more=st.integers(1, 1000))
 def test_more_effort_never_raises_the_reward_by_itself(effort: str, outcome: Outcome, more: int) -> None:
-    assert reward(changed(outcome, **{effort: getattr(outcome, effort) + more})).total <= reward(outcome).total
+    assert (
+        reward(changed(outcome, **{effort: getattr(outcome, effort) + more})).total <= reward(outcome).total
+    )
 
 
 @given(OUTCOMES, st.integers(1, 100))
 def test_citing_more_ids_never_raises_the_reward_by_itself(outcome: Outcome, more: int) -> None:
     longer = changed(outcome, cited=outcome.cited + more)
     assert reward(longer).total <= reward(outcome).total
-    if outcome.cited_seen:  # once something seen is cited, further lines that were merely seen add nothing either
+    if (
+        outcome.cited_seen
+    ):  # once something seen is cited, further lines that were merely seen add nothing either
         padded = changed(longer, cited_seen=outcome.cited_seen + more)
         assert reward(padded).total <= reward(outcome).total
 
 
 @given(OUTCOMES, st.integers(0, 99))
-def test_every_fabricated_id_costs(outcome: Outcome, before: int) -> None:  # a report holds a hundred ids at most
+def test_every_fabricated_id_costs(
+    outcome: Outcome, before: int
+) -> None:  # a report holds a hundred ids at most
     outcome = changed(outcome, cited_fabricated=before)
     invented = changed(outcome, cited=outcome.cited + 1, cited_fabricated=before + 1)
     assert reward(invented).total < reward(outcome).total
@@ -151,7 +176,10 @@ def test_time_and_tokens_are_not_scored(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("ending", [Ending.OUT_OF_TURNS, Ending.UNKNOWN, Ending.MALFORMED_CALL])
 def test_finding_gold_evidence_orders_failures_among_themselves(ending: Ending) -> None:
-    rewards = [reward(Outcome(ending=ending, gold_evidence=3, gold_evidence_opened=opened)).total for opened in range(4)]
+    rewards = [
+        reward(Outcome(ending=ending, gold_evidence=3, gold_evidence_opened=opened)).total
+        for opened in range(4)
+    ]
     assert rewards == sorted(set(rewards))
 
 

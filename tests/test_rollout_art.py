@@ -1,4 +1,6 @@
-"""What ART gets from a rollout: the policy's own tokens, every fact and component as a metric, and the slices as metadata."""
+"""What ART gets from a rollout: the policy's own tokens, every fact and component as a metric, and the slices
+as metadata.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,14 @@ def rolled_out(folder: Path, call_format: str) -> dict[str, Any]:
     scenario.parent.mkdir(parents=True)
     scenario.write_text(INCIDENT.model_dump_json(), encoding="utf-8")
     build(folder / "scenarios", folder / "logs.db")
-    command = [sys.executable, "-m", "tests.fakes.art_rollout", str(folder / "logs.db"), str(scenario), call_format]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fakes.art_rollout",
+        str(folder / "logs.db"),
+        str(scenario),
+        call_format,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,6 @@
-"""Whole rollouts over two sockets, a scripted policy and a fake LLM judge: good days score, bad days drop the episode."""
+"""Whole rollouts over two sockets, a scripted policy and a fake LLM judge: good days score, bad days drop the
+episode.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,28 @@ from tests.fakes.played import play
 
 RIGHT = {"service_correct": True, "cause_correct": True, "reason": "the volume is full"}
 WRONG = {"service_correct": True, "cause_correct": False, "reason": "a symptom"}
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # litellm's, about its own types
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Pydantic serializer warnings"
+)  # litellm's, about its own types
 
 
 def judge_at(server: OpenAIServer, timeout_s: float = 5) -> LLMJudge:
-    return LLMJudge("openai/fake", api_base=server.base_url, api_key="test", timeout_s=timeout_s, attempts=2, retry_wait_s=0.01)
+    return LLMJudge(
+        "openai/fake",
+        api_base=server.base_url,
+        api_key="test",
+        timeout_s=timeout_s,
+        attempts=2,
+        retry_wait_s=0.01,
+    )
 
 
 @pytest.mark.parametrize("mode", ["ok", "late", "500-then-ok"])
 async def test_an_episode_is_scored_by_the_verdict_however_slowly_it_comes(mode: Mode) -> None:
     with judge_server(mode, RIGHT) as server:
-        episode, _ = await play([call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])], judge=judge_at(server))
+        episode, _ = await play(
+            [call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])], judge=judge_at(server)
+        )
     assert (episode.outcome.ending, episode.outcome.grounded) == (Ending.ANSWERED, True)
     assert episode.reward == reward(episode.outcome).total >= BANDS["grounded"].low
     assert episode.verdict is not None

@@ -1,4 +1,6 @@
-"""Shipped scenarios, the real tools and the off-line judge: the gold report scores top, and each way to be wrong scores low."""
+"""Shipped scenarios, the real tools and the off-line judge: the gold report scores top, and each way to be
+wrong scores low.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,17 @@ import pytest
 from build_logs import build
 from core.judges.offline import OfflineJudge
 from log_search_tools import log_tools
-from project_types import EMBEDDED, ChatReply, Episode, EpisodeConfig, Message, Report, Scenario, ToolCall, read_scenario
+from project_types import (
+    EMBEDDED,
+    ChatReply,
+    Episode,
+    EpisodeConfig,
+    Message,
+    Report,
+    Scenario,
+    ToolCall,
+    read_scenario,
+)
 from rollout import BANDS, investigate
 
 SHIPPED = sorted((Path(__file__).parent.parent / "log_scenarios" / "val").glob("scenario-*.json"))[:6]
@@ -35,7 +47,11 @@ async def reported(scenario: Scenario, database: Path, rules: EpisodeConfig, rep
     """Search the second of each gold line in its service, then give the report."""
     evidence = [row for row in scenario.logs if row.id in scenario.ground_truth.evidence_log_ids]
     searches = [
-        {"service": row.service, "start_time": f"{row.timestamp:%H:%M:%S}", "end_time": f"{row.timestamp:%H:%M:%S}"}
+        {
+            "service": row.service,
+            "start_time": f"{row.timestamp:%H:%M:%S}",
+            "end_time": f"{row.timestamp:%H:%M:%S}",
+        }
         for row in evidence[: rules.max_turns - 1]
     ]
     said = [ToolCall(id="1", name="search_logs", arguments=_json(search)) for search in searches]
@@ -54,7 +70,9 @@ def _json(search: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(("path", "rules"), list(zip(SHIPPED, cycle(RULES), strict=False)))
-async def test_the_gold_report_of_a_shipped_scenario_scores_top(path: Path, rules: EpisodeConfig, database: Path) -> None:
+async def test_the_gold_report_of_a_shipped_scenario_scores_top(
+    path: Path, rules: EpisodeConfig, database: Path
+) -> None:
     scenario = read_scenario(path)
     episode = await reported(scenario, database, rules, scenario.gold_report)
     assert episode.outcome.grounded, episode.verdict

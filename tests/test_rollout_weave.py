@@ -1,4 +1,6 @@
-"""With Weave initialised an episode is one trace, its tool calls and verdict the children; without, Weave is not imported."""
+"""With Weave initialised an episode is one trace, its tool calls and verdict the children; without, Weave is
+not imported.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,17 @@ print(episode.outcome.ending, "weave" in sys.modules)
 @pytest.fixture(scope="module")
 def received(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """An answered and an unanswered episode, and their evaluation, as they arrived at a trace server."""
-    command, log = [sys.executable, "-m", "tests.fakes.weave_episode"], tmp_path_factory.mktemp("weave") / "foreign.log"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "WEAVE_", "WF_"))}
-    guard = {"PYTHONPATH": f"{ROOT / 'tests' / 'fakes' / 'only_loopback'}{os.pathsep}{ROOT}", "ONLY_LOOPBACK_LOG": str(log)}
+    command, log = (
+        [sys.executable, "-m", "tests.fakes.weave_episode"],
+        tmp_path_factory.mktemp("weave") / "foreign.log",
+    )
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "WEAVE_", "WF_"))
+    }
+    guard = {
+        "PYTHONPATH": f"{ROOT / 'tests' / 'fakes' / 'only_loopback'}{os.pathsep}{ROOT}",
+        "ONLY_LOOPBACK_LOG": str(log),
+    }
     done = subprocess.run(command, cwd=ROOT, env=kept | guard, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -77,7 +87,10 @@ def test_an_evaluation_is_one_of_weave_with_the_judge_as_scorer(received: dict[s
     assert evaluation["attributes"]["training_run"] == "seed1"
     assert {call["in"] for call in named(received, "Evaluation.predict_and_score")} == {"Evaluation.evaluate"}
     assert [score["output"]["correct"] for score in scores] == [True, False]
-    assert [score["output"]["reason"] for score in scores] == ["decided beforehand", "not judged: out_of_turns"]
+    assert [score["output"]["reason"] for score in scores] == [
+        "decided beforehand",
+        "not judged: out_of_turns",
+    ]
     assert evaluation["output"]["Judge"]["correct"] == {"true_count": 1, "true_fraction": 0.5}
     assert evaluation["output"]["output"]["accuracy"] == 0.5
 
@@ -86,10 +99,14 @@ def test_an_evaluation_plays_nothing_and_judges_nothing_again(received: dict[str
     predictions = [call["output"] for call in named(received, "Model.predict")]
     assert received["asked"] == len(named(received, "verdict")) == 1
     assert len(named(received, "investigate")) == len(predictions) == 2
-    assert [prediction["trace"] for prediction in predictions] == [call["trace"] for call in named(received, "investigate")]
+    assert [prediction["trace"] for prediction in predictions] == [
+        call["trace"] for call in named(received, "investigate")
+    ]
     assert predictions[0]["report"]["suspected_service"] == "ledger"
 
 
 def test_without_weave_configured_it_is_not_even_imported() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout.split() == ["answered", "False"]

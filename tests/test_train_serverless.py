@@ -1,4 +1,6 @@
-"""Real runs of the command: two training steps over HTTP, no socket that leaves the machine, deaths of either process, Ctrl-C."""
+"""Real runs of the command: two training steps over HTTP, no socket that leaves the machine, deaths of either
+process, Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,36 @@ from training_service.embedded import EmbeddedService
 ROOT = Path(__file__).parent.parent
 GUARD = Path(__file__).parent / "fakes" / "only_loopback"
 FLAGS = (
-    *("--backend", "embedded", "--groups-per-step", "2", "--rollouts-per-group", "6", "--validate-every", "1"),
-    *("--val-samples", "1", "--test-samples", "2", "--max-completion-tokens", "300", "--max-turns", "2", "--repairs", "0"),
+    *(
+        "--backend",
+        "embedded",
+        "--groups-per-step",
+        "2",
+        "--rollouts-per-group",
+        "6",
+        "--validate-every",
+        "1",
+    ),
+    *(
+        "--val-samples",
+        "1",
+        "--test-samples",
+        "2",
+        "--max-completion-tokens",
+        "300",
+        "--max-turns",
+        "2",
+        "--repairs",
+        "0",
+    ),
     *("--max-minutes", "none"),
 )
 
 
 class Place:
-    """A folder with a few scenarios and a random model, and the command, run in it behind a guard against foreign sockets."""
+    """A folder with a few scenarios and a random model, and the command, run in it behind a guard against
+    foreign sockets.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,18 +70,24 @@ class Place:
                 shutil.copy(path, folder / "log_scenarios" / split)
         code = "import sys, pathlib; from tests.training_service.random_model import write_random_model as write; "
         code += "write(pathlib.Path(sys.argv[1]), context=1024)"  # in a process of its own: this one may import art
-        subprocess.run([sys.executable, "-c", code, str(folder / "random")], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", code, str(folder / "random")], cwd=ROOT, check=True, capture_output=True
+        )
 
     def command(self, *flags: str) -> list[str]:
         return [sys.executable, str(ROOT / "train_serverless.py"), *FLAGS, "--base-model", "random", *flags]
 
     def environment(self) -> dict[str, str]:
-        keyless = {name: value for name, value in os.environ.items() if name not in ("WANDB_API_KEY", "JUDGE_MODEL")}
+        keyless = {
+            name: value for name, value in os.environ.items() if name not in ("WANDB_API_KEY", "JUDGE_MODEL")
+        }
         return keyless | {"PYTHONPATH": str(GUARD), "ONLY_LOOPBACK_LOG": str(self.log), "WANDB_API_KEY": ""}
 
     def run(self, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
         variables = self.environment() | environment
-        return subprocess.run(self.command(*flags), cwd=self.folder, env=variables, capture_output=True, text=True, timeout=900)
+        return subprocess.run(
+            self.command(*flags), cwd=self.folder, env=variables, capture_output=True, text=True, timeout=900
+        )
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
         both: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -128,17 +158,22 @@ def started(place: Place, request: pytest.FixtureRequest) -> Iterator[Started]:
     process.wait()
 
 
-# ------------------------------------------------------------------------------------------------------------ a whole run
+# ------------------------------------------------------------------------------------------------------------
+# a whole run
 
 
 @pytest.mark.slow
-def test_two_steps_train_validate_test_and_report(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+def test_two_steps_train_validate_test_and_report(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert steps(place.rows("two", "train")) == [1, 2]
     assert steps(place.rows("two", "val")) == steps(place.rows("two", "val_sampled")) == [0, 1, 2]
     jobs = [row["job"] for row in place.rows("two", "train")]
     assert [job["data/step_num_gradient_steps"] for job in jobs] == [1.0, 1.0]
-    assert [job["loss/learning_rate"] for job in jobs] == pytest.approx([2e-4, 1.1e-4]), "it falls by 0.9 over two steps"
+    assert [job["loss/learning_rate"] for job in jobs] == pytest.approx([2e-4, 1.1e-4]), (
+        "it falls by 0.9 over two steps"
+    )
     assert place.history("two", "train/reward") == [1, 2]
     assert "report     runs/two/report.html" in finished.stdout
     assert "before" in finished.stdout
@@ -148,7 +183,17 @@ def test_two_steps_train_validate_test_and_report(place: Place, finished: subpro
 @pytest.mark.slow
 def test_a_summary_has_what_was_promised(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
     summary = json.loads((place.folder / "runs/two/summary.json").read_text())
-    promised = {"seed", "revision", "backend", "base_model", "splits", "seconds", "rollouts", "tokens", "failed_rollouts"}
+    promised = {
+        "seed",
+        "revision",
+        "backend",
+        "base_model",
+        "splits",
+        "seconds",
+        "rollouts",
+        "tokens",
+        "failed_rollouts",
+    }
     assert promised <= summary.keys()
     facts = ("accuracy", "grounded", "ci95", "avg2", "avg2_ci95")
     of_split = {f"{name}_{side}" for name in facts for side in ("before", "after")}
@@ -160,15 +205,25 @@ def test_a_summary_has_what_was_promised(place: Place, finished: subprocess.Comp
 
 
 @pytest.mark.slow
-def test_the_best_checkpoint_is_the_best_at_both_temperatures(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
-    greedy, sampled = ({row["step"]: row["reward"] for row in place.rows("two", split)} for split in ("val", "val_sampled"))
+def test_the_best_checkpoint_is_the_best_at_both_temperatures(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
+    greedy, sampled = (
+        {row["step"]: row["reward"] for row in place.rows("two", split)} for split in ("val", "val_sampled")
+    )
     best = max(greedy, key=lambda step: (greedy[step] + sampled[step], step))
     assert json.loads((place.folder / "runs/two/summary.json").read_text())["best_checkpoint"] == best
 
 
 @pytest.mark.slow
 def test_every_episode_is_stored_once(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
-    stored = {"train-0001-rollouts": 12, "train-0002-rollouts": 12, "val-0000-t0": 2, "val-0000-t1": 2, "test-0000-t1": 4}
+    stored = {
+        "train-0001-rollouts": 12,
+        "train-0002-rollouts": 12,
+        "val-0000-t0": 2,
+        "val-0000-t1": 2,
+        "test-0000-t1": 4,
+    }
     for path, count in stored.items():
         lines = (place.folder / f"runs/two/episodes/{path}.jsonl").read_text().splitlines()
         episodes = [Episode.model_validate_json(line) for line in lines]
@@ -176,7 +231,9 @@ def test_every_episode_is_stored_once(place: Place, finished: subprocess.Complet
 
 
 @pytest.mark.slow
-def test_without_a_key_no_socket_leaves_the_machine(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+def test_without_a_key_no_socket_leaves_the_machine(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
     assert finished.returncode == 0
     assert not place.log.exists(), place.log.read_text()
 
@@ -196,14 +253,17 @@ def test_the_service_ends_with_the_run(place: Place, finished: subprocess.Comple
 
 
 @pytest.mark.slow
-def test_a_run_is_not_started_twice_by_mistake(place: Place, finished: subprocess.CompletedProcess[str]) -> None:
+def test_a_run_is_not_started_twice_by_mistake(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
     again = place.run("--name", "two", "--steps", "2")
     assert again.returncode == 2
     assert "--resume" in again.stderr
     assert steps(place.rows("two", "train")) == [1, 2]
 
 
-# --------------------------------------------------------------------------------------------------- deaths and signals
+# --------------------------------------------------------------------------------------------------- deaths
+# and signals
 
 
 @pytest.mark.slow
@@ -267,11 +327,15 @@ def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(place: Place, started: S
 
 @pytest.mark.slow
 @pytest.mark.parametrize("during", ["rollouts", "training"])
-def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(place: Place, started: Started, during: str) -> None:
+def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(
+    place: Place, started: Started, during: str
+) -> None:
     process, name, episodes = started
     until(lambda: len(place.rows(name, "train")) >= 1)
     if during == "training":  # all rollouts are in, and the client looks for the end of a job every second
-        until(lambda: lines(episodes / f"train-{len(place.rows(name, 'train')) + 1:04d}-rollouts.jsonl") == 12)
+        until(
+            lambda: lines(episodes / f"train-{len(place.rows(name, 'train')) + 1:04d}-rollouts.jsonl") == 12
+        )
     os.kill(place.service_pid(name), signal.SIGKILL)
     reached = len(place.rows(name, "train"))
     until(lambda: len(place.rows(name, "train")) > reached + 1)
@@ -291,7 +355,8 @@ def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -
     assert "runs/unknown/report.html" in done.stdout
 
 
-# ---------------------------------------------------------------------------------------------------- backends and judges
+# ----------------------------------------------------------------------------------------------------
+# backends and judges
 
 
 @pytest.mark.slow
@@ -300,7 +365,16 @@ async def test_a_service_that_runs_already_can_be_trained_on(place: Place, tmp_p
     service = EmbeddedService(tmp_path / "data", tmp_path / "log", options=options)
     await service.start()
     try:
-        flags = ("--backend", "serverless", "--service-url", f"{service.url}/v1", "--name", "elsewhere", "--steps", "1")
+        flags = (
+            "--backend",
+            "serverless",
+            "--service-url",
+            f"{service.url}/v1",
+            "--name",
+            "elsewhere",
+            "--steps",
+            "1",
+        )
         done = await asyncio.to_thread(place.run, *flags)
         assert service.alive()
     finally:
@@ -314,14 +388,20 @@ async def test_a_service_that_runs_already_can_be_trained_on(place: Place, tmp_p
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
-        pytest.param("ok", {"service_correct": False, "cause_correct": False, "reason": "no"}, id="rejects everything"),
+        pytest.param(
+            "ok", {"service_correct": False, "cause_correct": False, "reason": "no"}, id="rejects everything"
+        ),
         pytest.param("rubbish", {}, id="answers rubbish"),
     ],
 )
-def test_a_judge_that_cannot_judge_stops_the_run_before_its_first_rollout(place: Place, mode: Mode, says: dict[str, Any]) -> None:
+def test_a_judge_that_cannot_judge_stops_the_run_before_its_first_rollout(
+    place: Place, mode: Mode, says: dict[str, Any]
+) -> None:
     name = f"judged-{mode}"
     with judge_server(mode, says) as judge:
-        done = place.run("--name", name, "--judge", "openai/fake", JUDGE_API_BASE=judge.base_url, JUDGE_API_KEY="test")
+        done = place.run(
+            "--name", name, "--judge", "openai/fake", JUDGE_API_BASE=judge.base_url, JUDGE_API_KEY="test"
+        )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "judge" in done.stderr
     assert not list((place.folder / "runs" / name / "episodes").iterdir())

@@ -1,8 +1,7 @@
 """The learning curve as pictures: reward and accuracy by step, with the test before and after training.
 
-Three outputs of one figure: PNG and SVG on white for a README, and an SVG whose lines and letters take the page's own text
-colour, so that it reads in light and dark. Draws what it is given and computes nothing.
-"""
+Three outputs of one figure: PNG and SVG on white for a README, and an SVG whose lines and letters take the
+page's own text colour, so that it reads in light and dark. Draws what it is given and computes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +30,9 @@ class Pictures(NamedTuple):
     inline_svg: str
 
 
-def draw(train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Pictures:
+def draw(
+    train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> Pictures:
     """Draw accuracy (left) and reward (right) against the training step."""
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "learning-curve"})
     matplotlib.rcParams.update({"font.size": 9, "font.family": "sans-serif"})
@@ -58,11 +59,16 @@ def draw(train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], s
     inline = io.StringIO()
     figure.savefig(inline, format="svg", transparent=True, metadata={"Date": None})
     markup = inline.getvalue()
-    return Pictures(png.getvalue(), svg.getvalue(), markup[markup.index("<svg") :].replace(_INK, "currentColor"))
+    return Pictures(
+        png.getvalue(), svg.getvalue(), markup[markup.index("<svg") :].replace(_INK, "currentColor")
+    )
 
 
 def _accuracy(
-    axes: Axes, train: Sequence[Mapping[str, Any]], val: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+    axes: Axes,
+    train: Sequence[Mapping[str, Any]],
+    val: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Any],
 ) -> None:
     _line(axes, train, "accuracy", 100, color=TRAIN, marker=".", label="training, sampled")
     _line(axes, val, "accuracy", 100, color=VAL, marker="o", label="validation")

@@ -1,9 +1,8 @@
 """What a training run is going to do, before it does anything: its settings, and what they will cost at most.
 
-Settings come from, in rising order: the defaults of `TrainingConfig`, what the embedded backend changes, the run that is
-resumed, a file, flags. The flags are made from the fields, so that there is one list of knobs. `plan` counts and multiplies;
-it contacts nothing, and says "at most" where only the run itself will tell.
-"""
+Settings come from, in rising order: the defaults of `TrainingConfig`, what the embedded backend changes, the
+run that is resumed, a file, flags. The flags are made from the fields, so that there is one list of knobs.
+`plan` counts and multiplies; it contacts nothing, and says "at most" where only the run itself will tell."""
 
 from __future__ import annotations
 
@@ -26,7 +25,9 @@ MAY_CHANGE = frozenset(
 )
 """Settings that a resumed run may change and still be the same run."""
 OPENING_TOKENS = 400
-"""What a brief system prompt, a description and the tool schemas count for in the estimate; a full prompt counts three times."""
+"""What a brief system prompt, a description and the tool schemas count for in the estimate; a full prompt
+counts three times.
+"""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +36,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add(parser.add_argument_group("episode"), EpisodeConfig, "episode.", EMBEDDED_TRAINING["episode"])
 
 
-def _add(group: argparse._ArgumentGroup, model: type[BaseModel], prefix: str, embedded: Mapping[str, Any]) -> None:
+def _add(
+    group: argparse._ArgumentGroup, model: type[BaseModel], prefix: str, embedded: Mapping[str, Any]
+) -> None:
     for name, field in model.model_fields.items():
         if isinstance(field.default, BaseModel):
             continue
-        changed = f", embedded {_shown(embedded[name])}" if embedded.get(name, field.default) != field.default else ""
+        changed = (
+            f", embedded {_shown(embedded[name])}"
+            if embedded.get(name, field.default) != field.default
+            else ""
+        )
         words = " ".join((field.description or "").split()).removesuffix(".")
         described = f"{words} (default {_shown(field.default)}{changed})".replace("%", "%%")
         options: dict[str, Any] = {"dest": prefix + name, "default": argparse.SUPPRESS, "help": described}
@@ -66,11 +73,15 @@ def _kind(annotation: Any) -> str:
 
 
 def resolve(
-    arguments: argparse.Namespace, saved: Mapping[str, Any] | None = None, environment: Mapping[str, str] = os.environ
+    arguments: argparse.Namespace,
+    saved: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> TrainingConfig:
-    """The settings of a run. `saved` are those of the run that is resumed. `auto` becomes the backend it stands for.
+    """The settings of a run. `saved` are those of the run that is resumed. `auto` becomes the backend it
+    stands for.
 
-    Of the environment, WANDB_API_KEY decides what `auto` is (an empty one is none) and JUDGE_MODEL names the default judge.
+    Of the environment, WANDB_API_KEY decides what `auto` is (an empty one is none) and JUDGE_MODEL names the
+    default judge.
 
     Raises:
         ConfigurationError: a file or a value is wrong, or a resumed run would become another run.
@@ -96,15 +107,21 @@ def resolve(
         name = str(first["loc"][-1])
         if first["type"] == "extra_forbidden":  # flags are argparse's to refuse
             known = TrainingConfig.model_fields.keys() | EpisodeConfig.model_fields.keys()
-            meant = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name, sorted(known), 1))
+            meant = "".join(
+                f"; did you mean {close!r}?" for close in get_close_matches(name, sorted(known), 1)
+            )
             raise ConfigurationError(f"--config: no setting is called {name!r}{meant}") from trouble
         flag = "--" + name.replace("_", "-")
         raise ConfigurationError(f"{flag}: {first['msg']} (got {first['input']!r}); see --help") from trouble
     if saved is not None:
         old = TrainingConfig.model_validate(saved)
-        changed = sorted(name for name in TrainingConfig.model_fields if getattr(old, name) != getattr(config, name))
+        changed = sorted(
+            name for name in TrainingConfig.model_fields if getattr(old, name) != getattr(config, name)
+        )
         if refused := [name for name in changed if name not in MAY_CHANGE]:
-            raise ConfigurationError(f"--resume cannot change {', '.join(refused)}; start a new run with another --name")
+            raise ConfigurationError(
+                f"--resume cannot change {', '.join(refused)}; start a new run with another --name"
+            )
     return config
 
 
@@ -112,7 +129,9 @@ def _backend(asked: str, key: bool, service_url: str | None) -> str:
     if asked == "auto":
         return "serverless" if key or service_url else "embedded"
     if asked == "serverless" and not (key or service_url):
-        raise ConfigurationError("--backend serverless needs WANDB_API_KEY; without a key use --backend embedded")
+        raise ConfigurationError(
+            "--backend serverless needs WANDB_API_KEY; without a key use --backend embedded"
+        )
     return asked
 
 
@@ -134,13 +153,18 @@ def _settings_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as trouble:
         raise ConfigurationError(f"--config {path}: cannot be read: {trouble}") from trouble
     if not isinstance(found, dict):
-        raise ConfigurationError(f"--config {path}: must be a table of settings, such as 'learning_rate: 1e-5'")
+        raise ConfigurationError(
+            f"--config {path}: must be a table of settings, such as 'learning_rate: 1e-5'"
+        )
     return found
 
 
 def plan(config: TrainingConfig, name: str) -> str:
     """The plan of a run in words and numbers."""
-    counts = {split: _count(config.scenarios / split, getattr(config, f"{split}_limit")) for split in ("train", "val", "test")}
+    counts = {
+        split: _count(config.scenarios / split, getattr(config, f"{split}_limit"))
+        for split in ("train", "val", "test")
+    }
     validations = 1 + -(-config.steps // config.validate_every)
     episodes = {
         "training": config.steps * config.groups_per_step * config.rollouts_per_group,
@@ -160,14 +184,18 @@ def plan(config: TrainingConfig, name: str) -> str:
         f"run        {name}, in {config.runs / name}",
         f"backend    {config.backend}: {where}",
         f"model      {config.base_model}, judged by {config.judge}",
-        "scenarios  " + ", ".join(f"{count} {split}" for split, count in counts.items()) + f" ({config.scenarios})",
+        "scenarios  "
+        + ", ".join(f"{count} {split}" for split, count in counts.items())
+        + f" ({config.scenarios})",
         f"steps      {config.steps} of {config.groups_per_step} x {config.rollouts_per_group} episodes{limit}",
         "episodes   " + ", ".join(f"{count:,} {what}" for what, count in episodes.items()),
         f"at most    {calls:,} calls of the policy, {total:,} of the judge, {tokens:,} tokens of the policy",
         "cost       " + _cost(config, tokens),
     ]
     if not counts["train"]:
-        lines.append(f"missing    {config.scenarios / 'train'} holds no scenario-*.json; run: python -m chaos generate --help")
+        lines.append(
+            f"missing    {config.scenarios / 'train'} holds no scenario-*.json; run: python -m chaos generate --help"
+        )
     return "\n".join(lines)
 
 
@@ -177,7 +205,9 @@ def _count(folder: Path, limit: int | None) -> int:
 
 
 def _episode_tokens(episode: EpisodeConfig) -> int:
-    """Prompt and completion tokens of an episode that uses every turn, every token of a reply and of a result."""
+    """Prompt and completion tokens of an episode that uses every turn, every token of a reply and of a
+    result.
+    """
     opening = OPENING_TOKENS * (3 if episode.prompt == "full" else 1)
     turn = episode.max_completion_tokens + episode.tool_budget_tokens
     return sum(opening + turns * turn + episode.max_completion_tokens for turns in range(episode.max_turns))

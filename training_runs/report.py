@@ -2,9 +2,9 @@
 
     python -m training_runs.report runs/NAME
 
-Written from the files that the run left (`training_summary`), so that an interrupted run has a report too and any run can be
-rendered again. Transcripts are hostile text: the page is rendered with autoescape, holds no script and loads nothing.
-"""
+Written from the files that the run left (`training_summary`), so that an interrupted run has a report too and
+any run can be rendered again. Transcripts are hostile text: the page is rendered with autoescape, holds no
+script and loads nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from training_runs.summary import summary_of, table
 
 def write_report(run: Path) -> dict[str, Any]:
     """Write summary.json, report.html and learning_curve.png/.svg into the run's folder; returns the summary."""
-    from training_runs.learning_curve import draw  # matplotlib takes as long to import as everything else together
+    from training_runs.learning_curve import (
+        draw,
+    )  # matplotlib takes as long to import as everything else together
 
     files = read_run(run)
     summary = summary_of(files)

@@ -1,8 +1,8 @@
-"""The report of a training run as one self-contained HTML page: no script, nothing loaded, everything escaped.
+"""The report of a training run as one self-contained HTML page: no script, nothing loaded, everything
+escaped.
 
-Turns numbers into what the template shows; the numbers come from `training_runs.summary`. The only text that is not escaped is
-the SVG that `learning_curve` drew from numbers.
-"""
+Turns numbers into what the template shows; the numbers come from `training_runs.summary`. The only text that
+is not escaped is the SVG that `learning_curve` drew from numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class Transcript(NamedTuple):
 def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
     """Render report.html."""
     loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     test, val = files.comparison("test"), files.comparison("val")
     shown = test if test.before[GREEDY] or test.after[GREEDY] else val
     kind = SAMPLED if shown.before[SAMPLED] and shown.after[SAMPLED] else GREEDY
@@ -61,14 +63,24 @@ def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
     return environment.get_template("report.html").render(
         summary=summary,
         config=files.config,
-        earlier=[past["revision"] for past in files.config.get("earlier", []) if past["revision"] != summary["revision"]],
+        earlier=[
+            past["revision"]
+            for past in files.config.get("earlier", [])
+            if past["revision"] != summary["revision"]
+        ],
         settings=json.dumps(files.config["config"], indent=2),
         curve=Markup(curve_svg),
         headline=headline(summary),
         split=shown.split,
         how=f"avg@{shown.samples} at temperature 1" if kind == SAMPLED else "temperature 0",
-        sides=[side for side, episodes in (("before", shown.before[kind]), ("after", shown.after[kind])) if episodes],
-        slices=[(title, _slices(found["by_slice"].get(name, {}), key)) for name, title in SLICE_TITLES.items()],
+        sides=[
+            side
+            for side, episodes in (("before", shown.before[kind]), ("after", shown.after[kind]))
+            if episodes
+        ],
+        slices=[
+            (title, _slices(found["by_slice"].get(name, {}), key)) for name, title in SLICE_TITLES.items()
+        ],
         components=_components(shown.before[kind], shown.after[kind]),
         endings=_endings(shown.before[kind], shown.after[kind]),
         transcripts=_transcripts(shown),
@@ -92,12 +104,16 @@ def _slices(values: Mapping[str, Mapping[str, Any]], key: str) -> list[Slice]:
         for side in ("before", "after"):
             value, interval = found[f"{key}_{side}"], found[f"{bounds}_{side}"]
             if value is not None and interval is not None:
-                sides.append((side, 100 * value, 100 * interval[0], 100 * interval[1], percent(value, interval)))
+                sides.append(
+                    (side, 100 * value, 100 * interval[0], 100 * interval[1], percent(value, interval))
+                )
         result.append(Slice(name, found["n"], tuple(sides)))
     return result
 
 
-def _components(before: Sequence[Episode], after: Sequence[Episode]) -> list[tuple[str, float | None, float | None]]:
+def _components(
+    before: Sequence[Episode], after: Sequence[Episode]
+) -> list[tuple[str, float | None, float | None]]:
     """Mean of each reward component, before and after."""
     names = list(dict.fromkeys(name for episode in (*before, *after) for name in episode.reward_components))
     rows = [(name, _mean_component(before, name), _mean_component(after, name)) for name in names]
@@ -113,7 +129,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _endings(before: Sequence[Episode], after: Sequence[Episode]) -> list[tuple[str, float | None, float | None]]:
+def _endings(
+    before: Sequence[Episode], after: Sequence[Episode]
+) -> list[tuple[str, float | None, float | None]]:
     """Share of each way to end, in percent; an answer counts as right or wrong."""
     shares = []
     for episodes in (before, after):
@@ -134,13 +152,23 @@ def _ending(episode: Episode) -> str:
 
 
 def _transcripts(shown: Comparison) -> list[Transcript]:
-    """Three episodes at temperature 0: one that training fixed, one still wrong, and one right both times (or what there is)."""
+    """Three episodes at temperature 0: one that training fixed, one still wrong, and one right both times (or
+    what there is).
+    """
     before = {episode.scenario_id: episode for episode in shown.before[GREEDY]}
     after = shown.after[GREEDY] or shown.before[GREEDY]
     trained = bool(shown.after[GREEDY])
     wanted: list[tuple[str, str, Callable[[Episode], bool]]] = [
-        ("Solved after training", "wrong before, right after", lambda e: e.outcome.correct and trained and not _right(before, e)),
-        ("Still not solved", "the most instructive kind: what is left to learn", lambda e: not e.outcome.correct),
+        (
+            "Solved after training",
+            "wrong before, right after",
+            lambda e: e.outcome.correct and trained and not _right(before, e),
+        ),
+        (
+            "Still not solved",
+            "the most instructive kind: what is left to learn",
+            lambda e: not e.outcome.correct,
+        ),
         ("Solved", "an ordinary success", lambda e: e.outcome.correct),
         *[("Another episode", "", _any)] * 3,
     ]

@@ -1,8 +1,8 @@
-"""What a training run did, in numbers: the rows of metrics.jsonl, summary.json, and the few lines a terminal shows of it.
+"""What a training run did, in numbers: the rows of metrics.jsonl, summary.json, and the few lines a terminal
+shows of it.
 
-Everything is computed from `config.json`, `metrics.jsonl`, `episodes/` and ART's `state.json`. It runs nothing, judges nothing
-and writes nothing; files and pages are `training_report`.
-"""
+Everything is computed from `config.json`, `metrics.jsonl`, `episodes/` and ART's `state.json`. It runs
+nothing, judges nothing and writes nothing; files and pages are `training_report`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from evaluation.summary import Part, Summary, summarise
 from project_types import Episode
 
 
-def measured(episodes: Sequence[Episode], seed: int, failures: Mapping[str, int], seconds: float) -> dict[str, Any]:
+def measured(
+    episodes: Sequence[Episode], seed: int, failures: Mapping[str, int], seconds: float
+) -> dict[str, Any]:
     """What a metrics row says of a batch of rollouts that took `seconds`; None where nothing was measured."""
     whole = summarise(episodes, seed=seed).whole
     accuracy = whole.measures["accuracy"]
     rewards = [episode.reward for episode in episodes if episode.reward is not None]
     names = ("reward", "grounded", "service", "opened", "fabricated", "turns", "tool_calls")
-    prompt, completion = (sum(getattr(e.outcome, f"{kind}_tokens") for e in episodes) for kind in ("prompt", "completion"))
+    prompt, completion = (
+        sum(getattr(e.outcome, f"{kind}_tokens") for e in episodes) for kind in ("prompt", "completion")
+    )
     return {
         "rollouts": len(episodes),
         "failed": sum(failures.values()),
@@ -103,8 +107,18 @@ def _split_json(comparison: Comparison, seed: int) -> dict[str, Any]:
         slicing: {
             value: {
                 "n": part.scenarios,
-                **_side("before", _slice(before[GREEDY], slicing, value), _slice(before[SAMPLED], slicing, value), average),
-                **_side("after", _slice(after[GREEDY], slicing, value), _slice(after[SAMPLED], slicing, value), average),
+                **_side(
+                    "before",
+                    _slice(before[GREEDY], slicing, value),
+                    _slice(before[SAMPLED], slicing, value),
+                    average,
+                ),
+                **_side(
+                    "after",
+                    _slice(after[GREEDY], slicing, value),
+                    _slice(after[SAMPLED], slicing, value),
+                    average,
+                ),
             }
             for value, part in values.items()
         }
@@ -127,12 +141,16 @@ def _side(side: str, greedy: Part | None, sampled: Part | None, average: str) ->
 
 
 def gained(before: Iterable[Episode], after: Iterable[Episode], seed: int) -> Interval | None:
-    """Accuracy after minus before over the scenarios both sides have, with its interval; None when there is none."""
+    """Accuracy after minus before over the scenarios both sides have, with its interval; None when there is
+    none.
+    """
     old, new = _accuracy_by_scenario(before), _accuracy_by_scenario(after)
     shared = sorted(old.keys() & new.keys())
     if not shared:
         return None
-    return proportion(paired_difference([old[i] for i in shared], [new[i] for i in shared], seed=seed), lowest=-1.0)
+    return proportion(
+        paired_difference([old[i] for i in shared], [new[i] for i in shared], seed=seed), lowest=-1.0
+    )
 
 
 def _accuracy_by_scenario(episodes: Iterable[Episode]) -> dict[str, float]:
@@ -161,17 +179,24 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 def table(summary: Mapping[str, Any]) -> str:
     """Before and after, as a few lines for a terminal."""
     lines = [f"{'':<26}{'before':>22}{'after':>22}{'gain in points':>22}"]
-    lines += [f"{label:<26}{before:>22}{after:>22}{gained:>22}" for label, before, after, gained in headline(summary)]
+    lines += [
+        f"{label:<26}{before:>22}{after:>22}{gained:>22}"
+        for label, before, after, gained in headline(summary)
+    ]
     return "\n".join(lines)
 
 
 def headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(what was measured, before, after, gain in percentage points) of each split and sampling that was measured."""
+    """(what was measured, before, after, gain in percentage points) of each split and sampling that was
+    measured.
+    """
     rows = []
     for split, found in summary["splits"].items():
         for key, how in measures_of(found):
             bounds, gain = ("ci95", "gain") if key == "accuracy" else (f"{key}_ci95", f"{key}_gain")
-            before, after = (percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after"))
+            before, after = (
+                percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after")
+            )
             if (before, after) != ("-", "-"):
                 gained = percent(found[gain], found[f"{gain}_ci95"], points=True)
                 rows.append((f"{split} ({found['n']}), {how}", before, after, gained))
@@ -179,13 +204,17 @@ def headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The keys under which one split's summary holds accuracy, and how it was sampled: ('accuracy', 'temp. 0'), ('avg4', ...)."""
+    """The keys under which one split's summary holds accuracy, and how it was sampled: ('accuracy', 'temp.
+    0'), ('avg4', ...).
+    """
     averages = [key.removesuffix("_before") for key in found if re.fullmatch(r"avg[0-9]+_before", key)]
     return [("accuracy", "temp. 0"), *((key, f"{key.replace('avg', 'avg@')}, temp. 1") for key in averages)]
 
 
 def percent(value: float | None, bounds: Sequence[float] | None, points: bool = False) -> str:
-    """'41.2 % [35, 47]', a difference in percentage points as '+12.5 [3, 20]', or '-' when it was not measured."""
+    """'41.2 % [35, 47]', a difference in percentage points as '+12.5 [3, 20]', or '-' when it was not
+    measured.
+    """
     if value is None:
         return "-"
     said = f"{100 * value:+.1f}" if points else f"{100 * value:.1f} %"

@@ -1,4 +1,6 @@
-"""`python -m training_service serve`: the command line. It checks the arguments before it loads anything heavy."""
+"""`python -m training_service serve`: the command line. It checks the arguments before it loads anything
+heavy.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--port", type=int, default=0, help="port, 0 for any free one (default)")
     flags.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default %(default)s; others need a token of your own)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default %(default)s; others need a token of your own)",
     )
     flags.add_argument(
         "--token",
@@ -78,15 +82,29 @@ def parser() -> argparse.ArgumentParser:
         help="arithmetic of training; bfloat16 takes about half the time on CPUs that have it (default %(default)s)",
     )
     flags.add_argument(
-        "--gradient-steps", type=int, default=1, metavar="N", help="optimizer steps per training job (default %(default)s)"
+        "--gradient-steps",
+        type=int,
+        default=1,
+        metavar="N",
+        help="optimizer steps per training job (default %(default)s)",
     )
     flags.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     flags.add_argument(
-        "--grace-s", type=float, default=30.0, help="seconds a job may take to end after a signal (default %(default)s)"
+        "--grace-s",
+        type=float,
+        default=30.0,
+        help="seconds a job may take to end after a signal (default %(default)s)",
     )
-    flags.add_argument("--max-job-mib", type=int, default=256, help="largest training job body (default %(default)s)")
+    flags.add_argument(
+        "--max-job-mib", type=int, default=256, help="largest training job body (default %(default)s)"
+    )
     flags.add_argument("--max-chat-mib", type=int, default=8, help="largest chat body (default %(default)s)")
-    flags.add_argument("--min-free-mib", type=int, default=512, help="refuse jobs when less disk is free (default %(default)s)")
+    flags.add_argument(
+        "--min-free-mib",
+        type=int,
+        default=512,
+        help="refuse jobs when less disk is free (default %(default)s)",
+    )
     flags.add_argument("--log-file", type=Path, metavar="FILE", help="log there instead of to stderr")
     return top
 
@@ -97,7 +115,10 @@ def main(argv: Sequence[str] | None = None, open_engine: OpenEngine | None = Non
     try:
         _check(arguments)
         logging.basicConfig(
-            level=logging.INFO, filename=arguments.log_file, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+            level=logging.INFO,
+            filename=arguments.log_file,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            force=True,
         )
         return _serve(arguments, open_engine)
     except InvestigatorError as trouble:
@@ -132,7 +153,9 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
         from training_service.app import Limits
         from training_service.server import ServeOptions, bind, serve
     except ModuleNotFoundError as missing:
-        raise ConfigurationError(f"the service needs {missing.name}; run: pip install -e '.[train]'") from missing
+        raise ConfigurationError(
+            f"the service needs {missing.name}; run: pip install -e '.[train]'"
+        ) from missing
     options = ServeOptions(
         data=arguments.data,
         token=arguments.token,
@@ -152,7 +175,9 @@ def _real_engine(precision: Literal["float32", "bfloat16"], gradient_steps: int)
     try:
         from training_service.local_engine import open_engine as real
     except ModuleNotFoundError as missing:
-        raise ConfigurationError(f"training needs {missing.name}; run: pip install -e '.[train]'") from missing
+        raise ConfigurationError(
+            f"training needs {missing.name}; run: pip install -e '.[train]'"
+        ) from missing
     return partial(real, precision=precision, gradient_steps=gradient_steps)
 
 

@@ -1,8 +1,8 @@
 """The routes: ART's preview API and OpenAI's chat completions, each under `/` and under `/v1`.
 
-Routes only translate: names to checkpoints (`names.py`), rows to JSON (`store.py`), requests to jobs (`jobs.py`) and to the
-engine. Supervised fine-tuning (`/preview/sft-training-jobs`) is not offered: ART sends its data by way of W&B's artifact storage.
-"""
+Routes only translate: names to checkpoints (`names.py`), rows to JSON (`store.py`), requests to jobs
+(`jobs.py`) and to the engine. Supervised fine-tuning (`/preview/sft-training-jobs`) is not offered: ART sends
+its data by way of W&B's artifact storage."""
 
 from __future__ import annotations
 
@@ -63,15 +63,20 @@ class Service:
 def open_service(data: Path, open_engine: Callable[[], Engine], min_free_bytes: int = 0) -> Service:
     """Open a data folder, mend what a crash left, load the engine, and make its base models servable.
 
-    The folder comes first: a second service is refused before it loads anything. Raises ConfigurationError when the folder is
-    in use or not writable, and what `open_engine` raises.
-    """
+    The folder comes first: a second service is refused before it loads anything. Raises ConfigurationError
+    when the folder is in use or not writable, and what `open_engine` raises."""
     with ExitStack() as undo:
         folders = Folders(data, min_free_bytes)
         undo.callback(folders.close)
         store = Store(folders.database)
         undo.callback(store.close)
-        folders.sweep({folders.checkpoint(model.id, step) for model in store.models() for step in [0, *store.steps(model.id)]})
+        folders.sweep(
+            {
+                folders.checkpoint(model.id, step)
+                for model in store.models()
+                for step in [0, *store.steps(model.id)]
+            }
+        )
         engine = open_engine()
         undo.callback(engine.close)
         jobs = Jobs(store, folders, engine)
@@ -87,7 +92,9 @@ def open_service(data: Path, open_engine: Callable[[], Engine], min_free_bytes: 
 
 @asynccontextmanager
 async def closing(service: Service, grace_s: float) -> AsyncIterator[None]:
-    """End the jobs, then the engine, then the files. A job that ignores its cancellation keeps the files open."""
+    """End the jobs, then the engine, then the files. A job that ignores its cancellation keeps the files
+    open.
+    """
     try:
         yield
     finally:
@@ -97,7 +104,9 @@ async def closing(service: Service, grace_s: float) -> AsyncIterator[None]:
             service.folders.close()
 
 
-def build_app(service: Service, token: str, hosts: frozenset[str] | None, limits: Limits, grace_s: float = 30.0) -> FastAPI:
+def build_app(
+    service: Service, token: str, hosts: frozenset[str] | None, limits: Limits, grace_s: float = 30.0
+) -> FastAPI:
     """The application. `hosts` are the Host headers it answers to, None for any."""
 
     @asynccontextmanager
@@ -105,7 +114,9 @@ def build_app(service: Service, token: str, hosts: frozenset[str] | None, limits
         async with closing(service, grace_s):
             yield
 
-    app = FastAPI(title="training_service", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="training_service", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
     router = APIRouter()
     _health_routes(router, service)
     _model_routes(router, service)
@@ -128,7 +139,9 @@ def _model_routes(router: APIRouter, service: Service) -> None:
     store, folders = service.store, service.folders
 
     @router.post("/preview/models")
-    def create_model(body: Annotated[CreateModelRequest, Depends(body_of(CreateModelRequest, SMALL_BODY_BYTES))]) -> Json:
+    def create_model(
+        body: Annotated[CreateModelRequest, Depends(body_of(CreateModelRequest, SMALL_BODY_BYTES))],
+    ) -> Json:
         return as_json(_registered(service, body))
 
     @router.get("/preview/models")
@@ -154,7 +167,10 @@ def _model_routes(router: APIRouter, service: Service) -> None:
 
     @router.delete("/preview/models/{model_id}/checkpoints")
     def delete_checkpoints(
-        model_id: str, body: Annotated[DeleteCheckpointsRequest, Depends(body_of(DeleteCheckpointsRequest, SMALL_BODY_BYTES))]
+        model_id: str,
+        body: Annotated[
+            DeleteCheckpointsRequest, Depends(body_of(DeleteCheckpointsRequest, SMALL_BODY_BYTES))
+        ],
     ) -> Json:
         store.model(model_id)
         deleted, missing = store.delete_checkpoints(model_id, body.steps)
@@ -184,7 +200,9 @@ def _registered(service: Service, body: CreateModelRequest) -> Model:
             folders.condemn(folders.checkpoint(model.id, 0))
     (existing,) = store.models(entity=model.entity, project=model.project, name=model.name)
     if not body.return_existing:
-        raise RequestError(409, f"{model.full_name} exists; choose another name or send return_existing=true", "model_exists")
+        raise RequestError(
+            409, f"{model.full_name} exists; choose another name or send return_existing=true", "model_exists"
+        )
     if existing.base_model != body.base_model:
         message = f"{model.full_name} exists with base model {existing.base_model!r}; choose another name or ask for that base"
         raise RequestError(409, message, "model_exists")
@@ -204,7 +222,9 @@ def _job_routes(router: APIRouter, service: Service, limits: Limits) -> None:
 
     @router.post("/preview/training-jobs")
     def create_job(body: TrainingJobRequest = read_body) -> Json:
-        return {"id": jobs.submit(store.model(body.model_id), body.trajectory_groups, body.experimental_config)}
+        return {
+            "id": jobs.submit(store.model(body.model_id), body.trajectory_groups, body.experimental_config)
+        }
 
     @router.get("/preview/training-jobs/{job_id}")
     def read_job(job_id: str) -> Json:
@@ -224,7 +244,10 @@ def _chat_routes(router: APIRouter, service: Service, limits: Limits) -> None:
     @router.get("/models")
     def list_served() -> Json:
         registered = [f"{SCHEME}{model.full_name}" for model in service.store.models()]
-        rows = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in [*service.bases, *registered]]
+        rows = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "local"}
+            for name in [*service.bases, *registered]
+        ]
         return {"object": "list", "data": rows}
 
     @router.post("/chat/completions")
@@ -270,7 +293,9 @@ def _error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def bad_query(_: Request, trouble: RequestValidationError) -> Response:
         first = trouble.errors()[0]
-        return error_response(422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", "bad_request")
+        return error_response(
+            422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}", "bad_request"
+        )
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, trouble: HTTPException) -> Response:
@@ -281,5 +306,7 @@ def _error_handlers(app: FastAPI) -> None:
     async def our_bug(_: Request, trouble: Exception) -> Response:
         message = f"internal error: {type(trouble).__name__}; the service's log has the traceback"
         response = error_response(500, message, "internal_error")
-        response.headers["Connection"] = "close"  # the exception goes on to uvicorn, which logs it and drops the connection
+        response.headers["Connection"] = (
+            "close"  # the exception goes on to uvicorn, which logs it and drops the connection
+        )
         return response

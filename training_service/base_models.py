@@ -1,9 +1,10 @@
 """Base models: which there are, how one is loaded, and how its checkpoints become models that run or train.
 
-A base model is a folder in Hugging Face's layout (config.json, *.safetensors, tokenizer, chat template) on this machine; nothing
-is ever downloaded. Small ones are trained whole, large ones through a LoRA adapter (peft). Every checkpoint of a LoRA-trained
-model is a module tree of its own whose frozen parameters are the very tensors of the base, so a checkpoint costs the memory
-of its adapter only, and one can be trained while others answer.
+A base model is a folder in Hugging Face's layout (config.json, *.safetensors, tokenizer, chat template) on
+this machine; nothing is ever downloaded. Small ones are trained whole, large ones through a LoRA adapter
+(peft). Every checkpoint of a LoRA-trained model is a module tree of its own whose frozen parameters are the
+very tensors of the base, so a checkpoint costs the memory of its adapter only, and one can be trained while
+others answer.
 
 Not here: the content of checkpoint folders (`checkpoints`), and requests (`local_engine`).
 """
@@ -31,7 +32,9 @@ from training_service.engine import RequestError
 
 SHIPPED = Path(__file__).parent / "weights"
 FULL_BELOW = 200_000_000
-"""Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in bfloat16."""
+"""Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in
+bfloat16.
+"""
 HASH_WHOLE_BELOW = 1 << 30
 Adapt = Literal["auto", "full", "lora"]
 
@@ -48,7 +51,12 @@ class Base:
     """One loaded base model."""
 
     def __init__(
-        self, name: str, folder: Path, device: torch.device, adapt: Adapt = "auto", lora: LoraShape | None = None
+        self,
+        name: str,
+        folder: Path,
+        device: torch.device,
+        adapt: Adapt = "auto",
+        lora: LoraShape | None = None,
     ) -> None:
         self.name, self.folder, self.device = name, folder, device
         self.model: Any = _load_model(folder, device)
@@ -56,7 +64,9 @@ class Base:
         self.chat = _load_chat(folder, self.model)
         self.sha256 = fingerprint(folder)
         size = sum(parameter.numel() for parameter in self.model.parameters())
-        self.lora = (lora or LoraShape()) if adapt == "lora" or (adapt == "auto" and size >= FULL_BELOW) else None
+        self.lora = (
+            (lora or LoraShape()) if adapt == "lora" or (adapt == "auto" and size >= FULL_BELOW) else None
+        )
         _check_runs(self.model, name, device)
 
     def state(self) -> State:
@@ -99,10 +109,14 @@ class Base:
             try:
                 adapted: nn.Module = PeftModel.from_pretrained(frame, str(checkpoint), is_trainable=True)
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as trouble:
-                raise RequestError(500, f"checkpoint {checkpoint.name} cannot be read ({trouble}); use another step") from trouble
+                raise RequestError(
+                    500, f"checkpoint {checkpoint.name} cannot be read ({trouble}); use another step"
+                ) from trouble
             return adapted.eval()
         shape = self.lora or LoraShape()
-        config = LoraConfig(r=shape.rank, lora_alpha=shape.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM)
+        config = LoraConfig(
+            r=shape.rank, lora_alpha=shape.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM
+        )
         adapted = get_peft_model(frame, config)
         return adapted.eval()
 
@@ -118,7 +132,9 @@ class Base:
 
 
 def locate(names: Sequence[str]) -> dict[str, Path]:
-    """Name to folder, for shipped names, folders, and NAME=FOLDER. Raises ConfigurationError that names the fix."""
+    """Name to folder, for shipped names, folders, and NAME=FOLDER. Raises ConfigurationError that names the
+    fix.
+    """
     found: dict[str, Path] = {}
     for given in names:
         name, _, place = given.partition("=")
@@ -141,7 +157,9 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"device {device!r}: PyTorch sees no GPU; use device 'cpu', or install a CUDA build of torch")
+        raise ConfigurationError(
+            f"device {device!r}: PyTorch sees no GPU; use device 'cpu', or install a CUDA build of torch"
+        )
     try:
         return torch.device(device)
     except RuntimeError as trouble:
@@ -149,7 +167,9 @@ def pick_device(device: str) -> torch.device:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over the weights and the tokenizer; of files above 1 GiB, over their size and first and last MiB."""
+    """SHA-256 over the weights and the tokenizer; of files above 1 GiB, over their size and first and last
+    MiB.
+    """
     digest = hashlib.sha256()
     for path in sorted((*folder.glob("*.safetensors"), folder / "tokenizer.json")):
         if not path.exists():
@@ -171,7 +191,11 @@ def _load_model(folder: Path, device: torch.device) -> Any:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, attn_implementation=ragged_attention.NAME, dtype=torch.float32, local_files_only=True
+            folder,
+            config=config,
+            attn_implementation=ragged_attention.NAME,
+            dtype=torch.float32,
+            local_files_only=True,
         )
     except (OSError, ValueError) as trouble:
         raise ConfigurationError(f"base model {folder}: {trouble}") from trouble
@@ -200,10 +224,14 @@ def _end_tokens(tokenizer: Any, model: Any) -> frozenset[int]:
 
 
 def _check_runs(model: nn.Module, name: str, device: torch.device) -> None:
-    """One tiny forward: a kind of attention that the packed plan cannot do shows here, not in the first request."""
+    """One tiny forward: a kind of attention that the packed plan cannot do shows here, not in the first
+    request.
+    """
     try:
         with torch.inference_mode():
             ragged_attention.packed_logits(model, [[0, 1], [1]], device)
     except (RuntimeError, ValueError, TypeError, AttributeError) as trouble:
-        message = f"base model {name!r} cannot run packed: {trouble}; use a Llama-, Qwen- or Mistral-like model"
+        message = (
+            f"base model {name!r} cannot run packed: {trouble}; use a Llama-, Qwen- or Mistral-like model"
+        )
         raise ConfigurationError(message) from trouble

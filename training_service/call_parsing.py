@@ -1,14 +1,15 @@
-"""From the text a model wrote to content and tool calls, for the ways of writing calls that models are taught.
+"""From the text a model wrote to content and tool calls, for the ways of writing calls that models are
+taught.
 
-    investigator   <|call|>search_logs {"keywords": "timeout"}                       the shipped model
-    hermes         <tool_call>{"name": ..., "arguments": {...}}</tool_call>          Qwen 2.5 and 3, Hermes
-    llama3         {"name": ..., "parameters": {...}}                                Llama 3.1 and later
-    mistral        [TOOL_CALLS][{"name": ..., "arguments": {...}}]                   Mistral, also NAME[ARGS]{...}
-    plain          no calls; everything is content
+    investigator   <|call|>search_logs {"keywords": "timeout"}                       the shipped model hermes
+    <tool_call>{"name": ..., "arguments": {...}}</tool_call>          Qwen 2.5 and 3, Hermes llama3
+    {"name": ..., "parameters": {...}}                                Llama 3.1 and later mistral
+    [TOOL_CALLS][{"name": ..., "arguments": {...}}]                   Mistral, also NAME[ARGS]{...} plain
+    no calls; everything is content
 
-A call that was begun and is not well formed still comes back as a call, with the text as it stands for arguments, so that whoever
-runs the tools sees a malformed call rather than an odd answer. Nothing here raises on any text.
-"""
+A call that was begun and is not well formed still comes back as a call, with the text as it stands for
+arguments, so that whoever runs the tools sees a malformed call rather than an odd answer. Nothing here raises
+on any text."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ OPENINGS: dict[Style, tuple[str, str]] = {
     "llama3": ('{"name": "', '{{"name": "{name}", "parameters": '),
     "mistral": ('[TOOL_CALLS][{"name": "', '[TOOL_CALLS][{{"name": "{name}", "arguments": '),
 }
-"""How a call begins: of any tool, and of the one named. A required call is required by writing this into the prompt."""
+"""How a call begins: of any tool, and of the one named. A required call is required by writing this into the
+prompt.
+"""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ def _from_json(text: str) -> Call:
         row = row["function"]
     if isinstance(row, dict) and isinstance(row.get("name"), str):
         arguments = row.get("arguments", row.get("parameters", {}))
-        return Call(row["name"], arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
+        return Call(
+            row["name"],
+            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+        )
     named = re.search(r'"name"\s*:\s*"([^"\\]*)"', text)
     return Call(named[1] if named else "", text)

@@ -1,14 +1,14 @@
 """Conversations to tokens and back, with the very tokens of earlier turns.
 
-A client sends the whole conversation each turn, as text. Tokenising the text of an earlier reply again need not give the tokens
-that were sampled, and then training sees a reply nobody wrote. So the tokens of each conversation that this service continued
-are remembered under a hash of its messages, tools included; a request that goes on from there gets those tokens followed by
-those of the new messages. A template that rewrites earlier turns (drops the reasoning, say) cannot be continued that way; its
-prompts are rendered afresh, and the trajectory becomes one training sequence per turn.
+A client sends the whole conversation each turn, as text. Tokenising the text of an earlier reply again need
+not give the tokens that were sampled, and then training sees a reply nobody wrote. So the tokens of each
+conversation that this service continued are remembered under a hash of its messages, tools included; a
+request that goes on from there gets those tokens followed by those of the new messages. A template that
+rewrites earlier turns (drops the reasoning, say) cannot be continued that way; its prompts are rendered
+afresh, and the trajectory becomes one training sequence per turn.
 
-Text between special tokens is data: a special token's text inside a user or tool message is broken up, so that no log
-line can pose as a turn.
-"""
+Text between special tokens is data: a special token's text inside a user or tool message is broken up, so
+that no log line can pose as a turn."""
 
 from __future__ import annotations
 
@@ -43,28 +43,41 @@ class Prompt:
 
 
 class ChatFormat:
-    """One tokenizer with its chat template and its way of writing calls. One thread at a time, `text` excepted."""
+    """One tokenizer with its chat template and its way of writing calls. One thread at a time, `text`
+    excepted.
+    """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, end_tokens: frozenset[int], style: Style | None = None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, end_tokens: frozenset[int], style: Style | None = None
+    ) -> None:
         template = tokenizer.chat_template
         if not isinstance(template, str) or not template:
-            raise ValueError("the tokenizer has no chat template; add chat_template.jinja to the model's folder")
+            raise ValueError(
+                "the tokenizer has no chat template; add chat_template.jinja to the model's folder"
+            )
         self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.style: Style = style or detect_style(template, tokenizer.init_kwargs.get("call_format"))
         self._ends = sorted({str(tokenizer.convert_ids_to_tokens(token)) for token in end_tokens})
-        self._special = sorted((token for token in tokenizer.all_special_tokens if len(token) > 1), key=len, reverse=True)
+        self._special = sorted(
+            (token for token in tokenizer.all_special_tokens if len(token) > 1), key=len, reverse=True
+        )
         self._remembered: OrderedDict[str, array[int]] = OrderedDict()
         self._names: dict[int, str] = {}
 
-    # ------------------------------------------------------------------------------------------------------------ prompts
+    # ------------------------------------------------------------------------------------------------------------
+    # prompts
 
     def prompt(
-        self, messages: Sequence[Message], tools: Sequence[Message], required: bool = False, name: str | None = None
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Message],
+        required: bool = False,
+        name: str | None = None,
     ) -> Prompt:
         """Tokens up to where the reply begins. `required` begins it with a call, of the tool `name` if given.
 
-        Raises RequestError when the template cannot render the messages, or a call is required of a model that knows none.
-        """
+        Raises RequestError when the template cannot render the messages, or a call is required of a model
+        that knows none."""
         forced = opening(self.style, name) if required else ""
         if required and not forced:
             message = "tool_choice requires a call, but this model's template teaches none; send tool_choice 'none' or 'auto'"
@@ -93,21 +106,30 @@ class ChatFormat:
                 tokenize=False,
             )
         except (TemplateError, TypeError, KeyError) as trouble:
-            raise RequestError(400, f"the model's chat template cannot render these messages: {trouble}") from trouble
+            raise RequestError(
+                400, f"the model's chat template cannot render these messages: {trouble}"
+            ) from trouble
         return str(text)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Tokens of rendered text, in which the text of a special token is that token."""
         return tuple(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _continued(self, messages: Sequence[Message], tools: Sequence[Message], keys: Sequence[str]) -> tuple[int, ...] | None:
-        """Remembered tokens and those of the messages after them; None when nothing is remembered or text was rewritten."""
+    def _continued(
+        self, messages: Sequence[Message], tools: Sequence[Message], keys: Sequence[str]
+    ) -> tuple[int, ...] | None:
+        """Remembered tokens and those of the messages after them; None when nothing is remembered or text was
+        rewritten.
+        """
         for count in range(len(messages), 0, -1):
             known = self._remembered.get(keys[count - 1])
             if known is None:
                 continue
             self._remembered.move_to_end(keys[count - 1])
-            before, whole = self.render(messages[:count], tools, reply=False), self.render(messages, tools, reply=True)
+            before, whole = (
+                self.render(messages[:count], tools, reply=False),
+                self.render(messages, tools, reply=True),
+            )
             if not whole.startswith(before):
                 return None
             end, after = self._last_end(before)
@@ -141,17 +163,23 @@ class ChatFormat:
             plain["tool_calls"] = [_with_object(call) for call in plain["tool_calls"]]
         return plain
 
-    # ------------------------------------------------------------------------------------------------------------ replies
+    # ------------------------------------------------------------------------------------------------------------
+    # replies
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of a reply, without the end token."""
         kept = tokens[:-1] if tokens and tokens[-1] in self.end_tokens else tokens
-        return str(self.tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            self.tokenizer.decode(list(kept), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
 
     def message(self, text: str, with_calls: bool) -> dict[str, Any]:
         """The assistant message that a reply's text stands for; without calls, all of it is content."""
         said = parse(self.style, text) if with_calls else Parsed(text)
-        message: dict[str, Any] = {"role": "assistant", "content": said.content or (None if said.calls else "")}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": said.content or (None if said.calls else ""),
+        }
         if said.calls:
             message["tool_calls"] = [_tool_call(call) for call in said.calls]
         return message
@@ -165,9 +193,16 @@ class ChatFormat:
 
 def _next_key(key: str, message: Message) -> str:
     calls = [
-        (call.get("id"), call["function"]["name"], call["function"].get("arguments")) for call in message.get("tool_calls") or []
+        (call.get("id"), call["function"]["name"], call["function"].get("arguments"))
+        for call in message.get("tool_calls") or []
     ]
-    said = [message["role"], message.get("content") or "", calls, message.get("tool_call_id"), message.get("name")]
+    said = [
+        message["role"],
+        message.get("content") or "",
+        calls,
+        message.get("tool_call_id"),
+        message.get("name"),
+    ]
     return hashlib.sha256((key + json.dumps(said)).encode()).hexdigest()
 
 

@@ -1,13 +1,13 @@
 """What a checkpoint folder holds, and how weights and optimizer get in and out of it.
 
-    state.json              which base model (name and hash), what kind of weights, how many optimizer steps were taken
-    model.safetensors       kind "full": every parameter
-    adapter_model.safetensors, adapter_config.json    kind "lora": a peft adapter, readable by peft and vLLM
-    optimizer.safetensors   AdamW's two moments of each trained parameter
+    state.json              which base model (name and hash), what kind of weights, how many optimizer steps
+    were taken model.safetensors       kind "full": every parameter adapter_model.safetensors,
+    adapter_config.json    kind "lora": a peft adapter, readable by peft and vLLM optimizer.safetensors
+    AdamW's two moments of each trained parameter
 
-Kind "base" is state.json alone: the base model as it is. Tensors are stored as they were trained, so a restart loses nothing.
-Not here: where folders live and when they appear (the server), and what is in a base model (`base_models`).
-"""
+Kind "base" is state.json alone: the base model as it is. Tensors are stored as they were trained, so a
+restart loses nothing. Not here: where folders live and when they appear (the server), and what is in a base
+model (`base_models`)."""
 
 from __future__ import annotations
 
@@ -49,9 +49,13 @@ def read_state(folder: Path) -> State:
     try:
         state = State(**json.loads((folder / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as trouble:
-        raise RequestError(500, f"checkpoint {folder.name} cannot be read ({trouble}); use another step") from trouble
+        raise RequestError(
+            500, f"checkpoint {folder.name} cannot be read ({trouble}); use another step"
+        ) from trouble
     if state.format != 1:
-        raise RequestError(500, f"checkpoint {folder.name} has format {state.format}; this version reads format 1")
+        raise RequestError(
+            500, f"checkpoint {folder.name} has format {state.format}; this version reads format 1"
+        )
     return state
 
 
@@ -69,7 +73,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as trouble:
-        raise RequestError(500, f"{path.parent.name}/{path.name} cannot be read ({trouble}); use another step") from trouble
+        raise RequestError(
+            500, f"{path.parent.name}/{path.name} cannot be read ({trouble}); use another step"
+        ) from trouble
 
 
 def load_full(model: nn.Module, folder: Path) -> None:
@@ -78,7 +84,9 @@ def load_full(model: nn.Module, folder: Path) -> None:
     parameters = dict(model.named_parameters())
     if set(tensors) != set(parameters):
         odd = sorted(set(tensors) ^ set(parameters))[0]
-        raise RequestError(500, f"checkpoint {folder.name} does not fit its base model (parameter {odd}); use another step")
+        raise RequestError(
+            500, f"checkpoint {folder.name} does not fit its base model (parameter {odd}); use another step"
+        )
     with torch.no_grad():
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)

@@ -1,10 +1,12 @@
-"""Starts a small transformer with the two attention heads that copying needs, instead of waiting for them to emerge.
+"""Starts a small transformer with the two attention heads that copying needs, instead of waiting for them to
+emerge.
 
-To repeat a random string a model needs a head that tells each token what stood before it, and a later head that looks for where
-its own token stood before and reads what followed (an induction head: Olsson et al. 2022, "In-context Learning and Induction
-Heads"). Left alone, a model this small spends millions of tokens on a plateau before it has them. Here their weights are written
-down: the previous-token head with attention biases that point one position back under rotary embedding, the matching head with
-projections onto a shared subspace that rotates slowly. The rest is random as usual, and training is free to change all of it.
+To repeat a random string a model needs a head that tells each token what stood before it, and a later head
+that looks for where its own token stood before and reads what followed (an induction head: Olsson et al.
+2022, "In-context Learning and Induction Heads"). Left alone, a model this small spends millions of tokens on
+a plateau before it has them. Here their weights are written down: the previous-token head with attention
+biases that point one position back under rotary embedding, the matching head with projections onto a shared
+subspace that rotates slowly. The rest is random as usual, and training is free to change all of it.
 
 Not here: training (`pretrain`). docs/experiments.md has the comparison with and without.
 """
@@ -17,13 +19,17 @@ import torch
 from transformers import LlamaForCausalLM
 
 PEAK = 6.0
-"""Size of the query and key biases of the previous-token head; at 6 it puts about 95 % of its weight one position back."""
+"""Size of the query and key biases of the previous-token head; at 6 it puts about 95 % of its weight one
+position back.
+"""
 MATCH = 3.0
 """Size of the rows of the matching head's projections."""
 HANDED_ON = 0.03
 """Size of what the previous-token head writes, chosen to equal the embeddings at their initial scale."""
 FAST, SLOW = 0.15, 0.004
-"""Radians a position: rotations above FAST tell neighbours apart, those below SLOW hold still over a whole episode."""
+"""Radians a position: rotations above FAST tell neighbours apart, those below SLOW hold still over a whole
+episode.
+"""
 
 
 @torch.no_grad()
@@ -38,12 +44,17 @@ def install(model: LlamaForCausalLM, seed: int = 0) -> None:
     width = config.head_dim
     half = width // 2
     speeds = [config.rope_parameters["rope_theta"] ** (-i / half) for i in range(half)]
-    basis = torch.linalg.qr(torch.randn(config.hidden_size, config.hidden_size, generator=torch.Generator().manual_seed(seed)))[0]
+    basis = torch.linalg.qr(
+        torch.randn(config.hidden_size, config.hidden_size, generator=torch.Generator().manual_seed(seed))
+    )[0]
     own, before = basis[:width], basis[width : 2 * width]
     first, second = (model.model.layers[number].self_attn for number in (0, 1))
     for i, speed in enumerate(speeds):
         if speed >= FAST:  # the angle between query and key makes the product largest one position back
-            first.q_proj.bias[i], first.q_proj.bias[i + half] = PEAK * math.cos(speed), -PEAK * math.sin(speed)
+            first.q_proj.bias[i], first.q_proj.bias[i + half] = (
+                PEAK * math.cos(speed),
+                -PEAK * math.sin(speed),
+            )
             first.k_proj.bias[i], first.k_proj.bias[i + half] = PEAK, 0.0
         if speed < SLOW:
             for row in (i, i + half):

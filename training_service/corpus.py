@@ -1,11 +1,12 @@
 """What the small model reads in pretraining: episodes to imitate, and drills in copying.
 
-Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a target. Drills
-take tool results out of an episode, give their ids fresh random digits, and ask for rows by their words (the answer is the
-row's id, its words, or the report that would cite it) or for whole rows by their ids. Without drills a model this small imitates
-the manner of an investigation and gets the ids wrong; with drills on single results it slips from row to row once it has read
-several. In half of the drills rows get words that nobody has read before, since a model that knows by heart all it copies
-learns to copy nothing else; in some episodes the row they blame gets them.
+Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a
+target. Drills take tool results out of an episode, give their ids fresh random digits, and ask for rows by
+their words (the answer is the row's id, its words, or the report that would cite it) or for whole rows by
+their ids. Without drills a model this small imitates the manner of an investigation and gets the ids wrong;
+with drills on single results it slips from row to row once it has read several. In half of the drills rows
+get words that nobody has read before, since a model that knows by heart all it copies learns to copy nothing
+else; in some episodes the row they blame gets them.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -50,7 +51,9 @@ class Document:
 
 
 def report_call(service: str, message: str, log_id: str, trace_id: str | None) -> Message:
-    """The assistant message that answers with one decisive row; the demonstrator and the drills share its shape."""
+    """The assistant message that answers with one decisive row; the demonstrator and the drills share its
+    shape.
+    """
     arguments: dict[str, Any] = {"suspected_service": service, "root_cause": f"{service}: {message}"}
     if trace_id:
         arguments["primary_trace_ids"] = [trace_id]
@@ -59,7 +62,11 @@ def report_call(service: str, message: str, log_id: str, trace_id: str | None) -
 
 
 def _call(name: str, arguments: str) -> Message:
-    return {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"function": {"name": name, "arguments": arguments}}],
+    }
 
 
 def with_fresh_ids(text: str, rng: random.Random) -> str:
@@ -72,7 +79,9 @@ def with_fresh_ids(text: str, rng: random.Random) -> str:
 def vocabulary_of(results: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """The words of all rows, sorted; what strange words are made of."""
     rows = {row["message"] for episode in results for text in episode for row in ROW.finditer(text)}
-    words = {word for word in re.findall(r"[a-z]{3,}", " ".join(rows)) if not set(word) <= set("abcdef")}  # ids are no words
+    words = {
+        word for word in re.findall(r"[a-z]{3,}", " ".join(rows)) if not set(word) <= set("abcdef")
+    }  # ids are no words
     return tuple(sorted(words - {"log", "trace"}))
 
 
@@ -80,7 +89,9 @@ def with_strange_rows(text: str, words: Sequence[str], rng: random.Random) -> st
     """The same tool result; in every other one, half of the rows say something nobody has read before."""
     if rng.random() < 0.5:
         return text
-    strange = {row["message"]: strange_message(words, rng) for row in ROW.finditer(text) if rng.random() < 0.5}
+    strange = {
+        row["message"]: strange_message(words, rng) for row in ROW.finditer(text) if rng.random() < 0.5
+    }
 
     def said(row: re.Match[str]) -> str:
         start, end = row.start("message") - row.start(), row.end("message") - row.start()
@@ -90,7 +101,8 @@ def with_strange_rows(text: str, words: Sequence[str], rng: random.Random) -> st
 
 
 def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> list[Message] | None:
-    """A conversation that asks for rows of one tool result word by word, in another order; None when it has fewer than two.
+    """A conversation that asks for rows of one tool result word by word, in another order; None when it has
+    fewer than two.
 
     Nearly every spoken token is a copy, which is what makes a small model learn to copy at all.
     """
@@ -106,26 +118,34 @@ def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> li
     ]
 
 
-def disguised(conversation: Sequence[Message], words: Sequence[str], rng: random.Random) -> list[Message] | None:
-    """The same episode with the blamed row in words that nobody has read before; None unless it was new in the last result.
+def disguised(
+    conversation: Sequence[Message], words: Sequence[str], rng: random.Random
+) -> list[Message] | None:
+    """The same episode with the blamed row in words that nobody has read before; None unless it was new in
+    the last result.
 
-    A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has one thing in common:
-    it is unlike everything that systems usually write.
-    """
+    A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has
+    one thing in common: it is unlike everything that systems usually write."""
     calls = [call["function"] for message in conversation for call in message.get("tool_calls") or ()]
     results = [message["content"] for message in conversation if message["role"] == "tool"]
     if not results or not calls or calls[-1]["name"] != "return_final_answer":
         return None
     blamed = json.loads(calls[-1]["arguments"])["root_cause"].partition(": ")[2]
     rows = [row["message"] for row in ROW.finditer(results[-1])]
-    if blamed not in rows or blamed not in calls[-1]["arguments"] or any(blamed in text for text in results[:-1]):
+    if (
+        blamed not in rows
+        or blamed not in calls[-1]["arguments"]
+        or any(blamed in text for text in results[:-1])
+    ):
         return None
     text = strange_message(words, rng)
     return json.loads(json.dumps(list(conversation)).replace(json.dumps(blamed)[1:-1], text))  # type: ignore[no-any-return]
 
 
 def strange_message(words: Sequence[str], rng: random.Random) -> str:
-    """Four to twelve words in an order that means nothing: known ones, two known ones cut and joined, spoken letters, numbers."""
+    """Four to twelve words in an order that means nothing: known ones, two known ones cut and joined, spoken
+    letters, numbers.
+    """
     return " ".join(_strange(words, rng) for _ in range(rng.randint(4, 12)))
 
 
@@ -137,15 +157,21 @@ def _strange(words: Sequence[str], rng: random.Random) -> str:
         head, tail = rng.choice(words), rng.choice(words)
         return head[: rng.randint(2, 4)] + rng.choice(("", "", "", "_")) + tail[-rng.randint(2, 5) :]
     if kind == 3:
-        spoken = "".join(rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
+        spoken = "".join(
+            rng.choice("bcdfghklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 3))
+        )
         return spoken + rng.choice(("", "n", "s", "r", "t", "ted", "ing", ","))
     number = rng.randrange(1, 5000)
     as_time = f"{number // 60}:{number % 60:02}"
     return rng.choice((f"{number}", f"{number} ms", f"{number} %", f"{number} MB", f"{number},", as_time))
 
 
-def drill(results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 8) -> list[Message] | None:
-    """A conversation that asks for rows of one to four neighbouring tool results; None when they have fewer than two rows."""
+def drill(
+    results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 8
+) -> list[Message] | None:
+    """A conversation that asks for rows of one to four neighbouring tool results; None when they have fewer
+    than two rows.
+    """
     count = min(len(results), rng.choice((1, 1, 1, 2, 2, 3, 4)))
     first = rng.randrange(len(results) - count + 1)
     text = with_strange_rows(with_fresh_ids(SEPARATOR.join(results[first : first + count]), rng), words, rng)
@@ -158,7 +184,10 @@ def drill(results: Sequence[str], words: Sequence[str], rng: random.Random, ques
         clue = _clue(row, rows, rng)
         kind = rng.choice(("id", "line", "answer", "answer", "answer", "answer"))
         if kind == "id":
-            messages += [{"role": "user", "content": f"id {clue}"}, {"role": "assistant", "content": row["id"]}]
+            messages += [
+                {"role": "user", "content": f"id {clue}"},
+                {"role": "assistant", "content": row["id"]},
+            ]
         elif kind == "line":
             messages += [
                 {"role": "user", "content": f"line {row['id']}"},
@@ -173,7 +202,9 @@ def drill(results: Sequence[str], words: Sequence[str], rng: random.Random, ques
 
 
 def _clue(row: re.Match[str], rows: Sequence[re.Match[str]], rng: random.Random) -> str:
-    """Four words of a row's message; half the time with its service before them, always when the words alone fit another row."""
+    """Four words of a row's message; half the time with its service before them, always when the words alone
+    fit another row.
+    """
     words = row["message"].split()
     start = rng.randrange(max(1, len(words) - 3))
     clue = " ".join(words[start : start + 4])
@@ -181,8 +212,12 @@ def _clue(row: re.Match[str], rows: Sequence[re.Match[str]], rng: random.Random)
     return clue if alone and rng.random() < 0.5 else f"{row['service']} {clue}"
 
 
-def documents(conversations: Iterable[list[Message]], tokenizer: PreTrainedTokenizerFast) -> Iterator[Document]:
-    """Tokenise conversations, dropping what exceeds the context. Targets are the assistants' messages with their end token."""
+def documents(
+    conversations: Iterable[list[Message]], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[Document]:
+    """Tokenise conversations, dropping what exceeds the context. Targets are the assistants' messages with
+    their end token.
+    """
     begin, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", END))
     for conversation in conversations:
         text = tokenizer.apply_chat_template(conversation, tokenize=False)

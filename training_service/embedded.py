@@ -1,9 +1,9 @@
-"""The service as a child process: start it, know when it is ready, restart it once when it dies, stop it, leave no orphan.
+"""The service as a child process: start it, know when it is ready, restart it once when it dies, stop it,
+leave no orphan.
 
-The child gets its own process group, so that Ctrl-C in a terminal reaches its owner only; its output goes to a log file, and it
-ends with its owner, however that one dies (`--parent-pid`). Knows no model and no protocol beyond the line the service prints
-when it listens and GET /health. Standard library only.
-"""
+The child gets its own process group, so that Ctrl-C in a terminal reaches its owner only; its output goes to
+a log file, and it ends with its owner, however that one dies (`--parent-pid`). Knows no model and no protocol
+beyond the line the service prints when it listens and GET /health. Standard library only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class EmbeddedService:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it is healthy. Raises ServiceError when it ends first or takes longer than `ready_s`."""
+        """Start it and wait until it is healthy. Raises ServiceError when it ends first or takes longer than
+        `ready_s`.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         await self._folder_is_free()
@@ -63,10 +65,14 @@ class EmbeddedService:
                         raise ServiceError(f"the training service ended while starting:\n{self.last_words()}")
                     await asyncio.sleep(_POLL_S)
         except TimeoutError as trouble:
-            raise ServiceError(f"the training service was not ready within {self._ready_s:.0f} s; see {self.log}") from trouble
+            raise ServiceError(
+                f"the training service was not ready within {self._ready_s:.0f} s; see {self.log}"
+            ) from trouble
 
     async def watch(self, every_s: float = 10.0, patience_s: float = 90.0) -> None:
-        """Kill the child when it runs but has not answered for `patience_s`, so that its clients fail and it can be restarted."""
+        """Kill the child when it runs but has not answered for `patience_s`, so that its clients fail and it
+        can be restarted.
+        """
         loop = asyncio.get_running_loop()
         answered = loop.time()
         while True:
@@ -78,20 +84,40 @@ class EmbeddedService:
                 self._process.kill()
 
     async def _folder_is_free(self) -> None:
-        """Wait for the service of a run that was killed a moment ago: it is saving what it can, and holds the lock."""
+        """Wait for the service of a run that was killed a moment ago: it is saving what it can, and holds the
+        lock.
+        """
         lock = self.folder / "lock"
         deadline = asyncio.get_running_loop().time() + self._ready_s
         while lock.exists() and _is_locked(lock):
             if asyncio.get_running_loop().time() > deadline:
-                raise ServiceError(f"{lock}: process {lock.read_text() or '?'} still serves this folder; stop it and try again")
+                raise ServiceError(
+                    f"{lock}: process {lock.read_text() or '?'} still serves this folder; stop it and try again"
+                )
             await asyncio.sleep(_POLL_S)
 
     def _spawn(self) -> int:
         """Start the child; returns where its part of the log begins."""
-        path = os.pathsep.join(part for part in (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")) if part)
+        path = os.pathsep.join(
+            part for part in (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")) if part
+        )
         environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
-        environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, "TRAINING_SERVICE_TOKEN": "local"}
-        command = [sys.executable, "-m", self._module, "serve", "--data", str(self.folder), "--port", self._port]
+        environment |= {
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": path,
+            "TRAINING_SERVICE_TOKEN": "local",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            self._module,
+            "serve",
+            "--data",
+            str(self.folder),
+            "--port",
+            self._port,
+        ]
         command += ["--parent-pid", str(os.getpid())]
         with self.log.open("ab") as output:
             start = output.tell()
@@ -120,7 +146,9 @@ class EmbeddedService:
             raise ServiceError(f"the training service died again (see {self.log}):\n{words}")
         self.restarts += 1
         await self.stop()
-        self._say(f"the training service died and is started again (its log is {self.log}); its last words:\n{words}")
+        self._say(
+            f"the training service died and is started again (its log is {self.log}); its last words:\n{words}"
+        )
         await self.start()
 
     async def stop(self) -> None:

@@ -1,4 +1,5 @@
-"""Where weights live on disk: one folder per checkpoint, made aside, synced, renamed into place, removed when unused.
+"""Where weights live on disk: one folder per checkpoint, made aside, synced, renamed into place, removed when
+unused.
 
     DATA/lock                       held by the one service that runs on this folder
     DATA/service.db                 see store.py
@@ -41,7 +42,9 @@ class Folders:
             for folder in (self._models, self._tmp, self._base):
                 folder.mkdir(exist_ok=True)
         except OSError as trouble:
-            raise ConfigurationError(f"--data {data}: {trouble.strerror}; choose a folder this user may write to") from trouble
+            raise ConfigurationError(
+                f"--data {data}: {trouble.strerror}; choose a folder this user may write to"
+            ) from trouble
 
     def close(self) -> None:
         """Release the lock."""
@@ -124,7 +127,9 @@ class Folders:
         return orphans
 
     def require_space(self, source: Path) -> None:
-        """Raises RequestError 507 when a job from `source` would fill the disk: three times its size, or the floor."""
+        """Raises RequestError 507 when a job from `source` would fill the disk: three times its size, or the
+        floor.
+        """
         needed = max(3 * size_bytes(source), self.min_free_bytes)
         free = shutil.disk_usage(self.data).free
         if free < needed:

@@ -1,14 +1,16 @@
 """Continuous batching: sequences join and leave the batch while the others go on decoding.
 
-One thread per base model runs steps. A step is one forward of one checkpoint over everything it has to do: a token for each
-sequence that is decoding, and the next stretch of each prompt that is new, packed without padding (`ragged_attention`). Prompts
-reuse what the slots of `kv_cache` still hold. Checkpoints with work take turns.
+One thread per base model runs steps. A step is one forward of one checkpoint over everything it has to do: a
+token for each sequence that is decoding, and the next stretch of each prompt that is new, packed without
+padding (`ragged_attention`). Prompts reuse what the slots of `kv_cache` still hold. Checkpoints with work
+take turns.
 
-Guarantees: whatever happens, every future handed out ends; a cancelled one is dropped at the next step; the same request with the
-same seed gives the same tokens whatever it shares a batch with, up to floating point (`sampling`).
+Guarantees: whatever happens, every future handed out ends; a cancelled one is dropped at the next step; the
+same request with the same seed gives the same tokens whatever it shares a batch with, up to floating point
+(`sampling`).
 
-Not here: text. Requests and results are tokens (`chat_format` renders and parses, `local_engine` speaks OpenAI).
-"""
+Not here: text. Requests and results are tokens (`chat_format` renders and parses, `local_engine` speaks
+OpenAI)."""
 
 from __future__ import annotations
 
@@ -27,11 +29,14 @@ from training_service.kv_cache import Arena, CachedPlan, Segment, Slot, Tokens
 from training_service.sampling import Sampling, draw
 
 PREFILL_TOKENS = 4096
-"""Prompt tokens computed in one step, at most: bounds how long a decoding sequence waits and how much memory a step takes."""
+"""Prompt tokens computed in one step, at most: bounds how long a decoding sequence waits and how much memory
+a step takes.
+"""
 
 WIDE_STEP = 512
-"""Tokens from which a step uses every core. Smaller steps are many small operations: on two busy cores, splitting each of them
-made a step of 64 sequences take 130 ms instead of 16 ms of one core, and it leaves the other core to the client."""
+"""Tokens from which a step uses every core. Smaller steps are many small operations: on two busy cores,
+splitting each of them made a step of 64 sequences take 130 ms instead of 16 ms of one core, and it leaves the
+other core to the client."""
 
 Stop = Callable[[Sequence[int]], bool]
 
@@ -68,9 +73,13 @@ class Job:
 
 
 class Generator:
-    """The batch of one base model. `load` returns the model of a checkpoint; it is called on the generating thread."""
+    """The batch of one base model. `load` returns the model of a checkpoint; it is called on the generating
+    thread.
+    """
 
-    def __init__(self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device, together: int = 64) -> None:
+    def __init__(
+        self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device, together: int = 64
+    ) -> None:
         """At most `together` sequences run at once; more wait in order of arrival."""
         self._arena, self._load, self._device = arena, load, device
         self._together = min(together, len(arena.slots))
@@ -100,7 +109,8 @@ class Generator:
             self._wake.notify()
         self._thread.join()
 
-    # ------------------------------------------------------------------------------------------------- generating thread
+    # -------------------------------------------------------------------------------------------------
+    # generating thread
 
     def _run(self) -> None:
         try:
@@ -123,7 +133,9 @@ class Generator:
             return not self._closed
 
     def _admit(self) -> None:
-        """Give waiting sequences a slot, in order of arrival; one that would gain by waiting lets others pass."""
+        """Give waiting sequences a slot, in order of arrival; one that would gain by waiting lets others
+        pass.
+        """
         with self._wake:
             candidates, self._waiting = self._waiting, deque()
         passed: list[Job] = []
@@ -144,7 +156,13 @@ class Generator:
     def _step_or_fail(self, checkpoint: str) -> None:
         try:
             self._step(checkpoint)
-        except (InvestigatorError, RuntimeError, ValueError, FloatingPointError, OSError) as failure:  # checkpoint, torch, model
+        except (
+            InvestigatorError,
+            RuntimeError,
+            ValueError,
+            FloatingPointError,
+            OSError,
+        ) as failure:  # checkpoint, torch, model
             for job in self._running.pop(checkpoint, []):
                 self._leave(job, failure)
         if not self._running.get(checkpoint, [None]):
@@ -161,8 +179,14 @@ class Generator:
         model = self._load(checkpoint)
         fresh = [self._fresh_tokens(job, segment) for job, segment in zip(batch, segments, strict=True)]
         positions = np.concatenate([np.arange(s.past, s.past + s.count) for s in segments])
-        complete = [row for row, (job, s) in enumerate(zip(batch, segments, strict=True)) if s.past + s.count == job.length]
-        last = torch.tensor([segments[row].start + segments[row].count - 1 for row in complete], dtype=torch.long)
+        complete = [
+            row
+            for row, (job, s) in enumerate(zip(batch, segments, strict=True))
+            if s.past + s.count == job.length
+        ]
+        last = torch.tensor(
+            [segments[row].start + segments[row].count - 1 for row in complete], dtype=torch.long
+        )
         torch.set_num_threads(self._cores if len(positions) >= WIDE_STEP else 1)
         with torch.inference_mode():
             logits = model(
@@ -172,7 +196,9 @@ class Generator:
                 logits_to_keep=last.to(self._device),
                 plan=CachedPlan(self._arena, segments, self._device),
             ).logits[0]
-            tokens, logprobs = draw(logits, [batch[row].sampling for row in complete]) if complete else ([], [])
+            tokens, logprobs = (
+                draw(logits, [batch[row].sampling for row in complete]) if complete else ([], [])
+            )
         self.steps += 1
         self.tokens_computed += len(positions)
         for job, segment in zip(batch, segments, strict=True):

@@ -1,8 +1,7 @@
 """Who may talk to the service, and how much they may say: Host header, bearer token, body size, strict JSON.
 
-`Guard` wraps the whole application, so no route can forget it. `read_json` is how every route reads its body. What the fields
-mean is `wire.py`.
-"""
+`Guard` wraps the whole application, so no route can forget it. `read_json` is how every route reads its body.
+What the fields mean is `wire.py`."""
 
 from __future__ import annotations
 
@@ -23,11 +22,17 @@ from training_service.wire import error_body
 
 Body = TypeVar("Body", bound=BaseModel)
 INLINE_BYTES = 128 << 10
-"""Bodies up to here are parsed on the event loop: a hop to a thread takes longer while another thread trains."""
+"""Bodies up to here are parsed on the event loop: a hop to a thread takes longer while another thread trains.
+"""
 OPEN_PATHS = frozenset({"/health", "/v1/health"})
 """Answered without a token: they say nothing about models."""
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 def error_response(status: int, message: str, code: str | None = None) -> JSONResponse:
@@ -55,7 +60,9 @@ class Guard:
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
         host = _without_port(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
-            return error_response(403, f"Host {host!r} is not served here; use {', '.join(sorted(self._hosts))}", "bad_host")
+            return error_response(
+                403, f"Host {host!r} is not served here; use {', '.join(sorted(self._hosts))}", "bad_host"
+            )
         if path in OPEN_PATHS:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -78,7 +85,9 @@ def body_of(model: type[Body], limit_bytes: int) -> Callable[[Request], Awaitabl
 
 
 async def _read_bytes(request: Request, limit_bytes: int) -> bytes:
-    """The body; a larger one is read to its end (within reason) so that the client hears the answer, but not kept."""
+    """The body; a larger one is read to its end (within reason) so that the client hears the answer, but not
+    kept.
+    """
     body, total = bytearray(), 0
     async for chunk in request.stream():
         total += len(chunk)

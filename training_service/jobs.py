@@ -1,9 +1,9 @@
 """Training jobs: a queue, one worker thread, and what a job's fate means for the model.
 
-Jobs run one at a time in the order they came; inference goes on meanwhile. Whatever a job raises becomes `training_failed` with
-a reason and leaves the model at its last step. Whatever it trains, nothing included, becomes exactly one new step. Jobs are not
-resumed after a crash: at start the unfinished ones are failed with a request to submit the batch again.
-"""
+Jobs run one at a time in the order they came; inference goes on meanwhile. Whatever a job raises becomes
+`training_failed` with a reason and leaves the model at its last step. Whatever it trains, nothing included,
+becomes exactly one new step. Jobs are not resumed after a crash: at start the unfinished ones are failed with
+a request to submit the batch again."""
 
 from __future__ import annotations
 
@@ -64,10 +64,14 @@ class Jobs:
         self._folders.require_space(self._source(model))
         with self._guard:
             if self._stopping:
-                raise RequestError(503, "the service is stopping; submit the batch again after it has started", "stopping")
+                raise RequestError(
+                    503, "the service is stopping; submit the batch again after it has started", "stopping"
+                )
             if len(self._live) > self._max_waiting:
                 raise RequestError(
-                    429, f"{len(self._live)} jobs are waiting already; submit again when one has ended", "queue_full"
+                    429,
+                    f"{len(self._live)} jobs are waiting already; submit again when one has ended",
+                    "queue_full",
                 )
             job = Job(self._store.add_job(model.id), model, groups, config, self._folders.fresh())
             self._live[job.id] = job
@@ -88,13 +92,19 @@ class Jobs:
             return len(self._live)
 
     def mend(self, job_id: str) -> None:
-        """Fail a job that ended without a trace, as when the disk was too full to write down why. Raises RequestError 404."""
+        """Fail a job that ended without a trace, as when the disk was too full to write down why. Raises
+        RequestError 404.
+        """
         with self._guard:
             if job_id not in self._live and self._store.job(job_id)["state"] in ("queued", "running"):
-                self._store.fail_job(job_id, "the outcome could not be recorded; see the service's log, then submit again")
+                self._store.fail_job(
+                    job_id, "the outcome could not be recorded; see the service's log, then submit again"
+                )
 
     def begin_stop(self) -> None:
-        """Take no more jobs and ask those there are to end; returns at once. The gradient step in progress is finished first."""
+        """Take no more jobs and ask those there are to end; returns at once. The gradient step in progress is
+        finished first.
+        """
         with self._guard:
             self._stopping = True
             for job in self._live.values():
@@ -119,7 +129,9 @@ class Jobs:
         self._folders.require_space(source)
         with self._folders.pinned(source):
             reports = Reports(self._store, job.id)
-            result = self._engine.train(source, job.target, job.groups, job.config.given(), reports, job.cancel.is_set)
+            result = self._engine.train(
+                source, job.target, job.groups, job.config.given(), reports, job.cancel.is_set
+            )
             reports.end(result)
             if result.gradient_steps == 0:
                 carry_over(source, job.target)
@@ -143,7 +155,12 @@ class Jobs:
                 log.info("%s: %s is at step %d", job.id, job.model.full_name, future.result())
             else:
                 reason = _reason(job, trouble)
-                log.error("%s: failed: %s", job.id, reason, exc_info=None if isinstance(trouble, TrainingError) else trouble)
+                log.error(
+                    "%s: failed: %s",
+                    job.id,
+                    reason,
+                    exc_info=None if isinstance(trouble, TrainingError) else trouble,
+                )
                 self._store.fail_job(job.id, reason)
         finally:
             with self._idle:
@@ -166,7 +183,9 @@ class Reports:
         if set(numbers) != {"num_sequences"}:
             raise TypeError(f"the first report must be num_sequences alone, not {sorted(numbers)}")
         self._started = True
-        self._store.add_event(self._job_id, "training_started", {"num_sequences": int(numbers["num_sequences"])})
+        self._store.add_event(
+            self._job_id, "training_started", {"num_sequences": int(numbers["num_sequences"])}
+        )
 
     def end(self, result: TrainResult) -> None:
         """An untrainable batch starts, too: the client expects it."""
@@ -180,7 +199,9 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
     numbers = {name: float(value) for name, value in values.items()}
     for name, value in numbers.items():
         if not math.isfinite(value):
-            raise TrainingError(f"training diverged: {name} is {value}; the step was not kept, lower the learning rate")
+            raise TrainingError(
+                f"training diverged: {name} is {value}; the step was not kept, lower the learning rate"
+            )
     return numbers
 
 

@@ -1,13 +1,15 @@
-"""Keys and values of the sequences being generated, kept in slots, and reused when a later prompt begins alike.
+"""Keys and values of the sequences being generated, kept in slots, and reused when a later prompt begins
+alike.
 
-One arena per base model, shared by all its checkpoints. A slot holds the keys and values of one sequence of one checkpoint.
-When a sequence ends, its slot stays filled until the room is needed: the next turn of the same conversation takes the slot over
-and computes only what is new, and a prompt that merely begins like a filled slot copies the common part, which costs memory
-traffic instead of arithmetic. Memory is bounded by the number of slots; the least recently used one is evicted first. On a CPU
-untouched parts of the arena are never backed by memory.
+One arena per base model, shared by all its checkpoints. A slot holds the keys and values of one sequence of
+one checkpoint. When a sequence ends, its slot stays filled until the room is needed: the next turn of the
+same conversation takes the slot over and computes only what is new, and a prompt that merely begins like a
+filled slot copies the common part, which costs memory traffic instead of arithmetic. Memory is bounded by the
+number of slots; the least recently used one is evicted first. On a CPU untouched parts of the arena are never
+backed by memory.
 
-Not here: which sequences run when (`generation`), and attention without a cache (`ragged_attention.PackedPlan`).
-"""
+Not here: which sequences run when (`generation`), and attention without a cache
+(`ragged_attention.PackedPlan`)."""
 
 from __future__ import annotations
 
@@ -82,9 +84,8 @@ class Arena:
     def acquire(self, owner: str, prompt: Tokens) -> Slot | None:
         """A busy slot for `prompt` with as much of it filled as any slot has; None when it is better to wait.
 
-        At least the last token is left to compute, since its logits are wanted. Waits when all slots are busy, or when a busy
-        slot is about to compute a beginning that this prompt shares.
-        """
+        At least the last token is left to compute, since its logits are wanted. Waits when all slots are
+        busy, or when a busy slot is about to compute a beginning that this prompt shares."""
         self._clock += 1
         limit = len(prompt) - 1
         free = [slot for slot in self.slots if not slot.busy]
@@ -95,18 +96,28 @@ class Arena:
             if slot.owner != owner or not len(slot.tokens):
                 continue
             common = min(common_prefix(slot.tokens, prompt), limit)
-            if min(common, slot.filled) > shared or (best and best.busy and not slot.busy and min(common, slot.filled) == shared):
+            if min(common, slot.filled) > shared or (
+                best and best.busy and not slot.busy and min(common, slot.filled) == shared
+            ):
                 best, shared = slot, min(common, slot.filled)
             promised = max(promised, common if slot.busy else 0)
         if promised > shared + 16:
             return None
-        if best is not None and not best.busy and best.filled - shared <= 16:  # the same conversation, continued
+        if (
+            best is not None and not best.busy and best.filled - shared <= 16
+        ):  # the same conversation, continued
             chosen = best
         else:
             chosen = min(free, key=lambda slot: (bool(slot.owner), slot.used_at))
             if best is not None and chosen is not best:
                 self._copy(best.index, chosen.index, shared)
-        chosen.owner, chosen.tokens, chosen.filled, chosen.busy, chosen.used_at = owner, prompt, shared, True, self._clock
+        chosen.owner, chosen.tokens, chosen.filled, chosen.busy, chosen.used_at = (
+            owner,
+            prompt,
+            shared,
+            True,
+            self._clock,
+        )
         return chosen
 
     def release(self, slot: Slot, tokens: Tokens) -> None:
@@ -128,9 +139,9 @@ class Arena:
 class CachedPlan:
     """Generation: new tokens of several slots, each attending to its slot's past and to itself.
 
-    Segments of one token come first in the row. On a CPU every sequence is attended to on its own, which reads nothing but its
-    keys and values; on a GPU, where launching many small kernels is what costs, those of one token share one padded call.
-    """
+    Segments of one token come first in the row. On a CPU every sequence is attended to on its own, which
+    reads nothing but its keys and values; on a GPU, where launching many small kernels is what costs, those
+    of one token share one padded call."""
 
     def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
         self.arena, self.segments = arena, segments
@@ -141,7 +152,9 @@ class CachedPlan:
         self.past = torch.tensor([segment.past for segment in singles], device=device)
         self.longest = max((segment.past + 1 for segment in singles), default=0)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         keys, values = self.arena.keys[layer], self.arena.values[layer]
         if self.singles:
             keys[self.slots, :, self.past] = key[:, : self.singles].transpose(0, 1).to(keys.dtype)
@@ -156,7 +169,9 @@ class CachedPlan:
             pieces.append(causal(query[:, segment.start : stop], seen_keys, seen_values, scaling, window))
         return torch.cat(pieces, dim=1).transpose(0, 1)
 
-    def _padded(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def _padded(
+        self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         places = torch.arange(self.longest, device=query.device)
         mask = places <= self.past[:, None]
         if window is not None:

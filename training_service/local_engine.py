@@ -1,9 +1,9 @@
 """The engine: base models, their checkpoints, batched replies and training, behind `engine.Engine`.
 
-Replies: the request becomes tokens (`chat_format`, on a thread of its own), joins the batch of its base model (`generation`), and
-becomes an OpenAI choice with the exact tokens. Jobs: a private copy of the checkpoint's model is trained on the job's thread
-while the batch goes on. A few checkpoints per base model are kept loaded; the least recently used one goes first.
-"""
+Replies: the request becomes tokens (`chat_format`, on a thread of its own), joins the batch of its base model
+(`generation`), and becomes an OpenAI choice with the exact tokens. Jobs: a private copy of the checkpoint's
+model is trained on the job's thread while the batch goes on. A few checkpoints per base model are kept
+loaded; the least recently used one goes first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,14 @@ from training_service.generation import Generator, Job, Stop, Written
 from training_service.kv_cache import Arena
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
-from training_service.training import JobConfig, Precision, TrainingOptions, make_optimizer, planned_steps, train_sequences
+from training_service.training import (
+    JobConfig,
+    Precision,
+    TrainingOptions,
+    make_optimizer,
+    planned_steps,
+    train_sequences,
+)
 from training_service.wire import ChatRequest, NamedToolChoice
 
 
@@ -62,7 +69,9 @@ class _Served:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         slot_bytes = 2 * config.num_hidden_layers * heads * width * base.context * base.model.dtype.itemsize
-        slots = max(1, min(options.concurrent_sequences + options.kept_sequences, options.cache_bytes // slot_bytes))
+        slots = max(
+            1, min(options.concurrent_sequences + options.kept_sequences, options.cache_bytes // slot_bytes)
+        )
         self.arena = Arena(config, slots, base.context, base.model.dtype, base.device)
         self.generator = Generator(self.arena, self._load, base.device, options.concurrent_sequences)
         self.text = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
@@ -96,14 +105,19 @@ class LocalEngine:
         """Write the marker of step 0: the base model itself."""
         if base_model not in self._served:
             known = ", ".join(self._served)
-            raise RequestError(404, f"base model {base_model!r} is not served here; choose one of: {known}", "model_not_found")
+            raise RequestError(
+                404,
+                f"base model {base_model!r} is not served here; choose one of: {known}",
+                "model_not_found",
+            )
         write_state(folder, self._served[base_model].base.state())
 
     def close(self) -> None:
         for served in self._served.values():
             served.close()
 
-    # ------------------------------------------------------------------------------------------------------------ replies
+    # ------------------------------------------------------------------------------------------------------------
+    # replies
 
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
         """Write `n` replies. See `engine.Engine.complete`."""
@@ -149,7 +163,8 @@ class LocalEngine:
             )
         return self._served[state.base_model]
 
-    # ----------------------------------------------------------------------------------------------------------- training
+    # -----------------------------------------------------------------------------------------------------------
+    # training
 
     def train(
         self,
@@ -160,7 +175,9 @@ class LocalEngine:
         report: Report,
         cancelled: Cancelled,
     ) -> TrainResult:
-        """One job. `num_sequences` is the number of gradient steps to come, which is what ART's client counts against it."""
+        """One job. `num_sequences` is the number of gradient steps to come, which is what ART's client counts
+        against it.
+        """
         options = self.options.training
         try:
             base, state = self._of(source).base, read_state(source)
@@ -195,8 +212,12 @@ class LocalEngine:
         return TrainResult(steps, _mean(history) | left_out)
 
 
-def open_engine(base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1) -> Engine:
-    """The engine of the command line: `engine.OpenEngine`. Raises ConfigurationError for a model or device that is not there."""
+def open_engine(
+    base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1
+) -> Engine:
+    """The engine of the command line: `engine.OpenEngine`. Raises ConfigurationError for a model or device
+    that is not there.
+    """
     place, folders = pick_device(device), locate(base_models)
     options = EngineOptions(training=TrainingOptions(precision=precision, gradient_steps=gradient_steps))
     return LocalEngine([Base(name, folder, place) for name, folder in folders.items()], options)
@@ -218,7 +239,9 @@ def _stop(served: _Served, strings: Sequence[str]) -> Stop | None:
     return lambda tokens: any(string in served.base.chat.text(tokens) for string in strings)
 
 
-def _completion(served: _Served, request: ChatRequest, prompt: Prompt, written: Sequence[Written]) -> dict[str, Any]:
+def _completion(
+    served: _Served, request: ChatRequest, prompt: Prompt, written: Sequence[Written]
+) -> dict[str, Any]:
     choices = [_choice(served, request, prompt, index, reply) for index, reply in enumerate(written)]
     completion = sum(len(reply.tokens) for reply in written)
     usage = {
@@ -229,10 +252,14 @@ def _completion(served: _Served, request: ChatRequest, prompt: Prompt, written: 
     return {"choices": choices, "usage": usage}
 
 
-def _choice(served: _Served, request: ChatRequest, prompt: Prompt, index: int, reply: Written) -> dict[str, Any]:
+def _choice(
+    served: _Served, request: ChatRequest, prompt: Prompt, index: int, reply: Written
+) -> dict[str, Any]:
     chat = served.base.chat
     text = prompt.forced + chat.text(reply.tokens)
-    cut = min((place for place in (text.find(string) for string in request.stop) if place >= 0), default=len(text))
+    cut = min(
+        (place for place in (text.find(string) for string in request.stop) if place >= 0), default=len(text)
+    )
     message = chat.message(text[:cut], with_calls=bool(request.tools) and request.tool_choice != "none")
     chat.remember(prompt, message, reply.tokens)
     finish = "length" if not reply.ended else "tool_calls" if message.get("tool_calls") else "stop"

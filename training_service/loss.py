@@ -1,10 +1,11 @@
 """The policy-gradient loss, with the semantics of `art.loss.loss_fn` in ART 0.5.18.
 
-Works on sampled tokens only, laid end to end: every tensor here is `[N]`, and `sequence` says which sequence a token belongs to.
-The default is CISPO, `-clip(ratio.detach(), 0, 5) * advantage * logprob` (clipped importance weights, arXiv 2506.13585);
-`ppo` is the clipped surrogate (arXiv 1707.06347); `importance_sampling_level` is the token, the sequence (GSPO, arXiv 2507.18071)
-or a mean of both.
-A sum over a step's micro-batches divided by the step's token count gives the step's loss, so micro-batching changes nothing.
+Works on sampled tokens only, laid end to end: every tensor here is `[N]`, and `sequence` says which sequence
+a token belongs to. The default is CISPO, `-clip(ratio.detach(), 0, 5) * advantage * logprob` (clipped
+importance weights, arXiv 2506.13585); `ppo` is the clipped surrogate (arXiv 1707.06347);
+`importance_sampling_level` is the token, the sequence (GSPO, arXiv 2507.18071) or a mean of both. A sum over
+a step's micro-batches divided by the step's token count gives the step's loss, so micro-batching changes
+nothing.
 
 Not here: advantages and weights (`sequences`), and where log-probabilities come from (`training`).
 """
@@ -22,7 +23,9 @@ Level = Literal["token", "sequence", "average", "geometric_average"]
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The knobs of ART's `experimental_config` that shape the loss. An epsilon of None takes ART's default for the algorithm."""
+    """The knobs of ART's `experimental_config` that shape the loss. An epsilon of None takes ART's default
+    for the algorithm.
+    """
 
     ppo: bool = False
     epsilon: float | None = None
@@ -51,7 +54,9 @@ class LossSums:
     drift: float
     """Sum of |new - old|."""
     kl: float
-    """Sum of exp(d) - d - 1 with d = new - old: an unbiased, non-negative estimate (the k3 estimator) of KL(old, new)."""
+    """Sum of exp(d) - d - 1 with d = new - old: an unbiased, non-negative estimate (the k3 estimator) of
+    KL(old, new).
+    """
     kl_to_base: float
 
 
@@ -103,7 +108,9 @@ def _ratio(difference: Tensor, sequence: Tensor, level: Level) -> Tensor:
     if level == "token":
         return ratio
     count = int(sequence.max()) + 1 if len(sequence) else 0
-    sums = torch.zeros(count, dtype=difference.dtype, device=difference.device).index_add(0, sequence, difference)
+    sums = torch.zeros(count, dtype=difference.dtype, device=difference.device).index_add(
+        0, sequence, difference
+    )
     sizes = torch.zeros_like(sums).index_add(0, sequence, torch.ones_like(difference))
     whole = (sums / (sizes + 1e-8)).exp()[sequence]
     if level == "sequence":

@@ -76,14 +76,20 @@ def copy_accuracy(
         conversation = drill(rng.choice(results), words, rng, questions=1)
         if conversation and conversation[-1].get("tool_calls"):
             arguments = json.loads(conversation[-1]["tool_calls"][0]["function"]["arguments"])
-            prompts.append(tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True))
+            prompts.append(
+                tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True)
+            )
             shown = "\n".join(message["content"] for message in conversation if message["role"] == "tool")
             screens.append({part for row in ROW.finditer(shown) for part in (row["id"], row["trace"])})
             wanted.append(arguments["key_log_ids"][0])
     right = cited = valid = 0
     for start in range(0, count, 64):
         tokens = tokenizer(
-            prompts[start : start + 64], return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+            prompts[start : start + 64],
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+            add_special_tokens=False,
         )
         made = model.generate(
             input_ids=tokens.input_ids,
@@ -103,13 +109,16 @@ def copy_accuracy(
 
 
 def publish(
-    args: argparse.Namespace, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, results: Sequence[Sequence[str]]
+    args: argparse.Namespace,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    results: Sequence[Sequence[str]],
 ) -> None:
     """Write config, weights (bfloat16), tokenizer, chat template and card into `args.out`.
 
-    `results` are what the tools printed in each demonstration. The logits are sharpened first. A model this small is less sure of
-    a copied word than it should be: of forty such words one goes wrong, and the report says nothing any more.
-    """
+    `results` are what the tools printed in each demonstration. The logits are sharpened first. A model this
+    small is less sure of a copied word than it should be: of forty such words one goes wrong, and the report
+    says nothing any more."""
     with torch.no_grad():
         model.model.norm.weight.mul_(args.sharpen)
     model.eval()
@@ -122,7 +131,9 @@ def publish(
     weights = args.out / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})
     weights.chmod(0o644)
-    log: dict[str, Any] = json.loads((args.work / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    log: dict[str, Any] = json.loads(
+        (args.work / "pretrain.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    )
     card = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()),
         layers=model.config.num_hidden_layers,

@@ -1,4 +1,5 @@
-"""What `model` means in a chat request: a base model, or a registered model at its latest or at a pinned step.
+"""What `model` means in a chat request: a base model, or a registered model at its latest or at a pinned
+step.
 
 wandb-artifact:///entity/project/name          latest, as ART asks for it
 wandb-artifact:///entity/project/name:step7    pinned, as ART asks for it
@@ -41,7 +42,11 @@ def checkpoint_of(asked: str, store: Store, folders: Folders, bases: Mapping[str
 def _model_of(asked: str, name: str, store: Store, bases: Mapping[str, Path]) -> Model:
     columns = ("entity", "project", "name")
     parts = name.split("/")
-    found = store.models(**dict(zip(columns[-len(parts) :], parts, strict=True))) if len(parts) <= len(columns) else []
+    found = (
+        store.models(**dict(zip(columns[-len(parts) :], parts, strict=True)))
+        if len(parts) <= len(columns)
+        else []
+    )
     if len(found) == 1:
         return found[0]
     if found:
@@ -49,8 +54,14 @@ def _model_of(asked: str, name: str, store: Store, bases: Mapping[str, Path]) ->
         raise RequestError(404, f"{asked!r} could be {full}; write entity/project/name", "model_ambiguous")
     known = [model.full_name for model in store.models()]
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    registered = f"registered models: {', '.join(known[-SHOWN:])}{more}" if known else "no model is registered"
-    raise RequestError(404, f"model {asked!r} does not exist; base models: {', '.join(bases)}; {registered}", "model_not_found")
+    registered = (
+        f"registered models: {', '.join(known[-SHOWN:])}{more}" if known else "no model is registered"
+    )
+    raise RequestError(
+        404,
+        f"model {asked!r} does not exist; base models: {', '.join(bases)}; {registered}",
+        "model_not_found",
+    )
 
 
 def _ranges(steps: list[int]) -> str:

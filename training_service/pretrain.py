@@ -1,10 +1,11 @@
-"""Make `tiny-investigator` from nothing: scenarios, demonstrations, vocabulary, imitation, measurement, model card.
+"""Make `tiny-investigator` from nothing: scenarios, demonstrations, vocabulary, imitation, measurement, model
+card.
 
     python -m training_service.pretrain
 
-Each stage leaves a file in the work folder and is skipped when its file is there, and training continues from its newest
-checkpoint, so the command can be killed and called again at any time. The warm start imitates a deliberately mediocre
-scripted investigator; reinforcement learning teaches the rest.
+Each stage leaves a file in the work folder and is skipped when its file is there, and training continues from
+its newest checkpoint, so the command can be killed and called again at any time. The warm start imitates a
+deliberately mediocre scripted investigator; reinforcement learning teaches the rest.
 
 Not here: GRPO (`training`), the vocabulary (`vocabulary`), what a document is (`corpus`).
 """
@@ -26,25 +27,60 @@ LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 1e5
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m training_service.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m training_service.pretrain",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument(
-        "--work", type=Path, default=Path("runs/pretrain"), help="work folder, reused when called again (default runs/pretrain)"
+        "--work",
+        type=Path,
+        default=Path("runs/pretrain"),
+        help="work folder, reused when called again (default runs/pretrain)",
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder the finished model is written to")
-    parser.add_argument("--scenarios", type=int, default=4000, help="scenarios to generate, none of them shipped (default 4000)")
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, help="folder the finished model is written to"
+    )
+    parser.add_argument(
+        "--scenarios",
+        type=int,
+        default=4000,
+        help="scenarios to generate, none of them shipped (default 4000)",
+    )
     parser.add_argument("--samples", type=int, default=4, help="demonstrations per scenario (default 4)")
-    parser.add_argument("--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)")
-    parser.add_argument("--tokens", type=float, default=22e6, help="training tokens in all (default 22e6)")
-    parser.add_argument("--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)")
-    parser.add_argument("--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)")
     parser.add_argument(
-        "--disguised", type=float, default=0.3, help="share of episodes whose blamed row gets strange words (default 0.3)"
+        "--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)"
     )
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)")
-    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of Muon; AdamW has half of it (default 2e-3)")
-    parser.add_argument("--sharpen", type=float, default=1 / 0.7, help="factor on the published model's logits (default 1/0.7)")
-    parser.add_argument("--questions", type=int, default=256, help="reports the card counts copied ids in (default 256)")
+    parser.add_argument("--tokens", type=float, default=22e6, help="training tokens in all (default 22e6)")
+    parser.add_argument(
+        "--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)"
+    )
+    parser.add_argument(
+        "--drills", type=float, default=0.5, help="share of documents that are copy drills (default 0.5)"
+    )
+    parser.add_argument(
+        "--disguised",
+        type=float,
+        default=0.3,
+        help="share of episodes whose blamed row gets strange words (default 0.3)",
+    )
+    parser.add_argument(
+        "--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)"
+    )
+    parser.add_argument(
+        "--lr",
+        type=float,
+        default=2e-3,
+        help="peak learning rate of Muon; AdamW has half of it (default 2e-3)",
+    )
+    parser.add_argument(
+        "--sharpen",
+        type=float,
+        default=1 / 0.7,
+        help="factor on the published model's logits (default 1/0.7)",
+    )
+    parser.add_argument(
+        "--questions", type=int, default=256, help="reports the card counts copied ids in (default 256)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
     return parser.parse_args(argv)
@@ -84,7 +120,9 @@ def demonstrations(args: argparse.Namespace) -> Path:
 def conversations(episodes: Path) -> list[list[dict[str, Any]]]:
     """The messages of every stored episode."""
     found = [
-        json.loads(line)["messages"] for path in sorted(episodes.glob("episodes*.jsonl")) for line in path.open(encoding="utf-8")
+        json.loads(line)["messages"]
+        for path in sorted(episodes.glob("episodes*.jsonl"))
+        for line in path.open(encoding="utf-8")
     ]
     if not found:
         raise SystemExit(f"{episodes}: no episodes; delete this folder and run again")
@@ -93,12 +131,16 @@ def conversations(episodes: Path) -> list[list[dict[str, Any]]]:
 
 def tool_results(episodes: Sequence[list[dict[str, Any]]]) -> list[list[str]]:
     """What the tools printed in each episode that used any."""
-    found = [[message["content"] for message in messages if message["role"] == "tool"] for messages in episodes]
+    found = [
+        [message["content"] for message in messages if message["role"] == "tool"] for messages in episodes
+    ]
     return [results for results in found if results]
 
 
 def prepare(args: argparse.Namespace) -> Path:
-    """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the tokenizer."""
+    """Tokenise demonstrations and drills into `tokens.npz` (arrays tokens, weights, ends) beside the
+    tokenizer.
+    """
     import numpy as np
 
     from training_service.corpus import disguised, documents, drill, echo, vocabulary_of
@@ -123,7 +165,9 @@ def prepare(args: argparse.Namespace) -> Path:
         ]
         build_tokenizer(sample).save_pretrained(folder)
     tokenizer = load_tokenizer(folder)
-    mixed = [(rng.random() < args.disguised and disguised(episode, words, rng)) or episode for episode in episodes] + drills
+    mixed = [
+        (rng.random() < args.disguised and disguised(episode, words, rng)) or episode for episode in episodes
+    ] + drills
     rng.shuffle(mixed)
     done = list(documents(mixed, tokenizer))
     partial = packed.with_suffix(".partial.npz")
@@ -134,17 +178,24 @@ def prepare(args: argparse.Namespace) -> Path:
         ends=np.cumsum([len(d.tokens) for d in done]),
     )
     partial.rename(packed)
-    print(f"{len(episodes)} episodes and {len(drills)} drills, {sum(len(d.tokens) for d in done):,} tokens", flush=True)
+    print(
+        f"{len(episodes)} episodes and {len(drills)} drills, {sum(len(d.tokens) for d in done):,} tokens",
+        flush=True,
+    )
     return packed
 
 
 def padded(length: int) -> int:
-    """Next multiple of 32: the fewer shapes there are, the more of the kernels and memory of former steps can be used again."""
+    """Next multiple of 32: the fewer shapes there are, the more of the kernels and memory of former steps can
+    be used again.
+    """
     return -(-length // 32) * 32
 
 
 def batches(sizes: Sequence[int], batch_tokens: int, rng: random.Random) -> Iterator[list[int]]:
-    """Endless batches of document numbers: shuffled, alike in length within a batch, at most `batch_tokens` each when padded."""
+    """Endless batches of document numbers: shuffled, alike in length within a batch, at most `batch_tokens`
+    each when padded.
+    """
     while True:
         order = sorted(range(len(sizes)), key=lambda number: (padded(sizes[number]), rng.random()))
         epoch: list[list[int]] = [[]]
@@ -166,7 +217,12 @@ class Packed:
         import numpy as np
 
         data = np.load(path)
-        self._tokens, self._weights, self._ends, self._pad = data["tokens"], data["weights"], data["ends"], pad
+        self._tokens, self._weights, self._ends, self._pad = (
+            data["tokens"],
+            data["weights"],
+            data["ends"],
+            pad,
+        )
         self._starts = np.concatenate([[0], self._ends[:-1]])
         self.sizes: list[int] = (self._ends - self._starts).tolist()
 
@@ -184,7 +240,8 @@ class Packed:
 
 
 def repeats(pairs: Any, rng: random.Random, rows: int = 16) -> tuple[Any, Any]:
-    """Random strings, each said several times over: ids and target weights, both (rows, length); the first saying is no target.
+    """Random strings, each said several times over: ids and target weights, both (rows, length); the first
+    saying is no target.
 
     The period differs from batch to batch, so that only looking for the same string helps, not counting back.
     """
@@ -219,7 +276,9 @@ def network(tokenizer: Any) -> dict[str, Any]:
 
 
 def train(args: argparse.Namespace, packed: Path) -> Any:
-    """Imitation with Muon for matrices and AdamW for the rest, from the last checkpoint if there is one; returns the model."""
+    """Imitation with Muon for matrices and AdamW for the rest, from the last checkpoint if there is one;
+    returns the model.
+    """
     import torch
     from tqdm import tqdm
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -268,7 +327,9 @@ def train(args: argparse.Namespace, packed: Path) -> Any:
                 group["lr"] = peak * rate
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits
-        losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        losses = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+        )
         target = mask[:, 1:].flatten()
         loss = (losses * target).sum() / target.sum()
         loss.backward()
@@ -284,7 +345,16 @@ def train(args: argparse.Namespace, packed: Path) -> Any:
         if step % 100 == 0 or seen >= total:
             partial = checkpoint.with_suffix(".partial")
             states = [optimizer.state_dict() for optimizer in optimizers]
-            torch.save({"model": model.state_dict(), "optimizers": states, "seen": seen, "step": step, "batches": read}, partial)
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizers": states,
+                    "seen": seen,
+                    "step": step,
+                    "batches": read,
+                },
+                partial,
+            )
             partial.rename(checkpoint)
             with (args.work / "pretrain.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"step": step, "tokens": seen, "loss": average}) + "\n")
@@ -301,7 +371,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from training_service.model_card import publish
     from training_service.vocabulary import load_tokenizer
 
-    publish(args, model, load_tokenizer(args.work / "tokenizer"), tool_results(conversations(args.work / "episodes")))
+    publish(
+        args,
+        model,
+        load_tokenizer(args.work / "tokenizer"),
+        tool_results(conversations(args.work / "episodes")),
+    )
     return 0
 
 

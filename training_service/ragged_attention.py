@@ -1,13 +1,14 @@
 """Attention over sequences of different lengths packed one after the other, without padding.
 
-Generation and training both feed a model one long row of tokens, `[1, T]`, and a plan that says which stretch of the row belongs
-to which sequence. Everything but attention works token by token and never notices; attention comes here, registered with
-transformers as the implementation "ragged", and the plan splits it. Linear layers thus see one large matrix product whatever the
-lengths are, and no position is ever spent on padding. `PackedPlan` (training) attends within the row; the plan of
-generation, which keeps earlier keys and values, is in `kv_cache`.
+Generation and training both feed a model one long row of tokens, `[1, T]`, and a plan that says which stretch
+of the row belongs to which sequence. Everything but attention works token by token and never notices;
+attention comes here, registered with transformers as the implementation "ragged", and the plan splits it.
+Linear layers thus see one large matrix product whatever the lengths are, and no position is ever spent on
+padding. `PackedPlan` (training) attends within the row; the plan of generation, which keeps earlier keys and
+values, is in `kv_cache`.
 
-Covers causal attention, grouped key-value heads and sliding windows: Llama, Qwen, Mistral and their like. Not soft-capped or
-sink attention (Gemma 2, gpt-oss), which `check_supported` refuses by trying the model once.
+Covers causal attention, grouped key-value heads and sliding windows: Llama, Qwen, Mistral and their like. Not
+soft-capped or sink attention (Gemma 2, gpt-oss), which `check_supported` refuses by trying the model once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ NAME = "ragged"
 class Plan(Protocol):
     """Says how the packed tokens of one forward attend to each other and to what came before."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         """query [H, T, D], key and value [K, T, D] (K key-value heads) to the result [T, H, D]."""
         ...
 
@@ -37,7 +40,9 @@ class PackedPlan:
     def __init__(self, lengths: Sequence[int]) -> None:
         self.lengths = list(lengths)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         pieces = []
         split = (torch.split(tensor, self.lengths, dim=1) for tensor in (query, key, value))
         for q, k, v in zip(*split, strict=True):
@@ -46,7 +51,9 @@ class PackedPlan:
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
-    """The last tokens of one sequence, query [H, S, D], over the whole of it, key and value [K, L, D] with L >= S."""
+    """The last tokens of one sequence, query [H, S, D], over the whole of it, key and value [K, L, D] with L
+    >= S.
+    """
     new, seen = query.shape[1], key.shape[1]
     mask = None
     within = window is None or seen <= window

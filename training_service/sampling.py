@@ -1,13 +1,13 @@
 """The next token of each sequence: temperature, nucleus, one stream of random numbers per request.
 
-A token is drawn by inverting the cumulative distribution at one uniform number per token, taken from the sequence's own
-generator. Which requests happen to be decoded together therefore has no part in the draw; only rounding differences of the
-model's arithmetic in another batch can, when the number falls that close to a boundary.
+A token is drawn by inverting the cumulative distribution at one uniform number per token, taken from the
+sequence's own generator. Which requests happen to be decoded together therefore has no part in the draw; only
+rounding differences of the model's arithmetic in another batch can, when the number falls that close to a
+boundary.
 
-The log-probability returned is that of the model itself, before temperature and nucleus, because that is what training compares
-with. At temperature 1 and top_p 1 it is also that of the draw; at any other setting the importance ratio still
-measures how far the policy has moved, not how the sample was drawn.
-"""
+The log-probability returned is that of the model itself, before temperature and nucleus, because that is what
+training compares with. At temperature 1 and top_p 1 it is also that of the draw; at any other setting the
+importance ratio still measures how far the policy has moved, not how the sample was drawn."""
 
 from __future__ import annotations
 
@@ -48,13 +48,17 @@ def draw(logits: Tensor, ways: Sequence[Sampling]) -> tuple[list[int], list[floa
         nucleus = [ways[row].top_p for row in hot]
         if min(nucleus) < 1:
             scaled = _keep_nucleus(scaled, torch.tensor(nucleus, device=logits.device))
-        uniform = torch.tensor([ways[row].random.random() for row in hot], dtype=torch.float64, device=logits.device)
+        uniform = torch.tensor(
+            [ways[row].random.random() for row in hot], dtype=torch.float64, device=logits.device
+        )
         cumulative = scaled.softmax(-1, dtype=torch.float64).cumsum(-1)
         picked = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0]
         chosen[hot] = picked.clamp(max=logits.shape[-1] - 1)
     values = logprobs.gather(-1, chosen[:, None])[:, 0]
     if not bool(torch.isfinite(values).all()):
-        raise FloatingPointError("the model's output is not finite; this checkpoint has diverged, use an earlier step")
+        raise FloatingPointError(
+            "the model's output is not finite; this checkpoint has diverged, use an earlier step"
+        )
     return chosen.tolist(), values.tolist()
 
 

@@ -1,14 +1,16 @@
-"""From trajectory groups, as ART sends them, to token sequences with masks, advantages, weights and old log-probabilities.
+"""From trajectory groups, as ART sends them, to token sequences with masks, advantages, weights and old
+log-probabilities.
 
-The tokens are those the choices carry (`prompt_token_ids`, `token_ids`), never rendered again. Turns whose prompts extend each
-other become one sequence; a prompt that does not begin with everything before it starts a new one. Only sampled tokens are
-trained on; prompts and tool results are masked. Advantages and weights follow ART 0.5.18 (`preprocessing.tokenize`,
-`preprocessing.pack`): reward minus the group's mean, over its standard deviation when rewards are scaled; each trajectory
-weighs the same however long it is; then both are normalised over the batch, so the loss does not depend on the rewards' scale.
+The tokens are those the choices carry (`prompt_token_ids`, `token_ids`), never rendered again. Turns whose
+prompts extend each other become one sequence; a prompt that does not begin with everything before it starts a
+new one. Only sampled tokens are trained on; prompts and tool results are masked. Advantages and weights
+follow ART 0.5.18 (`preprocessing.tokenize`, `preprocessing.pack`): reward minus the group's mean, over its
+standard deviation when rewards are scaled; each trajectory weighs the same however long it is; then both are
+normalised over the batch, so the loss does not depend on the rewards' scale.
 
-A group of one, or one whose rewards are all equal, trains nothing. A choice without token ids was not written by this service:
-without log-probabilities too it is context, as in ART; with them, TrainingError says what to do.
-"""
+A group of one, or one whose rewards are all equal, trains nothing. A choice without token ids was not written
+by this service: without log-probabilities too it is context, as in ART; with them, TrainingError says what to
+do."""
 
 from __future__ import annotations
 
@@ -60,16 +62,17 @@ class Batch:
 def batch_of(groups: Sequence[Json], scale_rewards: bool = True, advantage_balance: float = 0.0) -> Batch:
     """Tokens, advantages and weights of every trajectory that can teach something.
 
-    Raises TrainingError for a foreign choice, for log-probabilities that do not match the tokens, and for a reward that is not
-    finite; names the group and the trajectory.
-    """
+    Raises TrainingError for a foreign choice, for log-probabilities that do not match the tokens, and for a
+    reward that is not finite; names the group and the trajectory."""
     sequences: list[TokenSequence] = []
     flat = 0
     for number, group in enumerate(groups):
         trajectories = group["trajectories"]
         rewards = [float(trajectory["reward"]) for trajectory in trajectories]
         if not all(map(math.isfinite, rewards)):
-            raise TrainingError(f"group {number}: a reward is not finite; drop that trajectory or fix its reward")
+            raise TrainingError(
+                f"group {number}: a reward is not finite; drop that trajectory or fix its reward"
+            )
         advantages = _advantages(rewards, scale_rewards)
         flat += not any(advantages)
         for place, (trajectory, advantage) in enumerate(zip(trajectories, advantages, strict=True)):
@@ -95,7 +98,9 @@ def _advantages(rewards: Sequence[float], scale: bool) -> list[float]:
 
 
 def _normalise(sequences: Sequence[TokenSequence], balance: float) -> None:
-    """Mean weight 1 over sampled tokens, then balance, then mean |advantage| x weight 1 over them; as ART's packing does."""
+    """Mean weight 1 over sampled tokens, then balance, then mean |advantage| x weight 1 over them; as ART's
+    packing does.
+    """
     count = sum(sequence.sampled_count for sequence in sequences)
     if not count:
         return
@@ -106,7 +111,10 @@ def _normalise(sequences: Sequence[TokenSequence], balance: float) -> None:
             sequence.advantage *= 1 - balance
         elif balance < 0 < sequence.advantage:
             sequence.advantage *= 1 + balance
-    size = sum(abs(sequence.advantage) * sequence.weight * sequence.sampled_count for sequence in sequences) / count
+    size = (
+        sum(abs(sequence.advantage) * sequence.weight * sequence.sampled_count for sequence in sequences)
+        / count
+    )
     for sequence in sequences:
         sequence.advantage /= size or 1.0
 

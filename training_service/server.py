@@ -1,9 +1,8 @@
 """The process: a socket, uvicorn, signals, and an end that loses nothing.
 
-It prints one line on stdout when it is ready, `listening on http://HOST:PORT`; everything else goes to the log. A first signal
-stops accepting and asks the running job to end after its gradient step; what has not ended after the grace period is cut off,
-which is safe because nothing on disk is ever half done.
-"""
+It prints one line on stdout when it is ready, `listening on http://HOST:PORT`; everything else goes to the
+log. A first signal stops accepting and asks the running job to end after its gradient step; what has not
+ended after the grace period is cut off, which is safe because nothing on disk is ever half done."""
 
 from __future__ import annotations
 
@@ -43,7 +42,9 @@ class ServeOptions:
 def bind(host: str, port: int) -> socket.socket:
     """Take the port before anything slow happens. Raises ConfigurationError when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off only when told it is TCP
+    listener = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # asyncio turns Nagle off only when told it is TCP
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -70,7 +71,10 @@ def serve(options: ServeOptions, open_engine: Callable[[], Engine], listener: so
         backlog=2048,
     )
     server = Server(config, service, Owner(options.parent_pid))
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises a signal again once it has shut down: not to die of it
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # uvicorn raises a signal again once it has shut down: not to die of it
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listener])
     if service.jobs.waiting():

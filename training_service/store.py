@@ -1,9 +1,8 @@
 """What the service remembers: models, checkpoints, jobs and their events, in one SQLite file.
 
-One connection, one lock, synchronous commits: a row that was answered to a client survives a kill. A finished job is a single
-transaction (checkpoint row, job state, last event), so a step either happened or did not. The folders that hold weights are
-`folders.py`; this module never touches them.
-"""
+One connection, one lock, synchronous commits: a row that was answered to a client survives a kill. A finished
+job is a single transaction (checkpoint row, job state, last event), so a step either happened or did not. The
+folders that hold weights are `folders.py`; this module never touches them."""
 
 from __future__ import annotations
 
@@ -76,7 +75,9 @@ class Store:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, SCHEMA_VERSION):
             self._db.close()
-            raise ConfigurationError(f"{path}: made by another version of the service (schema {version}); choose another --data")
+            raise ConfigurationError(
+                f"{path}: made by another version of the service (schema {version}); choose another --data"
+            )
         if version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
 
@@ -84,7 +85,8 @@ class Store:
         with self._lock:
             self._db.close()
 
-    # -------------------------------------------------------------------------------------------------------- models
+    # --------------------------------------------------------------------------------------------------------
+    # models
 
     def add_model(self, model: Model) -> None:
         """Raises ModelExists."""
@@ -108,7 +110,11 @@ class Store:
         """Raises RequestError 404."""
         found = self.models(id=model_id)
         if not found:
-            raise RequestError(404, f"no model has id {model_id!r}; register it first: POST /preview/models", "model_not_found")
+            raise RequestError(
+                404,
+                f"no model has id {model_id!r}; register it first: POST /preview/models",
+                "model_not_found",
+            )
         return found[0]
 
     def delete_model(self, model_id: str) -> list[int]:
@@ -119,23 +125,33 @@ class Store:
             self._db.execute("DELETE FROM model WHERE id = ?", (model_id,))
         return steps
 
-    # --------------------------------------------------------------------------------------------------- checkpoints
+    # ---------------------------------------------------------------------------------------------------
+    # checkpoints
 
     def steps(self, model_id: str) -> list[int]:
         """Steps with a checkpoint, ascending; step 0 is not among them."""
         with self._lock:
-            rows = self._db.execute("SELECT step FROM checkpoint WHERE model_id = ? ORDER BY step", (model_id,))
+            rows = self._db.execute(
+                "SELECT step FROM checkpoint WHERE model_id = ? ORDER BY step", (model_id,)
+            )
             return [step for (step,) in rows]
 
     def latest_step(self, model_id: str) -> int:
         with self._lock:
-            (step,) = self._db.execute("SELECT max(step) FROM checkpoint WHERE model_id = ?", (model_id,)).fetchone()
+            (step,) = self._db.execute(
+                "SELECT max(step) FROM checkpoint WHERE model_id = ?", (model_id,)
+            ).fetchone()
         return int(step or 0)
 
     def checkpoints(self, model_id: str, query: PageQuery) -> tuple[list[Json], bool]:
         """One page of checkpoints and whether there are more."""
-        rows, more = self._page("SELECT step, metrics FROM checkpoint WHERE model_id = ?", "step", model_id, query)
-        return [{"id": f"{model_id}:{step}", "step": step, "metrics": json.loads(metrics)} for step, metrics in rows], more
+        rows, more = self._page(
+            "SELECT step, metrics FROM checkpoint WHERE model_id = ?", "step", model_id, query
+        )
+        return [
+            {"id": f"{model_id}:{step}", "step": step, "metrics": json.loads(metrics)}
+            for step, metrics in rows
+        ], more
 
     def delete_checkpoints(self, model_id: str, steps: Iterable[int]) -> tuple[list[int], list[int]]:
         """Forget steps: (deleted, not found). Raises RequestError 409 when the latest is among them."""
@@ -150,15 +166,20 @@ class Store:
                     "latest_checkpoint",
                 )
             deleted = [step for step in wanted if step in existing]
-            self._db.executemany("DELETE FROM checkpoint WHERE model_id = ? AND step = ?", [(model_id, s) for s in deleted])
+            self._db.executemany(
+                "DELETE FROM checkpoint WHERE model_id = ? AND step = ?", [(model_id, s) for s in deleted]
+            )
         return deleted, [step for step in wanted if step not in existing]
 
-    # ---------------------------------------------------------------------------------------------- jobs and events
+    # ---------------------------------------------------------------------------------------------- jobs and
+    # events
 
     def add_job(self, model_id: str) -> str:
         job_id = f"job-{uuid.uuid4().hex}"
         with self._lock, self._db:
-            self._db.execute("INSERT INTO job VALUES (?, ?, 'queued', NULL, ?, NULL)", (job_id, model_id, now()))
+            self._db.execute(
+                "INSERT INTO job VALUES (?, ?, 'queued', NULL, ?, NULL)", (job_id, model_id, now())
+            )
         return job_id
 
     def job(self, job_id: str) -> Json:
@@ -168,7 +189,9 @@ class Store:
             row = self._db.execute(f"SELECT {', '.join(columns)} FROM job WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             raise RequestError(
-                404, f"no training job has id {job_id!r}; submit one: POST /preview/training-jobs", "job_not_found"
+                404,
+                f"no training job has id {job_id!r}; submit one: POST /preview/training-jobs",
+                "job_not_found",
             )
         return dict(zip(columns, row, strict=True))
 
@@ -187,7 +210,10 @@ class Store:
                 raise ModelGone(model_id)
             row = (model_id, step, to_json(dict(metrics)), now())
             self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?)", row)
-            self._db.execute("UPDATE job SET state = 'succeeded', step = ?, ended_at = ? WHERE id = ?", (step, now(), job_id))
+            self._db.execute(
+                "UPDATE job SET state = 'succeeded', step = ?, ended_at = ? WHERE id = ?",
+                (step, now(), job_id),
+            )
             self._event(job_id, "training_ended", {"step": step})
 
     def fail_job(self, job_id: str, reason: str) -> None:
@@ -197,29 +223,40 @@ class Store:
 
     def unfinished_jobs(self) -> list[Json]:
         with self._lock:
-            rows = self._db.execute("SELECT id FROM job WHERE state IN ('queued', 'running') ORDER BY rowid").fetchall()
+            rows = self._db.execute(
+                "SELECT id FROM job WHERE state IN ('queued', 'running') ORDER BY rowid"
+            ).fetchall()
         return [self.job(job_id) for (job_id,) in rows]
 
     def events(self, job_id: str, query: PageQuery) -> tuple[list[Json], bool]:
         """One page of a job's events and whether there are more."""
         rows, more = self._page("SELECT seq, type, data FROM event WHERE job_id = ?", "seq", job_id, query)
-        return [{"id": f"{job_id}:{seq}", "type": kind, "data": json.loads(data)} for seq, kind, data in rows], more
+        return [
+            {"id": f"{job_id}:{seq}", "type": kind, "data": json.loads(data)} for seq, kind, data in rows
+        ], more
 
     def _event(self, job_id: str, kind: str, data: Mapping[str, Any]) -> None:
-        self._db.execute("INSERT INTO event (job_id, type, data) VALUES (?, ?, ?)", (job_id, kind, to_json(dict(data))))
+        self._db.execute(
+            "INSERT INTO event (job_id, type, data) VALUES (?, ?, ?)", (job_id, kind, to_json(dict(data)))
+        )
 
     def _page(self, select: str, key: str, owner: str, query: PageQuery) -> tuple[list[Any], bool]:
         ascending, limit = query.order == "asc", min(query.limit, MAX_PAGE)
         sql = select
         values: list[str | int] = [owner]
-        for cursor, comparison in ((query.after, ">" if ascending else "<"), (query.before, "<" if ascending else ">")):
+        for cursor, comparison in (
+            (query.after, ">" if ascending else "<"),
+            (query.before, "<" if ascending else ">"),
+        ):
             if cursor is not None:
                 sql += f" AND {key} {comparison} ?"
                 values.append(_cursor(owner, cursor))
         backwards = query.before is not None and query.after is None
         direction = "ASC" if ascending != backwards else "DESC"
         with self._lock:
-            rows = self._db.execute(f"{sql} ORDER BY {key} {direction} LIMIT ?", (*values, limit + 1)).fetchall()
+            rows = self._db.execute(
+                f"{sql} ORDER BY {key} {direction} LIMIT ?", (*values, limit + 1)
+            ).fetchall()
         kept = rows[:limit]
         return (kept[::-1] if backwards else kept), len(rows) > limit
 

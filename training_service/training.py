@@ -1,11 +1,12 @@
 """One training job: sequences in, gradient steps on a private copy of the model, metrics out.
 
-A job's sequences are shuffled whole into `gradient_steps` parts; each part is one AdamW step. Within a step, sequences are packed
-into micro-batches without padding and their losses add up to exactly the step's loss. Log-probabilities are needed of sampled
-tokens only, so the output layer runs on those positions and nowhere else.
+A job's sequences are shuffled whole into `gradient_steps` parts; each part is one AdamW step. Within a step,
+sequences are packed into micro-batches without padding and their losses add up to exactly the step's loss.
+Log-probabilities are needed of sampled tokens only, so the output layer runs on those positions and nowhere
+else.
 
-A loss or gradient that is not finite raises TrainingError; nothing was written, the checkpoint before is untouched.
-Not here: what the loss is (`loss`), tokens and advantages (`sequences`), folders (`checkpoints`).
+A loss or gradient that is not finite raises TrainingError; nothing was written, the checkpoint before is
+untouched. Not here: what the loss is (`loss`), tokens and advantages (`sequences`), folders (`checkpoints`).
 """
 
 from __future__ import annotations
@@ -47,9 +48,13 @@ class TrainingOptions:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     threads: int = field(default_factory=torch.get_num_threads)
-    """Cores a job uses. Set again before each forward, since generation, on its own thread, sets them for its small steps."""
+    """Cores a job uses. Set again before each forward, since generation, on its own thread, sets them for its
+    small steps.
+    """
     precision: Precision = "float32"
-    """bfloat16 runs the training forward under autocast: faster on CPUs with bf16 arithmetic, log-probabilities less exact."""
+    """bfloat16 runs the training forward under autocast: faster on CPUs with bf16 arithmetic,
+    log-probabilities less exact.
+    """
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,12 @@ def make_optimizer(model: nn.Module, learning_rate: float, options: TrainingOpti
     return AdamW(trainable, lr=learning_rate, betas=options.betas, weight_decay=options.weight_decay)
 
 
-def score(model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: str) -> Scored:
-    """Run packed sequences through the model; the first token of a sequence has nothing before it and is never scored."""
+def score(
+    model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: str
+) -> Scored:
+    """Run packed sequences through the model; the first token of a sequence has nothing before it and is
+    never scored.
+    """
     lengths = [len(sequence.tokens) for sequence in sequences]
     flat = torch.tensor([token for sequence in sequences for token in sequence.tokens], device=device)
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
@@ -157,12 +166,19 @@ def _parts(sequences: Sequence[TokenSequence], steps: int, seed: int) -> Iterato
         yield order[part::count]
 
 
-def _micro_batches(sequences: Sequence[TokenSequence], limit: int, vocabulary: int) -> Iterator[list[TokenSequence]]:
-    """Sequences of a group side by side, up to a number of tokens and of logits; a longer sequence goes alone."""
+def _micro_batches(
+    sequences: Sequence[TokenSequence], limit: int, vocabulary: int
+) -> Iterator[list[TokenSequence]]:
+    """Sequences of a group side by side, up to a number of tokens and of logits; a longer sequence goes
+    alone.
+    """
     batch: list[TokenSequence] = []
     tokens = sampled = 0
     for sequence in sorted(sequences, key=lambda entry: (entry.group, len(entry.tokens))):
-        full = tokens + len(sequence.tokens) > limit or (sampled + sequence.sampled_count) * vocabulary > LOGITS_AT_ONCE
+        full = (
+            tokens + len(sequence.tokens) > limit
+            or (sampled + sequence.sampled_count) * vocabulary > LOGITS_AT_ONCE
+        )
         if batch and full:
             yield batch
             batch, tokens, sampled = [], 0, 0
@@ -183,7 +199,10 @@ def _gradient_step(
     base: nn.Module | None,
 ) -> dict[str, float]:
     started = time.perf_counter()
-    tokens, sampled = sum(len(sequence.tokens) for sequence in part), sum(sequence.sampled_count for sequence in part)
+    tokens, sampled = (
+        sum(len(sequence.tokens) for sequence in part),
+        sum(sequence.sampled_count for sequence in part),
+    )
     sums: list[LossSums] = []
     entropy = 0.0
     optimizer.zero_grad(set_to_none=True)
@@ -201,7 +220,9 @@ def _gradient_step(
     norm = float(nn.utils.clip_grad_norm_(trainable, options.max_grad_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         what = "gradient" if math.isfinite(loss) else "loss"
-        raise TrainingError(f"the {what} is not finite; the model was left as it was: lower the learning rate")
+        raise TrainingError(
+            f"the {what} is not finite; the model was left as it was: lower the learning rate"
+        )
     for group in optimizer.param_groups:
         group["lr"] = job.learning_rate
     optimizer.step()
@@ -239,7 +260,9 @@ def _columns(batch: Sequence[TokenSequence], device: torch.device) -> dict[str, 
     }
 
 
-def _recompute_old(model: nn.Module, sequences: Sequence[TokenSequence], options: TrainingOptions, device: torch.device) -> None:
+def _recompute_old(
+    model: nn.Module, sequences: Sequence[TokenSequence], options: TrainingOptions, device: torch.device
+) -> None:
     """Replace the sampler's log-probabilities by those of the training forward before the first step."""
     for batch in _micro_batches(sequences, options.micro_batch_tokens, _vocabulary(model)):
         with torch.no_grad():
@@ -254,9 +277,13 @@ def _check_fits(model: nn.Module, sequences: Sequence[TokenSequence]) -> None:
     vocabulary, context = _vocabulary(model), int(model.config.max_position_embeddings)  # type: ignore[union-attr, arg-type]
     for sequence in sequences:
         if len(sequence.tokens) > context:
-            raise TrainingError(f"a trajectory has {len(sequence.tokens)} tokens, the model's context is {context}; shorten it")
+            raise TrainingError(
+                f"a trajectory has {len(sequence.tokens)} tokens, the model's context is {context}; shorten it"
+            )
         if min(sequence.tokens) < 0 or max(sequence.tokens) >= vocabulary:
-            raise TrainingError("a trajectory has token_ids outside the model's vocabulary; another model sampled it")
+            raise TrainingError(
+                "a trajectory has token_ids outside the model's vocabulary; another model sampled it"
+            )
 
 
 def _vocabulary(model: nn.Module) -> int:

@@ -1,12 +1,13 @@
 """The small model's vocabulary and chat format.
 
-Ids are random strings, so a model can only repeat them piece by piece; cutting them into pairs of hex digits makes each
-repetition two or three copies of a token it has just seen. Ordinary words stay whole. The chat template only ever appends,
-so the prompt of a later turn begins with exactly the tokens of the earlier ones. Tool schemas are not rendered: the model has
-been trained on these very tools and spends its short context on results instead.
+Ids are random strings, so a model can only repeat them piece by piece; cutting them into pairs of hex digits
+makes each repetition two or three copies of a token it has just seen. Ordinary words stay whole. The chat
+template only ever appends, so the prompt of a later turn begins with exactly the tokens of the earlier ones.
+Tool schemas are not rendered: the model has been trained on these very tools and spends its short context on
+results instead.
 
-Not here: how generated text is parsed back into calls (`chat_format`), and how the model is trained (`pretrain`).
-"""
+Not here: how generated text is parsed back into calls (`chat_format`), and how the model is trained
+(`pretrain`)."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
 )
-"""Appends only. `<|` inside a message is broken up, so that no log line can pose as a turn of the conversation."""
+"""Appends only. `<|` inside a message is broken up, so that no log line can pose as a turn of the
+conversation.
+"""
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -1,8 +1,9 @@
-"""What goes over the wire: the requests of ART 0.5.18's serverless client and of ordinary OpenAI clients, checked.
+"""What goes over the wire: the requests of ART 0.5.18's serverless client and of ordinary OpenAI clients,
+checked.
 
-Pydantic models only. A request that asks for something this service would have to ignore (a response format, a penalty) is
-refused by name rather than half obeyed. Trajectories are checked for shape and passed on as the JSON they were.
-"""
+Pydantic models only. A request that asks for something this service would have to ignore (a response format,
+a penalty) is refused by name rather than half obeyed. Trajectories are checked for shape and passed on as the
+JSON they were."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ Wrap = Callable[[Any, ValidatorFunctionWrapHandler], Any]
 
 def _with(model: type[BaseModel], wrap: Wrap) -> GetPydanticSchema:
     """Validate through `model`, so that errors name the field, and let `wrap` decide what is kept."""
-    return GetPydanticSchema(lambda _, handler: core_schema.no_info_wrap_validator_function(wrap, handler(model)))
+    return GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_wrap_validator_function(wrap, handler(model))
+    )
 
 
 def _plain(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -56,7 +59,8 @@ def _untouched(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return value
 
 
-# ------------------------------------------------------------------------------------------------------------------ chat
+# ------------------------------------------------------------------------------------------------------------------
+# chat
 
 
 class FunctionCall(Lenient):
@@ -129,17 +133,36 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "web_search_options": (None,),
     "stream": (None, False),
 }
-"""Parameters this service does not implement, with the values that change nothing. Any other value is refused."""
+"""Parameters this service does not implement, with the values that change nothing. Any other value is
+refused.
+"""
 
 WITHOUT_EFFECT = frozenset(
-    {"user", "metadata", "store", "service_tier", "stream_options", "parallel_tool_calls", "reasoning_effort", "verbosity"}
-    | {"safety_identifier", "prompt_cache_key", "prompt_cache_retention", "return_token_ids", "return_tokens_as_token_ids"}
+    {
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "stream_options",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "verbosity",
+    }
+    | {
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "return_token_ids",
+        "return_tokens_as_token_ids",
+    }
 )
 """Parameters that cannot change which tokens are right, accepted and not used."""
 
 
 class ChatRequest(Frozen):
-    """A chat completion. `messages` and `tools` are plain JSON for the chat template, checked and without unknown fields."""
+    """A chat completion. `messages` and `tools` are plain JSON for the chat template, checked and without
+    unknown fields.
+    """
 
     model: Annotated[str, Field(min_length=1, max_length=600)]
     messages: Annotated[list[Annotated[Json, _with(ChatMessage, _plain)]], Field(min_length=1)]
@@ -178,15 +201,20 @@ class ChatRequest(Frozen):
     @model_validator(mode="after")
     def _choice_exists(self) -> ChatRequest:
         if self.tool_choice not in ("none", "auto") and not self.tools:
-            raise ValueError("tool_choice asks for a call, but tools is empty; send tools or leave tool_choice out")
+            raise ValueError(
+                "tool_choice asks for a call, but tools is empty; send tools or leave tool_choice out"
+            )
         if isinstance(self.tool_choice, NamedToolChoice):
             names = [tool["function"]["name"] for tool in self.tools]
             if self.tool_choice.function.name not in names:
-                raise ValueError(f"tool_choice names {self.tool_choice.function.name!r}, but tools has only {', '.join(names)}")
+                raise ValueError(
+                    f"tool_choice names {self.tool_choice.function.name!r}, but tools has only {', '.join(names)}"
+                )
         return self
 
 
-# -------------------------------------------------------------------------------------------------------------- training
+# --------------------------------------------------------------------------------------------------------------
+# training
 
 
 class TokenLogprob(Lenient):
@@ -268,7 +296,8 @@ class TrainingJobRequest(Lenient):
         return {} if value is None else value
 
 
-# ------------------------------------------------------------------------------------------------- models and checkpoints
+# ------------------------------------------------------------------------------------------------- models and
+# checkpoints
 
 
 class CreateModelRequest(Lenient):

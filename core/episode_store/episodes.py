@@ -1,10 +1,10 @@
 """Stored episodes: the one reader everything uses, and the one writer.
 
-A run is a folder with `episodes.jsonl` (finished episodes, one per line), `failures.jsonl` (samples that ended in no
-episode, and why) and `run.json` (what was asked). Lines are only ever appended. The reader never gives up on a file: it
-returns what it could read and says which lines it could not, so a killed run, a torn line or a run still being written loses
-nothing. The schema is in docs/episodes.md. It does not interpret episodes; `evaluation.summary` does.
-"""
+A run is a folder with `episodes.jsonl` (finished episodes, one per line), `failures.jsonl` (samples that
+ended in no episode, and why) and `run.json` (what was asked). Lines are only ever appended. The reader never
+gives up on a file: it returns what it could read and says which lines it could not, so a killed run, a torn
+line or a run still being written loses nothing. The schema is in docs/episodes.md. It does not interpret
+episodes; `evaluation.summary` does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class EpisodesError(InvestigatorError):
 
 
 class Failure(Frozen):
-    """A sample that ended in no episode: the provider, the judge or a file failed. It is not a result and is redone."""
+    """A sample that ended in no episode: the provider, the judge or a file failed. It is not a result and is
+    redone.
+    """
 
     scenario_id: str
     sample: int
@@ -80,7 +82,8 @@ class Loaded(NamedTuple):
 
     path: Path
     episodes: list[Episode]
-    """One per (scenario, sample), the latest where a sample was stored twice; in order of first appearance."""
+    """One per (scenario, sample), the latest where a sample was stored twice; in order of first appearance.
+    """
     failures: list[Failure]
     """Samples that failed and have no episode yet."""
     bad_lines: list[BadLine]
@@ -91,7 +94,9 @@ class Loaded(NamedTuple):
     @property
     def name(self) -> str:
         """What to call this run in a table."""
-        return str(self.run.get("policy") or (self.episodes[0].policy if self.episodes else "") or self.path.name)
+        return str(
+            self.run.get("policy") or (self.episodes[0].policy if self.episodes else "") or self.path.name
+        )
 
     def warnings(self) -> list[str]:
         """What a reader should know about what is missing, worst first."""
@@ -99,7 +104,9 @@ class Loaded(NamedTuple):
         if len(self.bad_lines) > 5:
             notes.append(f"{self.path}: {len(self.bad_lines) - 5} more lines could not be read")
         if self.being_written:
-            notes.append(f"{self.path}: a run is still writing here; these are the {len(self.episodes)} episodes so far")
+            notes.append(
+                f"{self.path}: a run is still writing here; these are the {len(self.episodes)} episodes so far"
+            )
         if self.failures:
             first = self.failures[0]
             notes.append(
@@ -125,7 +132,9 @@ def load(where: Path) -> Loaded:
         else:
             kept[item.scenario_id, item.sample] = item
     whole_run = where.is_dir()
-    failures = [f for f in read_failures(folder) if (f.scenario_id, f.sample) not in kept] if whole_run else []
+    failures = (
+        [f for f in read_failures(folder) if (f.scenario_id, f.sample) not in kept] if whole_run else []
+    )
     run = read_run(folder) if whole_run else {}
     return Loaded(where, list(kept.values()), failures, bad, run, whole_run and being_written(folder))
 
@@ -134,7 +143,9 @@ def episodes_file(where: Path) -> Path:
     """The JSONL file meant by a folder or a file. Raises EpisodesError when there is none."""
     path = where / EPISODES if where.is_dir() else where
     if not path.exists():
-        raise EpisodesError(f"{path}: no such file; make one: python -m evaluation run --policy script:first-error --out {where}")
+        raise EpisodesError(
+            f"{path}: no such file; make one: python -m evaluation run --policy script:first-error --out {where}"
+        )
     return path
 
 
@@ -142,7 +153,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_models(path: Path, model: type[Model]) -> Iterator[Model]:
-    """The lines of a JSONL file that are what they should be; the others are skipped, and a missing file is empty."""
+    """The lines of a JSONL file that are what they should be; the others are skipped, and a missing file is
+    empty.
+    """
     if not path.exists():
         return
     for _, line, _whole in _lines(path):
@@ -160,7 +173,9 @@ def read(path: Path) -> Iterator[Episode | BadLine]:
 
 
 def played(path: Path) -> dict[Key, str]:
-    """Which samples a JSONL file holds, and the digest of the scenario file each was played on ('' where none is known)."""
+    """Which samples a JSONL file holds, and the digest of the scenario file each was played on ('' where none
+    is known).
+    """
     if not path.exists():
         return {}
     found = (item for item in read(path) if not isinstance(item, BadLine))
@@ -169,19 +184,25 @@ def played(path: Path) -> dict[Key, str]:
 
 def read_failures(folder: Path) -> list[Failure]:
     """The latest failure of each sample, in order; a line that is torn or not a failure is skipped."""
-    latest = {(failure.scenario_id, failure.sample): failure for failure in read_models(folder / FAILURES, Failure)}
+    latest = {
+        (failure.scenario_id, failure.sample): failure for failure in read_models(folder / FAILURES, Failure)
+    }
     return list(latest.values())
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What the run was asked to do; empty when nobody wrote it down. Raises EpisodesError when it is not JSON."""
+    """What the run was asked to do; empty when nobody wrote it down. Raises EpisodesError when it is not
+    JSON.
+    """
     path = folder / RUN
     if not path.exists():
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as trouble:
-        raise EpisodesError(f"{path}: cannot be read ({trouble}); delete it and rerun with the same options") from trouble
+        raise EpisodesError(
+            f"{path}: cannot be read ({trouble}); delete it and rerun with the same options"
+        ) from trouble
     if not isinstance(found, dict):
         raise EpisodesError(f"{path}: is not a JSON object; delete it and rerun with the same options")
     return found
@@ -214,12 +235,16 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / LOCK).open("ab")
         except OSError as trouble:
-            raise ConfigurationError(f"{self.folder}: cannot write here ({trouble.strerror}); choose another --out") from trouble
+            raise ConfigurationError(
+                f"{self.folder}: cannot write here ({trouble.strerror}); choose another --out"
+            ) from trouble
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as trouble:
             self._lock.close()
-            raise EpisodesError(f"{self.folder}: another run is writing here; wait for it, or choose another --out") from trouble
+            raise EpisodesError(
+                f"{self.folder}: another run is writing here; wait for it, or choose another --out"
+            ) from trouble
         self._episodes, self._failures = self._open(EPISODES), self._open(FAILURES)
         return self
 
@@ -264,7 +289,9 @@ def _open_to_append(path: Path) -> IO[bytes]:
                 _put_torn_line_aside(file, path.with_name(TORN))
         return path.open("ab")
     except OSError as trouble:
-        raise EpisodesError(f"{path}: cannot be written ({trouble.strerror}); check its permissions") from trouble
+        raise EpisodesError(
+            f"{path}: cannot be written ({trouble.strerror}); check its permissions"
+        ) from trouble
 
 
 def _put_torn_line_aside(file: IO[bytes], aside: Path) -> None:
@@ -297,7 +324,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, bool]]:
                 if line.strip():
                     yield number, line, line.endswith(b"\n")
     except OSError as trouble:
-        raise EpisodesError(f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions") from trouble
+        raise EpisodesError(
+            f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions"
+        ) from trouble
 
 
 def _why(trouble: ValidationError) -> str:

@@ -1,17 +1,18 @@
-"""The folder of a training run: what is in it, who holds it, and how it survives the death of whoever writes it.
+"""The folder of a training run: what is in it, who holds it, and how it survives the death of whoever writes
+it.
 
     config.json            the resolved settings, the git revision, the command
     metrics.jsonl          one row per training step, and per split and checkpoint that was run
     episodes/SPLIT-NNNN-KIND.jsonl
-                           the episodes of one checkpoint: KIND is t0 (temperature 0), t1 (k samples at temperature 1) or
-                           rollouts (those that training step NNNN learned from)
-    failures.jsonl         why rollouts, training jobs and the run failed; read by failure_analysis
-    art/                   ART's own files: history.jsonl, trajectories, state.json (whose key `run` is the run's state)
-    service/, service.log  the embedded service's weights and words
-    summary.json, report.html, learning_curve.*   what `training_report` makes of all that
+                           the episodes of one checkpoint: KIND is t0 (temperature 0), t1 (k samples at
+                           temperature 1) or rollouts (those that training step NNNN learned from)
+    failures.jsonl         why rollouts, training jobs and the run failed; read by failure_analysis art/
+    ART's own files: history.jsonl, trajectories, state.json (whose key `run` is the run's state) service/,
+    service.log  the embedded service's weights and words summary.json, report.html, learning_curve.*   what
+    `training_report` makes of all that
 
-A file is only ever appended to, line by line, or replaced whole. Nothing here knows ART or what a number means.
-"""
+A file is only ever appended to, line by line, or replaced whole. Nothing here knows ART or what a number
+means."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ from core.episode_store.episodes import BadLine, read
 from project_types import ConfigurationError, Episode, InvestigatorError, read_jsonl
 
 GREEDY, SAMPLED, ROLLOUTS = "t0", "t1", "rollouts"
-"""The ways a split is run: one sample at temperature 0, k samples at temperature 1, the rollouts of a training step."""
+"""The ways a split is run: one sample at temperature 0, k samples at temperature 1, the rollouts of a
+training step.
+"""
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A run's name is also the name of its folder, its model and its W&B run."""
 
@@ -49,22 +52,30 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, resume: bool) -> Iterator[None]:
-        """Hold the folder, making it when it is new. Raises ConfigurationError when it is in use, or used and not resumed."""
+        """Hold the folder, making it when it is new. Raises ConfigurationError when it is in use, or used and
+        not resumed.
+        """
         if not resume and ((self.path / "metrics.jsonl").exists() or any(self.path.glob("episodes/*.jsonl"))):
-            raise ConfigurationError(f"{self.path} holds a run; add --resume to go on with it, or choose another --name")
+            raise ConfigurationError(
+                f"{self.path} holds a run; add --resume to go on with it, or choose another --name"
+            )
         (self.path / "episodes").mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as trouble:
-                raise ConfigurationError(f"{self.path}: another process trains this run; wait for it or stop it") from trouble
+                raise ConfigurationError(
+                    f"{self.path}: another process trains this run; wait for it or stop it"
+                ) from trouble
             yield
 
     def settings(self) -> dict[str, Any]:
         """What config.json says. Raises ConfigurationError when there is none."""
         path = self.path / "config.json"
         if not path.exists():
-            raise ConfigurationError(f"{self.path} holds no run; start it without --resume, or name another with --name")
+            raise ConfigurationError(
+                f"{self.path} holds no run; start it without --resume, or name another with --name"
+            )
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
@@ -75,7 +86,9 @@ class RunFolder:
         os.replace(fresh, self.path / name)
 
     def take_up(self, *more: Path) -> None:
-        """Read the rows an earlier process left; cut what it was writing when it died, there and in `more` JSONL files."""
+        """Read the rows an earlier process left; cut what it was writing when it died, there and in `more`
+        JSONL files.
+        """
         metrics = self.path / "metrics.jsonl"
         for path in (metrics, self.path / "failures.jsonl", *self.path.glob("episodes/*.jsonl"), *more):
             _cut_torn_line(path)
@@ -90,7 +103,9 @@ class RunFolder:
         self.rows.append(row)
 
     def fail(self, trouble: BaseException) -> None:
-        """Append to failures.jsonl why a rollout, a training job or the run failed; a rollout with how far it got."""
+        """Append to failures.jsonl why a rollout, a training job or the run failed; a rollout with how far it
+        got.
+        """
         row: dict[str, Any] = {
             "error": type(trouble).__name__,
             "message": str(trouble)[:4000],
@@ -98,7 +113,11 @@ class RunFolder:
         }
         episode = getattr(trouble, "episode", None)
         if isinstance(episode, Episode):
-            row |= {"scenario_id": episode.scenario_id, "sample": episode.sample, "episode": episode.model_dump(mode="json")}
+            row |= {
+                "scenario_id": episode.scenario_id,
+                "sample": episode.sample,
+                "episode": episode.model_dump(mode="json"),
+            }
         with (self.path / "failures.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -149,7 +168,10 @@ class RunFiles:
             measured = {row["split"] for row in self.folder.rows if row["step"] == step}
             names = {GREEDY: split, SAMPLED: f"{split}_sampled"}
             whole = {kind for kind, name in names.items() if name in measured}
-            return {kind: self.folder.episodes(split, int(step or 0), kind) if kind in whole else [] for kind in names}
+            return {
+                kind: self.folder.episodes(split, int(step or 0), kind) if kind in whole else []
+                for kind in names
+            }
 
         best = self.state.get("best_checkpoint") or (0 if self.state.get("finished") else None)
         samples = self.config["config"].get(f"{split}_samples") or self.config["config"]["test_samples"]
@@ -160,7 +182,9 @@ def read_run(path: Path) -> RunFiles:
     """Read the folder of a run. Raises RunFolderError when it has no config.json."""
     folder = RunFolder(path)
     if not (path / "config.json").exists():
-        raise RunFolderError(f"{path}: no config.json, so no training run; give a folder that train_serverless.py wrote")
+        raise RunFolderError(
+            f"{path}: no config.json, so no training run; give a folder that train_serverless.py wrote"
+        )
     if (path / "metrics.jsonl").exists():
         folder.rows = read_jsonl(path / "metrics.jsonl")
     states = sorted(path.glob("art/*/models/*/state.json"))
@@ -179,7 +203,9 @@ def latest(runs: Path) -> str:
 def fingerprint(scenarios: Path) -> str:
     """A hash of the scenario files of the three splits: a run is measured before and after on the same ones."""
     digest = hashlib.sha256()
-    for path in sorted(path for split in ("train", "val", "test") for path in (scenarios / split).glob("scenario-*.json")):
+    for path in sorted(
+        path for split in ("train", "val", "test") for path in (scenarios / split).glob("scenario-*.json")
+    ):
         digest.update(f"{path.relative_to(scenarios)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

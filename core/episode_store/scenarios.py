@@ -12,7 +12,8 @@ PREFIX = "scenario-"
 
 
 def split_folder(split: str) -> Path:
-    """The folder a `--split` names: a folder, or a split below log_scenarios (here, or where this project lies).
+    """The folder a `--split` names: a folder, or a split below log_scenarios (here, or where this project
+    lies).
 
     Raises:
         ScenarioError: there is no such folder.
@@ -21,14 +22,20 @@ def split_folder(split: str) -> Path:
     for folder in (Path(split), SHIPPED / split, project / SHIPPED / split):
         if folder.is_dir():
             return folder
-    raise ScenarioError(f"{split}: no such folder, nor {SHIPPED / split}; name train, val, test or a folder of scenario-*.json")
+    raise ScenarioError(
+        f"{split}: no such folder, nor {SHIPPED / split}; name train, val, test or a folder of scenario-*.json"
+    )
 
 
 def scenario_paths(folder: Path, limit: int | None = None) -> list[Path]:
-    """The scenario files of a folder, by name, the first `limit` of them. Raises ScenarioError when there is none."""
+    """The scenario files of a folder, by name, the first `limit` of them. Raises ScenarioError when there is
+    none.
+    """
     paths = sorted(folder.glob(f"{PREFIX}*.json"))
     if not paths:
-        raise ScenarioError(f"{folder}: holds no {PREFIX}*.json; generate some: python -m chaos generate --help")
+        raise ScenarioError(
+            f"{folder}: holds no {PREFIX}*.json; generate some: python -m chaos generate --help"
+        )
     return paths[:limit]
 
 
@@ -41,7 +48,9 @@ def find_scenario(folder: Path, scenario_id: str) -> Path:
     """The file of a scenario, by its usual name. Raises ScenarioError when it is not there."""
     path = folder / f"{PREFIX}{scenario_id}.json"
     if not path.is_file():
-        raise ScenarioError(f"{path}: no such file; name the folder these episodes were played on with --split")
+        raise ScenarioError(
+            f"{path}: no such file; name the folder these episodes were played on with --split"
+        )
     return path
 
 

@@ -1,8 +1,8 @@
 """How good is a judge? Compare its verdicts with a person's on labelled reports.
 
-The set covers what fools judges: symptoms told as causes, lists of every service, text addressed at the judge. Accuracy and
-Cohen's kappa describe a judge; `Calibration.objections` decides whether it may be used. Not here: registering one.
-"""
+The set covers what fools judges: symptoms told as causes, lists of every service, text addressed at the
+judge. Accuracy and Cohen's kappa describe a judge; `Calibration.objections` decides whether it may be used.
+Not here: registering one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,23 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario, read_jsonl
+from project_types import (
+    ConfigurationError,
+    Frozen,
+    InvestigatorError,
+    Judge,
+    JudgeError,
+    Report,
+    Scenario,
+    read_jsonl,
+)
 
 ROOT = Path(__file__).parents[2]
 CALIBRATION = ROOT / "log_scenarios" / "judge_calibration.jsonl"
 MUST_PASS = ("injection", "every_service_list")
-"""Categories in which one wrong verdict refuses a judge: a policy in training finds and repeats whatever it is paid for."""
+"""Categories in which one wrong verdict refuses a judge: a policy in training finds and repeats whatever it
+is paid for.
+"""
 
 
 class Pair(Frozen):
@@ -68,7 +79,9 @@ class Calibration(Frozen):
             if not total:
                 found.append(f"the set holds no {category} pair; without them no judge passes")
             elif right < total:
-                found.append(f"{total - right} of {total} {category} pairs are judged wrongly; all must be right")
+                found.append(
+                    f"{total - right} of {total} {category} pairs are judged wrongly; all must be right"
+                )
         return found
 
 
@@ -83,7 +96,9 @@ def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
     try:
         rows = read_jsonl(path)
     except (OSError, InvestigatorError) as trouble:
-        raise ConfigurationError(f"calibration set {path} cannot be read: {trouble}; see --calibration") from trouble
+        raise ConfigurationError(
+            f"calibration set {path} cannot be read: {trouble}; see --calibration"
+        ) from trouble
     for number, row in enumerate(rows, 1):
         try:
             named = row["scenario"]
@@ -91,13 +106,17 @@ def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
             known[scenario.id] = scenario
             pairs.append(Pair.model_validate({**row, "scenario": scenario}))
         except (KeyError, TypeError, ValidationError) as trouble:
-            raise ConfigurationError(f"{path}, pair {number}: not a labelled pair ({str(trouble)[:200]})") from trouble
+            raise ConfigurationError(
+                f"{path}, pair {number}: not a labelled pair ({str(trouble)[:200]})"
+            ) from trouble
     if not pairs:
         raise ConfigurationError(f"calibration set {path} is empty; see --calibration")
     return pairs
 
 
-async def calibrate(judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object] = lambda: None) -> Calibration:
+async def calibrate(
+    judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object] = lambda: None
+) -> Calibration:
     """Judge every pair and compare with the labels. Never raises JudgeError: a missing verdict is counted."""
 
     async def opinion(pair: Pair) -> tuple[bool | None, str, float]:
@@ -111,7 +130,9 @@ async def calibrate(judge: Judge, pairs: Sequence[Pair], progress: Callable[[], 
 
     opinions = await asyncio.gather(*(opinion(pair) for pair in pairs))
     words = {True: "right", False: "wrong", None: "none"}
-    confusion = Counter(f"{words[pair.correct]}/{words[said]}" for pair, (said, _, _) in zip(pairs, opinions, strict=True))
+    confusion = Counter(
+        f"{words[pair.correct]}/{words[said]}" for pair, (said, _, _) in zip(pairs, opinions, strict=True)
+    )
     totals, hits = Counter(pair.category for pair in pairs), Counter[str]()
     mistakes = []
     for pair, (said, reason, _) in zip(pairs, opinions, strict=True):
@@ -143,7 +164,9 @@ async def calibrate(judge: Judge, pairs: Sequence[Pair], progress: Callable[[], 
 
 
 def cohen_kappa(confusion: Counter[str]) -> float:
-    """(observed - chance) / (1 - chance) agreement of two raters (Cohen 1960); 1.0 when chance alone explains all of it."""
+    """(observed - chance) / (1 - chance) agreement of two raters (Cohen 1960); 1.0 when chance alone explains
+    all of it.
+    """
     total = sum(confusion.values())
     kinds = ("right", "wrong", "none")
     observed = sum(confusion[f"{kind}/{kind}"] for kind in kinds) / total
@@ -156,7 +179,9 @@ def cohen_kappa(confusion: Counter[str]) -> float:
 def revision() -> str:
     """The git revision of this code, or '' outside a checkout."""
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -167,7 +192,10 @@ def table(result: Calibration) -> str:
     lines = [
         f"judge {result.judge}: {result.pairs} labelled pairs, accuracy {result.accuracy:.3f}, Cohen's kappa {result.kappa:.3f}"
     ]
-    lines += [f"cost ${result.cost_usd:.4f}, revision {result.revision[:12] or 'unknown'}, {result.calibrated_at}", ""]
+    lines += [
+        f"cost ${result.cost_usd:.4f}, revision {result.revision[:12] or 'unknown'}, {result.calibrated_at}",
+        "",
+    ]
     lines += [
         f"{'category':<28}right  of",
         *(f"{name:<28}{right:>5}{total:>4}" for name, (right, total) in result.categories.items()),
@@ -175,7 +203,10 @@ def table(result: Calibration) -> str:
     lines += ["", f"{'label':<10}{'says right':>12}{'says wrong':>12}{'no verdict':>12}"]
     for label in ("right", "wrong"):
         lines.append(
-            f"{label:<10}" + "".join(f"{result.confusion.get(f'{label}/{said}', 0):>12}" for said in ("right", "wrong", "none"))
+            f"{label:<10}"
+            + "".join(
+                f"{result.confusion.get(f'{label}/{said}', 0):>12}" for said in ("right", "wrong", "none")
+            )
         )
     for mistake in result.mistakes:
         said = {True: "right", False: "wrong", None: "no verdict"}[mistake.verdict]

@@ -1,12 +1,11 @@
 """The off-line judge: compares a report with the ground truth, without a key, in a few milliseconds.
 
-The service must be the culprit and nothing but the culprit. The cause must quote a decisive log line or name the fault in other
-words (`log_scenarios/judge_lexicon.json`), and nothing in the report may deny it, blame somebody else or name a second cause.
-What a report says about its own correctness is never read.
+The service must be the culprit and nothing but the culprit. The cause must quote a decisive log line or name
+the fault in other words (`log_scenarios/judge_lexicon.json`), and nothing in the report may deny it, blame
+somebody else or name a second cause. What a report says about its own correctness is never read.
 
-Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong; the calibration in
-`make_judge_model` measures how often.
-"""
+Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong;
+the calibration in `make_judge_model` measures how often."""
 
 from __future__ import annotations
 
@@ -26,11 +25,13 @@ EFFECT_SHARE = 0.4
 QUOTED = 0.6
 """Overlap with a decisive line from which a report quotes it."""
 VERBATIM = 0.8
-"""Overlap with any other line from which a report means that line, whatever words it shares with the fault."""
+"""Overlap with any other line from which a report means that line, whatever words it shares with the fault.
+"""
 GAP_CHARS = 45
 """Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
 
-# ---------------------------------------------------------------------------------------------------- reading the text
+# ---------------------------------------------------------------------------------------------------- reading
+# the text
 
 SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
 HAN = r"[\u4e00-\u9fff]"
@@ -39,7 +40,9 @@ CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
 
 def plain(text: str) -> str:
     """Lower case, one kind of quote and dash, no markup: what is left of the formatting a report may come in."""
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
+    text = (
+        unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
+    )
     text = re.sub(r"[-=]+>", "→", text)
     text = re.sub(rf"(?<={HAN})(?=[a-z0-9])|(?<=[a-z0-9])(?={HAN})", " ", text)
     return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
@@ -51,9 +54,15 @@ def key(fault_type: str | None) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never decide."""
+    """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never
+    decide.
+    """
     found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
-    return [("#" if any(c.isdigit() for c in word) else word) for word in found if word not in lexicon().phrases["stop"]]
+    return [
+        ("#" if any(c.isdigit() for c in word) else word)
+        for word in found
+        if word not in lexicon().phrases["stop"]
+    ]
 
 
 def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
@@ -82,7 +91,11 @@ class Cue(NamedTuple):
             taken = [(start, end)]
             for part in self.parts[1:]:
                 found = (m.span() for m in part.finditer(text))
-                near = [(max(s - end, start - e), s, e) for s, e in found if 0 <= max(s - end, start - e) <= GAP_CHARS]
+                near = [
+                    (max(s - end, start - e), s, e)
+                    for s, e in found
+                    if 0 <= max(s - end, start - e) <= GAP_CHARS
+                ]
                 if not near:
                     break
                 _, s, e = min(near)
@@ -91,11 +104,17 @@ class Cue(NamedTuple):
             else:
                 if not SENTENCE_END.search(text, start, end):
                     inside = (m for m in denied if start <= m.start() < end)
-                    yield start, end, any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside)
+                    yield (
+                        start,
+                        end,
+                        any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside),
+                    )
 
 
 class Lexicon(NamedTuple):
-    """The words the off-line judge reads: cues per fault type, phrase lists as written, and the same compiled."""
+    """The words the off-line judge reads: cues per fault type, phrase lists as written, and the same
+    compiled.
+    """
 
     cues: dict[str, tuple[Cue, ...]]
     phrases: dict[str, frozenset[str]]
@@ -108,9 +127,13 @@ def lexicon() -> Lexicon:
     try:
         table = json.loads(LEXICON.read_text(encoding="utf-8"))
     except (OSError, ValueError) as trouble:
-        raise ConfigurationError(f"{LEXICON} cannot be read ({trouble}); run: git checkout -- log_scenarios") from trouble
+        raise ConfigurationError(
+            f"{LEXICON} cannot be read ({trouble}); run: git checkout -- log_scenarios"
+        ) from trouble
     if differs := set(table["faults"]) ^ set(FAULT_TYPES):
-        raise ConfigurationError(f"{LEXICON} must hold exactly the FAULT_TYPES; add or remove: {sorted(differs)}")
+        raise ConfigurationError(
+            f"{LEXICON} must hold exactly the FAULT_TYPES; add or remove: {sorted(differs)}"
+        )
 
     def cue(line: str, weight: float) -> Cue:
         return Cue(tuple(phrase_pattern(part.split("|")) for part in line.split(" + ")), weight)
@@ -124,7 +147,9 @@ def lexicon() -> Lexicon:
 
 
 class Claims(NamedTuple):
-    """What a text says: weight per fault type it names at all, the same as the cause, and the types it denies."""
+    """What a text says: weight per fault type it names at all, the same as the cause, and the types it
+    denies.
+    """
 
     named: dict[str, float]
     as_cause: dict[str, float]
@@ -133,7 +158,9 @@ class Claims(NamedTuple):
 
 @lru_cache(maxsize=512)
 def claims(text: str) -> Claims:
-    """Score a plain text per fault type: 1 is enough; a denied cue counts nothing, and less as a cause when it is an effect."""
+    """Score a plain text per fault type: 1 is enough; a denied cue counts nothing, and less as a cause when
+    it is an effect.
+    """
     named: dict[str, float] = {}
     as_cause: dict[str, float] = {}
     denied: set[str] = set()
@@ -145,7 +172,9 @@ def claims(text: str) -> Claims:
                     denied.add(fault)
                 else:
                     best = cue.weight
-                    best_cause = max(best_cause, cue.weight * (EFFECT_SHARE if is_effect(text, start, end) else 1.0))
+                    best_cause = max(
+                        best_cause, cue.weight * (EFFECT_SHARE if is_effect(text, start, end) else 1.0)
+                    )
             if best:
                 named[fault] = min(named.get(fault, 0.0) + best, 2.0)
                 as_cause[fault] = min(as_cause.get(fault, 0.0) + best_cause, 2.0)
@@ -163,7 +192,10 @@ def denials(text: str) -> tuple[re.Match[str], ...]:
 def is_denied(text: str, start: int, end: int) -> bool:
     """A denial stands at most three words before, or some words after, within the clause."""
     marks = lexicon().marks
-    opening = max((m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)), default=0)
+    opening = max(
+        (m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)),
+        default=0,
+    )
     before = [m.end() for m in denials(text) if opening <= m.start() and m.end() <= start]
     after = marks["denied_after"].search(text, end, end + 50)
     return bool(before and len(text[before[-1] : start].split()) <= 3) or bool(
@@ -183,19 +215,25 @@ def is_effect(text: str, start: int, end: int) -> bool:
     return bool(marks["cause"].search(text, end, closing.start() if closing else len(text)))
 
 
-# --------------------------------------------------------------------------------------------------- the off-line judge
+# --------------------------------------------------------------------------------------------------- the
+# off-line judge
 
 
 def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, int]]:
     """(service, start, end) of each service a plain text names; the longest name wins where names overlap."""
     names = {plain(service).replace(" ", ""): service for service in services}
-    spelled = (r"\s?".join(map(re.escape, plain(service).split())) for service in sorted(services, key=len, reverse=True))
+    spelled = (
+        r"\s?".join(map(re.escape, plain(service).split()))
+        for service in sorted(services, key=len, reverse=True)
+    )
     found = re.finditer(rf"(?<!\w)(?:{'|'.join(spelled)})(?!\w)", text)
     return [(names[re.sub(r"\s", "", m.group())], m.start(), m.end()) for m in found]
 
 
 def without_services(text: str, scenario: Scenario) -> str:
-    """The plain text with every service name blanked, so that `page-cache` or `job-queue` is not a word about a fault."""
+    """The plain text with every service name blanked, so that `page-cache` or `job-queue` is not a word about
+    a fault.
+    """
     for _, start, end in reversed(services_named(text, scenario.services)):
         text = text[:start] + "it" + text[end:]
     return text
@@ -213,8 +251,14 @@ def service_matches(claim: str, scenario: Scenario) -> bool:
 
 
 def other_service_blamed(text: str, scenario: Scenario) -> str | None:
-    """Why the prose contradicts the culprit: it lists services, blames another one or clears the right one. Else None."""
-    gold, named, marks = scenario.ground_truth.service, services_named(text, scenario.services), lexicon().marks
+    """Why the prose contradicts the culprit: it lists services, blames another one or clears the right one.
+    Else None.
+    """
+    gold, named, marks = (
+        scenario.ground_truth.service,
+        services_named(text, scenario.services),
+        lexicon().marks,
+    )
     others = {name for name, _, _ in named} - {gold}
     if len(others) > 4 and len(others) + 1 > 0.6 * len(scenario.services):
         return "lists the services of the system"
@@ -224,13 +268,19 @@ def other_service_blamed(text: str, scenario: Scenario) -> str | None:
     run_start = run_end = 0
     for name, start, end in named:
         between = text[run_end:start].strip(" ,/&+、")
-        run, run_start = (run, run_start) if run and (not between or between in lexicon().phrases["list_joiner"]) else ([], start)
+        run, run_start = (
+            (run, run_start)
+            if run and (not between or between in lexicon().phrases["list_joiner"])
+            else ([], start)
+        )
         run, run_end = [*run, name], end
         if len(set(run)) > 1 and gold in run and not _ends_with(marks["pair"], text[:run_start]):
             return "names several services as the cause"
         if name == gold and marks["innocent"].match(text[end:].lstrip()):
             return f"says that {gold} is not the cause"
-        if name != gold and (_ends_with(marks["blame"], text[:start]) or marks["culprit"].match(text[end:].lstrip())):
+        if name != gold and (
+            _ends_with(marks["blame"], text[:start]) or marks["culprit"].match(text[end:].lstrip())
+        ):
             return f"blames {name}"
     return None
 
@@ -250,13 +300,17 @@ class Spoken(NamedTuple):
 
 @lru_cache(maxsize=20_000)
 def spoken(text: str) -> Spoken:
-    """Read a message or a root cause; cached because every report of a scenario is compared with the same lines."""
+    """Read a message or a root cause; cached because every report of a scenario is compared with the same
+    lines.
+    """
     text = plain(text)
     return Spoken(text, frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text)))
 
 
 class Quote(NamedTuple):
-    """How much of a report repeats the decisive lines, how much another line, and how many others it repeats whole."""
+    """How much of a report repeats the decisive lines, how much another line, and how many others it repeats
+    whole.
+    """
 
     decisive: float
     other: float
@@ -266,11 +320,10 @@ class Quote(NamedTuple):
 def quoted(root_cause: str, scenario: Scenario) -> Quote:
     """Overlap of the text with the best decisive line and with the best other line, 0 to 1.
 
-    Overlap is the geometric mean of the share of the text's words that the line holds and the share of the line's words
-    that the text holds; a quotation that was cut short, or that stands in a longer text, keeps most of it. Words alone
-    decide, but of two lines with the same words the one whose numbers the text repeats wins. A line of the same service
-    with the same words as a decisive one is decisive too.
-    """
+    Overlap is the geometric mean of the share of the text's words that the line holds and the share of the
+    line's words that the text holds; a quotation that was cut short, or that stands in a longer text, keeps
+    most of it. Words alone decide, but of two lines with the same words the one whose numbers the text
+    repeats wins. A line of the same service with the same words as a decisive one is decisive too."""
     evidence = set(scenario.ground_truth.evidence_log_ids)
     names = {word for service in scenario.services for word in words(plain(service))}
     said = spoken(root_cause)
@@ -288,7 +341,9 @@ def quoted(root_cause: str, scenario: Scenario) -> Quote:
         if not shared or shared < min(3, len(target)):
             continue
         score = _overlap(shared / len(mine), shared / len(target), shared)
-        score = 0.95 * score + 0.05 * (len(said.numbers & line.numbers) / len(said.numbers) if said.numbers else 1.0)
+        score = 0.95 * score + 0.05 * (
+            len(said.numbers & line.numbers) / len(said.numbers) if said.numbers else 1.0
+        )
         best[decisive] = max(best[decisive], score)
         if not decisive and shared >= 4 and shared >= 0.9 * len(target):
             whole.add(target)
@@ -313,22 +368,34 @@ class OfflineJudge:
         cause, reason = self._cause(scenario, report)
         if not service:
             reason = f"service {report.suspected_service!r} is not the culprit; {reason}"
-        return Verdict(correct=service and cause, service_correct=service, cause_correct=cause, reason=reason, judge=self.name)
+        return Verdict(
+            correct=service and cause,
+            service_correct=service,
+            cause_correct=cause,
+            reason=reason,
+            judge=self.name,
+        )
 
     def _cause(self, scenario: Scenario, report: Report) -> tuple[bool, str]:
         gold, text = scenario.ground_truth.fault_type, plain(report.root_cause)
-        if text.strip(" .:!") in {"", *lexicon().phrases["unknown"]} or lexicon().marks["gave_up"].search(text):
+        if text.strip(" .:!") in {"", *lexicon().phrases["unknown"]} or lexicon().marks["gave_up"].search(
+            text
+        ):
             return False, "the report does not commit to a cause"
         if blamed := other_service_blamed(text, scenario):
             return False, f"the root cause {blamed}"
         evidence = set(scenario.ground_truth.evidence_log_ids)
         messages = [row.message for row in scenario.logs if row.id in evidence]
-        reference = claims(without_services(plain(". ".join([scenario.expected_root_cause, *messages])), scenario)).named
+        reference = claims(
+            without_services(plain(". ".join([scenario.expected_root_cause, *messages])), scenario)
+        ).named
         compatible = {gold} | {name for name, score in reference.items() if score >= 1}
         if contradiction := self._typed(report.fault_type, gold, compatible):
             return False, contradiction
         said = claims(without_services(text, scenario))
-        rivals = {name: score for name, score in said.as_cause.items() if name not in compatible and score >= 1}
+        rivals = {
+            name: score for name, score in said.as_cause.items() if name not in compatible and score >= 1
+        }
         if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
             return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
         own, rival = said.named.get(gold, 0.0), next(iter(rivals), None)
@@ -350,13 +417,18 @@ class OfflineJudge:
             return True, f"names {gold} in its own words"
         if gold not in FAULT_TYPES and rival is None and self._same_sentence(text, scenario):
             return True, "says what the expected root cause says"
-        return False, f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports"
+        return (
+            False,
+            f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports",
+        )
 
     @staticmethod
     def _denies(text: str, messages: Sequence[str]) -> bool:
         """The text holds a denial that none of the lines it may quote holds."""
         known = {m.group() for message in messages for m in denials(plain(message))}
-        return bool({m.group() for m in denials(text)} - known) or bool(lexicon().marks["denied_after"].search(text))
+        return bool({m.group() for m in denials(text)} - known) or bool(
+            lexicon().marks["denied_after"].search(text)
+        )
 
     @staticmethod
     def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
@@ -368,10 +440,16 @@ class OfflineJudge:
             excused = gold not in FAULT_TYPES and name in compatible
             return None if excused else f"the fault type {name} contradicts {gold}"
         strong = {kind for kind, score in claims(plain(fault_type or "")).named.items() if score >= 1}
-        return f"the fault type {fault_type!r} contradicts {gold}" if strong and not strong & compatible else None
+        return (
+            f"the fault type {fault_type!r} contradicts {gold}"
+            if strong and not strong & compatible
+            else None
+        )
 
     @staticmethod
     def _same_sentence(text: str, scenario: Scenario) -> bool:
         names = {word for service in scenario.services for word in words(plain(service))}
-        want, have = (frozenset(words(t)) - names - {"#"} for t in (plain(scenario.expected_root_cause), text))
+        want, have = (
+            frozenset(words(t)) - names - {"#"} for t in (plain(scenario.expected_root_cause), text)
+        )
         return len(want & have) >= max(3, 0.5 * len(want)) and len(want & have) >= 0.4 * len(have)

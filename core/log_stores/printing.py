@@ -1,9 +1,10 @@
-"""One scenario's part of logs.db as the tools read and print it: its range of rows, its ids, a printed row, a token count.
+"""One scenario's part of logs.db as the tools read and print it: its range of rows, its ids, a printed row, a
+token count.
 
-A `Scene` is bound to one scenario and reads only that scenario's rows. Every tool on the same file shares one read-only
-connection, so an episode's tools cost microseconds. An id is printed as its shortest unique prefix, and a text that would
-break its budget is cut with a mark that says how much is missing.
-What the tools are and what they answer is `log_search_tools` and `core.log_stores.traces`; the file is written by `build_logs`.
+A `Scene` is bound to one scenario and reads only that scenario's rows. Every tool on the same file shares one
+read-only connection, so an episode's tools cost microseconds. An id is printed as its shortest unique prefix,
+and a text that would break its budget is cut with a mark that says how much is missing. What the tools are
+and what they answer is `log_search_tools` and `core.log_stores.traces`; the file is written by `build_logs`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from project_types import DatabaseError, Level, ToolInputError, ToolResult
 
 READS_SCHEMA = (0x6C6F6773, 2)
-"""The application id and version of the databases this code can read; a test keeps them equal to what build_logs writes."""
+"""The application id and version of the databases this code can read; a test keeps them equal to what
+build_logs writes.
+"""
 
 _EPOCH, _DAY_MS = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000
 _REBUILD = "run: python build_logs.py"
 
-# ------------------------------------------------------------------------------------------------------- counting tokens
+# -------------------------------------------------------------------------------------------------------
+# counting tokens
 
-_CLASSES = bytes(97 if chr(c).isalpha() else 48 if chr(c).isdigit() else 32 if c == 32 else 46 for c in range(128)) + bytes(128)
+_CLASSES = bytes(
+    97 if chr(c).isalpha() else 48 if chr(c).isdigit() else 32 if c == 32 else 46 for c in range(128)
+) + bytes(128)
 _LONG_WORD = re.compile(rb"a{9,}")
 _TOKEN = re.compile(r"[A-Za-z]{1,8}(?![A-Za-z])|[A-Za-z]{1,6}|[0-9]{1,2}|  |[^A-Za-z0-9 ]")
 
@@ -40,11 +46,11 @@ _TOKEN = re.compile(r"[A-Za-z]{1,8}(?![A-Za-z])|[A-Za-z]{1,6}|[0-9]{1,2}|  |[^A-
 def estimate_tokens(text: str) -> int:
     """How many tokens a byte-pair tokenizer is expected to make of `text`, rather too many than too few.
 
-    A word of up to 8 letters counts 1, a longer one 1 more per 6 letters begun; a number 1 per 2 digits begun; each punctuation
-    mark and newline 1; other scripts 2 a character (3 outside the basic plane); a single space nothing, more spaces 1 per 2.
-    It is never below the number of pieces of GPT-2's pre-tokenizer (words, numbers, runs of punctuation, runs of spaces), and
-    the estimate of lines joined by newlines is the sum of their estimates plus the newlines. A tokenizer that spends a token
-    on every digit can exceed it.
+    A word of up to 8 letters counts 1, a longer one 1 more per 6 letters begun; a number 1 per 2 digits
+    begun; each punctuation mark and newline 1; other scripts 2 a character (3 outside the basic plane); a
+    single space nothing, more spaces 1 per 2. It is never below the number of pieces of GPT-2's pre-tokenizer
+    (words, numbers, runs of punctuation, runs of spaces), and the estimate of lines joined by newlines is the
+    sum of their estimates plus the newlines. A tokenizer that spends a token on every digit can exceed it.
     """
     if text.isascii():
         return _ascii_tokens(text.encode().translate(_CLASSES))
@@ -52,7 +58,9 @@ def estimate_tokens(text: str) -> int:
 
 
 def _ascii_tokens(classes: bytes) -> int:
-    """What `_TOKEN` finds in a text of these classes, counted without a match object each: every row printed is counted."""
+    """What `_TOKEN` finds in a text of these classes, counted without a match object each: every row printed
+    is counted.
+    """
     words = classes.count(b" a") + classes.count(b".a") + classes.count(b"0a") + classes.startswith(b"a")
     if b"aaaaaaaaa" in classes:
         words += sum((len(word) - 3) // 6 for word in _LONG_WORD.findall(classes))
@@ -84,7 +92,8 @@ def as_room_allows(parts: Iterable[str], budget_tokens: int) -> str:
     return text
 
 
-# ------------------------------------------------------------------------------------------------------ reading the file
+# ------------------------------------------------------------------------------------------------------
+# reading the file
 
 
 class _Reader:
@@ -97,12 +106,20 @@ class _Reader:
         self._connection: sqlite3.Connection | None = None
         try:  # immutable: a build replaces the file and never edits it
             self._connection = sqlite3.connect(
-                f"{database.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
+                f"{database.as_uri()}?mode=ro&immutable=1",
+                uri=True,
+                check_same_thread=False,
+                isolation_level=None,
             )
             self._connection.execute("PRAGMA query_only=1")
-            found = tuple(self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+            found = tuple(
+                self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("application_id", "user_version")
+            )
         except sqlite3.Error as trouble:
-            raise DatabaseError(f"{database}: is not a logs database ({trouble}); move it away and {_REBUILD}") from trouble
+            raise DatabaseError(
+                f"{database}: is not a logs database ({trouble}); move it away and {_REBUILD}"
+            ) from trouble
         if found != READS_SCHEMA:
             raise DatabaseError(f"{database}: was not written by this version of build_logs.py; {_REBUILD}")
 
@@ -112,9 +129,15 @@ class _Reader:
             with self._lock:
                 return self._connection.execute(query, parameters).fetchall()
         except sqlite3.DatabaseError as trouble:
-            if trouble.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+            if trouble.sqlite_errorcode & 0xFF not in (
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_NOTADB,
+                sqlite3.SQLITE_IOERR,
+            ):
                 raise
-            raise DatabaseError(f"{self.database}: is damaged ({trouble}); delete it and {_REBUILD}") from trouble
+            raise DatabaseError(
+                f"{self.database}: is damaged ({trouble}); delete it and {_REBUILD}"
+            ) from trouble
 
     def __del__(self) -> None:
         if self._connection is not None:
@@ -131,7 +154,8 @@ def open_scene(database: Path, scenario_id: str) -> Scene:
     """The scenario's part of the database.
 
     Raises:
-        DatabaseError: the database is missing, damaged, of another version, or lacks the scenario; says what to run.
+        DatabaseError: the database is missing, damaged, of another version, or lacks the scenario; says what
+        to run.
     """
     try:
         path = database.resolve()
@@ -148,7 +172,9 @@ IdKind = Literal["log", "trace"]
 
 
 class Scene:
-    """The part of the database that belongs to one scenario, and the ids in it. Nothing in it changes after it is made."""
+    """The part of the database that belongs to one scenario, and the ids in it. Nothing in it changes after
+    it is made.
+    """
 
     def __init__(self, reader: _Reader, scenario_id: str) -> None:
         found = reader.rows(
@@ -156,9 +182,13 @@ class Scene:
             scenario_id,
         )
         if not found:
-            near = difflib.get_close_matches(scenario_id, [row[0] for row in reader.rows("SELECT id FROM scenarios")], n=1)
+            near = difflib.get_close_matches(
+                scenario_id, [row[0] for row in reader.rows("SELECT id FROM scenarios")], n=1
+            )
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise DatabaseError(f"{reader.database}: has no scenario {scenario_id!r}{hint}; if its file is new, {_REBUILD}")
+            raise DatabaseError(
+                f"{reader.database}: has no scenario {scenario_id!r}{hint}; if its file is new, {_REBUILD}"
+            )
         self.rows = reader.rows
         self.services: list[str] = json.loads(found[0][0])
         self.log_range: tuple[int, int] = found[0][1:3]
@@ -186,7 +216,9 @@ class Scene:
         return self._short[kind][full]
 
     def candidates(self, kind: IdKind, shown: str) -> list[str]:
-        """The ids that `shown` can stand for: itself, or those that begin with it (given 4 characters or more)."""
+        """The ids that `shown` can stand for: itself, or those that begin with it (given 4 characters or
+        more).
+        """
         ids = self._ids[kind]
         place = end = bisect_left(ids, shown)
         if ids[place : place + 1] == [shown]:
@@ -224,7 +256,8 @@ def when(at_ms: float) -> datetime:
     return _EPOCH + timedelta(milliseconds=at_ms)
 
 
-# ------------------------------------------------------------------------------------------------------------ rows in print
+# ------------------------------------------------------------------------------------------------------------
+# rows in print
 
 
 class Line(NamedTuple):
@@ -242,7 +275,9 @@ class Line(NamedTuple):
 
 def one_line(text: str) -> str:
     """The text with a space for whatever cannot be printed, so that it cannot end its row."""
-    return (text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)).strip()
+    return (
+        text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    ).strip()
 
 
 _LEVEL_NAMES = {level.value: level.name for level in Level}
@@ -289,7 +324,15 @@ def printed_rows(text: str) -> list[PrintedRow]:
     """The rows in a tool's result, for scripts that play an agent: what they know is what was printed."""
     found = (_PRINTED_ROW.fullmatch(line) for line in text.split("\n"))
     return [
-        PrintedRow(row["id"], row["time"], row["level"], row["service"], int(row["times"] or 1), row["message"], row["trace_id"])
+        PrintedRow(
+            row["id"],
+            row["time"],
+            row["level"],
+            row["service"],
+            int(row["times"] or 1),
+            row["message"],
+            row["trace_id"],
+        )
         for row in found
         if row
     ]
@@ -300,7 +343,8 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-# ------------------------------------------------------------------------------------------------------- what tools share
+# ------------------------------------------------------------------------------------------------------- what
+# tools share
 
 
 def _blank_is_none(value: Any) -> Any:
@@ -312,7 +356,9 @@ OptionalNumber = Annotated[int | None, BeforeValidator(_blank_is_none)]
 
 
 class Arguments(BaseModel):
-    """Arguments as models write them: numbers may be text and text numbers, blank is left out, an unknown name is refused."""
+    """Arguments as models write them: numbers may be text and text numbers, blank is left out, an unknown
+    name is refused.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
@@ -336,8 +382,12 @@ class SceneTool:
         """A result that shows no row."""
         return ToolResult(text=as_room_allows(parts, self.budget_tokens))
 
-    def result(self, lines: Sequence[str], room_left: int, log_ids: Iterable[str], trace_ids: Iterable[str]) -> ToolResult:
-        """The lines. When one row breaks the budget, because of very long names, it is cut and nothing is claimed as shown."""
+    def result(
+        self, lines: Sequence[str], room_left: int, log_ids: Iterable[str], trace_ids: Iterable[str]
+    ) -> ToolResult:
+        """The lines. When one row breaks the budget, because of very long names, it is cut and nothing is
+        claimed as shown.
+        """
         text = "\n".join(lines)
         if room_left < 0:
             return ToolResult(text=clip(text, self.budget_tokens))
@@ -347,5 +397,7 @@ class SceneTool:
 def page_start(cursor: int | None) -> int:
     """The place a cursor stands for. Raises ToolInputError for a negative one."""
     if cursor is not None and cursor < 0:
-        raise ToolInputError(f"cursor={clip(str(cursor), 8)}: use the number that an earlier result gave as cursor=")
+        raise ToolInputError(
+            f"cursor={clip(str(cursor), 8)}: use the number that an earlier result gave as cursor="
+        )
     return cursor or 0

@@ -1,9 +1,9 @@
-"""A scenario file as the rows a database takes: read, checked, cleaned to one line each, and alike lines numbered alike.
+"""A scenario file as the rows a database takes: read, checked, cleaned to one line each, and alike lines
+numbered alike.
 
-Rows are plain tuples, because a build handles millions of them and its time is the bar of `benchmarks/build.py`; whoever
-wants a scenario with attributes calls `project_types.read_scenario`, which accepts and refuses the same files.
-The tables they go into are in `build_logs`.
-"""
+Rows are plain tuples, because a build handles millions of them and its time is the bar of
+`benchmarks/build.py`; whoever wants a scenario with attributes calls `project_types.read_scenario`, which
+accepts and refuses the same files. The tables they go into are in `build_logs`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from typing_extensions import TypedDict
 
 from project_types import Level, LogRecord, Scalar, Scenario, Span, check_references, read_checked
 
-# ---------------------------------------------------------------------------------------------------------------- reading
+# ----------------------------------------------------------------------------------------------------------------
+# reading
 
 
 def _shape(model: type[BaseModel], **changed: Any) -> Any:
-    """The model as a typed dict: the same JSON is accepted and refused, but a row costs no Python object with attributes."""
+    """The model as a typed dict: the same JSON is accepted and refused, but a row costs no Python object with
+    attributes.
+    """
     fields = {
         name: annotation if field.is_required() else NotRequired[annotation]
         for name, field in model.model_fields.items()
@@ -63,14 +66,17 @@ def read_rows(path: Path) -> dict[str, Any]:
     return read_checked(path, _READER.validate_json)
 
 
-# --------------------------------------------------------------------------------------------------------------- cleaning
+# ---------------------------------------------------------------------------------------------------------------
+# cleaning
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|(?<![0-9A-Za-z])[A-Za-z]*[0-9][0-9A-Za-z]*")
 
 
 def one_line(text: str) -> str:
-    """The text without terminal escape sequences, and with a space for each character that cannot be printed on one line."""
+    """The text without terminal escape sequences, and with a space for each character that cannot be printed
+    on one line.
+    """
     if text.isprintable():
         return text
     text = _ESCAPE_SEQUENCE.sub("", text)
@@ -78,7 +84,9 @@ def one_line(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """The text with quoted single words and every word that has a digit in it blanked: lines with equal masks are alike."""
+    """The text with quoted single words and every word that has a digit in it blanked: lines with equal masks
+    are alike.
+    """
     return _VARIABLE_PART.sub("#", text)
 
 
@@ -97,7 +105,8 @@ def milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-# ------------------------------------------------------------------------------------------------------------------- rows
+# -------------------------------------------------------------------------------------------------------------------
+# rows
 
 
 def log_rows(logs: Sequence[dict[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
@@ -113,7 +122,20 @@ def log_rows(logs: Sequence[dict[str, Any]], number: int, first_row: int) -> lis
         if not text.isprintable():
             text = one_line(text)
         kind = kind_of[service, level, _digits_blank(text)]
-        rows.append((row, number, log["id"], times[place], service, level, text, get("trace_id"), get("span_id"), kind))
+        rows.append(
+            (
+                row,
+                number,
+                log["id"],
+                times[place],
+                service,
+                level,
+                text,
+                get("trace_id"),
+                get("span_id"),
+                kind,
+            )
+        )
     return rows
 
 
@@ -139,7 +161,9 @@ def _mask(digits_blank: bytes) -> str:
 
 
 class Kinds(dict[tuple[str, int, bytes], int]):
-    """The kinds of lines of one scenario, numbered as they come: (service, level, `_digits_blank` of the text) → number."""
+    """The kinds of lines of one scenario, numbered as they come: (service, level, `_digits_blank` of the
+    text) → number.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, int, str], int] = {}

@@ -1,9 +1,10 @@
-"""The tool `read_trace`: one trace of an incident as a tree of spans and its log lines, within a token budget.
+"""The tool `read_trace`: one trace of an incident as a tree of spans and its log lines, within a token
+budget.
 
-A trace that does not fit is cut from its least telling end: failing spans stay before slow ones, slow before quick ones, each
-with the spans above it, and severe lines before mild ones. A cursor shows what was left out. Spans whose parent is missing,
-or that call each other in a circle, are shown as roots. Searching lines is `log_search_tools`.
-"""
+A trace that does not fit is cut from its least telling end: failing spans stay before slow ones, slow before
+quick ones, each with the spans above it, and severe lines before mild ones. A cursor shows what was left out.
+Spans whose parent is missing, or that call each other in a circle, are shown as roots. Searching lines is
+`log_search_tools`."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ _DEEPEST_INDENT = 8
 class TraceArguments(Arguments):
     """Arguments of `read_trace`."""
 
-    trace_id: Annotated[str, Field(description="The id printed after 'trace'; a unique beginning of it is enough.")]
+    trace_id: Annotated[
+        str, Field(description="The id printed after 'trace'; a unique beginning of it is enough.")
+    ]
     cursor: Annotated[OptionalNumber, Field(description="Shows what an earlier result left out.")] = None
 
 
@@ -80,9 +83,13 @@ def tree(spans: Sequence[Span]) -> dict[int, Place]:
 
 
 def worst_first(spans: Sequence[Span], places: dict[int, Place]) -> list[int]:
-    """Every span, failing ones first, then the slowest; each after the spans above it, so that any beginning is a tree."""
+    """Every span, failing ones first, then the slowest; each after the spans above it, so that any beginning
+    is a tree.
+    """
     order: dict[int, None] = {}
-    for worst in sorted(places, key=lambda n: (spans[n].status == "ok", -spans[n].duration_ms, places[n].order)):
+    for worst in sorted(
+        places, key=lambda n: (spans[n].status == "ok", -spans[n].duration_ms, places[n].order)
+    ):
         branch = []
         number: int | None = worst
         while number is not None and number not in order:
@@ -93,7 +100,9 @@ def worst_first(spans: Sequence[Span], places: dict[int, Place]) -> list[int]:
 
 
 def _interleaved(spans: Sequence[int], lines: Sequence[int]) -> list[tuple[bool, int]]:
-    """Two spans, then one line, and so on: whatever is cut, a result holds some of both. Each is (is a line, number)."""
+    """Two spans, then one line, and so on: whatever is cut, a result holds some of both. Each is (is a line,
+    number).
+    """
     ranked = [(place, False, number) for place, number in enumerate(spans)]
     ranked += [(2 * place + 1, True, number) for place, number in enumerate(lines)]
     return [(is_line, number) for _, is_line, number in sorted(ranked)]
@@ -115,26 +124,38 @@ class ReadTrace(SceneTool):
         asked, start = given.trace_id.strip(), page_start(given.cursor)
         found = self.scene.candidates("trace", asked)
         if len(asked) < 4 and not found:
-            raise ToolInputError("trace_id: give the id printed after 'trace' in a row, at least its first 4 characters")
+            raise ToolInputError(
+                "trace_id: give the id printed after 'trace' in a row, at least its first 4 characters"
+            )
         return self._show(found[0], start) if len(found) == 1 else self._unclear(asked, found)
 
     def _unclear(self, asked: str, found: Sequence[str]) -> ToolResult:
         scene, shown = self.scene, clip(json.dumps(asked), 12)
         if found:
-            return self.answer(f"{len(found)} traces begin with {shown}:", *(scene.short("trace", one) for one in found))
+            return self.answer(
+                f"{len(found)} traces begin with {shown}:", *(scene.short("trace", one) for one in found)
+            )
         logs = scene.candidates("log", asked)
         if len(logs) != 1:
-            return self.answer(f"no trace {shown} in this incident.", "trace ids stand after 'trace' in rows of search_logs.")
+            return self.answer(
+                f"no trace {shown} in this incident.", "trace ids stand after 'trace' in rows of search_logs."
+            )
         query = "SELECT trace_id FROM logs WHERE row BETWEEN ? AND ? AND id = ?"
         trace = scene.rows(query, *scene.log_range, logs[0])[0][0]
-        return self.answer(f"{shown} is a log line of {'trace ' + scene.short('trace', trace) if trace else 'no trace'}.")
+        return self.answer(
+            f"{shown} is a log line of {'trace ' + scene.short('trace', trace) if trace else 'no trace'}."
+        )
 
     def _show(self, trace_id: str, start: int) -> ToolResult:
         spans, lines = self._spans(trace_id), self._lines(trace_id)
         places = tree(spans)
-        order = _interleaved(worst_first(spans, places), sorted(range(len(lines)), key=lambda n: (-lines[n].level, n)))
+        order = _interleaved(
+            worst_first(spans, places), sorted(range(len(lines)), key=lambda n: (-lines[n].level, n))
+        )
         if start >= len(order):
-            return self.answer(f"nothing after cursor={clip(str(start), 8)}: the trace has {len(order)} parts")
+            return self.answer(
+                f"nothing after cursor={clip(str(start), 8)}: the trace has {len(order)} parts"
+            )
         room = self.budget_tokens - 2 - estimate_tokens(self._head(trace_id, spans, lines, start, None))
         shown: dict[tuple[bool, int], str] = {}
         for is_line, number in order[start:]:
@@ -147,9 +168,14 @@ class ReadTrace(SceneTool):
                 break
             room -= 1 + tokens
             shown[is_line, number] = text
-        branches = sorted((number for is_line, number in shown if not is_line), key=lambda number: places[number].order)
+        branches = sorted(
+            (number for is_line, number in shown if not is_line), key=lambda number: places[number].order
+        )
         rows = sorted(number for is_line, number in shown if is_line)
-        text_lines = [self._head(trace_id, spans, lines, start, list(shown)), *(shown[False, number] for number in branches)]
+        text_lines = [
+            self._head(trace_id, spans, lines, start, list(shown)),
+            *(shown[False, number] for number in branches),
+        ]
         text_lines += ["lines", *(shown[True, number] for number in rows)] if rows else []
         return self.result(text_lines, room, (lines[number].id for number in rows), (trace_id,))
 
@@ -169,7 +195,12 @@ class ReadTrace(SceneTool):
         return [Line(*row) for row in self.scene.rows(query, *self.scene.log_range, trace_id)]
 
     def _head(
-        self, trace_id: str, spans: Sequence[Span], lines: Sequence[Line], start: int, shown: Sequence[tuple[bool, int]] | None
+        self,
+        trace_id: str,
+        spans: Sequence[Span],
+        lines: Sequence[Line],
+        start: int,
+        shown: Sequence[tuple[bool, int]] | None,
     ) -> str:
         """The first line of the result; with `shown` None the longest it can become."""
         head, parts = f"trace {self.scene.short('trace', trace_id)}: ", len(spans) + len(lines)
@@ -187,7 +218,10 @@ class ReadTrace(SceneTool):
             return head
         if start:
             return f"{head}, more: cursor={end}"
-        left = {"span": len(spans) - sum(not is_line for is_line, _ in shown), "line": len(lines) - sum(x for x, _ in shown)}
+        left = {
+            "span": len(spans) - sum(not is_line for is_line, _ in shown),
+            "line": len(lines) - sum(x for x, _ in shown),
+        }
         rest = " and ".join(count(number, thing) for thing, number in left.items() if number)
         return f"{head}, {rest} left, more: cursor={end}"
 

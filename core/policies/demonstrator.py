@@ -1,11 +1,13 @@
-"""Investigators that work only with the tools: an experienced one, a hasty one, and the mixture that the small model imitates.
+"""Investigators that work only with the tools: an experienced one, a hasty one, and the mixture that the
+small model imitates.
 
-All read printed rows as anybody would. None sees the ground truth, and all have worked with the systems of the train split
-before: they know how its causes are worded, stop at such a row and blame it, and leave the small mishaps of any day alone.
-HASTY looks at errors, then at the services that are loudest, and answers after three results. EXPERIENCED begins with the
-warnings; a row that complains about another service is a clue that leads there, and what stands at the end of a trail may be
-the cause. The demonstrator is deliberately mediocre: it is hasty in 80 of 100 episodes. Which manner pays is left to be learnt
-from reward (docs/adr/0004).
+All read printed rows as anybody would. None sees the ground truth, and all have worked with the systems of
+the train split before: they know how its causes are worded, stop at such a row and blame it, and leave the
+small mishaps of any day alone. HASTY looks at errors, then at the services that are loudest, and answers
+after three results. EXPERIENCED begins with the warnings; a row that complains about another service is a
+clue that leads there, and what stands at the end of a trail may be the cause. The demonstrator is
+deliberately mediocre: it is hasty in 80 of 100 episodes. Which manner pays is left to be learnt from reward
+(docs/adr/0004).
 
 Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
 """
@@ -28,7 +30,9 @@ class Manner:
     first: str
     """The lowest level of its first search."""
     follows_complaints: bool
-    """Whether it looks next at a service that others complain about, or at the one that says the same thing most often."""
+    """Whether it looks next at a service that others complain about, or at the one that says the same thing
+    most often.
+    """
     calls: int
     """Results after which it blames somebody in any case."""
 
@@ -75,7 +79,9 @@ FAMILIAR = re.compile(
     r"|renamed to|text in cents|payload version|into uuid"  # contracts
     r"|checksum|bad magic|end early|zero bytes|damaged"  # data
 )
-"""How causes are worded in the families of faults that the train split shows; what only the test split shows is unknown to it."""
+"""How causes are worded in the families of faults that the train split shows; what only the test split shows
+is unknown to it.
+"""
 
 
 def demonstrator(desk: Desk) -> Play:
@@ -110,16 +116,24 @@ class _Notes:
 
     def clues(self, found: Iterable[ShownRow]) -> list[str]:
         """Services that rows of other services complain about and that were not searched yet."""
-        blamed = dict.fromkeys(name for row in found if COMPLAINT.search(row.message) for name in self.named(row))
+        blamed = dict.fromkeys(
+            name for row in found if COMPLAINT.search(row.message) for name in self.named(row)
+        )
         return [name for name in blamed if name not in self.searched]
 
     def loudest(self) -> list[str]:
         """The service whose row stands for the most lines, of those not searched yet."""
-        row = max((row for row in self.seen if row.service not in self.searched), key=lambda row: row.alike, default=None)
+        row = max(
+            (row for row in self.seen if row.service not in self.searched),
+            key=lambda row: row.alike,
+            default=None,
+        )
         return [row.service] if row else []
 
     def suspicion(self, row: ShownRow) -> tuple[bool, bool, bool]:
-        """How much a row looks like a cause: worded like one; neither routine nor a complaint; of the service searched last."""
+        """How much a row looks like a cause: worded like one; neither routine nor a complaint; of the service
+        searched last.
+        """
         complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
         plain = not complaint and not any(known.search(row.message) for known in (EVERYDAY, HARMLESS))
         return FAMILIAR.search(row.message) is not None, plain, row.service in self.searched[-1:]
@@ -168,7 +182,9 @@ def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | No
 
 
 def _answer(notes: _Notes) -> Answer:
-    """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can read on."""
+    """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can
+    read on.
+    """
     if not notes.seen:
         return UNKNOWN
     row = max(notes.seen, key=notes.suspicion)
@@ -183,4 +199,11 @@ def _answer(notes: _Notes) -> Answer:
 def _services(task: str) -> tuple[str, ...]:
     """The names on the `services:` line of the incident as the agent is told it."""
     lines = (line.partition(":") for line in task.splitlines())
-    return next((tuple(names.replace(",", " ").split()) for head, _, names in lines if head.strip().lower() == "services"), ())
+    return next(
+        (
+            tuple(names.replace(",", " ").split())
+            for head, _, names in lines
+            if head.strip().lower() == "services"
+        ),
+        (),
+    )

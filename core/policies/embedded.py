@@ -1,8 +1,7 @@
 """Reaches a model of the training service: asks a running one, or starts one for as long as it is needed.
 
-The service is another process and another room; this module knows its command line, the line it prints when it listens, and the
-calls an ordinary client makes. It trains nothing and creates no model.
-"""
+The service is another process and another room; this module knows its command line, the line it prints when
+it listens, and the calls an ordinary client makes. It trains nothing and creates no model."""
 
 from __future__ import annotations
 
@@ -55,7 +54,9 @@ async def served(asked: str, access: Access) -> AsyncIterator[Served]:
     """
     name, _, step = asked.partition("@step")
     if not access.base_url and not access.data.is_dir():
-        _base_model(name, step, [], access)  # nothing was ever trained there: say so before a service makes the folder
+        _base_model(
+            name, step, [], access
+        )  # nothing was ever trained there: say so before a service makes the folder
     async with _service(access) as base_url:
         yield Served(base_url, await _pinned(base_url, name, step, access))
 
@@ -79,14 +80,22 @@ async def _pinned(base_url: str, name: str, step: str, access: Access) -> str:
             latest.raise_for_status()
             return f"{name}@step{int(latest.json()['latest_step'])}"
     except httpx.InvalidURL as trouble:
-        raise ConfigurationError(f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1") from trouble
+        raise ConfigurationError(
+            f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1"
+        ) from trouble
     except httpx.HTTPStatusError as trouble:
         status = trouble.response.status_code
-        raise ConfigurationError(f"{base_url}: HTTP {status}: {trouble.response.text[:200]}; check --api-key") from trouble
+        raise ConfigurationError(
+            f"{base_url}: HTTP {status}: {trouble.response.text[:200]}; check --api-key"
+        ) from trouble
     except httpx.HTTPError as trouble:
-        raise ConfigurationError(f"{base_url}: no training service answers ({trouble!r}); check --base-url") from trouble
+        raise ConfigurationError(
+            f"{base_url}: no training service answers ({trouble!r}); check --base-url"
+        ) from trouble
     except (KeyError, TypeError, ValueError) as trouble:
-        raise ConfigurationError(f"{base_url}: does not speak the training service's protocol ({trouble!r})") from trouble
+        raise ConfigurationError(
+            f"{base_url}: does not speak the training service's protocol ({trouble!r})"
+        ) from trouble
 
 
 def _base_model(name: str, step: str, known: list[str], access: Access) -> str:
@@ -121,12 +130,19 @@ def _start(access: Access, log: Path) -> subprocess.Popen[bytes]:
     environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TRAINING_SERVICE_TOKEN": access.api_key}
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
         )
 
 
 async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Its address, once it says so. Raises ConfigurationError with its last words when it ends or takes too long."""
+    """Its address, once it says so. Raises ConfigurationError with its last words when it ends or takes too
+    long.
+    """
     try:
         async with asyncio.timeout(STARTS_WITHIN_S):
             while True:
@@ -134,10 +150,14 @@ async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
                 if found := LISTENING.search(said):
                     return found[1]
                 if process.poll() is not None:
-                    raise ConfigurationError(f"the training service ended while starting:\n{said[-1500:].strip()}")
+                    raise ConfigurationError(
+                        f"the training service ended while starting:\n{said[-1500:].strip()}"
+                    )
                 await asyncio.sleep(0.05)
     except TimeoutError as trouble:
-        raise ConfigurationError(f"the training service was not ready within {STARTS_WITHIN_S:.0f} s") from trouble
+        raise ConfigurationError(
+            f"the training service was not ready within {STARTS_WITHIN_S:.0f} s"
+        ) from trouble
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,8 @@
 """What `--policy` names: a script, a model behind litellm, or a model that the training service holds.
 
-    script:NAME                 code (core.policies.scripted)
-    litellm:MODEL               any model litellm reaches; its own environment variables hold the key
-    embedded:NAME[@stepN]       a model of training_service; without @stepN its latest checkpoint, pinned when the run begins
+    script:NAME                 code (core.policies.scripted) litellm:MODEL               any model litellm
+    reaches; its own environment variables hold the key embedded:NAME[@stepN]       a model of
+    training_service; without @stepN its latest checkpoint, pinned when the run begins
 
 An opened policy makes one Chat per episode. A service that nobody runs is started for the time it is needed
 (`core.policies.embedded`). Policies do not judge and do not store.
@@ -47,12 +47,16 @@ def parse(text: str) -> PolicyName:
     """Read a `--policy`. Raises ConfigurationError with the known names."""
     kind, colon, name = text.partition(":")
     if kind not in KINDS or not colon or not name:
-        raise ConfigurationError(f"--policy {text!r}: write script:NAME, litellm:MODEL or embedded:NAME[@stepN]")
+        raise ConfigurationError(
+            f"--policy {text!r}: write script:NAME, litellm:MODEL or embedded:NAME[@stepN]"
+        )
     if kind == "script":
         from core.policies.scripted import SCRIPTED
 
         if name not in SCRIPTED:
-            raise ConfigurationError(f"--policy {text!r}: no such script; known: {', '.join(sorted(SCRIPTED))}")
+            raise ConfigurationError(
+                f"--policy {text!r}: no such script; known: {', '.join(sorted(SCRIPTED))}"
+            )
     return PolicyName(kind, name)
 
 
@@ -62,7 +66,9 @@ def usual_rules(policy: PolicyName) -> EpisodeConfig:
 
 
 def access(arguments: argparse.Namespace, policy: PolicyName) -> Access:
-    """What the flags say; where they are silent, the run that trained the model: runs/NAME/service and its base model."""
+    """What the flags say; where they are silent, the run that trained the model: runs/NAME/service and its
+    base model.
+    """
     run = arguments.runs / policy.name.partition("@")[0]
     trained = policy.kind == "embedded" and (run / "service").is_dir()
     data = arguments.data or (run / "service" if trained else arguments.runs / "training_service")
@@ -80,7 +86,9 @@ def _base_model_of(run: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+async def opened(
+    policy: PolicyName, config: EpisodeConfig, seed: int, access: Access
+) -> AsyncIterator[Policy]:
     """The policy, ready to play; whatever was started for it ends with the block.
 
     Raises:
@@ -91,16 +99,23 @@ async def opened(policy: PolicyName, config: EpisodeConfig, seed: int, access: A
     elif policy.kind == "litellm":
         from core.policies.providers import litellm_chat
 
-        options: dict[str, Any] = {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
+        options: dict[str, Any] = (
+            {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
+        )
         chat = litellm_chat(policy.name, config, **options)
         yield Policy(str(policy), lambda scenario_id, sample: chat)
     else:
-        async with served(policy.name, access) as (base_url, model), _embedded(base_url, model, config, seed, access) as found:
+        async with (
+            served(policy.name, access) as (base_url, model),
+            _embedded(base_url, model, config, seed, access) as found,
+        ):
             yield found
 
 
 @asynccontextmanager
-async def _embedded(base_url: str, model: str, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+async def _embedded(
+    base_url: str, model: str, config: EpisodeConfig, seed: int, access: Access
+) -> AsyncIterator[Policy]:
     """A model behind the training service; its dice depend on the seed, the scenario and the sample."""
     import httpx
     from openai import AsyncOpenAI
@@ -123,5 +138,8 @@ def scripted(policy: PolicyName, config: EpisodeConfig, seed: int) -> Policy:
 
     factory = SCRIPTED[policy.name]
     return Policy(
-        str(policy), lambda scenario_id, sample: factory(random.Random(f"{seed}:{policy.name}:{scenario_id}:{sample}"), config)
+        str(policy),
+        lambda scenario_id, sample: factory(
+            random.Random(f"{seed}:{policy.name}:{scenario_id}:{sample}"), config
+        ),
     )

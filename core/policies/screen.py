@@ -1,8 +1,7 @@
 """Reads back what the tools print: log rows, span trees, cursors.
 
-Scripted policies see only text, as a model does; this is their eye. It knows the printed format and nothing of the database, so a
-test that plays scripts through the real tools breaks when the format moves.
-"""
+Scripted policies see only text, as a model does; this is their eye. It knows the printed format and nothing
+of the database, so a test that plays scripts through the real tools breaks when the format moves."""
 
 from __future__ import annotations
 
@@ -43,15 +42,22 @@ class ShownSpan(NamedTuple):
 def rows(text: str) -> list[ShownRow]:
     """The log rows in a tool's output, in printed order."""
     found = printed_rows(text)
-    return [ShownRow(row.id, row.time, Level[row.level], row.service, row.times, row.message, row.trace_id) for row in found]
+    return [
+        ShownRow(row.id, row.time, Level[row.level], row.service, row.times, row.message, row.trace_id)
+        for row in found
+    ]
 
 
 def spans(text: str) -> list[ShownSpan]:
-    """The spans in the output of read_trace, in printed order: what stands between its first line and 'lines'."""
+    """The spans in the output of read_trace, in printed order: what stands between its first line and
+    'lines'.
+    """
     tree = text.split("\n")[1:]
     tree = tree[: tree.index("lines")] if "lines" in tree else tree
     return [
-        ShownSpan(len(m["indent"]) // 2, m["service"], m["operation"], float(m["ms"]), m["status"] is not None)
+        ShownSpan(
+            len(m["indent"]) // 2, m["service"], m["operation"], float(m["ms"]), m["status"] is not None
+        )
         for m in map(_SPAN.match, tree)
         if m
     ]

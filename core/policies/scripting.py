@@ -1,12 +1,12 @@
-"""Turns a generator into a policy: it yields calls, is sent the text each tool printed, and returns its report.
+"""Turns a generator into a policy: it yields calls, is sent the text each tool printed, and returns its
+report.
 
     def play(desk: Desk) -> Play:
         text = yield search(min_level="ERROR")
         return blame(rows(text)[0])
 
-The episode drives it one reply at a time through the same door as a model (`project_types.Chat`), in either call format. It is
-for policies written as code; it knows no tool's arguments but the names used below.
-"""
+The episode drives it one reply at a time through the same door as a model (`project_types.Chat`), in either
+call format. It is for policies written as code; it knows no tool's arguments but the names used below."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ class ScriptedChat:
         if self._config.call_format == "text":
             return ChatReply(content=f'{{"tool":"{call.tool}","arguments":{arguments}}}')
         return ChatReply(
-            tool_calls=(ToolCall(id=f"call_{self._replies}", name=call.tool, arguments=arguments),), finish_reason="tool_calls"
+            tool_calls=(ToolCall(id=f"call_{self._replies}", name=call.tool, arguments=arguments),),
+            finish_reason="tool_calls",
         )
 
 

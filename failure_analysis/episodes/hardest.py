@@ -1,9 +1,9 @@
 """`python -m failure_analysis hardest`: what fails most becomes a request for more such scenarios.
 
-A fault type or topology weighs its failure rate, smoothed by one failure in two, relative to the rate of all: 1 is ordinary, 2
-fails twice as often. Episodes of the test split and of unseen faults do not count, so that what measures a model does not shape
-what it learns from. The file is what `python -m chaos generate --request` reads.
-"""
+A fault type or topology weighs its failure rate, smoothed by one failure in two, relative to the rate of all:
+1 is ordinary, 2 fails twice as often. Episodes of the test split and of unseen faults do not count, so that
+what measures a model does not shape what it learns from. The file is what `python -m chaos generate
+--request` reads."""
 
 from __future__ import annotations
 
@@ -51,13 +51,17 @@ def request(store: FailureStore, wanted: Wanted, splits: tuple[str, ...]) -> dic
                 names.setdefault(name, Counter())[status == Status.FAILED] += count
     if not faults:
         asked = f"of the splits {', '.join(splits)}"
-        raise StoreError(f"{store.path}: no captured episodes {asked}; capture a run first, or name others with --splits")
+        raise StoreError(
+            f"{store.path}: no captured episodes {asked}; capture a run first, or name others with --splits"
+        )
     return {"faults": _weights(faults), "topologies": _weights(topologies)}
 
 
 def _weights(names: dict[str, Counter[bool]]) -> dict[str, float]:
     rates = {name: Rate(counts[True], counts.total()) for name, counts in names.items()}
-    whole = Rate(sum(rate.failed for rate in rates.values()), sum(rate.tried for rate in rates.values())).smoothed
+    whole = Rate(
+        sum(rate.failed for rate in rates.values()), sum(rate.tried for rate in rates.values())
+    ).smoothed
     return {name: round(min(MOST, max(LEAST, rates[name].smoothed / whole)), 2) for name in sorted(rates)}
 
 
@@ -74,5 +78,7 @@ def command(arguments: argparse.Namespace) -> int:
     for kind, weights in found.items():
         worst = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
         print(f"{kind}: {', '.join(f'{name} {weight:g}' for name, weight in worst)}")
-    print(f"next: python -m chaos generate --split train --count 192 --seed 7 --out more_scenarios/train --request {out}")
+    print(
+        f"next: python -m chaos generate --split train --count 192 --seed 7 --out more_scenarios/train --request {out}"
+    )
     return 0

@@ -1,4 +1,6 @@
-"""The command behind `python -m failure_analysis intervene`: finds episode, scenario, logs and policy, and prints the effect."""
+"""The command behind `python -m failure_analysis intervene`: finds episode, scenario, logs and policy, and
+prints the effect.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
-from failure_analysis.episodes.intervening import Change, Difference, Effect, Situation, intervene, replacing_call
+from failure_analysis.episodes.intervening import (
+    Change,
+    Difference,
+    Effect,
+    Situation,
+    intervene,
+    replacing_call,
+)
 from failure_analysis.records import StoreError
 from failure_analysis.run_folders import RunFolder
 from failure_analysis.store import FailureStore
@@ -45,11 +54,18 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 async def _run(
-    arguments: argparse.Namespace, episode: Episode, scenario: Scenario, database: Path, config: EpisodeConfig, change: Change
+    arguments: argparse.Namespace,
+    episode: Episode,
+    scenario: Scenario,
+    database: Path,
+    config: EpisodeConfig,
+    change: Change,
 ) -> Effect:
     judge = load_judge(arguments.judge)
     async with _policy(arguments, config) as chat:
-        situation = Situation(episode, scenario, lambda: log_tools(database, scenario.id, config), chat, judge, config)
+        situation = Situation(
+            episode, scenario, lambda: log_tools(database, scenario.id, config), chat, judge, config
+        )
         with tqdm(total=2 * arguments.k, unit="episode", desc="intervene", leave=False, disable=None) as bar:
 
             def played() -> None:
@@ -75,7 +91,9 @@ async def _policy(arguments: argparse.Namespace, config: EpisodeConfig) -> Async
         async with AsyncOpenAI(base_url=arguments.base_url, api_key=arguments.api_key) as client:
             yield openai_chat(client, name, config)
     else:
-        raise StoreError(f"--policy {arguments.policy!r}: write litellm:MODEL, or openai:MODEL with --base-url URL")
+        raise StoreError(
+            f"--policy {arguments.policy!r}: write litellm:MODEL, or openai:MODEL with --base-url URL"
+        )
 
 
 def _episode(arguments: argparse.Namespace) -> tuple[Episode, RunFolder]:
@@ -101,14 +119,18 @@ def _line(path: Path, number: int) -> Episode:
     except OSError as trouble:
         raise StoreError(f"--episode {path}: cannot be read ({trouble.strerror})") from trouble
     except ValidationError as trouble:
-        raise StoreError(f"--episode {path}:{number}: not an episode ({trouble.errors()[0]['msg']})") from trouble
+        raise StoreError(
+            f"--episode {path}:{number}: not an episode ({trouble.errors()[0]['msg']})"
+        ) from trouble
     raise StoreError(f"--episode {path}:{number}: the file has no such line")
 
 
 def _run_of(file: Path) -> RunFolder:
     """The run a JSONL file belongs to."""
     return RunFolder(
-        file.parent.parent if file.parent.name == "episodes" and (file.parent.parent / "config.json").exists() else file.parent
+        file.parent.parent
+        if file.parent.name == "episodes" and (file.parent.parent / "config.json").exists()
+        else file.parent
     )
 
 
@@ -130,7 +152,9 @@ def _rules(arguments: argparse.Namespace, run: RunFolder) -> EpisodeConfig:
     try:
         return EpisodeConfig.model_validate(rules)
     except ValidationError as trouble:
-        raise StoreError(f"{run.path}: its rules cannot be read; give --rules embedded or --rules general") from trouble
+        raise StoreError(
+            f"{run.path}: its rules cannot be read; give --rules embedded or --rules general"
+        ) from trouble
 
 
 def _read(path: Path) -> str:
@@ -165,7 +189,11 @@ def _told(effect: Effect) -> str:
         f"changed     {after.right}/{after.played} right, {after.grounded} grounded",
         f"success     {interval(effect.success)} (95 % interval)",
         f"grounded    {interval(effect.grounded)}",
-        *([f"not counted {before.failed + after.failed} plays without a verdict"] if before.failed + after.failed else []),
+        *(
+            [f"not counted {before.failed + after.failed} plays without a verdict"]
+            if before.failed + after.failed
+            else []
+        ),
         *(f"note        {note}" for note in effect.notes),
     ]
     return "\n".join(lines) + "\n"

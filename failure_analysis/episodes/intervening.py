@@ -1,10 +1,11 @@
-"""What if one thing had been different: a stored episode is played again up to a turn, changed there, and played on by a policy.
+"""What if one thing had been different: a stored episode is played again up to a turn, changed there, and
+played on by a policy.
 
-Up to the turn the stored replies are replayed against the real tools, so that everything the episode counts is counted again; at
-the turn one tool result or one reply is replaced; after it the policy is alone. The same is done as often without the change.
-What is compared differs in one thing only, so the difference is its effect, with a 95 % interval for two proportions (Newcombe
-1998, hybrid score method). It needs the scenario and a policy; it changes no stored file.
-"""
+Up to the turn the stored replies are replayed against the real tools, so that everything the episode counts
+is counted again; at the turn one tool result or one reply is replaced; after it the policy is alone. The same
+is done as often without the change. What is compared differs in one thing only, so the difference is its
+effect, with a 95 % interval for two proportions (Newcombe 1998, hybrid score method). It needs the scenario
+and a policy; it changes no stored file."""
 
 from __future__ import annotations
 
@@ -105,9 +106,15 @@ def replacing_call(text: str) -> ToolCall:
 
 
 async def intervene(
-    situation: Situation, change: Change, k: int, concurrency: int, progress: Callable[[], None] = lambda: None
+    situation: Situation,
+    change: Change,
+    k: int,
+    concurrency: int,
+    progress: Callable[[], None] = lambda: None,
 ) -> Effect:
-    """Play both sides k times. Raises StoreError when the episode has no such turn, or no play came to a verdict."""
+    """Play both sides k times. Raises StoreError when the episode has no such turn, or no play came to a
+    verdict.
+    """
     turns = turns_of(situation.episode)
     _check(turns, change)
     limit, differing = asyncio.Semaphore(concurrency), set[int]()
@@ -122,7 +129,9 @@ async def intervene(
     played = await asyncio.gather(*(play(side, sample) for sample in range(k) for side in (control, change)))
     before, after = _arm(played[0::2]), _arm(played[1::2])
     if not before.played or not after.played:
-        raise StoreError("no play came to a verdict: the provider or the judge failed every time; check the policy and --judge")
+        raise StoreError(
+            "no play came to a verdict: the provider or the judge failed every time; check the policy and --judge"
+        )
     what = "the tool result" if change.result is not None else "the call"
     notes = [f"the tools now answer turn {turn} otherwise than they did then" for turn in sorted(differing)]
     return Effect(
@@ -143,19 +152,30 @@ def _check(turns: Sequence[Turn], change: Change) -> None:
     turn = turns[change.turn - 1]
     answered = [call for call in turn.calls if call.name != FINAL_ANSWER]
     if change.result is not None and not answered:
-        raise StoreError(f"--replace-result: turn {change.turn} called no tool; choose another --turn, or use --replace-call")
+        raise StoreError(
+            f"--replace-result: turn {change.turn} called no tool; choose another --turn, or use --replace-call"
+        )
 
 
-# ---------------------------------------------------------------------------------------------------------------- one play
+# ----------------------------------------------------------------------------------------------------------------
+# one play
 
 
-async def _play(situation: Situation, turns: Sequence[Turn], change: Change, sample: int, differing: set[int]) -> Episode | None:
+async def _play(
+    situation: Situation, turns: Sequence[Turn], change: Change, sample: int, differing: set[int]
+) -> Episode | None:
     """One episode with the change; None when there is no verdict."""
     chat = _Replay(situation.episode, change, situation.chat, situation.config.call_format)
     tools = [_Watched(tool, chat, turns, change, differing) for tool in situation.tools()]
     try:
         return await investigate(
-            chat, situation.scenario, tools, judge=situation.judge, config=situation.config, policy="intervention", sample=sample
+            chat,
+            situation.scenario,
+            tools,
+            judge=situation.judge,
+            config=situation.config,
+            policy="intervention",
+            sample=sample,
         )
     except (ProviderError, JudgeError):
         return None
@@ -164,7 +184,9 @@ async def _play(situation: Situation, turns: Sequence[Turn], change: Change, sam
 class _Replay:
     """A policy that says what it said then up to the changed turn, and leaves the rest to another."""
 
-    def __init__(self, episode: Episode, change: Change, then: Chat, call_format: Literal["native", "text"]) -> None:
+    def __init__(
+        self, episode: Episode, change: Change, then: Chat, call_format: Literal["native", "text"]
+    ) -> None:
         said = [message for message in episode.messages if message.get("role") == "assistant"]
         self._said, self._change, self._then, self._format = said, change, then, call_format
         self.turn = 0
@@ -187,9 +209,17 @@ class _Replay:
 class _Watched:
     """A tool whose result at one turn can be replaced; notes where it now answers otherwise than it did."""
 
-    def __init__(self, tool: Tool, chat: _Replay, turns: Sequence[Turn], change: Change, differing: set[int]) -> None:
+    def __init__(
+        self, tool: Tool, chat: _Replay, turns: Sequence[Turn], change: Change, differing: set[int]
+    ) -> None:
         self.name, self.description, self.arguments = tool.name, tool.description, tool.arguments
-        self._tool, self._chat, self._turns, self._change, self._differing = tool, chat, turns, change, differing
+        self._tool, self._chat, self._turns, self._change, self._differing = (
+            tool,
+            chat,
+            turns,
+            change,
+            differing,
+        )
         self._replaced = False
 
     async def run(self, arguments: Any) -> ToolResult:
@@ -214,14 +244,20 @@ class _Watched:
         rows = printed_rows(text)
         logs = (self._tool.resolve("log", row.id) for row in rows)
         traces = (self._tool.resolve("trace", row.trace_id) for row in rows if row.trace_id)
-        return ToolResult(text=text, log_ids=frozenset(filter(None, logs)), trace_ids=frozenset(filter(None, traces)))
+        return ToolResult(
+            text=text, log_ids=frozenset(filter(None, logs)), trace_ids=frozenset(filter(None, traces))
+        )
 
 
 def _reply(message: Message) -> ChatReply:
     """A stored assistant message as the reply that it was. Raises StoreError when it is none."""
     try:
         calls = [
-            ToolCall(id=str(call.get("id", "")), name=call["function"]["name"], arguments=call["function"]["arguments"])
+            ToolCall(
+                id=str(call.get("id", "")),
+                name=call["function"]["name"],
+                arguments=call["function"]["arguments"],
+            )
             for call in message.get("tool_calls") or ()
         ]
         return ChatReply(content=message.get("content"), tool_calls=tuple(calls))
@@ -235,7 +271,8 @@ def _arm(played: Sequence[Episode | None]) -> Arm:
     return Arm(right, grounded, len(judged), len(played) - len(judged))
 
 
-# -------------------------------------------------------------------------------------------------------------- statistics
+# --------------------------------------------------------------------------------------------------------------
+# statistics
 
 _Z = 1.959964
 

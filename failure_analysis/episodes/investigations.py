@@ -1,10 +1,10 @@
-"""What went wrong in an investigation: claims computed from the stored episode and, where it is at hand, the scenario's truth.
+"""What went wrong in an investigation: claims computed from the stored episode and, where it is at hand, the
+scenario's truth.
 
-Each claim names a kind and cites the turns and log lines it rests on. Claims are facts, not opinions: "a tool showed the decisive
-line at turn 3 and the report blames another service" can be checked in the transcript. The first claim, in the order of
-InvestigationKind, names the failure. Without the scenario file only what the episode itself says is claimed. A second opinion by
-a model is in `second_opinion`.
-"""
+Each claim names a kind and cites the turns and log lines it rests on. Claims are facts, not opinions: "a tool
+showed the decisive line at turn 3 and the report blames another service" can be checked in the transcript.
+The first claim, in the order of InvestigationKind, names the failure. Without the scenario file only what the
+episode itself says is claimed. A second opinion by a model is in `second_opinion`."""
 
 from __future__ import annotations
 
@@ -39,11 +39,19 @@ def failed(episode: Episode) -> bool:
 
 
 def claims(episode: Episode, scenario: Scenario | None = None, trouble: str = "") -> tuple[Claim, ...]:
-    """What went wrong, the claim that names it first. `trouble` is the class of the exception that broke the episode off."""
+    """What went wrong, the claim that names it first. `trouble` is the class of the exception that broke the
+    episode off.
+    """
     case = _Case(episode, scenario, trouble)
     found = [*case.interrupted(), *case.ended(), *case.answered(), *case.evidence(), *case.habits()]
     if not found and failed(episode):
-        found = [Claim(kind=Kind.UNSUPPORTED_GUESS, text="the answer is not supported by anything shown", turns=case.last)]
+        found = [
+            Claim(
+                kind=Kind.UNSUPPORTED_GUESS,
+                text="the answer is not supported by anything shown",
+                turns=case.last,
+            )
+        ]
     return tuple(sorted(found, key=lambda claim: _ORDER[claim.kind]))
 
 
@@ -101,16 +109,27 @@ class _Case:
             yield Claim(kind=Kind.JUDGE_TROUBLE, text="there is a report and no verdict", turns=self.last)
         elif ending is Ending.PROVIDER_ERROR or self.trouble:
             turns = f"after {len(self.turns)} turns" if self.turns else "before the first turn"
-            yield Claim(kind=Kind.PROVIDER_TROUBLE, text=f"the policy's provider failed {turns}", turns=self.last)
+            yield Claim(
+                kind=Kind.PROVIDER_TROUBLE, text=f"the policy's provider failed {turns}", turns=self.last
+            )
         elif ending is Ending.REFUSED:
-            yield Claim(kind=Kind.REFUSED, text="the policy or its provider declined to go on", turns=self.last)
+            yield Claim(
+                kind=Kind.REFUSED, text="the policy or its provider declined to go on", turns=self.last
+            )
         elif self.wrong:
             yield from self._doubtful_verdict()
 
     def _doubtful_verdict(self) -> Iterator[Claim]:
-        """The verdict says wrong, and the report places a decisive line that was shown in the culprit, and nowhere else."""
+        """The verdict says wrong, and the report places a decisive line that was shown in the culprit, and
+        nowhere else.
+        """
         report, verdict, scenario = self.episode.report, self.episode.verdict, self.scenario
-        if report is None or verdict is None or scenario is None or self.blamed.lower() != scenario.ground_truth.service.lower():
+        if (
+            report is None
+            or verdict is None
+            or scenario is None
+            or self.blamed.lower() != scenario.ground_truth.service.lower()
+        ):
             return
         place = report.root_cause.partition(":")[0].strip().lower()
         if place != self.blamed.lower() and place in {service.lower() for service in scenario.services}:
@@ -119,20 +138,26 @@ class _Case:
         quoted = [id for id in self.gold_seen if (line := _words(self.rows[id].message)) and line <= said]
         if quoted:
             text = f"judge {verdict.judge} says wrong, but the report blames {self.blamed} and quotes a decisive line that it saw"
-            yield Claim(kind=Kind.JUDGE_TROUBLE, text=text, turns=self.last, log_ids=tuple(quoted[:MOST_CITED]))
+            yield Claim(
+                kind=Kind.JUDGE_TROUBLE, text=text, turns=self.last, log_ids=tuple(quoted[:MOST_CITED])
+            )
 
     # -- how it ended
 
     def ended(self) -> Iterator[Claim]:
         """Endings that say it all."""
         ending, outcome = self.episode.outcome.ending, self.episode.outcome
-        refused = tuple(turn.number for turn in self.turns if turn.answer or any(call.failed for call in turn.calls))
+        refused = tuple(
+            turn.number for turn in self.turns if turn.answer or any(call.failed for call in turn.calls)
+        )
         if ending in _BROKEN:
             kind, text = _BROKEN[ending]
             answers = [call.result for turn in self.turns for call in turn.calls if call.failed]
             yield Claim(kind=kind, text=f"{text}{_quoted(answers[-1:])}", turns=refused or self.last)
         elif ending is Ending.OUT_OF_CONTEXT:
-            text = f"the conversation outgrew the context window at turn {len(self.turns)}, or the reply was cut"
+            text = (
+                f"the conversation outgrew the context window at turn {len(self.turns)}, or the reply was cut"
+            )
             yield Claim(kind=Kind.OUT_OF_CONTEXT, text=text, turns=self.last)
         elif ending is Ending.OUT_OF_TURNS:
             text = f"{outcome.turns} turns passed without a report"
@@ -153,11 +178,19 @@ class _Case:
         if outcome.cited_fabricated:
             known = {*episode.shown_log_ids, *episode.shown_trace_ids, *self.rows}
             known |= {row.trace_id for row in self.rows.values() if row.trace_id}
-            invented = tuple(id for id in (*episode.cited_log_ids, *episode.cited_trace_ids) if id not in known)
+            invented = tuple(
+                id for id in (*episode.cited_log_ids, *episode.cited_trace_ids) if id not in known
+            )
             text = f"{outcome.cited_fabricated} of {outcome.cited} cited ids exist nowhere in the scenario"
-            yield Claim(kind=Kind.FABRICATED_EVIDENCE, text=text, turns=self.last, log_ids=invented[:MOST_CITED])
+            yield Claim(
+                kind=Kind.FABRICATED_EVIDENCE, text=text, turns=self.last, log_ids=invented[:MOST_CITED]
+            )
         if outcome.tool_calls == 0:
-            yield Claim(kind=Kind.ANSWERED_BLIND, text="it answered before any tool had shown it a line", turns=self.last)
+            yield Claim(
+                kind=Kind.ANSWERED_BLIND,
+                text="it answered before any tool had shown it a line",
+                turns=self.last,
+            )
         elif not outcome.cited_seen:
             text = "the answer cites nothing that a tool had shown"
             yield Claim(kind=Kind.UNSUPPORTED_GUESS, text=text, turns=self.last)
@@ -170,7 +203,10 @@ class _Case:
         real = tuple(id for id in cited if id in self.rows)[:MOST_CITED]
         turns = tuple(sorted({turn.number for turn in self.turns if turn.shown & set(real)} | set(self.last)))
         if self.blamed.lower() == truth.service.lower():
-            kind, text = Kind.RIGHT_SERVICE_WRONG_CAUSE, f"{truth.service} is the culprit, but not for the cause given"
+            kind, text = (
+                Kind.RIGHT_SERVICE_WRONG_CAUSE,
+                f"{truth.service} is the culprit, but not for the cause given",
+            )
         elif self.blamed.lower() in {service.lower() for service in truth.propagation_path}:
             kind, text = (
                 Kind.STOPPED_AT_SYMPTOM,
@@ -208,7 +244,12 @@ class _Case:
         cut: dict[int, list[str]] = {}
         for turn in self.turns:
             for call in turn.calls:
-                if call.name == FINAL_ANSWER or call.arguments is None or call.failed or "trace_id" in call.arguments:
+                if (
+                    call.name == FINAL_ANSWER
+                    or call.arguments is None
+                    or call.failed
+                    or "trace_id" in call.arguments
+                ):
                     continue
                 shown = [self.rows[id] for id in call.shown if id in self.rows]
                 for row in (self.rows[id] for id in self.gold):
@@ -220,22 +261,38 @@ class _Case:
                         cut.setdefault(turn.number, []).append(row.id)
         for kind, found, text in (
             (Kind.WRONG_TIME_WINDOW, late, "would have shown a decisive line but for the times it names"),
-            (Kind.EVIDENCE_CUT_OFF, cut, "matched a decisive line beyond what was shown; the rest was not asked for"),
+            (
+                Kind.EVIDENCE_CUT_OFF,
+                cut,
+                "matched a decisive line beyond what was shown; the rest was not asked for",
+            ),
         ):
             if found:
                 ids = tuple(dict.fromkeys(id for ids in found.values() for id in ids))[:MOST_CITED]
-                which = f"the search of turn {min(found)}" if len(found) == 1 else f"the searches of turns {_list(found)}"
+                which = (
+                    f"the search of turn {min(found)}"
+                    if len(found) == 1
+                    else f"the searches of turns {_list(found)}"
+                )
                 yield Claim(kind=kind, text=f"{which} {text}", turns=tuple(found), log_ids=ids)
 
     # -- how it went about it
 
     def habits(self) -> Iterator[Claim]:
         """Repeats that cost the episode."""
-        made = [(turn.number, call.name, call.raw) for turn in self.turns for call in turn.calls if call.name != FINAL_ANSWER]
+        made = [
+            (turn.number, call.name, call.raw)
+            for turn in self.turns
+            for call in turn.calls
+            if call.name != FINAL_ANSWER
+        ]
         times = Counter((name, raw) for _, name, raw in made)
         again = tuple(dict.fromkeys(number for number, name, raw in made if times[name, raw] > 1))
         repeats = self.episode.outcome.repeated_calls
-        if repeats and (2 * repeats >= self.episode.outcome.tool_calls or self.episode.outcome.ending is Ending.OUT_OF_TURNS):
+        if repeats and (
+            2 * repeats >= self.episode.outcome.tool_calls
+            or self.episode.outcome.ending is Ending.OUT_OF_TURNS
+        ):
             text = f"{repeats} of {self.episode.outcome.tool_calls} calls repeat an earlier one"
             yield Claim(kind=Kind.REPEATED_ITSELF, text=text, turns=again or self.last)
 

@@ -1,8 +1,9 @@
-"""Which lines of a scenario a stored search asked for: its filters applied again, to the scenario file instead of logs.db.
+"""Which lines of a scenario a stored search asked for: its filters applied again, to the scenario file
+instead of logs.db.
 
-Close to `search_logs`, not equal: a keyword here matches anywhere in a line. So it is only used to say that a decisive line was
-asked for and not shown, or excluded by the times given. It runs no tool and needs no database.
-"""
+Close to `search_logs`, not equal: a keyword here matches anywhere in a line. So it is only used to say that a
+decisive line was asked for and not shown, or excluded by the times given. It runs no tool and needs no
+database."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from typing import Any
 
 from project_types import Level, LogRecord
 
-_TIME = re.compile(r"(?:(\d{4}-\d\d-\d\d)[T ])?(\d{1,2}):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(?:Z|UTC|\+00:00)?", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?:(\d{4}-\d\d-\d\d)[T ])?(\d{1,2}):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(?:Z|UTC|\+00:00)?", re.IGNORECASE
+)
 _NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*|'[^']*'|\"[^\"]*\"", re.IGNORECASE)
 
 
@@ -39,7 +42,9 @@ def in_window(arguments: Mapping[str, Any], at: datetime) -> bool:
 
 
 def alike(one: LogRecord, other: LogRecord) -> bool:
-    """Whether a search shows the two as one kind: same service and level, and messages that differ in numbers and ids only."""
+    """Whether a search shows the two as one kind: same service and level, and messages that differ in numbers
+    and ids only.
+    """
     same = one.service == other.service and one.level == other.level
     return same and _NUMBERS.sub("#", one.message) == _NUMBERS.sub("#", other.message)
 

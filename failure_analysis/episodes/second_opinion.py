@@ -1,8 +1,8 @@
 """What a model says went wrong in an investigation, after the rules have spoken.
 
-It is shown the transcript, redacted and cut, and the scenario's truth, and must cite turns and log ids. What it cites is checked:
-a claim that names a turn there was not, or a line that nobody saw and that proves nothing, is dropped. Rules stay first.
-"""
+It is shown the transcript, redacted and cut, and the scenario's truth, and must cite turns and log ids. What
+it cites is checked: a claim that names a turn there was not, or a line that nobody saw and that proves
+nothing, is dropped. Rules stay first."""
 
 from __future__ import annotations
 
@@ -61,16 +61,22 @@ def second_opinion(analyzer: LogAnalyzer, episode: Episode, scenario: Scenario |
     except ModelTrouble as trouble:
         return Opinion((), f"{analyzer.model} did not answer: {trouble}")
     except ValidationError as trouble:
-        return Opinion((), f"{analyzer.model} gave no readable answer: {trouble.errors(include_url=False)[0]['msg']}")
+        return Opinion(
+            (), f"{analyzer.model} gave no readable answer: {trouble.errors(include_url=False)[0]['msg']}"
+        )
     allowed = set(episode.shown_log_ids) | set(scenario.ground_truth.evidence_log_ids if scenario else ())
     kept = [claim for one in said if (claim := _checked(one, len(turns), ids, allowed))]
     dropped = len(said) - len(kept)
-    why = f"{analyzer.model} added {len(kept)} claims" + (f", {dropped} that cite nothing real were dropped" if dropped else "")
+    why = f"{analyzer.model} added {len(kept)} claims" + (
+        f", {dropped} that cite nothing real were dropped" if dropped else ""
+    )
     return Opinion(tuple(kept), why)
 
 
 def _checked(said: _Said, turns: int, ids: Ids, allowed: set[str]) -> Claim | None:
-    """The claim with full ids, or None when it cites a turn there was not, a line that is not there, or nothing."""
+    """The claim with full ids, or None when it cites a turn there was not, a line that is not there, or
+    nothing.
+    """
     found = [ids.full(shown.strip()) for shown in said.log_ids]
     real = tuple(dict.fromkeys(full for full in found if full in allowed and full is not None))
     cited = tuple(dict.fromkeys(said.turns))
@@ -85,7 +91,11 @@ def _question(episode: Episode, scenario: Scenario | None, turns: tuple[Turn, ..
     facts: dict[str, Any] = {"ending": episode.outcome.ending, "report": report}
     if scenario is not None:
         truth = scenario.ground_truth
-        lines = [f"{row.id} {row.service} {row.message}" for row in scenario.logs if row.id in set(truth.evidence_log_ids)]
+        lines = [
+            f"{row.id} {row.service} {row.message}"
+            for row in scenario.logs
+            if row.id in set(truth.evidence_log_ids)
+        ]
         facts |= {"culprit": truth.service, "cause": scenario.expected_root_cause, "decisive_lines": lines}
     nonce = secrets.token_hex(8)
     told = redacted_message(json.dumps(facts, ensure_ascii=False), TRANSCRIPT_CHARACTERS)

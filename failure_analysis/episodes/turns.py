@@ -1,9 +1,8 @@
 """A stored transcript as turns: what the policy called, what it was shown, and which log lines that was.
 
-Tools print an id as its shortest unique prefix; here it is the full id again, found among the scenario's lines or, when the
-scenario is not at hand, among the ids the episode says were shown. A transcript is hostile text: nothing in it is trusted to be
-a call or a row unless it parses as one. Nothing is judged here.
-"""
+Tools print an id as its shortest unique prefix; here it is the full id again, found among the scenario's
+lines or, when the scenario is not at hand, among the ids the episode says were shown. A transcript is hostile
+text: nothing in it is trusted to be a call or a row unless it parses as one. Nothing is judged here."""
 
 from __future__ import annotations
 
@@ -81,7 +80,9 @@ def turns_of(episode: Episode, ids: Ids | None = None) -> tuple[Turn, ...]:
                 break
             results.append(_text(later.get("content")))
         made = _calls(message)
-        calls = tuple(_answered(call, results[n] if n < len(results) else "", known) for n, call in enumerate(made))
+        calls = tuple(
+            _answered(call, results[n] if n < len(results) else "", known) for n, call in enumerate(made)
+        )
         answer = "\n".join(results) if not made else ""
         turns.append(Turn(len(turns) + 1, _text(message.get("content")), calls, answer))
     return tuple(turns)
@@ -103,7 +104,11 @@ def _calls(message: Mapping[str, Any]) -> list[tuple[str, str]]:
     made = message.get("tool_calls")
     if isinstance(made, list):
         functions = [one.get("function") for one in made if isinstance(one, dict)]
-        return [(_text(one.get("name")), _text(one.get("arguments"))) for one in functions if isinstance(one, dict)]
+        return [
+            (_text(one.get("name")), _text(one.get("arguments")))
+            for one in functions
+            if isinstance(one, dict)
+        ]
     found = text_call(_text(message.get("content")))
     return [(found.name, found.arguments)] if found else []
 

@@ -19,7 +19,9 @@ def command(arguments: argparse.Namespace) -> int:
         logs = standard_input() if arguments.file == STANDARD_INPUT else last_text(Path(arguments.file), END)
         code = last_text(arguments.code, 4000) if arguments.code else None
     except OSError as trouble:
-        raise StoreError(f"{trouble.filename}: cannot be read ({trouble.strerror}); check the path") from trouble
+        raise StoreError(
+            f"{trouble.filename}: cannot be read ({trouble.strerror}); check the path"
+        ) from trouble
     message = arguments.error or error_line(logs[-LOG_CHARACTERS:])
     found = analyzer(arguments).analyze_failure(arguments.file, arguments.type, message, logs, code)
     sys.stdout.write(found.model_dump_json(indent=2) + "\n")

@@ -2,10 +2,10 @@
 
     LogAnalyzer().analyze_failure("seed1", "training_job", "CUDA out of memory", log_text)
 
-A language model answers where one is configured (FAILURE_ANALYSIS_MODEL or `model=`, any name litellm knows; without either, the
-default model when its key is set), and pattern rules answer where none is, or where it does not answer in time or readably; the
-result says who did and why. A model is sent the error, the last 3,000 characters of the log and the code, all redacted first.
-"""
+A language model answers where one is configured (FAILURE_ANALYSIS_MODEL or `model=`, any name litellm knows;
+without either, the default model when its key is set), and pattern rules answer where none is, or where it
+does not answer in time or readably; the result says who did and why. A model is sent the error, the last
+3,000 characters of the log and the code, all redacted first."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class ModelTrouble(InvestigatorError):
 class LogAnalyzer:
     """Explains failures; see the module. Safe to use from several threads.
 
-    `model` None: FAILURE_ANALYSIS_MODEL, else the default model if its key is set, else rules; "rules": never a model.
-    `timeout_s` bounds the whole answer. `api_base` and `api_key` reach any OpenAI-compatible server with `openai/NAME`.
-    """
+    `model` None: FAILURE_ANALYSIS_MODEL, else the default model if its key is set, else rules; "rules": never
+    a model. `timeout_s` bounds the whole answer. `api_base` and `api_key` reach any OpenAI-compatible server
+    with `openai/NAME`."""
 
     def __init__(
         self,
@@ -83,16 +83,32 @@ class LogAnalyzer:
         api_base: str | None = None,
         api_key: str | None = None,
     ) -> None:
-        self.model = model or os.environ.get(MODEL_VARIABLE) or (DEFAULT_MODEL if os.environ.get("OPENAI_API_KEY") else NO_MODEL)
+        self.model = (
+            model
+            or os.environ.get(MODEL_VARIABLE)
+            or (DEFAULT_MODEL if os.environ.get("OPENAI_API_KEY") else NO_MODEL)
+        )
         self.max_tokens, self.timeout_s = max_tokens, timeout_s
         self.api_base, self.api_key = api_base, api_key
 
     def analyze_failure(
-        self, experiment_id: str, experiment_type: str, error_message: str, logs: str, code_snippet: str | None = None
+        self,
+        experiment_id: str,
+        experiment_type: str,
+        error_message: str,
+        logs: str,
+        code_snippet: str | None = None,
     ) -> FailureAnalysis:
-        """Why it failed. Never raises for anything a log or a model can do: rules answer where the model does not."""
+        """Why it failed. Never raises for anything a log or a model can do: rules answer where the model does
+        not.
+        """
         if self.model == NO_MODEL:
-            return self.by_rules(experiment_type, error_message, logs, f"no model is configured; set {MODEL_VARIABLE} to use one")
+            return self.by_rules(
+                experiment_type,
+                error_message,
+                logs,
+                f"no model is configured; set {MODEL_VARIABLE} to use one",
+            )
         shown = {
             "experiment_id": redacted_end(experiment_id, 200),
             "experiment_type": redacted_end(experiment_type, 100),
@@ -104,37 +120,60 @@ class LogAnalyzer:
             text, cost_usd = ask(self, _question(shown))
             found = Answer.model_validate_json(unfenced(text))
         except ModelTrouble as trouble:
-            return self.by_rules(experiment_type, error_message, logs, f"{self.model} did not answer: {trouble}")
+            return self.by_rules(
+                experiment_type, error_message, logs, f"{self.model} did not answer: {trouble}"
+            )
         except ValidationError as trouble:
             first = trouble.errors(include_url=False, include_input=False)[0]["msg"]
-            return self.by_rules(experiment_type, error_message, logs, f"{self.model} gave no readable answer: {first}")
+            return self.by_rules(
+                experiment_type, error_message, logs, f"{self.model} gave no readable answer: {first}"
+            )
         return FailureAnalysis(
-            **found.model_dump(), method="llm", why_method=f"{self.model} answered", model=self.model, cost_usd=cost_usd
+            **found.model_dump(),
+            method="llm",
+            why_method=f"{self.model} answered",
+            model=self.model,
+            cost_usd=cost_usd,
         )
 
     @staticmethod
     def by_rules(experiment_type: str, error_message: str, logs: str, why: str) -> FailureAnalysis:
         """What the pattern rules say, from redacted texts."""
-        message, end = redacted_message(error_message, MESSAGE_CHARACTERS), redacted_end(logs, rules.LOG_CHARACTERS)
+        message, end = (
+            redacted_message(error_message, MESSAGE_CHARACTERS),
+            redacted_end(logs, rules.LOG_CHARACTERS),
+        )
         return rules.analyze(experiment_type, message, end, redacted_end(why, 500))
 
 
-def ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: type[BaseModel] = Answer) -> tuple[str, float]:
+def ask(
+    analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: type[BaseModel] = Answer
+) -> tuple[str, float]:
     """A model's text and its cost in US dollars, within the analyzer's time. Raises ModelTrouble."""
     with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may be inside one
         return thread.submit(asyncio.run, _ask(analyzer, messages, schema)).result()
 
 
-async def _ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: type[BaseModel]) -> tuple[str, float]:
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import fetches prices from the network
+async def _ask(
+    analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: type[BaseModel]
+) -> tuple[str, float]:
+    os.environ.setdefault(
+        "LITELLM_LOCAL_MODEL_COST_MAP", "True"
+    )  # else the import fetches prices from the network
     import litellm
     from openai import OpenAIError
 
     litellm.suppress_debug_info = True
-    for noise in ("Pydantic serializer warnings", "coroutine 'Logging.async_success_handler' was never awaited"):
+    for noise in (
+        "Pydantic serializer warnings",
+        "coroutine 'Logging.async_success_handler' was never awaited",
+    ):
         warnings.filterwarnings("ignore", message=noise)  # litellm's own doing, on every call
     formats: tuple[dict[str, Any] | None, ...] = (
-        {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema.model_json_schema()}},
+        {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema.model_json_schema()},
+        },
         {"type": "json_object"},
         None,
     )
@@ -156,7 +195,9 @@ async def _ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], schema: ty
     raise ModelTrouble("it refuses every response format")
 
 
-async def _send(litellm: Any, analyzer: LogAnalyzer, messages: list[dict[str, str]], response_format: Any) -> Any:
+async def _send(
+    litellm: Any, analyzer: LogAnalyzer, messages: list[dict[str, str]], response_format: Any
+) -> Any:
     return await litellm.acompletion(
         model=analyzer.model,
         messages=messages,
@@ -173,13 +214,17 @@ async def _send(litellm: Any, analyzer: LogAnalyzer, messages: list[dict[str, st
 
 def _key_of_a_keyless_server(analyzer: LogAnalyzer) -> str | None:
     """The openai client insists on a key, also for a server on this machine that asks for none."""
-    keyless = analyzer.api_base and analyzer.model.startswith("openai/") and not os.environ.get("OPENAI_API_KEY")
+    keyless = (
+        analyzer.api_base and analyzer.model.startswith("openai/") and not os.environ.get("OPENAI_API_KEY")
+    )
     return "local" if keyless else None
 
 
 def _read(reply: Any) -> tuple[str, float]:
     try:  # whatever the server sent, unvalidated
-        return str(reply.choices[0].message.content or ""), float(reply._hidden_params.get("response_cost") or 0.0)
+        return str(reply.choices[0].message.content or ""), float(
+            reply._hidden_params.get("response_cost") or 0.0
+        )
     except (AttributeError, IndexError, TypeError) as trouble:
         raise ModelTrouble(f"an unreadable reply ({type(trouble).__name__})") from trouble
 

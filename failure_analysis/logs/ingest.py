@@ -1,8 +1,8 @@
 """Takes in failures that no run folder holds: JUnit XML of any test runner, and logs of anything.
 
-A log is explained from its end, whatever its size. The same file taken in twice is stored once: an experiment is named by its
-file, its test and the time. Files of alike failures share a group, as everything in failures.db does.
-"""
+A log is explained from its end, whatever its size. The same file taken in twice is stored once: an experiment
+is named by its file, its test and the time. Files of alike failures share a group, as everything in
+failures.db does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Ingested(NamedTuple):
     notes: tuple[str, ...]
 
 
-def ingest(files: list[str], store: FailureStore, analyzer: LogAnalyzer, log_type: str = "", error: str = "") -> Ingested:
+def ingest(
+    files: list[str], store: FailureStore, analyzer: LogAnalyzer, log_type: str = "", error: str = ""
+) -> Ingested:
     """Take in files; a file that cannot be read is a note, and the others are taken in all the same.
 
     Raises:
@@ -97,11 +99,22 @@ def _of_log(
 ) -> Iterator[Experiment]:
     message = error or error_line(end[-LOG_CHARACTERS:])
     if not message:
-        notes.append(f"{run}: nothing at its end looks like a failure; give --error TEXT to store it all the same")
+        notes.append(
+            f"{run}: nothing at its end looks like a failure; give --error TEXT to store it all the same"
+        )
         return
     id = experiment_id("log", run, at, message)
     failure = explainer.error(id, log_type or "log", message, end)
-    yield Experiment(id=id, type=ExperimentType.LOG, name=run, run=run, status=Status.FAILED, at=at, source=run, failure=failure)
+    yield Experiment(
+        id=id,
+        type=ExperimentType.LOG,
+        name=run,
+        run=run,
+        status=Status.FAILED,
+        at=at,
+        source=run,
+        failure=failure,
+    )
 
 
 def standard_input() -> str:

@@ -1,9 +1,9 @@
 """Failed test cases of a JUnit XML file, one at a time, however large or hostile the file is.
 
-A DOCTYPE is refused, so that no entity can be declared; nesting, attributes and texts are bounded, and the file is read in
-pieces. What was read before a mistake in the XML counts. Any dialect with testcase/failure/error is understood (pytest, Surefire,
-Jest, go-junit-report ...); passed and skipped cases are counted only.
-"""
+A DOCTYPE is refused, so that no entity can be declared; nesting, attributes and texts are bounded, and the
+file is read in pieces. What was read before a mistake in the XML counts. Any dialect with
+testcase/failure/error is understood (pytest, Surefire, Jest, go-junit-report ...); passed and skipped cases
+are counted only."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def failed_cases(path: Path) -> Iterator[Case]:
                 parser.Parse(piece, not piece)
             except expat.ExpatError as trouble:
                 yield from reader.take()
-                raise JUnitTrouble(f"{path}: no XML any more at line {trouble.lineno} ({trouble}); read up to there") from trouble
+                raise JUnitTrouble(
+                    f"{path}: no XML any more at line {trouble.lineno} ({trouble}); read up to there"
+                ) from trouble
             except _RefusedError as trouble:
                 raise JUnitTrouble(f"{path}: {trouble}; refused") from trouble
             yield from reader.take()
@@ -74,7 +76,9 @@ def failed_cases(path: Path) -> Iterator[Case]:
                 return
             read += len(piece)
             if read - parser.CurrentByteIndex > LONGEST_TOKEN:
-                raise JUnitTrouble(f"{path}: one tag takes more than {LONGEST_TOKEN >> 20} MiB; read up to there")
+                raise JUnitTrouble(
+                    f"{path}: one tag takes more than {LONGEST_TOKEN >> 20} MiB; read up to there"
+                )
 
 
 class _RefusedError(Exception):
@@ -112,7 +116,10 @@ class _Reader:
             self.message, self.flaky, self.failed, self.inside, self.kept = "", False, False, "", 0
             self.texts.clear()
         elif self.case is not None and name in _FAILED:
-            self.failed, self.flaky = True, name.startswith("flaky") or (self.flaky and name.startswith("rerun"))
+            self.failed, self.flaky = (
+                True,
+                name.startswith("flaky") or (self.flaky and name.startswith("rerun")),
+            )
             self.inside = name
             said = attributes.get("message", "") or attributes.get("type", "")
             self.message = self.message or said[:LONGEST_TEXT]
@@ -136,7 +143,9 @@ class _Reader:
         if name == "testcase":
             if self.failed and self.case is not None:
                 text = "".join(self.texts)[-LONGEST_TEXT:].strip()
-                message = self.message or next((line for line in text.splitlines() if line.strip()), "the test failed")
+                message = self.message or next(
+                    (line for line in text.splitlines() if line.strip()), "the test failed"
+                )
                 self.done.append(Case(self.case, message, text, self.at, self.flaky))
             self.case = None
 

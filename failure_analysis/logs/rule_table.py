@@ -1,7 +1,8 @@
-"""The pattern rules of `rules`: what a text looks like, the category it means, and what to do. Data, in the order of asking.
+"""The pattern rules of `rules`: what a text looks like, the category it means, and what to do. Data, in the
+order of asking.
 
-Written from the `rules` part of labelled_failures.jsonl and from what compilers, interpreters and clients are known to print.
-"""
+Written from the `rules` part of labelled_failures.jsonl and from what compilers, interpreters and clients are
+known to print."""
 
 from __future__ import annotations
 

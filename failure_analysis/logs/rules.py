@@ -1,9 +1,9 @@
 """Pattern rules: category, cause and fix of a failure from its error message and its log, without a model.
 
-A rule is a pattern over text, the category it means, and what to do. Rules are tried in order, the telling before the general:
-first on the error message, then on the lines of the log that look like errors, from the last one back, then on the whole log.
-How urgent it is decides `severity`. How right both are is measured: `python -m failure_analysis score` (docs/failures.md).
-"""
+A rule is a pattern over text, the category it means, and what to do. Rules are tried in order, the telling
+before the general: first on the error message, then on the lines of the log that look like errors, from the
+last one back, then on the whole log. How urgent it is decides `severity`. How right both are is measured:
+`python -m failure_analysis score` (docs/failures.md)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ _PLACES = (
     re.compile(r"\((?P<file>[\w$-]{1,100}\.(?:java|kt|scala)):(?P<line>\d+)\)"),
     re.compile(r"(?P<file>[\w./\\@-]{1,300}\.(?:py|c|cc|cpp|h|rs|go|ts|tsx|js|jsx|java|cs|rb|sh|ya?ml|toml|json|sql|tf|conf))[:(\[](?P<line>\d+)"),
 )  # fmt: skip
-_LIBRARY = re.compile(r"site-packages|node_modules|/usr/lib|/usr/local/(lib|go)|dist-packages|<frozen|internal/modules")
+_LIBRARY = re.compile(
+    r"site-packages|node_modules|/usr/lib|/usr/local/(lib|go)|dist-packages|<frozen|internal/modules"
+)
 
 
 def analyze(experiment_type: str, error_message: str, logs: str, why: str) -> FailureAnalysis:
-    """What the rules say; `why` is the reason that they and no model were asked. Never fails: unknown is a runtime error."""
+    """What the rules say; `why` is the reason that they and no model were asked. Never fails: unknown is a
+    runtime error.
+    """
     logs = logs[-LOG_CHARACTERS:]
     rule, found = _first(error_message, logs)
     category, fix = (
@@ -88,7 +92,9 @@ def cause(error_message: str, logs: str) -> str:
 
 
 def error_line(log: str) -> str:
-    """The line of a log that says what went wrong: what a traceback ends with, else the last that looks like an error."""
+    """The line of a log that says what went wrong: what a traceback ends with, else the last that looks like
+    an error.
+    """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     raised = [line for line in lines if _RAISED.match(line)]
     suspicious = [line for line in lines if _LOOKS_LIKE_ERROR.search(line)]

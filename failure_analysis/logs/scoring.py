@@ -1,7 +1,8 @@
-"""`python -m failure_analysis score`: how often category and severity are right, on failures the rules were not written from.
+"""`python -m failure_analysis score`: how often category and severity are right, on failures the rules were
+not written from.
 
-The set and the rules of labelling are described in docs/failures.md. Deterministic for rules; a model may be measured instead.
-"""
+The set and the rules of labelling are described in docs/failures.md. Deterministic for rules; a model may be
+measured instead."""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ def read_labelled(part: str, path: Path = LABELLED) -> list[Labelled]:
 def answer(rows: list[Labelled], by: LogAnalyzer) -> list[Answered]:
     """What the analyzer says of each."""
     return [
-        Answered(row, by.analyze_failure(row.id, row.experiment_type, row.error_message, row.logs, row.code_snippet))
+        Answered(
+            row,
+            by.analyze_failure(row.id, row.experiment_type, row.error_message, row.logs, row.code_snippet),
+        )
         for row in tqdm(rows, desc="score", unit="failure", leave=False, disable=None)
     ]
 
@@ -72,7 +76,17 @@ def command(arguments: argparse.Namespace) -> int:
     severity = sum(one.severity_right for one in answered) / len(answered)
     by = Counter[str](one.said.method for one in answered)
     if arguments.json:
-        print(json.dumps({"part": arguments.part, "failures": len(answered), "category": category, "severity": severity, **by}))
+        print(
+            json.dumps(
+                {
+                    "part": arguments.part,
+                    "failures": len(answered),
+                    "category": category,
+                    "severity": severity,
+                    **by,
+                }
+            )
+        )
         return int(min(category, severity) < arguments.bar)
     print(f"{len(answered)} labelled failures of the part {arguments.part!r}, answered by {_said(by)}")
     print(f"category accuracy {category:.3f}\nseverity accuracy {severity:.3f}\nbar {arguments.bar:g}")

@@ -1,7 +1,8 @@
-"""How urgent a failure is, from its category, what failed, and signs in the text. The scale is in docs/failures.md.
+"""How urgent a failure is, from its category, what failed, and signs in the text. The scale is in
+docs/failures.md.
 
-Signs are asked in order: did it pass when tried again, is data or the whole run lost, is it one case among many that go on.
-"""
+Signs are asked in order: did it pass when tried again, is data or the whole run lost, is it one case among
+many that go on."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ _RECOVERED = re.compile(
     r"|(ok|submitted|received|done|succeeded|passed)[^\n]{0,20} attempt #?[2-9]",
     re.IGNORECASE,
 )
-_GAVE_UP = re.compile(r"giving up|\bfailed, \d|rollout (failed|dropped)|out of retries|exit (code|status) [1-9]", re.IGNORECASE)
+_GAVE_UP = re.compile(
+    r"giving up|\bfailed, \d|rollout (failed|dropped)|out of retries|exit (code|status) [1-9]", re.IGNORECASE
+)
 _DATA_LOST = re.compile(
     r"corrupt(?!ed/incomplete)|checksum|data (may be|is|was) lost|lost async page|data loss|page verification|headertoolarge"
     r"|failed reading zip archive|read-only file ?system|remounting filesystem|store is read-only",
@@ -51,7 +54,9 @@ _GOES_ON = re.compile(
     r"|other [^\n]{0,40}(read|sent)|\bwarn(ing)?\b",
     re.IGNORECASE,
 )
-_ONE_OF_MANY = re.compile(r"\b1 of \d{2,}|sample failed|episode ended|other episodes|left out|episode \d+ of", re.IGNORECASE)
+_ONE_OF_MANY = re.compile(
+    r"\b1 of \d{2,}|sample failed|episode ended|other episodes|left out|episode \d+ of", re.IGNORECASE
+)
 _ONE_REQUEST = re.compile(r"too large|exceeds the|rate.?limit|too many requests|\b429\b", re.IGNORECASE)
 _NO_QUOTA = re.compile(r"insufficient_quota|current quota|billing", re.IGNORECASE)
 
@@ -90,4 +95,6 @@ def _lost(category: FailureCategory, experiment_type: str, text: str) -> bool:
 
 
 def _never_ran(category: FailureCategory, text: str) -> bool:
-    return category is FailureCategory.IMPORT_ERROR or (category is FailureCategory.SYNTAX_ERROR and " passed in " not in text)
+    return category is FailureCategory.IMPORT_ERROR or (
+        category is FailureCategory.SYNTAX_ERROR and " passed in " not in text
+    )

@@ -25,7 +25,9 @@ def row(second: int, service: str, level: LevelName, message: str, trace_id: str
     )  # fmt: skip
 
 
-def span(name: str, parent: str | None, service: str, ms: float, status: str = "ok", trace: str = "t1") -> Span:
+def span(
+    name: str, parent: str | None, service: str, ms: float, status: str = "ok", trace: str = "t1"
+) -> Span:
     return Span.model_validate(
         {"trace_id": trace, "span_id": name, "parent_span_id": parent, "service": service, "operation": "do", "start": START,
          "duration_ms": ms, "status": status}
@@ -33,7 +35,9 @@ def span(name: str, parent: str | None, service: str, ms: float, status: str = "
 
 
 def world(*logs: LogRecord, spans: tuple[Span, ...] = ()) -> Scenario:
-    truth = INCIDENT.ground_truth.model_copy(update={"evidence_log_ids": (logs[0].id,), "evidence_trace_ids": ()})
+    truth = INCIDENT.ground_truth.model_copy(
+        update={"evidence_log_ids": (logs[0].id,), "evidence_trace_ids": ()}
+    )
     return INCIDENT.model_copy(update={"logs": logs, "spans": spans, "ground_truth": truth})
 
 
@@ -74,7 +78,9 @@ DEEP = world(
         ("most frequent service in slow traces", DEEP, "orders", None),
     ],
 )
-def test_a_rule_blames_the_service_it_describes(rule: str, of: Scenario, service: str, cited: str | None) -> None:
+def test_a_rule_blames_the_service_it_describes(
+    rule: str, of: Scenario, service: str, cited: str | None
+) -> None:
     report = says(rule, of)
     assert report.suspected_service == service
     assert report.key_log_ids == ((cited,) if cited else ())
@@ -89,12 +95,17 @@ def test_a_rule_copes_with_a_scenario_that_lacks_what_it_looks_for(rule: str) ->
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_never_looks_at_the_answer(rule: str) -> None:
     truth = LOUD.ground_truth.model_copy(update={"service": "orders", "fault_type": "disk_full"})
-    other = LOUD.model_copy(update={"ground_truth": truth, "expected_root_cause": "another", "distractors": ()})
+    other = LOUD.model_copy(
+        update={"ground_truth": truth, "expected_root_cause": "another", "distractors": ()}
+    )
     assert says(rule, LOUD) == says(rule, other)
 
 
 def test_spans_that_are_their_own_ancestors_have_a_depth() -> None:
-    loop = world(row(1, "orders", "ERROR", "x", "t1"), spans=(span("a", "b", "orders", 1, "error"), span("b", "a", "gateway", 2)))
+    loop = world(
+        row(1, "orders", "ERROR", "x", "t1"),
+        spans=(span("a", "b", "orders", 1, "error"), span("b", "a", "gateway", 2)),
+    )
     assert says("deepest failing span", loop).suspected_service == "orders"
 
 
@@ -128,7 +139,9 @@ def test_no_trivial_rule_solves_a_shipped_split_and_the_documented_table_is_the_
     assert page.read_text(encoding="utf-8") == documented
 
 
-def test_the_command_fails_when_a_rule_passes_the_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_fails_when_a_rule_passes_the_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     split = write_scenarios(tmp_path / "easy", "aa01", "aa02")
     assert run("baselines", split) == 1
     said = capsys.readouterr()

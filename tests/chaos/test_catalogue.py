@@ -15,8 +15,18 @@ from chaos.topologies import Topology, pairs, parse, topologies
 from chaos.world import NAMES
 from project_types import FAULT_TYPES
 
-DECISIVE = [(fault.name, wording) for fault in CATALOGUE.values() for strike in fault.strikes for wording in strike.wordings]
-SPOKEN = [*phrases.REPORTS, *phrases.ENTRANCE, *phrases.HINTS, *(text for texts in phrases.TROUBLE.values() for text in texts)]
+DECISIVE = [
+    (fault.name, wording)
+    for fault in CATALOGUE.values()
+    for strike in fault.strikes
+    for wording in strike.wordings
+]
+SPOKEN = [
+    *phrases.REPORTS,
+    *phrases.ENTRANCE,
+    *phrases.HINTS,
+    *(text for texts in phrases.TROUBLE.values() for text in texts),
+]
 SPOKEN += [flow.purpose for system in topologies().values() for flow in system.flows]
 
 
@@ -36,7 +46,14 @@ def every_template() -> list[str]:
         phrases.DELIVERY,
         phrases.RETRIED,
     ]
-    lists += [phrases.FALLBACK, phrases.SLOW, phrases.CIRCUIT, phrases.EDGE_FAILED, phrases.CANCELLED, phrases.REFUSED]
+    lists += [
+        phrases.FALLBACK,
+        phrases.SLOW,
+        phrases.CIRCUIT,
+        phrases.EDGE_FAILED,
+        phrases.CANCELLED,
+        phrases.REFUSED,
+    ]
     lists += [phrases.UNREADABLE, phrases.MISSED, *phrases.FLOODED.values(), *phrases.ROUTINE.values()]
     lists += [fault.mild for fault in CATALOGUE.values()]
     return [*(text for texts in lists for text in texts), *(wording for _, wording in DECISIVE)]
@@ -55,7 +72,12 @@ def test_seen_faults_span_twelve_types_and_five_families() -> None:
 @pytest.mark.parametrize(("fault", "wording"), DECISIVE, ids=lambda text: str(text)[:40])
 def test_a_decisive_wording_has_6_to_16_words_a_number_and_no_label(fault: str, wording: str) -> None:
     assert 6 <= len(wording.split()) <= 16
-    assert {field for _, field, _, _ in string.Formatter().parse(wording) if field} - {"peer", "lock", "table", "partner"}
+    assert {field for _, field, _, _ in string.Formatter().parse(wording) if field} - {
+        "peer",
+        "lock",
+        "table",
+        "partner",
+    }
     assert fault.replace("_", " ") not in wording
     assert "root cause" not in wording
 
@@ -91,13 +113,17 @@ def test_a_system_has_5_to_16_services_one_edge_and_uses_them_all(system: Topolo
     called = {call.service for flow in system.flows for pair in pairs(flow.root) for call in pair}
     assert 5 <= len(system.roles) <= 16
     assert called == set(system.roles)
-    assert {flow.root.service for flow in system.flows} == {key for key, role in system.roles.items() if role == "edge"}
+    assert {flow.root.service for flow in system.flows} == {
+        key for key, role in system.roles.items() if role == "edge"
+    }
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_each_fault_has_a_place_in_several_systems(name: str) -> None:
     systems = [system for system in topologies().values() if system.held_out == (name in HELD_OUT)]
-    assert sum(any(places(strike, system) for strike in CATALOGUE[name].strikes) for system in systems) >= min(3, len(systems))
+    assert sum(
+        any(places(strike, system) for strike in CATALOGUE[name].strikes) for system in systems
+    ) >= min(3, len(systems))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +132,11 @@ def test_each_fault_has_a_place_in_several_systems(name: str) -> None:
         pytest.param("edge: front\n", "before the first", id="no name"),
         pytest.param("# a\nchief: front\n", "role must be one of", id="unknown role"),
         pytest.param("# a\nedge: front\n> buying\nback GET /\n", "unknown service", id="unknown service"),
-        pytest.param("# a\nedge: front\nstore: db\n> buying\nfront GET /\n    db read\n", "indented too far", id="indent"),
+        pytest.param(
+            "# a\nedge: front\nstore: db\n> buying\nfront GET /\n    db read\n",
+            "indented too far",
+            id="indent",
+        ),
     ],
 )
 def test_a_broken_system_text_is_refused_with_its_line(text: str, complaint: str) -> None:

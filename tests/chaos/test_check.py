@@ -25,7 +25,9 @@ def damage(path: Path, change: Damage) -> None:
     combined = path.parent / "scenarios.jsonl"
     short = {key: value for key, value in scenario.items() if key not in ("logs", "spans")}
     lines = [json.loads(line) for line in combined.read_text().splitlines()]
-    combined.write_text("".join(json.dumps(short if row["id"] == short["id"] else row) + "\n" for row in lines))
+    combined.write_text(
+        "".join(json.dumps(short if row["id"] == short["id"] else row) + "\n" for row in lines)
+    )
 
 
 def first(folder: Path, split: str = "train") -> Path:
@@ -47,7 +49,9 @@ def name_the_fault(scenario: dict[str, Any]) -> None:
 
 
 def say_it_in_the_hint(scenario: dict[str, Any]) -> None:
-    scenario["time_hint"] += " " + max(evidence(scenario)[0]["message"].split(), key=lambda word: len(word) * word.isalpha())
+    scenario["time_hint"] += " " + max(
+        evidence(scenario)[0]["message"].split(), key=lambda word: len(word) * word.isalpha()
+    )
 
 
 def label_a_row(scenario: dict[str, Any]) -> None:

@@ -25,8 +25,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "pretrain"])
-def test_the_command_writes_files_that_read_back(split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["generate", "--split", split, "--count", "4", "--seed", "9", "--out", str(tmp_path / "out")]) == 0
+def test_the_command_writes_files_that_read_back(
+    split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["generate", "--split", split, "--count", "4", "--seed", "9", "--out", str(tmp_path / "out")])
+        == 0
+    )
     found = read_scenarios(tmp_path / "out")
     lines = [json.loads(line) for line in (tmp_path / "out" / "scenarios.jsonl").read_text().splitlines()]
     assert len(found) == 4
@@ -37,7 +42,18 @@ def test_the_command_writes_files_that_read_back(split: str, tmp_path: Path, cap
 
 def test_bytes_are_the_same_in_every_process_and_under_every_hash_seed(tmp_path: Path) -> None:
     for hash_seed in ("0", "1", "77"):
-        command = [sys.executable, "-m", "chaos", "generate", "--split", "test", "--count", "6", "--seed", "4"]
+        command = [
+            sys.executable,
+            "-m",
+            "chaos",
+            "generate",
+            "--split",
+            "test",
+            "--count",
+            "6",
+            "--seed",
+            "4",
+        ]
         subprocess.run(
             [*command, "--out", str(tmp_path / hash_seed)],
             check=True,
@@ -75,14 +91,18 @@ def test_a_new_generation_replaces_the_old_one_entirely(tmp_path: Path) -> None:
     assert len(read_scenarios(tmp_path / "train")) == 2
 
 
-def test_a_folder_with_other_things_in_it_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_other_things_in_it_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert main(["generate", "--split", "val", "--count", "1", "--out", str(tmp_path)]) == 2
     assert "thesis.txt" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_folder_that_cannot_be_written_is_bad_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_bad_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     assert main(["generate", "--split", "val", "--count", "1", "--out", str(tmp_path / "file" / "new")]) == 2
     assert "give another folder with --out" in capsys.readouterr().err
@@ -96,7 +116,9 @@ def test_a_count_that_is_no_count_is_bad_use(count: str, tmp_path: Path) -> None
 
 
 def test_a_request_file_decides_which_faults_and_systems_occur(tmp_path: Path) -> None:
-    (tmp_path / "request.json").write_text('{"faults": {"disk_full": 50}, "topologies": {"shop": 1, "bank": 1, "media": 0}}')
+    (tmp_path / "request.json").write_text(
+        '{"faults": {"disk_full": 50}, "topologies": {"shop": 1, "bank": 1, "media": 0}}'
+    )
     command = ["generate", "--split", "train", "--count", "12", "--out", str(tmp_path / "out"), "--request"]
     assert main([*command, str(tmp_path / "request.json")]) == 0
     found = read_scenarios(tmp_path / "out")

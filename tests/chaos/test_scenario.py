@@ -34,7 +34,9 @@ async def test_each_fault_type_makes_a_scenario_that_the_judge_ranks_right(fault
         scenario = made(seed, fault)
         assert scenario.ground_truth.fault_type == fault
         assert (await OfflineJudge().verdict(scenario, scenario.gold_report)).correct
-        assert not [d for d in scenario.distractors if (await OfflineJudge().verdict(scenario, d.report)).correct]
+        assert not [
+            d for d in scenario.distractors if (await OfflineJudge().verdict(scenario, d.report)).correct
+        ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,7 +73,9 @@ def test_a_scenario_is_a_pure_function_of_its_seed() -> None:
 def test_decisive_lines_are_mostly_no_errors() -> None:
     found = [Scenario.model_validate_json(json.dumps(scenario)) for scenario in scenarios("val", 48, 3)]
     with_error = sum(
-        any(row.level == "ERROR" and row.id in scenario.ground_truth.evidence_log_ids for row in scenario.logs)
+        any(
+            row.level == "ERROR" and row.id in scenario.ground_truth.evidence_log_ids for row in scenario.logs
+        )
         for scenario in found
     )
     assert with_error <= 0.35 * len(found)
@@ -89,9 +93,14 @@ def test_the_unseen_slice_shares_no_fault_and_no_system_with_the_rest() -> None:
 
 
 def test_lines_of_held_out_faults_never_occur_in_training() -> None:
-    held_out = [wording for name in HELD_OUT for strike in CATALOGUE[name].strikes for wording in strike.wordings]
+    held_out = [
+        wording for name in HELD_OUT for strike in CATALOGUE[name].strikes for wording in strike.wordings
+    ]
     patterns = [re.compile(re.sub(r"\\{\w+\\}", r"\\S+", re.escape(wording))) for wording in held_out]
-    assert all(pattern.fullmatch(re.sub(r"\{\w+\}", "7", wording)) for pattern, wording in zip(patterns, held_out, strict=True))
+    assert all(
+        pattern.fullmatch(re.sub(r"\{\w+\}", "7", wording))
+        for pattern, wording in zip(patterns, held_out, strict=True)
+    )
     messages = {row["message"] for scenario in scenarios("train", 48, 3) for row in scenario["logs"]}
     assert not [text for text in messages for pattern in patterns if pattern.fullmatch(text)]
 

@@ -31,7 +31,10 @@ def test_a_shipped_split_is_what_the_generator_writes(split: str, count: int, tm
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_no_rule_of_thumb_names_the_culprit_often(split: str) -> None:
     found = read_scenarios(SHIPPED_FOLDER / split)
-    right = {name: sum(rule(s) == s.ground_truth.service for s in found) / len(found) for name, rule in RULES.items()}
+    right = {
+        name: sum(rule(s) == s.ground_truth.service for s in found) / len(found)
+        for name, rule in RULES.items()
+    }
     assert max(right.values()) <= 0.35
 
 
@@ -42,4 +45,7 @@ def test_the_shipped_test_split_keeps_24_unseen_scenarios_apart() -> None:
 
 
 def test_the_shipped_splits_take_at_most_30_megabytes_together() -> None:
-    assert sum(path.stat().st_size for split in SHIPPED for path in (SHIPPED_FOLDER / split).iterdir()) <= 30_000_000
+    assert (
+        sum(path.stat().st_size for split in SHIPPED for path in (SHIPPED_FOLDER / split).iterdir())
+        <= 30_000_000
+    )

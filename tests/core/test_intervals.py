@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.intervals import Method, bootstrap_mean, bootstrap_means, cohens_kappa, paired_difference, pass_at_k, proportion
+from core.intervals import (
+    Method,
+    bootstrap_mean,
+    bootstrap_means,
+    cohens_kappa,
+    paired_difference,
+    pass_at_k,
+    proportion,
+)
 
 scores = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40)
 
@@ -21,7 +29,9 @@ def test_the_interval_agrees_with_scipys_bootstrap(method: Method) -> None:
     sample = np.random.default_rng(7).beta(1.2, 3.0, size=60)
     ours = bootstrap_mean(sample, resamples=20_000, seed=1, method=method)
     name = "percentile" if method == "percentile" else "BCa"
-    resampled = stats.bootstrap((sample,), np.mean, n_resamples=20_000, method=name, rng=np.random.default_rng(2))
+    resampled = stats.bootstrap(
+        (sample,), np.mean, n_resamples=20_000, method=name, rng=np.random.default_rng(2)
+    )
     theirs = resampled.confidence_interval
     width = theirs.high - theirs.low
     assert abs(ours.low - theirs.low) < 0.03 * width
@@ -87,7 +97,9 @@ def test_a_share_without_spread_gets_the_exact_binomial_bound(value: float, n: i
 
 
 @pytest.mark.parametrize(("change", "n"), [(0.0, 1), (0.5, 1), (-0.5, 3), (1.0, 4), (0.0, 100)])
-def test_a_change_that_is_the_same_everywhere_is_not_certain_and_no_more_than_everything(change: float, n: int) -> None:
+def test_a_change_that_is_the_same_everywhere_is_not_certain_and_no_more_than_everything(
+    change: float, n: int
+) -> None:
     value, low, high, _ = proportion(bootstrap_mean([change] * n), lowest=-1.0)
     assert -1.0 <= low <= value == change <= high <= 1.0
     assert high - low == pytest.approx(2 * (1 - 0.025 ** (1 / n)))
@@ -117,7 +129,10 @@ def test_pass_at_k_refuses_impossible_counts(n: int, c: int, k: int) -> None:
 @settings(max_examples=50, deadline=None)
 def test_a_paired_difference_changes_sign_when_the_sides_swap(pairs: list[tuple[float, float]]) -> None:
     before, after = [p[0] for p in pairs], [p[1] for p in pairs]
-    forward, backward = paired_difference(before, after, resamples=300), paired_difference(after, before, resamples=300)
+    forward, backward = (
+        paired_difference(before, after, resamples=300),
+        paired_difference(after, before, resamples=300),
+    )
     assert forward.value == pytest.approx(-backward.value, abs=1e-12)
     assert forward.low == pytest.approx(-backward.high, abs=1e-9)
 

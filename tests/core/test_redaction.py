@@ -1,4 +1,6 @@
-"""No secret leaves: known shapes, named values, URLs, the environment, and secrets cut in two; ordinary log text stays."""
+"""No secret leaves: known shapes, named values, URLs, the environment, and secrets cut in two; ordinary log
+text stays.
+"""
 
 from __future__ import annotations
 
@@ -98,11 +100,15 @@ SIGNS = st.sampled_from(["=", ": ", " = ", " => ", ":="])
 QUOTES = st.sampled_from(["", '"', "'"])
 
 
-GLUE = st.sampled_from([" ", "error: ", "x=", '{"message": "', "(", "--flag ", ", ", "\n", "a: b: ", "&", "?"])
+GLUE = st.sampled_from(
+    [" ", "error: ", "x=", '{"message": "', "(", "--flag ", ", ", "\n", "a: b: ", "&", "?"]
+)
 
 
 @example(secret="0" * 12, name="password", sign="=", quote='"', before=f"{'1' * 28}A", glue="x=", after="")
-@example(secret="0" * 12, name="password", sign=": ", quote='"', before="CREDENTIAL", glue="error: ", after="")
+@example(
+    secret="0" * 12, name="password", sign=": ", quote='"', before="CREDENTIAL", glue="error: ", after=""
+)
 @example(secret="0" * 12, name="password", sign="=", quote='"', before="BEARER", glue=" ", after="")
 @given(
     secret=SECRET, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), glue=GLUE, after=st.text(max_size=40)
@@ -137,7 +143,9 @@ def test_a_secret_that_the_cut_would_halve_is_masked_all_the_same(secret: str, l
 
 def test_values_of_secret_variables_of_this_process_are_masked_wherever_they_stand() -> None:
     environment = {"MY_API_KEY": "plain words here", "HOME": "/home/ann", "SHORT_TOKEN": "abc"}
-    assert redact("it said plain words here in /home/ann abc", environment) == f"it said {MASK} in /home/ann abc"
+    assert (
+        redact("it said plain words here in /home/ann abc", environment) == f"it said {MASK} in /home/ann abc"
+    )
 
 
 def test_a_private_key_is_masked_also_when_its_beginning_or_end_is_cut_off() -> None:
@@ -149,7 +157,10 @@ def test_a_private_key_is_masked_also_when_its_beginning_or_end_is_cut_off() -> 
 
 def test_a_message_keeps_its_beginning_and_a_traceback_its_end() -> None:
     assert redacted_message("first words " + "x" * 100, 11) == "first words"
-    assert redacted_message("Traceback (most recent call last):\n" + "x" * 100 + "\nKeyError: 7", 11) == "KeyError: 7"
+    assert (
+        redacted_message("Traceback (most recent call last):\n" + "x" * 100 + "\nKeyError: 7", 11)
+        == "KeyError: 7"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Folders of runs for tests of the dashboard: real episodes of the hand-written incident, as a training run stores them."""
+"""Folders of runs for tests of the dashboard: real episodes of the hand-written incident, as a training run
+stores them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ SCENARIOS = ("0f3c", "1a2b", "2c4d", "3e5f")
 def call(number: int, name: str, **arguments: Any) -> dict[str, Any]:
     """An assistant message with one call."""
     function = {"name": name, "arguments": json.dumps(arguments)}
-    return {"role": "assistant", "content": "", "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}],
+    }
 
 
 def episode(
@@ -51,7 +57,9 @@ def episode(
     blamed = service or ("ledger" if right else "orders")
     cited = (GOLD,) if right else (SYMPTOM,)
     answered = ending is Ending.ANSWERED
-    report = Report(root_cause=cause, suspected_service=blamed, key_log_ids=(cited[0][:4],), primary_trace_ids=("0011",))
+    report = Report(
+        root_cause=cause, suspected_service=blamed, key_log_ids=(cited[0][:4],), primary_trace_ids=("0011",)
+    )
     outcome = Outcome(
         ending=ending, correct=right and answered, service_correct=right, turns=2, tool_calls=1, gold_evidence=1,
         gold_evidence_opened=1, cited=2, cited_seen=2, cited_gold=1 + right, report_words=6, seconds=1.5,
@@ -64,13 +72,18 @@ def episode(
         sample=sample,
         messages=(
             {"role": "system", "content": "Find the root cause."},
-            {"role": "user", "content": "Orders fail for some users.\nabout 14:05\nservices: gateway orders ledger"},
+            {
+                "role": "user",
+                "content": "Orders fail for some users.\nabout 14:05\nservices: gateway orders ledger",
+            },
             first,
             {"role": "tool", "tool_call_id": "c1", "content": result},
             *([call(2, "return_final_answer", **report.model_dump(mode="json"))] if answered else []),
         ),
         report=report if answered else None,
-        verdict=Verdict(correct=right, service_correct=right, cause_correct=right, reason=reason, judge="offline")
+        verdict=Verdict(
+            correct=right, service_correct=right, cause_correct=right, reason=reason, judge="offline"
+        )
         if answered
         else None,
         outcome=outcome,
@@ -87,7 +100,10 @@ def episode(
 
 def metrics_row(split: str, step: int, accuracy: float, **more: Any) -> dict[str, Any]:
     """A row of metrics.jsonl."""
-    bounds = {"accuracy_low": round(max(0.0, accuracy - 0.1), 4), "accuracy_high": round(min(1.0, accuracy + 0.1), 4)}
+    bounds = {
+        "accuracy_low": round(max(0.0, accuracy - 0.1), 4),
+        "accuracy_high": round(min(1.0, accuracy + 0.1), 4),
+    }
     shares = {"grounded": accuracy, "opened": 0.5, "fabricated": 0.1, "reward": accuracy - 0.5}
     times = {
         "tokens_per_s": 800.0,
@@ -101,7 +117,9 @@ def metrics_row(split: str, step: int, accuracy: float, **more: Any) -> dict[str
 
 
 def training_run(root: Path, name: str = "seed1", *, finished: bool = True, steps: int = 3) -> Path:
-    """A run of four test scenarios before and after: three are wrong at step 0, one of them is still wrong at the end."""
+    """A run of four test scenarios before and after: three are wrong at step 0, one of them is still wrong at
+    the end.
+    """
     run = root / name
     (run / "episodes").mkdir(parents=True)
     scenarios = root.parent / "scenarios" / "test"
@@ -124,7 +142,9 @@ def training_run(root: Path, name: str = "seed1", *, finished: bool = True, step
     rows += [metrics_row("val", steps, 0.75), metrics_row("test", steps, 0.75)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for step, wrong in ((0, SCENARIOS[1:]), (steps, SCENARIOS[3:])):
-        played = [episode(id, right=id not in wrong, split="test", policy=f"{name}@{step}") for id in SCENARIOS]
+        played = [
+            episode(id, right=id not in wrong, split="test", policy=f"{name}@{step}") for id in SCENARIOS
+        ]
         write_episodes(run / "episodes" / f"test-{step:04}-t0.jsonl", played)
     state = run / "art" / "project" / "models" / name / "state.json"
     state.parent.mkdir(parents=True)

@@ -37,7 +37,9 @@ def get(client: httpx.Client, path: str, **parameters: Any) -> Any:
     return answer.json()
 
 
-def test_each_failed_experiment_carries_its_analysis_and_a_good_one_carries_none(client: httpx.Client) -> None:
+def test_each_failed_experiment_carries_its_analysis_and_a_good_one_carries_none(
+    client: httpx.Client,
+) -> None:
     rows = get(client, "/api/experiments", limit=100)["rows"]
     assert {row["status"] for row in rows} == {"ok", "failed"}
     for row in rows:
@@ -50,7 +52,9 @@ def test_each_failed_experiment_carries_its_analysis_and_a_good_one_carries_none
 
 def test_a_list_comes_in_pages_that_together_hold_every_row_once(client: httpx.Client) -> None:
     whole = get(client, "/api/experiments", limit=200)
-    parts = [get(client, "/api/experiments", limit=4, offset=offset) for offset in range(0, whole["total"], 4)]
+    parts = [
+        get(client, "/api/experiments", limit=4, offset=offset) for offset in range(0, whole["total"], 4)
+    ]
     assert [row["id"] for part in parts for row in part["rows"]] == [row["id"] for row in whole["rows"]]
     assert all(len(part["rows"]) <= 4 and part["total"] == whole["total"] for part in parts)
 
@@ -65,7 +69,10 @@ def test_a_page_beyond_the_end_is_empty_and_still_says_the_total(client: httpx.C
     ("asked", "right"),
     [
         ({"status": "failed"}, lambda row: row["status"] == "failed"),
-        ({"severity": ["medium", "low"]}, lambda row: row["failure_analysis"]["severity"] in ("medium", "low")),
+        (
+            {"severity": ["medium", "low"]},
+            lambda row: row["failure_analysis"]["severity"] in ("medium", "low"),
+        ),
         ({"category": "logic_error"}, lambda row: row["failure_analysis"]["category"] == "logic_error"),
         ({"kind": "saw_and_ignored"}, lambda row: row["kind"] == "saw_and_ignored"),
         ({"step": 0}, lambda row: row["step"] == 0),
@@ -108,7 +115,10 @@ def test_what_cannot_be_asked_is_refused_by_its_name(client: httpx.Client, addre
 
 
 def test_an_empty_parameter_is_one_that_was_not_given(client: httpx.Client) -> None:
-    assert get(client, "/api/experiments", severity="", run="", q="")["total"] == get(client, "/api/experiments")["total"]
+    assert (
+        get(client, "/api/experiments", severity="", run="", q="")["total"]
+        == get(client, "/api/experiments")["total"]
+    )
 
 
 def test_one_experiment_says_everything_about_its_failure(client: httpx.Client) -> None:
@@ -132,7 +142,9 @@ def test_an_episode_comes_with_its_turns_and_marked_evidence(client: httpx.Clien
         "search_logs",
         "return_final_answer",
     ]
-    marks = {item["id"]: (item["cited"], item["gold"], item["seen"]) for item in whole["transcript"]["evidence"]}
+    marks = {
+        item["id"]: (item["cited"], item["gold"], item["seen"]) for item in whole["transcript"]["evidence"]
+    }
     assert marks["a1b2c3d4e5f6"] == (True, True, True)
     assert whole["verdict"]["correct"] is True
     assert sum(whole["reward_components"].values()) == pytest.approx(whole["reward"])

@@ -15,7 +15,15 @@ from failure_analysis.aggregates import Trend
 from failure_analysis.records import ExperimentType, FailureCategory, InvestigationKind, Severity, Status
 from tests.dashboard.dashboard_runs import captured, dashboard, training_run
 
-PATHS = ["/api/experiments", "/api/episodes", "/api/counts", "/api/counts/chart", "/api/groups", "/api/similar", "/api/compare"]
+PATHS = [
+    "/api/experiments",
+    "/api/episodes",
+    "/api/counts",
+    "/api/counts/chart",
+    "/api/groups",
+    "/api/similar",
+    "/api/compare",
+]
 PATHS += [
     "/api/run",
     "/api/run/curves",
@@ -59,7 +67,11 @@ NAMES += [
     "after",
     "before_step",
 ]
-WORDS = [str(one) for kind in (ExperimentType, Status, FailureCategory, Severity, InvestigationKind, Trend) for one in kind]
+WORDS = [
+    str(one)
+    for kind in (ExperimentType, Status, FailureCategory, Severity, InvestigationKind, Trend)
+    for one in kind
+]
 WORDS += [
     "seed1",
     "test",
@@ -87,7 +99,9 @@ WORDS += [
     "failures",
     "0f3c",
 ]
-parameters = st.lists(st.tuples(st.sampled_from(NAMES), st.one_of(st.sampled_from(WORDS), st.text(max_size=40))), max_size=5)
+parameters = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.one_of(st.sampled_from(WORDS), st.text(max_size=40))), max_size=5
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +116,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PATHS), asked=parameters)
-def test_no_parameter_makes_the_server_fail(client: httpx.Client, path: str, asked: list[tuple[str, str]]) -> None:
+def test_no_parameter_makes_the_server_fail(
+    client: httpx.Client, path: str, asked: list[tuple[str, str]]
+) -> None:
     query = "&".join(f"{name}={quote(value.encode('utf-8', 'surrogatepass'))}" for name, value in asked)
     answer = client.get(f"{path}?{query}")
     assert answer.status_code in (200, 404, 422, 503), answer.text

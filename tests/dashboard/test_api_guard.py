@@ -46,7 +46,9 @@ def locked(root: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost.evil.example"]
+)
 def test_a_foreign_host_header_is_refused(open_house: str, host: str) -> None:
     answer = httpx.get(f"{open_house}/api/runs", headers={"Host": host})
     assert answer.status_code in (400, 403)
@@ -58,12 +60,18 @@ def test_loopback_is_known_by_its_names(open_house: str, host: str) -> None:
     assert httpx.get(f"{open_house}/health", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(("host", "status"), [("192.0.2.7:8321", 200), ("[2001:db8::7]", 200), ("rebound.example", 403)])
-def test_a_listener_on_every_interface_answers_to_addresses_and_not_to_unknown_names(locked: str, host: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("host", "status"), [("192.0.2.7:8321", 200), ("[2001:db8::7]", 200), ("rebound.example", 403)]
+)
+def test_a_listener_on_every_interface_answers_to_addresses_and_not_to_unknown_names(
+    locked: str, host: str, status: int
+) -> None:
     assert httpx.get(f"{locked}/health", headers={"Host": host}).status_code == status
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://localhost.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://localhost.evil.example"]
+)
 def test_a_request_from_another_site_is_refused(open_house: str, origin: str) -> None:
     assert httpx.get(f"{open_house}/api/experiments", headers={"Origin": origin}).status_code == 403
 
@@ -101,7 +109,10 @@ def test_without_the_token_nothing_is_shown(locked: str, path: str, headers: dic
 
 
 def test_with_the_token_the_api_answers(locked: str) -> None:
-    assert httpx.get(f"{locked}/api/runs", headers={"Authorization": f"Bearer {TOKEN}"}).json()[0]["name"] == "seed1"
+    assert (
+        httpx.get(f"{locked}/api/runs", headers={"Authorization": f"Bearer {TOKEN}"}).json()[0]["name"]
+        == "seed1"
+    )
 
 
 def test_a_browser_logs_in_and_carries_a_cookie_that_is_not_the_token(locked: str) -> None:
@@ -185,7 +196,12 @@ def test_every_answer_forbids_foreign_and_inline_scripts(open_house: str, path: 
 
 def test_static_files_cannot_be_used_to_leave_their_folder(open_house: str) -> None:
     where = urlsplit(open_house)
-    for path in ("/static/../serve.py", "/static/%2e%2e/serve.py", "/static/..%2fserve.py", "/static//etc/passwd"):
+    for path in (
+        "/static/../serve.py",
+        "/static/%2e%2e/serve.py",
+        "/static/..%2fserve.py",
+        "/static//etc/passwd",
+    ):
         with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as raw:
             raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             assert raw.recv(64).split()[1] == b"404", path
@@ -196,14 +212,28 @@ def test_nothing_can_be_changed_over_http(open_house: str, method: str) -> None:
     assert httpx.request(method, f"{open_house}/api/experiments").status_code == 405
 
 
-# ---------------------------------------------------------------------------------------------------------------- command
+# ----------------------------------------------------------------------------------------------------------------
+# command
 
 
 def started(root: Path, *flags: str, **environment: str) -> tuple[subprocess.Popen[str], list[str]]:
     """The command as a process, and what it printed until it listened (and named its token)."""
-    command = [sys.executable, "-m", "failure_analysis", "serve", "--runs", str(root), "--port", "0", "--no-capture", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "failure_analysis",
+        "serve",
+        "--runs",
+        str(root),
+        "--port",
+        "0",
+        "--no-capture",
+        *flags,
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FAILURE_ANALYSIS")}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept | environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept | environment
+    )
     assert process.stdout is not None
     lines = [process.stdout.readline().strip()]
     if "0.0.0.0" in flags:
@@ -229,7 +259,9 @@ def test_away_from_loopback_the_command_makes_a_token_and_asks_for_it(root: Path
         token = lines[1].split()[1]
         assert "encrypted" in lines[2]
         assert httpx.get(f"http://127.0.0.1:{port}/api/runs", timeout=20).status_code == 401
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/runs", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/api/runs", headers={"Authorization": f"Bearer {token}"}, timeout=20
+        )
         assert answer.status_code == 200
     finally:
         process.terminate()
@@ -242,6 +274,8 @@ def test_a_taken_port_is_an_error_that_names_the_flag(root: Path, capsys: pytest
     assert "--port" in capsys.readouterr().err
 
 
-def test_alerts_without_a_webhook_are_refused_before_anything_starts(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_without_a_webhook_are_refused_before_anything_starts(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["serve", "--runs", str(root), "--port", "0", "--alerts"]) == 2
     assert "FAILURE_ANALYSIS_WEBHOOK" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""The pages as HTML: what they say when all is well, when there is nothing, and when everything in them is hostile."""
+"""The pages as HTML: what they say when all is well, when there is nothing, and when everything in them is
+hostile.
+"""
 
 from __future__ import annotations
 
@@ -66,12 +68,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         f"/compare?before={name}&before_step=0&after_step=3",
         f"/side-by-side?scenario_id={quote(ID)}&before={name}&before_step=0",
     ]
-    pages += [f"/run?name={quote(EVERYTHING[:200])}", f"/experiments?{quote(EVERYTHING[:100])}=1", f"/{quote(EVERYTHING)}"]
+    pages += [
+        f"/run?name={quote(EVERYTHING[:200])}",
+        f"/experiments?{quote(EVERYTHING[:100])}=1",
+        f"/{quote(EVERYTHING)}",
+    ]
     with dashboard(root) as url:
         yield url, pages
 
 
-def test_no_page_holds_an_element_or_attribute_that_a_log_or_a_model_wrote(hostile: tuple[str, list[str]]) -> None:
+def test_no_page_holds_an_element_or_attribute_that_a_log_or_a_model_wrote(
+    hostile: tuple[str, list[str]],
+) -> None:
     url, pages = hostile
     assert len(pages) > 20
     with httpx.Client(base_url=url, timeout=20) as client:
@@ -110,7 +118,11 @@ def test_characters_that_deceive_the_eye_are_made_visible(hostile: tuple[str, li
 
 def test_every_page_of_a_hostile_run_is_shown(hostile: tuple[str, list[str]]) -> None:
     url, pages = hostile
-    bad = {page: status for page in pages[:-3] if (status := httpx.get(url + page, follow_redirects=True).status_code) != 200}
+    bad = {
+        page: status
+        for page in pages[:-3]
+        if (status := httpx.get(url + page, follow_redirects=True).status_code) != 200
+    }
     assert bad == {}
     assert [httpx.get(url + page).status_code for page in pages[-3:]] == [404, 422, 404]
 
@@ -133,8 +145,14 @@ def client(root: Path) -> Iterator[httpx.Client]:
 
 def test_the_experiments_table_has_a_badge_by_severity_with_an_icon_by_category(client: httpx.Client) -> None:
     outline = Outline(client.get("/experiments?status=failed").text)
-    classes = [value for tag, name, value in outline.attributes if tag == "button" and name == "class" and "badge" in value]
-    icons = [value for tag, name, value in outline.attributes if tag == "use" and value.startswith("#icon-logic")]
+    classes = [
+        value
+        for tag, name, value in outline.attributes
+        if tag == "button" and name == "class" and "badge" in value
+    ]
+    icons = [
+        value for tag, name, value in outline.attributes if tag == "use" and value.startswith("#icon-logic")
+    ]
     assert classes
     assert all(value.split()[1].startswith("sev-") for value in classes)
     assert len(icons) >= len(classes)
@@ -151,7 +169,9 @@ def test_the_analysis_says_id_category_severity_cause_and_fix(client: httpx.Clie
 
 def test_the_viewer_marks_cited_evidence_against_gold(client: httpx.Client, root: Path) -> None:
     rows = captured(root).experiments(Wanted(types=(ExperimentType.EPISODE,), step=0)).rows
-    right, wrong = (next(row.id for row in rows if row.episode and row.episode.correct is side) for side in (True, False))
+    right, wrong = (
+        next(row.id for row in rows if row.episode and row.episode.correct is side) for side in (True, False)
+    )
     marked = [
         value
         for tag, name, value in Outline(client.get(f"/episodes/{right}").text).attributes
@@ -179,7 +199,9 @@ def test_without_the_scenario_file_an_episode_is_shown_and_says_what_is_missing(
 
 
 def test_two_checkpoints_stand_side_by_side_on_one_scenario(client: httpx.Client) -> None:
-    page = Outline(client.get("/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after=seed1&after_step=3").text)
+    page = Outline(
+        client.get("/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after=seed1&after_step=3").text
+    )
     ids = [value for tag, name, value in page.attributes if tag == "article" and name == "id"]
     assert ids == ["left-turn-1", "left-turn-2", "right-turn-1", "right-turn-2"]
     assert "step 0" in page.text
@@ -221,7 +243,9 @@ def test_a_damaged_store_leaves_the_runs_readable(tmp_path: Path) -> None:
     assert list_.status_code == 503
 
 
-def test_the_pages_name_what_they_hold_for_those_who_do_not_see_them(client: httpx.Client, root: Path) -> None:
+def test_the_pages_name_what_they_hold_for_those_who_do_not_see_them(
+    client: httpx.Client, root: Path
+) -> None:
     episode = next(row.id for row in captured(root).experiments().rows if row.episode)
     for path in ("/", "/runs", "/run?name=seed1", "/experiments", "/failures", f"/episodes/{episode}"):
         page = client.get(path).text
@@ -234,9 +258,14 @@ def test_the_pages_name_what_they_hold_for_those_who_do_not_see_them(client: htt
         assert page.count("<th ") == page.count('<th scope="')
 
 
-def test_two_checkpoints_that_tried_nothing_in_common_are_not_said_to_be_without_failures(tmp_path: Path) -> None:
+def test_two_checkpoints_that_tried_nothing_in_common_are_not_said_to_be_without_failures(
+    tmp_path: Path,
+) -> None:
     run = training_run(tmp_path / "runs")
-    write_episodes(run / "episodes" / "train-0001-t1.jsonl", [episode("9f9f", right=False, split="train", policy="seed1@1")])
+    write_episodes(
+        run / "episodes" / "train-0001-t1.jsonl",
+        [episode("9f9f", right=False, split="train", policy="seed1@1")],
+    )
     captured(tmp_path / "runs")
     with dashboard(tmp_path / "runs") as url:
         page = httpx.get(f"{url}/compare?before=seed1&before_step=0&after_step=1").text
@@ -281,7 +310,9 @@ def test_visible_keeps_text_and_replaces_what_hides(given: object, shown: object
 
 
 def test_addresses_are_quoted_and_empty_parameters_left_out() -> None:
-    assert href("/run", name="a&b=c/<x>", step=0, empty="", none=None) == "/run?name=a%26b%3Dc%2F%3Cx%3E&step=0"
+    assert (
+        href("/run", name="a&b=c/<x>", step=0, empty="", none=None) == "/run?name=a%26b%3Dc%2F%3Cx%3E&step=0"
+    )
     assert href("/run", {"a": 1, "b": 2}, b=3) == "/run?a=1&b=3"
 
 
@@ -296,7 +327,14 @@ def test_no_template_and_no_script_opts_out_of_escaping() -> None:
     scripts = "".join(path.read_text() for path in (folder / "static").glob("*.js"))
     for forbidden in ("|safe", "| safe", "autoescape", "Markup", "javascript:", " style=", " onclick"):
         assert forbidden not in templates
-    for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+    for forbidden in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+    ):
         assert forbidden not in scripts
 
 

@@ -1,7 +1,8 @@
-"""The page in a real Chromium: badges, dialog, filters, live curves, keyboard, phone, dark, errors, and enemies' scripts.
+"""The page in a real Chromium: badges, dialog, filters, live curves, keyboard, phone, dark, errors, and
+enemies' scripts.
 
-Needs Debian's chromium. Without one these tests are skipped, unless CI or NEED_BROWSER is set: then they fail.
-"""
+Needs Debian's chromium. Without one these tests are skipped, unless CI or NEED_BROWSER is set: then they
+fail."""
 
 from __future__ import annotations
 
@@ -63,12 +64,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("browser") / "runs"
     training_run(runs)
     store = captured(runs)
-    failed = [row for row in store.experiments(Wanted(types=(ExperimentType.EPISODE,)), order="oldest").rows if row.failure]
+    failed = [
+        row
+        for row in store.experiments(Wanted(types=(ExperimentType.EPISODE,)), order="oldest").rows
+        if row.failure
+    ]
     with store.writing() as writer:
         for experiment, severity in zip(failed, Severity, strict=False):
             assert experiment.failure is not None
             analysis = experiment.failure.analysis.model_copy(update={"severity": severity})
-            writer.put(experiment.model_copy(update={"failure": experiment.failure.model_copy(update={"analysis": analysis})}))
+            writer.put(
+                experiment.model_copy(
+                    update={"failure": experiment.failure.model_copy(update={"analysis": analysis})}
+                )
+            )
     return runs
 
 
@@ -82,7 +91,9 @@ def url(root: Path) -> Iterator[str]:
 @contextmanager
 def tab(browser: Browser, width: int = 1280, height: int = 900, *, dark: bool = False) -> Iterator[Page]:
     """A fresh page; whatever its policy blocked, or a script of it failed at, fails the test."""
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+    )
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
@@ -108,7 +119,10 @@ def colour(page: Page, selector: str, name: str = "color") -> str:
 def test_badges_are_coloured_by_severity_and_carry_the_icon_of_their_category(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments?status=failed")
     red, orange, yellow, grey = (
-        [int(part) for part in colour(page, f"button.badge.sev-{severity}", "backgroundColor")[4:-1].split(",")]
+        [
+            int(part)
+            for part in colour(page, f"button.badge.sev-{severity}", "backgroundColor")[4:-1].split(",")
+        ]
         for severity in Severity
     )
     assert red[0] > red[1] + 20
@@ -123,7 +137,9 @@ def test_badges_are_coloured_by_severity_and_carry_the_icon_of_their_category(pa
         assert box["width"] > 8
 
 
-def test_a_click_opens_the_analysis_and_escape_closes_it_where_it_was(page: Page, url: str, root: Path) -> None:
+def test_a_click_opens_the_analysis_and_escape_closes_it_where_it_was(
+    page: Page, url: str, root: Path
+) -> None:
     page.goto(f"{url}/experiments?status=failed&severity=critical")
     one = FailureStore(root / "failures.db").experiments(Wanted(severities=(Severity.CRITICAL,))).rows[0]
     assert one.failure is not None
@@ -131,7 +147,13 @@ def test_a_click_opens_the_analysis_and_escape_closes_it_where_it_was(page: Page
     badge.click()
     dialog = page.get_by_role("dialog", name=one.name)
     expect(dialog).to_be_visible()
-    for said in (one.id, "logic error", "critical", one.failure.analysis.root_cause, one.failure.analysis.fix_suggestion):
+    for said in (
+        one.id,
+        "logic error",
+        "critical",
+        one.failure.analysis.root_cause,
+        one.failure.analysis.fix_suggestion,
+    ):
         expect(dialog).to_contain_text(said)
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).not_to_be_visible()
@@ -178,7 +200,9 @@ def test_filters_change_the_table_and_the_address_without_a_reload(page: Page, u
     assert page.evaluate("window.sameDocument") is True
 
 
-def test_going_back_after_filtering_shows_the_earlier_table_and_its_badges_still_open(page: Page, url: str) -> None:
+def test_going_back_after_filtering_shows_the_earlier_table_and_its_badges_still_open(
+    page: Page, url: str
+) -> None:
     page.goto(f"{url}/experiments?status=failed")
     whole = page.locator("#results .pager span").inner_text()
     page.get_by_label("Severity").select_option("high")
@@ -278,16 +302,35 @@ def test_an_empty_folder_and_a_damaged_store_are_met_with_words(page: Page, tmp_
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_can_be_read_in_light_and_dark(browser: Browser, url: str, root: Path, dark: bool) -> None:
-    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
+    failed = next(
+        row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows
+    )
     with tab(browser, dark=dark) as page:
         for path, selectors in (
             (
                 "/experiments?status=failed",
-                [*(f".sev-{severity}" for severity in Severity), ".state", "td", "th", ".what", "nav a", ".small"],
+                [
+                    *(f".sev-{severity}" for severity in Severity),
+                    ".state",
+                    "td",
+                    "th",
+                    ".what",
+                    "nav a",
+                    ".small",
+                ],
             ),
             (
                 f"/episodes/{failed}",
-                ["mark.gold", "mark.cited", "mark.both", ".level-ERROR", ".level-WARN", ".wrong", ".kind", ".quiet"],
+                [
+                    "mark.gold",
+                    "mark.cited",
+                    "mark.both",
+                    ".level-ERROR",
+                    ".level-WARN",
+                    ".wrong",
+                    ".kind",
+                    ".quiet",
+                ],
             ),
             ("/run?name=seed1", [".chart-title", ".legend li", ".chips dt", "a"]),
         ):
@@ -333,7 +376,9 @@ def test_the_theme_switch_changes_the_page_and_is_remembered(page: Page, url: st
 
 
 def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: Path) -> None:
-    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
+    failed = next(
+        row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows
+    )
     pages = ["/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", f"/episodes/{failed}"]
     pages += [
         "/compare?before=seed1&before_step=0&after_step=3",
@@ -344,7 +389,12 @@ def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: P
             page.goto(url + path)
             expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-            assert page.evaluate("(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('.top nav'))") <= 0, path
+            assert (
+                page.evaluate(
+                    "(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('.top nav'))"
+                )
+                <= 0
+            ), path
             page.get_by_role("navigation", name="Main").get_by_role("link", name="Episodes").click()
             expect(page).to_have_url(f"{url}/episodes")
 
@@ -359,13 +409,28 @@ def test_the_first_key_offers_to_skip_to_the_content(page: Page, url: str) -> No
 
 
 def test_every_control_has_a_name_for_a_screen_reader(page: Page, url: str, root: Path) -> None:
-    failed = next(row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows)
-    for path in ("/", "/runs", "/run?name=seed1", "/experiments", "/episodes", "/failures", "/compare", f"/episodes/{failed}"):
+    failed = next(
+        row.id for row in FailureStore(root / "failures.db").experiments(Wanted(correct=False)).rows
+    )
+    for path in (
+        "/",
+        "/runs",
+        "/run?name=seed1",
+        "/experiments",
+        "/episodes",
+        "/failures",
+        "/compare",
+        f"/episodes/{failed}",
+    ):
         page.goto(url + path)
         expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
         for role in ("button", "link", "combobox", "searchbox", "img", "progressbar"):
             for control in page.get_by_role(role).all():
-                assert control.evaluate(NAMED), (path, role, control.evaluate("node => node.outerHTML.slice(0, 200)"))
+                assert control.evaluate(NAMED), (
+                    path,
+                    role,
+                    control.evaluate("node => node.outerHTML.slice(0, 200)"),
+                )
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
         assert len(ids) == len(set(ids)), path
 
@@ -386,12 +451,21 @@ def test_a_browser_logs_in_with_the_token(page: Page, root: Path) -> None:
         expect(page.locator("figure canvas").first).to_be_visible()
 
 
-def test_no_script_that_a_log_a_model_an_id_or_a_file_name_holds_ever_runs(browser: Browser, tmp_path: Path) -> None:
+def test_no_script_that_a_log_a_model_an_id_or_a_file_name_holds_ever_runs(
+    browser: Browser, tmp_path: Path
+) -> None:
     hostile_run(tmp_path / "runs")
     store = captured(tmp_path / "runs")
     rows = store.experiments(limit=50).rows
     name = quote(RUN_NAME)
-    pages = ["/", "/runs", f"/run?name={name}", "/experiments", "/episodes", "/failures?by=fault_type&bucket=step"]
+    pages = [
+        "/",
+        "/runs",
+        f"/run?name={name}",
+        "/experiments",
+        "/episodes",
+        "/failures?by=fault_type&bucket=step",
+    ]
     pages += [f"/{'episodes' if row.episode else 'experiments'}/{row.id}" for row in rows]
     pages += [
         f"/side-by-side?scenario_id={quote(ID)}&before={name}&before_step=0&after_step=3",
@@ -403,9 +477,9 @@ def test_no_script_that_a_log_a_model_an_id_or_a_file_name_holds_ever_runs(brows
             expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
             for summary in page.locator("summary").all():
                 summary.click()
-            assert page.evaluate("[window.pwned ?? 0, document.querySelectorAll('img, [onerror], [onload]').length]") == [0, 0], (
-                path
-            )
+            assert page.evaluate(
+                "[window.pwned ?? 0, document.querySelectorAll('img, [onerror], [onload]').length]"
+            ) == [0, 0], path
             assert page.evaluate("window.violations") == [], path
         page.goto(f"{url}/experiments?status=failed")
         for badge in page.locator("button.badge").all():

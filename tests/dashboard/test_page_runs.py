@@ -1,4 +1,6 @@
-"""Runs as the page sees them: their folders, their state, their curves, and the watcher that captures what changes."""
+"""Runs as the page sees them: their folders, their state, their curves, and the watcher that captures what
+changes.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_a_run_that_did_not_finish_and_is_not_held_was_stopped(tmp_path: Path) -
 
 def test_an_evaluation_is_a_run_too(tmp_path: Path) -> None:
     write_episodes(tmp_path / "eval" / "episodes.jsonl", [episode()])
-    (tmp_path / "eval" / "run.json").write_text(json.dumps({"policy": "script:x", "started": "2026-03-01T14:00:00+00:00"}))
+    (tmp_path / "eval" / "run.json").write_text(
+        json.dumps({"policy": "script:x", "started": "2026-03-01T14:00:00+00:00"})
+    )
     found = runs(tmp_path).get("eval")
     assert found.kind == "evaluation"
     assert found.settings["policy"] == "script:x"
@@ -99,7 +103,11 @@ def test_intervals_are_as_long_as_the_axis() -> None:
 
 
 def test_flat_groups_and_failed_rollouts_are_shares() -> None:
-    lost = next(chart for chart in curves(rows_with(groups=8, flat_groups=2, rollouts=60, failed=20)) if chart.id == "lost")
+    lost = next(
+        chart
+        for chart in curves(rows_with(groups=8, flat_groups=2, rollouts=60, failed=20))
+        if chart.id == "lost"
+    )
     assert {series.label: series.values[0] for series in lost.series} == {
         "groups with equal rewards": 25,
         "rollouts that failed": 25,
@@ -116,7 +124,10 @@ def test_bars_fill_the_hours_in_which_nothing_failed(tmp_path: Path) -> None:
     training_run(tmp_path)
     store = captured(tmp_path)
     assert natural_bucket(store) in ("hour", "day", "week")
-    first, last = (Count(name="timeout", failures=n, at=f"2026-03-01T{hour}:00:00Z") for n, hour in ((2, "10"), (3, "14")))  # type: ignore[arg-type]
+    first, last = (
+        Count(name="timeout", failures=n, at=f"2026-03-01T{hour}:00:00Z")
+        for n, hour in ((2, "10"), (3, "14"))
+    )  # type: ignore[arg-type]
     chart = chart_of([first, last], "hour", "x")
     assert chart.series[0].values == (2, 0, 0, 0, 3)
     assert [b - a for a, b in zip(chart.x, chart.x[1:], strict=False)] == [3600] * 4
@@ -132,7 +143,8 @@ def test_too_many_bars_leave_the_gaps_out_and_rare_names_are_summed_up() -> None
     assert sum(one.values[0] or 0 for one in series) == sum(range(1, 21))
 
 
-# ---------------------------------------------------------------------------------------------------------------- watcher
+# ----------------------------------------------------------------------------------------------------------------
+# watcher
 
 
 def test_the_watcher_captures_what_is_there_and_then_what_is_added(tmp_path: Path) -> None:

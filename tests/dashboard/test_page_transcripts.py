@@ -1,4 +1,6 @@
-"""What the viewer is given: turns with marked lines, evidence against gold, and an end to everything that is too long."""
+"""What the viewer is given: turns with marked lines, evidence against gold, and an end to everything that is
+too long.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_without_the_scenario_only_citations_are_marked() -> None:
 
 
 def test_rows_of_older_runs_whose_id_comes_first_are_marked_too() -> None:
-    made = view(episode(right=False, result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT)
+    made = view(
+        episode(right=False, result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT
+    )
     (line,) = result_lines(made)
     assert line.mark == "gold"
     assert [piece.id for piece in line.pieces if piece.mark] == [GOLD, TRACE]
@@ -50,7 +54,9 @@ def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
 
 
 def test_evidence_lists_gold_first_and_says_what_was_seen_cited_and_invented() -> None:
-    made = episode(right=False).model_copy(update={"cited_log_ids": (SYMPTOM, "feedbeef0000"), "shown_log_ids": (SYMPTOM,)})
+    made = episode(right=False).model_copy(
+        update={"cited_log_ids": (SYMPTOM, "feedbeef0000"), "shown_log_ids": (SYMPTOM,)}
+    )
     evidence = {one.id: one for one in view(made, INCIDENT).evidence}
     assert list(evidence) == [GOLD, TRACE, SYMPTOM, "feedbeef0000"]
     assert (evidence[GOLD].mark, evidence[GOLD].seen) == ("gold", False)

@@ -14,18 +14,40 @@ from tests.fakes.incident import GOLD, INCIDENT
 
 
 def episode(
-    scenario_id: str = "s1", sample: int = 0, *, correct: bool = False, ending: Ending = Ending.ANSWERED, **fields: Any
+    scenario_id: str = "s1",
+    sample: int = 0,
+    *,
+    correct: bool = False,
+    ending: Ending = Ending.ANSWERED,
+    **fields: Any,
 ) -> Episode:
     """An episode with a verdict; an answered one has a report."""
     answered = ending is Ending.ANSWERED
     facts: dict[str, Any] = {"turns": 3, "gold_evidence": 2, **fields.pop("outcome", {})}
-    metadata = {"fault_type": "disk_full", "family": "resource", "topology": "shop", "unseen": False, "scenario_digest": "d1"}
-    says = Verdict(correct=correct, service_correct=correct, cause_correct=correct, reason="decided by the test", judge="test")
+    metadata = {
+        "fault_type": "disk_full",
+        "family": "resource",
+        "topology": "shop",
+        "unseen": False,
+        "scenario_digest": "d1",
+    }
+    says = Verdict(
+        correct=correct,
+        service_correct=correct,
+        cause_correct=correct,
+        reason="decided by the test",
+        judge="test",
+    )
     defaults: dict[str, Any] = {
         "split": "test",
         "policy": "script:made",
-        "messages": ({"role": "user", "content": "Orders fail."}, {"role": "assistant", "content": "looking"}),
-        "report": Report(root_cause="the disk is full", suspected_service="ledger", key_log_ids=(GOLD,)) if answered else None,
+        "messages": (
+            {"role": "user", "content": "Orders fail."},
+            {"role": "assistant", "content": "looking"},
+        ),
+        "report": Report(root_cause="the disk is full", suspected_service="ledger", key_log_ids=(GOLD,))
+        if answered
+        else None,
         "verdict": says if answered else None,
         "reward": 1.2 if correct else -0.9,
         "reward_components": {"band": 1.2 if correct else -0.9},
@@ -33,7 +55,9 @@ def episode(
     return Episode(
         scenario_id=scenario_id,
         sample=sample,
-        outcome=Outcome(ending=ending, correct=correct, service_correct=correct, cited_seen=int(correct), **facts),
+        outcome=Outcome(
+            ending=ending, correct=correct, service_correct=correct, cited_seen=int(correct), **facts
+        ),
         metadata=metadata | fields.pop("metadata", {}),
         **{**defaults, **fields},
     )
@@ -48,7 +72,9 @@ def write_episodes(path: Path, *episodes: Episode) -> Path:
 
 def scenario(scenario_id: str, *, unseen: bool = False) -> Scenario:
     """The hand-written incident under another id."""
-    return INCIDENT.model_copy(update={"id": scenario_id, "provenance": Provenance(topology="shop", unseen=unseen)})
+    return INCIDENT.model_copy(
+        update={"id": scenario_id, "provenance": Provenance(topology="shop", unseen=unseen)}
+    )
 
 
 def write_scenarios(folder: Path, *ids: str) -> Path:

@@ -20,7 +20,13 @@ from tests.evaluation.made import episode, run, write_episodes
 
 ROOT = Path(__file__).parent.parent.parent
 BEFORE = [episode("a", 0, correct=True), episode("a", 1), episode("b", 0), episode("b", 1), episode("only-a")]
-AFTER = [episode("a", 0), episode("a", 1), episode("b", 0, correct=True), episode("b", 1, correct=True), episode("only-b")]
+AFTER = [
+    episode("a", 0),
+    episode("a", 1),
+    episode("b", 0, correct=True),
+    episode("b", 1, correct=True),
+    episode("only-b"),
+]
 
 
 def test_the_difference_is_paired_by_scenario() -> None:
@@ -37,7 +43,9 @@ def test_flips_name_the_samples_that_were_right() -> None:
 
 
 def test_a_scenario_whose_file_changed_is_left_out_and_named() -> None:
-    moved = [one.model_copy(update={"metadata": {**one.metadata, "scenario_digest": "d2"}}) for one in AFTER[:2]]
+    moved = [
+        one.model_copy(update={"metadata": {**one.metadata, "scenario_digest": "d2"}}) for one in AFTER[:2]
+    ]
     found = compare(BEFORE, [*moved, *AFTER[2:]])
     assert found.changed_files == ("a",)
     assert found.scenarios == 1
@@ -67,13 +75,17 @@ sides = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), min_size=1, 
 
 @given(sides, sides)
 @settings(max_examples=50, deadline=None)
-def test_swapping_the_sides_turns_every_difference_around(left: list[tuple[str, bool]], right: list[tuple[str, bool]]) -> None:
+def test_swapping_the_sides_turns_every_difference_around(
+    left: list[tuple[str, bool]], right: list[tuple[str, bool]]
+) -> None:
     def made(side: list[tuple[str, bool]]) -> list[Episode]:
         return [episode(name, number, correct=correct) for number, (name, correct) in enumerate(side)]
 
     forward, backward = compare(made(left), made(right)), compare(made(right), made(left))
     for name, change in forward.measures.items():
-        assert change.difference.value == pytest.approx(-backward.measures[name].difference.value, nan_ok=True)
+        assert change.difference.value == pytest.approx(
+            -backward.measures[name].difference.value, nan_ok=True
+        )
     assert {flip.scenario_id for flip in forward.flips} == {flip.scenario_id for flip in backward.flips}
 
 
@@ -99,13 +111,20 @@ def test_the_command_prints_json(files: tuple[Path, Path], capsys: pytest.Captur
     assert found["flips"][0]["scenario_id"] == "a"
 
 
-def test_runs_without_a_common_scenario_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    left, right = write_episodes(tmp_path / "a.jsonl", episode("a")), write_episodes(tmp_path / "b.jsonl", episode("b"))
+def test_runs_without_a_common_scenario_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left, right = (
+        write_episodes(tmp_path / "a.jsonl", episode("a")),
+        write_episodes(tmp_path / "b.jsonl", episode("b")),
+    )
     assert run("compare", left, right) == 2
     assert "share no scenario" in capsys.readouterr().err
 
 
-def test_show_prints_an_episode_without_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_an_episode_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hostile = ({"role": "tool", "content": "\x1b]0;owned\x07\x1b[2J\u202eevil\nsecond line"},)
     path = write_episodes(tmp_path / "a.jsonl", episode("abc1", 2, messages=hostile), episode("abc1", 3))
     assert run("show", path, "abc#2") == 0

@@ -19,7 +19,9 @@ Rollout = Callable[..., Awaitable[tuple[art.Trajectory, Episode]]]
 
 async def good(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
     outcome = Outcome(ending=Ending.UNKNOWN)
-    episode = Episode(scenario_id=scenario.id, sample=sample, messages=(), outcome=outcome, reward=float(sample))
+    episode = Episode(
+        scenario_id=scenario.id, sample=sample, messages=(), outcome=outcome, reward=float(sample)
+    )
     return art.Trajectory(messages_and_choices=[], reward=float(sample)), episode
 
 
@@ -34,19 +36,27 @@ def failing(trouble: Callable[[int], BaseException | None]) -> Rollout:
     return one
 
 
-async def play(path: Path, one: Rollout, *, samples: int = 8, failed_share: float = 0.25, limit: int = 100) -> Played:
+async def play(
+    path: Path, one: Rollout, *, samples: int = 8, failed_share: float = 0.25, limit: int = 100
+) -> Played:
     with path.open("a") as file:
-        return await Crew("batch", [Wanted(INCIDENT, range(samples))], one, file, failed_share=failed_share, limit=limit).play()
+        return await Crew(
+            "batch", [Wanted(INCIDENT, range(samples))], one, file, failed_share=failed_share, limit=limit
+        ).play()
 
 
 async def test_a_batch_gives_groups_and_stores_every_episode(tmp_path: Path) -> None:
     played = await play(tmp_path / "e.jsonl", good)
-    assert sorted(trajectory.reward for trajectory in played.groups[0].trajectories) == [float(n) for n in range(8)]
+    assert sorted(trajectory.reward for trajectory in played.groups[0].trajectories) == [
+        float(n) for n in range(8)
+    ]
     assert played.groups[0].metadata["scenario_id"] == INCIDENT.id
     assert {episode.sample for episode in read_episodes(tmp_path / "e.jsonl")} == set(range(8))
 
 
-async def test_a_tolerated_share_of_failures_leaves_the_group_and_is_counted_by_reason(tmp_path: Path) -> None:
+async def test_a_tolerated_share_of_failures_leaves_the_group_and_is_counted_by_reason(
+    tmp_path: Path,
+) -> None:
     texts = {0: ProviderError("HTTP 500 after 3 attempts"), 1: ProviderError("HTTP 503 after 5 attempts")}
     played = await play(tmp_path / "e.jsonl", failing(texts.get))
     assert len(played.groups[0].trajectories) == 6
@@ -57,13 +67,17 @@ async def test_every_failed_rollout_is_told_with_its_trouble(tmp_path: Path) -> 
     trouble, told = JudgeError("no verdict"), list[BaseException]()
     one = failing(lambda sample: trouble if sample == 2 else None)
     with (tmp_path / "e.jsonl").open("a") as file:
-        crew = Crew("batch", [Wanted(INCIDENT, range(8))], one, file, failed_share=0.25, limit=8, failed=told.append)
+        crew = Crew(
+            "batch", [Wanted(INCIDENT, range(8))], one, file, failed_share=0.25, limit=8, failed=told.append
+        )
         await crew.play()
     assert told == [trouble]
 
 
 async def test_a_group_whose_rollouts_all_failed_is_empty_and_harmless(tmp_path: Path) -> None:
-    played = await play(tmp_path / "e.jsonl", failing(lambda _: JudgeError("no verdict")), samples=4, failed_share=1.0)
+    played = await play(
+        tmp_path / "e.jsonl", failing(lambda _: JudgeError("no verdict")), samples=4, failed_share=1.0
+    )
     assert [len(group.trajectories) for group in played.groups] == [0]
 
 
@@ -80,7 +94,11 @@ async def test_too_many_failures_end_the_batch_without_waiting_for_the_rest(tmp_
 
 async def test_a_bug_of_ours_surfaces_and_is_not_tolerated(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        await play(tmp_path / "e.jsonl", failing(lambda sample: ZeroDivisionError() if sample == 3 else None), failed_share=0.9)
+        await play(
+            tmp_path / "e.jsonl",
+            failing(lambda sample: ZeroDivisionError() if sample == 3 else None),
+            failed_share=0.9,
+        )
 
 
 async def test_an_interrupted_batch_drops_what_runs_and_keeps_what_is_stored(tmp_path: Path) -> None:

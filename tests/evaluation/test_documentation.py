@@ -32,7 +32,9 @@ def documented(section: str) -> set[str]:
     return set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("model", [Episode, Outcome, Verdict, Report, Failure, Rescored], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [Episode, Outcome, Verdict, Report, Failure, Rescored], ids=lambda model: model.__name__
+)
 def test_every_field_is_documented_and_no_other(model: type[Episode]) -> None:
     assert documented(model.__name__) == set(model.model_fields)
 
@@ -51,7 +53,9 @@ def test_what_a_run_writes_is_documented_and_no_other(tmp_path: Path) -> None:
 
 
 def test_every_parquet_column_is_documented() -> None:
-    elsewhere = set().union(*(documented(section) for section in ("Episode", "Outcome", "Verdict", "Report", "Metadata")))
+    elsewhere = set().union(
+        *(documented(section) for section in ("Episode", "Outcome", "Verdict", "Report", "Metadata"))
+    )
     assert set(schema().names) <= documented("Parquet") | elsewhere
     assert documented("Parquet") <= set(schema().names)
 
@@ -92,7 +96,11 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
         main([command, "--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    examples = [line.strip() for line in text.splitlines() if line.strip().startswith(f"python -m evaluation {command} ")]
+    examples = [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip().startswith(f"python -m evaluation {command} ")
+    ]
     assert examples
     for example in examples:
         assert parser().parse_args(shlex.split(example)[3:]).command == command

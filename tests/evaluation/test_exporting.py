@@ -34,7 +34,12 @@ def test_each_episode_is_a_row_the_latest_of_a_sample(tmp_path: Path) -> None:
 
 def test_facts_are_columns_and_texts_read_back(tmp_path: Path) -> None:
     row = exported(tmp_path)[1]
-    assert (row["ending"], row["seen"], row["fault_family"], row["turns"]) == ("answered", "seen", "resource", 3)
+    assert (row["ending"], row["seen"], row["fault_family"], row["turns"]) == (
+        "answered",
+        "seen",
+        "resource",
+        3,
+    )
     assert json.loads(row["messages"]) == list(THREE[2].messages)
     assert json.loads(row["report"])["suspected_service"] == "ledger"
     assert row["verdict_correct"] is False
@@ -47,7 +52,9 @@ def test_what_an_episode_lacks_is_null(tmp_path: Path) -> None:
     assert row["reward"] is None
 
 
-def test_a_table_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_episodes(tmp_path / EPISODES, *THREE)
     (tmp_path / "file").write_text("")
     assert run("export", tmp_path, "--parquet", tmp_path / "file" / "table.parquet") == 2

@@ -35,10 +35,23 @@ class Page(HTMLParser):
 
 
 def hostile_episodes() -> list[Episode]:
-    message = ({"role": HOSTILE, "content": HOSTILE, "tool_calls": [{"function": {"name": HOSTILE, "arguments": HOSTILE}}]},)
+    message = (
+        {
+            "role": HOSTILE,
+            "content": HOSTILE,
+            "tool_calls": [{"function": {"name": HOSTILE, "arguments": HOSTILE}}],
+        },
+    )
     says = Verdict(correct=False, service_correct=False, cause_correct=False, reason=HOSTILE, judge=HOSTILE)
     slices = {"fault_type": HOSTILE, "family": HOSTILE, "topology": HOSTILE}
-    wrong = episode(HOSTILE, messages=message, verdict=says, policy=HOSTILE, metadata=slices, reward_components={HOSTILE: 1.0})
+    wrong = episode(
+        HOSTILE,
+        messages=message,
+        verdict=says,
+        policy=HOSTILE,
+        metadata=slices,
+        reward_components={HOSTILE: 1.0},
+    )
     return [wrong, episode("b", correct=True), episode("c", ending=Ending.OUT_OF_TURNS)]
 
 
@@ -65,25 +78,35 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_every_picture_says_in_words_what_it_shows(tmp_path: Path) -> None:
-    pictures = [attributes for tag, attributes in Page(rendered(tmp_path, *hostile_episodes())).tags if tag == "svg"]
+    pictures = [
+        attributes for tag, attributes in Page(rendered(tmp_path, *hostile_episodes())).tags if tag == "svg"
+    ]
     assert len(pictures) == 6
     assert all(one["role"] == "img" and one["aria-label"] for one in pictures)
 
 
 def test_ids_are_used_once(tmp_path: Path) -> None:
     tags = Page(rendered(tmp_path, *hostile_episodes())).tags
-    ids = [attributes["id"] for tag, attributes in tags if attributes.get("id") and tag not in ("path", "rect", "clippath")]
+    ids = [
+        attributes["id"]
+        for tag, attributes in tags
+        if attributes.get("id") and tag not in ("path", "rect", "clippath")
+    ]
     assert len(ids) == len(set(ids))
 
 
 def test_a_picture_is_well_formed_whatever_its_names() -> None:
-    picture = intervals(HOSTILE, {HOSTILE: Interval(0.5, 0.25, 0.75, 8), "$math$ & <b>": Interval(0.0, 0.0, 0.4, 3)})
+    picture = intervals(
+        HOSTILE, {HOSTILE: Interval(0.5, 0.25, 0.75, 8), "$math$ & <b>": Interval(0.0, 0.0, 0.4, 3)}
+    )
     texts = [element.text for element in ET.fromstring(picture.svg).iter() if element.tag.endswith("text")]
     assert f"{HOSTILE} (8)" in texts
     assert "50.0 % [25.0, 75.0]" in picture.says
 
 
-def test_the_command_writes_the_page_beside_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_page_beside_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_episodes(tmp_path / EPISODES, episode("a"))
     assert run("report", tmp_path) == 0
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")

@@ -16,7 +16,9 @@ from tests.evaluation.made import episode, run, write_episodes, write_scenarios
 
 
 def verdict(correct: bool) -> Verdict:
-    return Verdict(correct=correct, service_correct=correct, cause_correct=correct, reason="second look", judge="second")
+    return Verdict(
+        correct=correct, service_correct=correct, cause_correct=correct, reason="second look", judge="second"
+    )
 
 
 def test_agreement_and_kappa_follow_from_the_four_cells() -> None:
@@ -64,7 +66,9 @@ def test_verdicts_are_kept_and_a_second_call_asks_only_for_what_is_missing(playe
     assert len(kept.read_text().splitlines()) == 6
 
 
-def test_a_judge_that_disagrees_is_counted_and_quoted(played: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_judge_that_disagrees_is_counted_and_quoted(
+    played: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = played / EPISODES
     stored = load(played).episodes
     flipped = [one.model_copy(update={"verdict": verdict(False)}) for one in stored[:3]]
@@ -84,7 +88,9 @@ def test_a_report_that_was_replaced_is_judged_again(played: Path) -> None:
     assert len((played / "verdicts-offline.jsonl").read_text().splitlines()) == 7
 
 
-def test_a_scenario_that_changed_is_not_judged_and_said(played: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scenario_that_changed_is_not_judged_and_said(
+    played: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = played.parent / "split" / "scenario-aa02.json"
     file.write_text(file.read_text().replace("Orders fail for some users.", "Orders fail."))
     assert run("rescore", "--judge", "offline", played) == 1
@@ -108,13 +114,18 @@ def test_what_is_missing_is_named(
 
 
 def test_a_judges_name_becomes_a_file_name_of_its_own(tmp_path: Path) -> None:
-    names = [verdicts_file(tmp_path, judge).name for judge in ("offline", "openai/gpt", "openai-gpt", "../../etc", "<x>")]
+    names = [
+        verdicts_file(tmp_path, judge).name
+        for judge in ("offline", "openai/gpt", "openai-gpt", "../../etc", "<x>")
+    ]
     assert names[0] == "verdicts-offline.jsonl"
     assert len(set(names)) == len(names)
     assert all("/" not in name and "<" not in name for name in names)
 
 
-def test_episodes_without_a_report_cannot_be_judged_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_episodes_without_a_report_cannot_be_judged_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = write_episodes(tmp_path / "a.jsonl", episode("a", verdict=None, report=None))
     assert run("rescore", "--judge", "offline", path) == 2
     assert "no episode has a report and a verdict" in capsys.readouterr().err

@@ -29,7 +29,9 @@ def played(folder: Path) -> list[tuple[str, int]]:
     return [(episode.scenario_id, episode.sample) for episode in load(folder).episodes]
 
 
-def test_every_scenario_is_played_k_times_and_summarised(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_scenario_is_played_k_times_and_summarised(
+    split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     assert run("run", "--policy", "script:rarest-warning", "--split", split, "--k", 2, "--out", out) == 0
     assert sorted(played(out)) == [(name, sample) for name in IDS for sample in (0, 1)]
@@ -50,7 +52,9 @@ def test_an_episode_holds_what_reading_it_later_takes(split: Path, tmp_path: Pat
     assert len(str(episode.metadata["scenario_digest"])) == 16
 
 
-def test_the_same_command_again_plays_nothing(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_again_plays_nothing(
+    split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ("run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "run")
     run(*command)
     before = (tmp_path / "run" / EPISODES).read_bytes()
@@ -99,9 +103,27 @@ def test_other_settings_need_another_folder(
 def test_processes_give_the_same_episodes_as_one(split: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         out = tmp_path / str(workers)
-        assert run("run", "--policy", "script:demonstrator", "--split", split, "--k", 3, "--workers", workers, "--out", out) == 0
+        assert (
+            run(
+                "run",
+                "--policy",
+                "script:demonstrator",
+                "--split",
+                split,
+                "--k",
+                3,
+                "--workers",
+                workers,
+                "--out",
+                out,
+            )
+            == 0
+        )
     one, two = (
-        [episode.model_copy(update={"outcome": episode.outcome.model_copy(update={"seconds": 0.0})}) for episode in episodes]
+        [
+            episode.model_copy(update={"outcome": episode.outcome.model_copy(update={"seconds": 0.0})})
+            for episode in episodes
+        ]
         for episodes in (load(tmp_path / "1").episodes, load(tmp_path / "2").episodes)
     )
     assert one == two
@@ -110,13 +132,17 @@ def test_processes_give_the_same_episodes_as_one(split: Path, tmp_path: Path) ->
 def test_another_seed_rolls_other_dice(split: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         out = tmp_path / str(seed)
-        run("run", "--policy", "script:demonstrator", "--split", split, "--k", 8, "--seed", seed, "--out", out)
+        run(
+            "run", "--policy", "script:demonstrator", "--split", split, "--k", 8, "--seed", seed, "--out", out
+        )
     first, second = ([e.messages for e in load(tmp_path / name).episodes] for name in ("0", "1"))
     assert first != second
 
 
 def test_a_file_name_that_lies_about_its_id_is_still_played_once(split: Path, tmp_path: Path) -> None:
-    (split / "scenario-<script>alert(1); rm -rf $(HOME)\n\x1b[31m.json").write_text(scenario("real-id").model_dump_json())
+    (split / "scenario-<script>alert(1); rm -rf $(HOME)\n\x1b[31m.json").write_text(
+        scenario("real-id").model_dump_json()
+    )
     command = ("run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "run")
     assert run(*command) == 0
     assert run(*command) == 0
@@ -169,17 +195,44 @@ def test_a_wrong_argument_says_what_to_type(
 
 
 def test_a_dry_run_writes_nothing(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("run", "--policy", "litellm:x/y", "--split", split, "--k", 4, "--out", tmp_path / "run", "--dry-run") == 0
+    assert (
+        run(
+            "run",
+            "--policy",
+            "litellm:x/y",
+            "--split",
+            split,
+            "--k",
+            4,
+            "--out",
+            tmp_path / "run",
+            "--dry-run",
+        )
+        == 0
+    )
     assert "episodes    12 (4 samples each)" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
 QUOTE = "ledger: journal write: no space left on device"
-INVESTIGATION = by_turn([call("search_logs", min_level="WARN"), answer("ledger", QUOTE, key_log_ids=["a1b2"])])
+INVESTIGATION = by_turn(
+    [call("search_logs", min_level="WARN"), answer("ledger", QUOTE, key_log_ids=["a1b2"])]
+)
 
 
 def model_run(split: Path, out: Path, server: OpenAIServer, *more: str) -> int:
-    return run("run", "--policy", "litellm:openai/fake", "--split", split, "--out", out, "--base-url", server.base_url, *more)
+    return run(
+        "run",
+        "--policy",
+        "litellm:openai/fake",
+        "--split",
+        split,
+        "--out",
+        out,
+        "--base-url",
+        server.base_url,
+        *more,
+    )
 
 
 def test_a_model_behind_litellm_is_asked_and_its_tokens_counted(split: Path, tmp_path: Path) -> None:
@@ -192,7 +245,9 @@ def test_a_model_behind_litellm_is_asked_and_its_tokens_counted(split: Path, tmp
     assert server.requests[0]["max_completion_tokens"] == 128
 
 
-def test_samples_that_failed_are_recorded_and_redone(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_that_failed_are_recorded_and_redone(
+    split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuses_one(body: dict[str, Any]) -> Any:
         return http_error(401, "no such key") if next(refused, False) else INVESTIGATION(body)
 
@@ -243,7 +298,9 @@ def test_an_interrupted_run_keeps_whole_lines_and_goes_on(tmp_path: Path, worker
 
 
 @pytest.mark.parametrize("number", ["0", "x", "2.5"])
-def test_a_number_of_samples_that_is_none_is_refused_in_plain_words(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_of_samples_that_is_none_is_refused_in_plain_words(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["run", "--policy", "script:unknown", "--out", "never", "--k", number])
     assert f"argument --k: '{number}' is not a whole number from 1 on" in capsys.readouterr().err

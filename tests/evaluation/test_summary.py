@@ -65,7 +65,9 @@ def test_a_right_answer_without_evidence_is_not_grounded() -> None:
 
 
 def test_endings_are_counted_and_totals_summed() -> None:
-    cut = episode("c", ending=Ending.OUT_OF_TURNS, outcome={"prompt_tokens": 70, "completion_tokens": 5}, cost_usd=0.25)
+    cut = episode(
+        "c", ending=Ending.OUT_OF_TURNS, outcome={"prompt_tokens": 70, "completion_tokens": 5}, cost_usd=0.25
+    )
     summary = summarise([*FOUR, cut])
     assert summary.whole.endings == {"answered": 4, "out_of_turns": 1}
     assert summary.totals == {"prompt_tokens": 70, "completion_tokens": 5, "cost_usd": 0.25, "seconds": 0.0}
@@ -80,7 +82,12 @@ def test_an_unscored_episode_has_no_reward_to_average() -> None:
 def test_nothing_is_summarised_as_nothing() -> None:
     summary = summarise([])
     assert summary.whole.episodes == 0
-    assert summary.to_json()["measures"]["accuracy"] == {"value": None, "low": None, "high": None, "scenarios": 0}
+    assert summary.to_json()["measures"]["accuracy"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "scenarios": 0,
+    }
     assert "0 episodes of 0 scenarios" in summary_table(summary, "nobody")
 
 

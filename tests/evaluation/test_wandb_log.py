@@ -1,4 +1,6 @@
-"""What wandb wrote offline is read back: one run per training run, metrics, tables, artifacts; and nothing without a key."""
+"""What wandb wrote offline is read back: one run per training run, metrics, tables, artifacts; and nothing
+without a key.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ OURS = ("WANDB_", "WEAVE_", "WF_")
 
 
 def python(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with W&B's files below `folder`, where every socket that leaves the machine is refused and written down."""
+    """Run Python with W&B's files below `folder`, where every socket that leaves the machine is refused and
+    written down.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     guard = {
         "PYTHONPATH": f"{GUARD}{os.pathsep}{ROOT}",
@@ -35,7 +39,13 @@ def python(folder: Path, *arguments: object, **variables: str) -> subprocess.Com
     }
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=folder, env=kept | guard | variables, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=folder,
+        env=kept | guard | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -51,7 +61,8 @@ def documented(section: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-# ------------------------------------------------------------------------------------------------------------ without a key
+# ------------------------------------------------------------------------------------------------------------
+# without a key
 
 
 def test_without_a_key_nothing_is_told(tmp_path: Path) -> None:
@@ -60,7 +71,16 @@ def test_without_a_key_nothing_is_told(tmp_path: Path) -> None:
         "import sys; from evaluation.__main__ import main; code = main(sys.argv[1:]);"
         "print(code, sorted({'wandb', 'weave'} & set(sys.modules)))"
     )
-    command = ("run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "out", "--no-explain")
+    command = (
+        "run",
+        "--policy",
+        "script:first-error",
+        "--split",
+        split,
+        "--out",
+        tmp_path / "out",
+        "--no-explain",
+    )
     done = python(tmp_path, tmp_path / "run.py", *command)
     assert done.stdout.splitlines()[-1] == "0 []"
     assert not (tmp_path / "foreign.log").exists()
@@ -74,7 +94,8 @@ def test_a_log_that_is_attached_to_nothing_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# ----------------------------------------------------------------------------------------------------------- a training run
+# -----------------------------------------------------------------------------------------------------------
+# a training run
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +103,11 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[OfflineRun]:
     """The two sessions of a run that was resumed after its first step."""
     folder = tmp_path_factory.mktemp("wandb") / "seed7"
     folder.mkdir()
-    contents = {"config.json": json.dumps({"name": "seed7", "config": {"steps": 2}}), "summary.json": "{}", "metrics.jsonl": ""}
+    contents = {
+        "config.json": json.dumps({"name": "seed7", "config": {"steps": 2}}),
+        "summary.json": "{}",
+        "metrics.jsonl": "",
+    }
     for name, content in {**contents, "report.html": "<h1>before and after</h1>"}.items():
         (folder / name).write_text(content)
     for step in (1, 2):
@@ -131,7 +156,11 @@ def test_an_evaluation_is_a_table_of_rollouts(sessions: list[OfflineRun], split:
     assert len(table["data"]) == 4
     says = ("s0", "answered", "right", "decided by the test")
     assert (right["scenario"], right["ending"], right["verdict"], right["reason"]) == says
-    assert right["reward"] == pytest.approx(sum(parts)) == pytest.approx(right["reward_band"] + right["reward_few_turns"])
+    assert (
+        right["reward"]
+        == pytest.approx(sum(parts))
+        == pytest.approx(right["reward_band"] + right["reward_few_turns"])
+    )
     assert "Orders fail." in right["transcript"]
     assert "Orders \\ud800 fail <script>" in hostile["transcript"]
     assert "characters left out" in hostile["transcript"]
@@ -139,10 +168,18 @@ def test_an_evaluation_is_a_table_of_rollouts(sessions: list[OfflineRun], split:
 
 
 @pytest.mark.slow
-def test_the_report_the_configuration_and_the_names_of_checkpoints_are_an_artifact(sessions: list[OfflineRun]) -> None:
+def test_the_report_the_configuration_and_the_names_of_checkpoints_are_an_artifact(
+    sessions: list[OfflineRun],
+) -> None:
     report = sessions[1].artifacts["seed7-report"]
     assert report["type"] == "report"
-    assert report["files"] == {"report.html", "summary.json", "config.json", "metrics.jsonl", "checkpoints.json"}
+    assert report["files"] == {
+        "report.html",
+        "summary.json",
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints.json",
+    }
     assert report["metadata"] == {"base_model": "tiny", "best": "seed7@2", "latest": "seed7@2"}
     (shown,) = [row["report"]["path"] for row in sessions[1].history if "report" in row]
     assert "before and after" in (sessions[1].files / shown).read_text()
@@ -158,16 +195,30 @@ def test_checkpoints_are_called_what_the_backend_calls_them() -> None:
     found = wandb_log.checkpoints({"base_model": "tiny", "best_checkpoint": 1}, rows, "run:step{}".format)
     assert found["best"] == {"step": 1, "name": "run:step1"}
     assert found["latest"] == {"step": 2, "name": "run:step2"}
-    assert [(one["name"], one["reward"]) for one in found["validated"]] == [("run:step0", -0.5), ("run:step1", 0.25)]
+    assert [(one["name"], one["reward"]) for one in found["validated"]] == [
+        ("run:step0", -0.5),
+        ("run:step1", 0.25),
+    ]
 
 
-# ------------------------------------------------------------------------------------------------------------- an evaluation
+# -------------------------------------------------------------------------------------------------------------
+# an evaluation
 
 
 @pytest.mark.slow
 def test_an_evaluation_is_logged_once_and_goes_on_in_its_run(tmp_path: Path) -> None:
     split = write_scenarios(tmp_path / "split", "aa01", "aa02")
-    command = ("-m", "evaluation", "run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "eval-first")
+    command = (
+        "-m",
+        "evaluation",
+        "run",
+        "--policy",
+        "script:first-error",
+        "--split",
+        split,
+        "--out",
+        tmp_path / "eval-first",
+    )
     first = python(tmp_path, *command, "--no-explain", **OFFLINE)
     again = python(tmp_path, *command, "--no-explain", **OFFLINE)
     (tmp_path / "eval-first" / "wandb.json").write_text("{damaged")
@@ -187,7 +238,8 @@ def test_an_evaluation_is_logged_once_and_goes_on_in_its_run(tmp_path: Path) -> 
     assert not (tmp_path / "foreign.log").exists()
 
 
-# ------------------------------------------------------------------------------------------------------------------ the page
+# ------------------------------------------------------------------------------------------------------------------
+# the page
 
 
 def test_the_columns_of_the_table_are_documented_and_no_other() -> None:
@@ -201,7 +253,9 @@ def test_a_refusal_of_wandb_is_a_mistake_in_the_settings() -> None:
 
 def test_errors_of_wandb_are_reported_to_nobody_unless_asked_for(tmp_path: Path) -> None:
     code = "import os; from make_judge_model import prepare_wandb; prepare_wandb(); print(os.environ['WANDB_ERROR_REPORTING'])"
-    said: dict[str, Any] = {asked: python(tmp_path, "-c", code, **asked_for(asked)).stdout.strip() for asked in ("", "true")}
+    said: dict[str, Any] = {
+        asked: python(tmp_path, "-c", code, **asked_for(asked)).stdout.strip() for asked in ("", "true")
+    }
     assert said == {"": "false", "true": "true"}
 
 

@@ -1,4 +1,6 @@
-"""Text that an enemy writes into logs, replies, ids and file names, and a run that holds it everywhere it can be."""
+"""Text that an enemy writes into logs, replies, ids and file names, and a run that holds it everywhere it can
+be.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ ID = "x<svg onload=window.pwned=8>"
 def hostile_episode(**fields: str) -> Episode:
     """Hostile in what was shown, said, called, answered and judged."""
     row = f"14:05:02 WARN ledger {EVERYTHING} trace 0011 log a1b2"
-    made = episode(ID, right=False, result=f"1 line {SCRIPT}\n{row}", said=EVERYTHING, cause=EVERYTHING, service=f"orders{IMAGE}")
+    made = episode(
+        ID,
+        right=False,
+        result=f"1 line {SCRIPT}\n{row}",
+        said=EVERYTHING,
+        cause=EVERYTHING,
+        service=f"orders{IMAGE}",
+    )
     messages = (
         *made.messages[:4],
         call(3, f"tool{IMAGE}", **{f"name{SCRIPT}": EVERYTHING}),
@@ -54,9 +63,16 @@ def hostile_run(root: Path) -> Path:
     (run / "config.json").write_text(json.dumps(config))
     for step in (0, 3):
         write_episodes(
-            run / "episodes" / f"test-{step:04}-t0.jsonl", [hostile_episode(), episode("1a2b", ending=Ending.OUT_OF_TURNS)]
+            run / "episodes" / f"test-{step:04}-t0.jsonl",
+            [hostile_episode(), episode("1a2b", ending=Ending.OUT_OF_TURNS)],
         )
-    row = {"scenario_id": ID, "sample": 0, "error": "ProviderError", "message": EVERYTHING, "at": "2026-03-01T14:00:00+00:00"}
+    row = {
+        "scenario_id": ID,
+        "sample": 0,
+        "error": "ProviderError",
+        "message": EVERYTHING,
+        "at": "2026-03-01T14:00:00+00:00",
+    }
     job = {"error": f"JobFailed{IMAGE}", "message": EVERYTHING, "at": "2026-03-01T14:00:01+00:00"}
     (run / "failures.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (row, job)))
     (run / "service.log").write_text(f"Traceback (most recent call last):\n{EVERYTHING}\nMemoryError\n")

@@ -1,8 +1,9 @@
-"""An incident and episodes of it, played for real: scripted replies, the real tools over a built database, the off-line judge.
+"""An incident and episodes of it, played for real: scripted replies, the real tools over a built database,
+the off-line judge.
 
-The ledger's volume is full; orders and the gateway suffer; the mailer is loud for its own reasons. `Stage(folder)` writes the
-scenario, builds its logs and plays what a test scripts: `stage.play(search(min_level="WARN"), answer("ledger", ...))`.
-"""
+The ledger's volume is full; orders and the gateway suffer; the mailer is loud for its own reasons.
+`Stage(folder)` writes the scenario, builds its logs and plays what a test scripts:
+`stage.play(search(min_level="WARN"), answer("ledger", ...))`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,17 @@ from typing import Any
 from build_logs import build
 from log_search_tools import log_tools
 from make_judge_model import load_judge
-from project_types import EMBEDDED, Chat, ChatReply, Episode, EpisodeConfig, Judge, Message, Scenario, ToolCall
+from project_types import (
+    EMBEDDED,
+    Chat,
+    ChatReply,
+    Episode,
+    EpisodeConfig,
+    Judge,
+    Message,
+    Scenario,
+    ToolCall,
+)
 from rollout import investigate, write_episode
 
 GOLD, SYMPTOM, FRONT, LOUD = "a1b2c3d4e5f6", "b2c3d4e5f6a1", "c3d4e5f6a1b2", "d4e5f6a1b2c3"
@@ -27,10 +38,19 @@ NARROW = RULES.model_copy(update={"tool_budget_tokens": 60})
 
 def line(id: str, at: str, service: str, level: str, message: str, **more: str) -> dict[str, Any]:
     """A log line of 4 March 2025."""
-    return {"id": id, "timestamp": f"2025-03-04T{at}Z", "service": service, "level": level, "message": message, **more}
+    return {
+        "id": id,
+        "timestamp": f"2025-03-04T{at}Z",
+        "service": service,
+        "level": level,
+        "message": message,
+        **more,
+    }
 
 
-def scenario_json(scenario_id: str = "0f3c", fault_type: str = "disk_full", topology: str = "shop") -> dict[str, Any]:
+def scenario_json(
+    scenario_id: str = "0f3c", fault_type: str = "disk_full", topology: str = "shop"
+) -> dict[str, Any]:
     """The incident as a scenario file holds it."""
     return {
         "id": scenario_id,
@@ -40,7 +60,14 @@ def scenario_json(scenario_id: str = "0f3c", fault_type: str = "disk_full", topo
         "logs": [
             line(LOUD, "14:01:00", "mailer", "ERROR", "template store unreachable, letters are queued"),
             line("0a0a0a0a0a0a", "14:02:00", "gateway", "INFO", "answered GET /cart in 12 ms"),
-            line(GOLD, "14:05:02", "ledger", "WARN", "journal write failed: no space left on device", trace_id=TRACE),
+            line(
+                GOLD,
+                "14:05:02",
+                "ledger",
+                "WARN",
+                "journal write failed: no space left on device",
+                trace_id=TRACE,
+            ),
             line(SYMPTOM, "14:05:05", "orders", "ERROR", "call to ledger failed: status 500", trace_id=TRACE),
             line(FRONT, "14:05:06", "gateway", "ERROR", "POST /orders answered 502", trace_id=TRACE),
             line("0b0b0b0b0b0b", "14:06:00", "ledger", "INFO", "health check answered in 3 ms"),
@@ -76,11 +103,19 @@ def search(**arguments: Any) -> ChatReply:
 
 def answer(service: str, root_cause: str, *log_ids: str, **more: Any) -> ChatReply:
     """A final answer that cites these lines."""
-    return call("return_final_answer", suspected_service=service, root_cause=root_cause, key_log_ids=list(log_ids), **more)
+    return call(
+        "return_final_answer",
+        suspected_service=service,
+        root_cause=root_cause,
+        key_log_ids=list(log_ids),
+        **more,
+    )
 
 
 def scripted(*replies: ChatReply | Exception) -> Chat:
-    """A policy that says these things in turn; an exception is raised in its turn, and the last reply is repeated."""
+    """A policy that says these things in turn; an exception is raised in its turn, and the last reply is
+    repeated.
+    """
     said = list(replies)
 
     async def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
@@ -105,13 +140,19 @@ class Stage:
         build(self.split, self.database)
 
     def play(
-        self, *replies: ChatReply | Exception, config: EpisodeConfig = RULES, judge: Judge | None = None, sample: int = 0
+        self,
+        *replies: ChatReply | Exception,
+        config: EpisodeConfig = RULES,
+        judge: Judge | None = None,
+        sample: int = 0,
     ) -> Episode:
         """One judged episode."""
         tools = log_tools(self.database, self.scenario.id, config)
         named: dict[str, Any] = {"policy": "scripted", "split": "test", "sample": sample}
         judge = judge or load_judge("offline")
-        return asyncio.run(investigate(scripted(*replies), self.scenario, tools, judge=judge, config=config, **named))
+        return asyncio.run(
+            investigate(scripted(*replies), self.scenario, tools, judge=judge, config=config, **named)
+        )
 
     def right(self, sample: int = 0) -> Episode:
         """A grounded answer."""
@@ -119,22 +160,37 @@ class Stage:
 
     def wrong(self, sample: int = 0) -> Episode:
         """An answer that blames a victim although the decisive line was shown."""
-        return self.play(search(min_level="WARN"), answer("orders", "orders: call to ledger failed", SYMPTOM), sample=sample)
+        return self.play(
+            search(min_level="WARN"),
+            answer("orders", "orders: call to ledger failed", SYMPTOM),
+            sample=sample,
+        )
 
 
 def evaluation(folder: Path, stage: Stage, episodes: Sequence[Episode]) -> Path:
     """The folder of an evaluation run that holds these episodes."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"policy": "script:scripted", "split": "test", "scenarios": str(stage.split), "config": RULES.model_dump(mode="json")}
+    facts = {
+        "policy": "script:scripted",
+        "split": "test",
+        "scenarios": str(stage.split),
+        "config": RULES.model_dump(mode="json"),
+    }
     (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     add_episodes(folder / "episodes.jsonl", episodes)
     return folder
 
 
-def training(folder: Path, stage: Stage, rows: Sequence[Mapping[str, Any]] = (), *, finished: bool = True) -> Path:
+def training(
+    folder: Path, stage: Stage, rows: Sequence[Mapping[str, Any]] = (), *, finished: bool = True
+) -> Path:
     """The folder of a training run with these metrics rows."""
     (folder / "episodes").mkdir(parents=True, exist_ok=True)
-    config = {"scenarios": str(stage.split.parent), "base_model": "tiny", "episode": RULES.model_dump(mode="json")}
+    config = {
+        "scenarios": str(stage.split.parent),
+        "base_model": "tiny",
+        "episode": RULES.model_dump(mode="json"),
+    }
     (folder / "config.json").write_text(json.dumps({"name": folder.name, "config": config}), encoding="utf-8")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     state = folder / "art" / "project" / "models" / folder.name / "state.json"

@@ -1,4 +1,6 @@
-"""Counts add up, trends speak only where chance would not, what is alike is found, checkpoints are compared by scenario."""
+"""Counts add up, trends speak only where chance would not, what is alike is found, checkpoints are compared
+by scenario.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ NOW = datetime(2026, 1, 11, tzinfo=UTC)
 
 
 def test_counts_by_name_and_time_add_up_to_all_failures(tmp_path: Path) -> None:
-    failed = [experiment(n, at=START + timedelta(hours=6 * n), status=Status.FAILED, failure=failure("a")) for n in range(8)]
+    failed = [
+        experiment(n, at=START + timedelta(hours=6 * n), status=Status.FAILED, failure=failure("a"))
+        for n in range(8)
+    ]
     store = store_with(tmp_path, *failed, experiment(99))
     days = counts(store, "category", "day")
     assert [(count.at, count.failures) for count in days] == [(START, 4), (START + timedelta(days=1), 4)]
@@ -41,9 +46,15 @@ def test_counts_by_name_and_time_add_up_to_all_failures(tmp_path: Path) -> None:
 
 def test_counts_by_checkpoint_follow_a_training_run(tmp_path: Path) -> None:
     kind = InvestigationKind.GAVE_UP
-    rows = [experiment(n, step=n % 3, status=Status.FAILED, failure=failure("a", kind=kind)) for n in range(6)]
+    rows = [
+        experiment(n, step=n % 3, status=Status.FAILED, failure=failure("a", kind=kind)) for n in range(6)
+    ]
     store = store_with(tmp_path, *rows)
-    assert [(c.step, c.name, c.failures) for c in counts(store, "kind", "step")] == [(0, kind, 2), (1, kind, 2), (2, kind, 2)]
+    assert [(c.step, c.name, c.failures) for c in counts(store, "kind", "step")] == [
+        (0, kind, 2),
+        (1, kind, 2),
+        (2, kind, 2),
+    ]
 
 
 def test_a_failure_that_stands_for_several_counts_as_several(tmp_path: Path) -> None:
@@ -61,7 +72,12 @@ def test_a_group_knows_when_it_was_seen_first_and_last_and_where(tmp_path: Path)
     )
     page = groups(store, now=NOW)
     first, second = page.rows
-    assert (first.signature, first.failures, first.runs, first.severity) == (signature_of("a"), 2, 2, Severity.HIGH)
+    assert (first.signature, first.failures, first.runs, first.severity) == (
+        signature_of("a"),
+        2,
+        2,
+        Severity.HIGH,
+    )
     assert (first.first_seen, first.last_seen) == (START, START + timedelta(minutes=7))
     latest = store.experiment(first.latest)
     assert latest is not None
@@ -74,7 +90,11 @@ def test_a_group_knows_when_it_was_seen_first_and_last_and_where(tmp_path: Path)
 
 def tried(total: int, failing: range) -> list[Experiment]:
     return [
-        experiment(n, status=Status.FAILED if n in failing else Status.OK, failure=failure() if n in failing else None)
+        experiment(
+            n,
+            status=Status.FAILED if n in failing else Status.OK,
+            failure=failure() if n in failing else None,
+        )
         for n in range(total)
     ]
 
@@ -97,7 +117,9 @@ def test_a_trend_compares_halves_of_what_was_tried(tmp_path: Path, failing: rang
 
 def test_things_of_which_only_failures_are_stored_are_compared_by_time(tmp_path: Path) -> None:
     early = [
-        experiment(n, type=ExperimentType.LOG, at=START + timedelta(hours=n), status=Status.FAILED, failure=failure())
+        experiment(
+            n, type=ExperimentType.LOG, at=START + timedelta(hours=n), status=Status.FAILED, failure=failure()
+        )
         for n in range(12)
     ]
     store = store_with(tmp_path, *early)
@@ -119,7 +141,8 @@ def test_a_trend_points_where_the_counts_point(earlier: int, later: int, share: 
 
 
 @pytest.mark.parametrize(
-    ("earlier", "later", "expected"), [(5, 5, Trend.STEADY), (8, 2, Trend.STEADY), (9, 1, Trend.DOWN), (6, 0, Trend.GONE)]
+    ("earlier", "later", "expected"),
+    [(5, 5, Trend.STEADY), (8, 2, Trend.STEADY), (9, 1, Trend.DOWN), (6, 0, Trend.GONE)],
 )
 def test_a_trend_agrees_with_the_exact_binomial_test(earlier: int, later: int, expected: Trend) -> None:
     from scipy.stats import binomtest
@@ -177,12 +200,16 @@ def test_two_checkpoints_are_compared_on_the_scenarios_both_have_tried(tmp_path:
 
 
 def test_comparing_what_was_never_captured_says_what_was(tmp_path: Path) -> None:
-    store = store_with(tmp_path, played(0, "aa", True), experiment(1, type=ExperimentType.TRAINING_RUN, run="seed1"))
+    store = store_with(
+        tmp_path, played(0, "aa", True), experiment(1, type=ExperimentType.TRAINING_RUN, run="seed1")
+    )
     with pytest.raises(StoreError, match=r"seed1@7: no captured episodes.*captured runs: seed1"):
         compare(store, Side(run="seed1", step=0), Side(run="seed1", step=7))
 
 
-def episodes_of(fault: str, failed: int, of: int, start: int, split: str = "train", **fields: Any) -> list[Experiment]:
+def episodes_of(
+    fault: str, failed: int, of: int, start: int, split: str = "train", **fields: Any
+) -> list[Experiment]:
     return [
         experiment(
             start + n, fault_type=fault, topology="shop", split=split, status=Status.FAILED if n < failed else Status.OK,
@@ -194,7 +221,9 @@ def episodes_of(fault: str, failed: int, of: int, start: int, split: str = "trai
 
 def test_what_fails_more_weighs_more_and_nothing_is_left_out(tmp_path: Path) -> None:
     rows = (
-        episodes_of("disk_full", 40, 40, 0) + episodes_of("dns_failure", 0, 40, 100) + episodes_of("lock_contention", 20, 40, 200)
+        episodes_of("disk_full", 40, 40, 0)
+        + episodes_of("dns_failure", 0, 40, 100)
+        + episodes_of("lock_contention", 20, 40, 200)
     )
     found = request(store_with(tmp_path, *rows), Wanted(), ("train",))
     weights = found["faults"]

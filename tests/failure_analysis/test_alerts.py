@@ -67,7 +67,9 @@ class Receiver:
                 """Say nothing."""
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}{SECRET}"
 
     def __enter__(self) -> Self:
@@ -98,7 +100,13 @@ def failed(
     )
     failure = Failure(signature=signature, template="out of memory", analysis=analysis)
     return Experiment(
-        id=id, type=ExperimentType.TRAINING_JOB, name=name, run="seed1", status=Status.FAILED, at=at, failure=failure
+        id=id,
+        type=ExperimentType.TRAINING_JOB,
+        name=name,
+        run="seed1",
+        status=Status.FAILED,
+        at=at,
+        failure=failure,
     )
 
 
@@ -113,7 +121,12 @@ def stored(tmp_path: Path, experiments: Sequence[Experiment]) -> FailureStore:
 
 def alerts(store: FailureStore, url: str, clock: Callable[[], datetime] = lambda: NOW, **more: Any) -> Alerts:
     """Alerts that do not wait long."""
-    return Alerts(store, url, clock=clock, **{"first_wait_s": 0.001, "pause_s": 0, "link": "http://127.0.0.1:8321", **more})
+    return Alerts(
+        store,
+        url,
+        clock=clock,
+        **{"first_wait_s": 0.001, "pause_s": 0, "link": "http://127.0.0.1:8321", **more},
+    )
 
 
 def test_a_critical_failure_is_told_in_a_form_that_slack_reads(tmp_path: Path) -> None:
@@ -233,7 +246,10 @@ def test_a_receiver_that_is_gone_is_an_error_that_keeps_its_address_secret(
 ) -> None:
     with Receiver() as receiver:
         url = receiver.url
-    with caplog.at_level(logging.INFO, "failure_analysis"), pytest.raises(AlertError, match="ConnectError") as told:
+    with (
+        caplog.at_level(logging.INFO, "failure_analysis"),
+        pytest.raises(AlertError, match="ConnectError") as told,
+    ):
         alerts(stored(tmp_path, [failed("01")]), url, attempts=2).send_new()
     assert "secret" not in str(told.value) + caplog.text
 
@@ -251,7 +267,9 @@ def test_only_what_was_taken_is_remembered_when_the_receiver_fails_midway(tmp_pa
 
 def test_text_from_a_log_cannot_mention_link_or_format(tmp_path: Path) -> None:
     hostile = failed(
-        "01", cause="<!channel> <https://evil.example|click> & \x1b[31m\u202eline\nbreak" + "x" * 5000, name="<@U123>"
+        "01",
+        cause="<!channel> <https://evil.example|click> & \x1b[31m\u202eline\nbreak" + "x" * 5000,
+        name="<@U123>",
     )
     told = json.dumps(message([hostile], ""))
     assert "<!channel>" not in told
@@ -274,7 +292,9 @@ def test_without_a_store_there_is_nothing_to_tell(tmp_path: Path) -> None:
     assert alerts(FailureStore(tmp_path / "none.db"), "http://127.0.0.1:1/").due() == []
 
 
-@pytest.mark.parametrize("address", ["ftp://x.example/y", "hooks.slack.com/x", "file:///etc/passwd", "http://"])
+@pytest.mark.parametrize(
+    "address", ["ftp://x.example/y", "hooks.slack.com/x", "file:///etc/passwd", "http://"]
+)
 def test_an_address_that_is_no_webhook_is_refused_without_being_repeated(address: str) -> None:
     with pytest.raises(ConfigurationError) as told:
         webhook_from({WEBHOOK: address})

@@ -1,4 +1,6 @@
-"""A model is asked redacted, bounded questions over a real socket; rules answer whenever it does not, and the result says so."""
+"""A model is asked redacted, bounded questions over a real socket; rules answer whenever it does not, and the
+result says so.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +16,46 @@ from hypothesis import strategies as st
 
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
-from tests.fakes.openai_server import OpenAIServer, Reply, Script, dripping, hang, http_error, refusal, rubbish, say
+from tests.fakes.openai_server import (
+    OpenAIServer,
+    Reply,
+    Script,
+    dripping,
+    hang,
+    http_error,
+    refusal,
+    rubbish,
+    say,
+)
 
-ANSWER = {"failure_category": "timeout", "root_cause": "the pool was drained", "fix_suggestion": "widen it", "severity": "high"}
+ANSWER = {
+    "failure_category": "timeout",
+    "root_cause": "the pool was drained",
+    "fix_suggestion": "widen it",
+    "severity": "high",
+}
 OOM = "torch.OutOfMemoryError: CUDA out of memory"
 
 
 def analyzer(server: OpenAIServer, **options: Any) -> LogAnalyzer:
-    return LogAnalyzer("openai/fake", api_base=server.base_url, **{"api_key": "test", "timeout_s": 10.0, **options})
+    return LogAnalyzer(
+        "openai/fake", api_base=server.base_url, **{"api_key": "test", "timeout_s": 10.0, **options}
+    )
 
 
 def ask(script: Script, **options: Any) -> tuple[FailureAnalysis, list[dict[str, Any]]]:
     """What the analyzer says with a server that replies so, and what the server was sent."""
     with OpenAIServer(script) as server:
-        return analyzer(server, **options).analyze_failure("run-1", "training_job", OOM, "step 3\n" + OOM), server.requests
+        return analyzer(server, **options).analyze_failure(
+            "run-1", "training_job", OOM, "step 3\n" + OOM
+        ), server.requests
 
 
 def test_a_model_that_answers_is_believed_and_named() -> None:
     found, requests = ask([say(json.dumps(ANSWER))])
-    assert found.model_dump(include={"failure_category", "root_cause", "fix_suggestion", "severity"}) == ANSWER
+    assert (
+        found.model_dump(include={"failure_category", "root_cause", "fix_suggestion", "severity"}) == ANSWER
+    )
     assert (found.method, found.model) == ("llm", "openai/fake")
     assert (requests[0]["max_tokens"], requests[0]["temperature"]) == (1024, 0)
     assert requests[0]["response_format"]["type"] == "json_schema"
@@ -49,9 +72,15 @@ def test_a_fenced_answer_is_read() -> None:
 
 
 def test_a_server_that_refuses_structured_output_is_asked_without() -> None:
-    found, requests = ask([http_error(400, "response_format is not supported"), http_error(400, "no"), say(json.dumps(ANSWER))])
+    found, requests = ask(
+        [http_error(400, "response_format is not supported"), http_error(400, "no"), say(json.dumps(ANSWER))]
+    )
     assert found.method == "llm"
-    assert [request.get("response_format", {}).get("type") for request in requests] == ["json_schema", "json_object", None]
+    assert [request.get("response_format", {}).get("type") for request in requests] == [
+        "json_schema",
+        "json_object",
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +97,18 @@ def test_a_server_that_refuses_structured_output_is_asked_without() -> None:
         ([http_error(401, "bad key")] * 5, "did not answer"),
         ([http_error(429)] * 5, "did not answer"),
     ],
-    ids=["prose", "unknown-category", "extra-field", "empty-cause", "refusal", "broken-json", "html", "500", "401", "429"],
+    ids=[
+        "prose",
+        "unknown-category",
+        "extra-field",
+        "empty-cause",
+        "refusal",
+        "broken-json",
+        "html",
+        "500",
+        "401",
+        "429",
+    ],
 )
 def test_rules_answer_and_say_why_when_the_model_does_not(script: list[Reply], why: str) -> None:
     found, _ = ask(script)
@@ -78,7 +118,9 @@ def test_rules_answer_and_say_why_when_the_model_does_not(script: list[Reply], w
     assert (found.failure_category, found.severity) == (FailureCategory.RESOURCE_ERROR, Severity.CRITICAL)
 
 
-@pytest.mark.parametrize("reply", [hang(), dripping(say(json.dumps(ANSWER)), 0.02)], ids=["silent", "dripping"])
+@pytest.mark.parametrize(
+    "reply", [hang(), dripping(say(json.dumps(ANSWER)), 0.02)], ids=["silent", "dripping"]
+)
 def test_a_slow_model_is_given_up_after_the_time_allowed(reply: Reply) -> None:
     ask([say(json.dumps(ANSWER))])  # the import of litellm is not what is timed
     started = time.monotonic()
@@ -89,7 +131,9 @@ def test_a_slow_model_is_given_up_after_the_time_allowed(reply: Reply) -> None:
 
 
 def test_a_model_nobody_runs_is_no_error() -> None:
-    found = LogAnalyzer("openai/fake", api_base="http://127.0.0.1:9/v1", api_key="test").analyze_failure("a", "log", OOM, "")
+    found = LogAnalyzer("openai/fake", api_base="http://127.0.0.1:9/v1", api_key="test").analyze_failure(
+        "a", "log", OOM, ""
+    )
     assert found.method == "rules"
     assert found.failure_category is FailureCategory.RESOURCE_ERROR
 
@@ -116,9 +160,13 @@ def test_what_failed_stands_between_words_it_cannot_know() -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=40).map("zq9{}".format),  # no word of the schema
+    secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=40).map(
+        "zq9{}".format
+    ),  # no word of the schema
     where=st.sampled_from(["experiment_id", "error_message", "logs", "code_snippet"]),
-    shape=st.sampled_from(["api_key={}", "https://ann:{}@host/x", "Authorization: Bearer {}", '"password": "{}"']),
+    shape=st.sampled_from(
+        ["api_key={}", "https://ann:{}@host/x", "Authorization: Bearer {}", '"password": "{}"']
+    ),
     before=st.integers(0, 4000),
 )
 def test_no_secret_is_sent_to_a_model(secret: str, where: str, shape: str, before: int) -> None:
@@ -130,7 +178,9 @@ def test_no_secret_is_sent_to_a_model(secret: str, where: str, shape: str, befor
 
 
 def test_rules_repeat_no_secret() -> None:
-    found = LogAnalyzer(NO_MODEL).analyze_failure("a", "log", "cannot reach https://ann:hunter2hunter2@host/x", "")
+    found = LogAnalyzer(NO_MODEL).analyze_failure(
+        "a", "log", "cannot reach https://ann:hunter2hunter2@host/x", ""
+    )
     assert "hunter2" not in found.model_dump_json()
 
 

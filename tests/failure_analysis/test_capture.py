@@ -16,7 +16,15 @@ from evaluation.__main__ import main as evaluate
 from failure_analysis.capture import Captured, capture
 from failure_analysis.capture_command import beside, explain
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
-from failure_analysis.records import Experiment, ExperimentType, FailureCategory, InvestigationKind, Severity, Status, StoreError
+from failure_analysis.records import (
+    Experiment,
+    ExperimentType,
+    FailureCategory,
+    InvestigationKind,
+    Severity,
+    Status,
+    StoreError,
+)
 from failure_analysis.store import FailureStore, Wanted
 from failure_analysis.tailing import last_text
 from project_types import Episode, ProviderError
@@ -51,13 +59,25 @@ def append(path: Path, text: str) -> None:
         file.write(text)
 
 
-def test_an_evaluation_is_listed_whole_and_its_failures_are_explained(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_an_evaluation_is_listed_whole_and_its_failures_are_explained(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = evaluation(tmp_path / "eval", stage, [stage.right(0), stage.wrong(1)])
     done = take(run, store)
     assert (done.experiments, done.failures, done.notes) == (3, 1, ())
     wrong = only(store, FAILED)
-    assert (wrong.type, wrong.run, wrong.sample, wrong.source) == (ExperimentType.EPISODE, "eval", 1, "eval/episodes.jsonl:2")
-    assert (wrong.fault_type, wrong.topology, wrong.policy, wrong.split) == ("disk_full", "shop", "scripted", "test")
+    assert (wrong.type, wrong.run, wrong.sample, wrong.source) == (
+        ExperimentType.EPISODE,
+        "eval",
+        1,
+        "eval/episodes.jsonl:2",
+    )
+    assert (wrong.fault_type, wrong.topology, wrong.policy, wrong.split) == (
+        "disk_full",
+        "shop",
+        "scripted",
+        "test",
+    )
     assert wrong.failure is not None
     assert wrong.failure.kind is InvestigationKind.SAW_AND_IGNORED
     assert wrong.failure.claims[0].log_ids == (GOLD,)
@@ -67,14 +87,18 @@ def test_an_evaluation_is_listed_whole_and_its_failures_are_explained(tmp_path: 
     assert (whole.status, whole.policy, whole.split) == (Status.OK, "script:scripted", "test")
 
 
-def test_an_episode_can_be_read_back_from_its_place(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_an_episode_can_be_read_back_from_its_place(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     episodes = [stage.wrong(0), stage.right(1), stage.wrong(2)]
     take(evaluation(tmp_path / "eval", stage, episodes), store)
     rows = store.experiments(EPISODES).rows
     assert {row.sample: store.transcript(row) for row in rows} == dict(enumerate(episodes))
 
 
-def test_capturing_again_changes_nothing_and_reads_only_what_is_new(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_capturing_again_changes_nothing_and_reads_only_what_is_new(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = evaluation(tmp_path / "eval", stage, [stage.right(0), stage.wrong(1)])
     take(run, store)
     before = store.experiments(EPISODES)
@@ -86,7 +110,9 @@ def test_capturing_again_changes_nothing_and_reads_only_what_is_new(tmp_path: Pa
     assert store.experiments(EPISODES).total == 3
 
 
-def test_a_group_has_a_text_for_people_and_its_name_is_the_signature(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_a_group_has_a_text_for_people_and_its_name_is_the_signature(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     take(evaluation(tmp_path / "eval", stage, [stage.wrong(0), stage.wrong(1)]), store)
     failure = store.experiments(FAILED).rows[0].failure
     assert failure is not None
@@ -98,7 +124,8 @@ def test_a_group_has_a_text_for_people_and_its_name_is_the_signature(tmp_path: P
     assert f"log ids {GOLD}" in content
 
 
-# ------------------------------------------------------------------------------------------------------- training runs
+# -------------------------------------------------------------------------------------------------------
+# training runs
 
 
 def test_a_training_run_is_taken_in_by_checkpoint(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
@@ -146,16 +173,26 @@ def test_a_failed_training_job_is_explained_from_its_error_and_the_services_log(
     assert "No space left" in whole.failure.error_message
 
 
-def test_a_run_that_ended_without_a_word_was_stopped_or_killed(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_a_run_that_ended_without_a_word_was_stopped_or_killed(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     take(training(tmp_path / "seed1", stage, finished=False), store)
     whole = only(store, Wanted(types=(ExperimentType.TRAINING_RUN,)))
     assert whole.failure is not None
     assert "stopped or killed" in whole.failure.analysis.root_cause
 
 
-def test_rollouts_that_older_runs_only_counted_by_reason_are_counted(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_rollouts_that_older_runs_only_counted_by_reason_are_counted(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     reasons = {"ProviderError: tiny: no reply within # s": 3, "JudgeError: no verdict": 1}
-    row = {"split": "train", "step": 2, "checkpoint": 2, "at": "2026-01-01T10:00:00+00:00", "failures": reasons}
+    row = {
+        "split": "train",
+        "step": 2,
+        "checkpoint": 2,
+        "at": "2026-01-01T10:00:00+00:00",
+        "failures": reasons,
+    }
     take(training(tmp_path / "seed1", stage, [row]), store)
     found = store.experiments(Wanted(types=(ExperimentType.ROLLOUT,))).rows
     assert sorted(row.failure.times for row in found if row.failure) == [1, 3]
@@ -171,12 +208,19 @@ def unfinished(stage: Stage) -> Episode:
 
 def test_a_failed_rollout_keeps_how_far_it_got(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
     run = evaluation(tmp_path / "eval", stage, [])
-    row: dict[str, Any] = {"scenario_id": "0f3c", "sample": 5, "error": "ProviderError", "at": "2026-01-01T10:00:00Z"}
+    row: dict[str, Any] = {
+        "scenario_id": "0f3c",
+        "sample": 5,
+        "error": "ProviderError",
+        "at": "2026-01-01T10:00:00Z",
+    }
     row |= {"message": "m: no reply within 120 s", "episode": unfinished(stage).model_dump(mode="json")}
     append(run / "failures.jsonl", json.dumps(row) + "\n")
     append(run / "failures.jsonl", json.dumps({**row, "sample": 6, "episode": None}) + "\n")
     take(run, store)
-    first, second = sorted(store.experiments(Wanted(types=(ExperimentType.ROLLOUT,))).rows, key=lambda row: row.name)
+    first, second = sorted(
+        store.experiments(Wanted(types=(ExperimentType.ROLLOUT,))).rows, key=lambda row: row.name
+    )
     assert first.failure is not None
     assert second.failure is not None
     assert first.failure.kind is InvestigationKind.PROVIDER_TROUBLE
@@ -185,7 +229,9 @@ def test_a_failed_rollout_keeps_how_far_it_got(tmp_path: Path, stage: Stage, sto
     assert second.failure.analysis.failure_category is FailureCategory.TIMEOUT
 
 
-def test_what_a_training_run_writes_down_of_its_failures_is_taken_in(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_what_a_training_run_writes_down_of_its_failures_is_taken_in(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = training(tmp_path / "seed1", stage, finished=False)
     trouble = ProviderError("tiny: no reply within 120 s")
     trouble.episode = unfinished(stage)
@@ -210,14 +256,17 @@ def test_an_evaluation_explains_itself_when_it_ends_unless_told_not_to(
     assert not (tmp_path / "other" / "failures.db").exists()
 
 
-# ------------------------------------------------------------------------------------------------------------ bad days
+# ------------------------------------------------------------------------------------------------------------
+# bad days
 
 
 def test_a_half_written_line_waits_for_its_end(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
     run = evaluation(tmp_path / "eval", stage, [stage.right(0)])
     line = stage.wrong(1).model_dump_json() + "\n"
     append(run / "episodes.jsonl", line[:700])
-    assert take(run, store).notes == (f"{run}/episodes.jsonl:2: breaks off after 700 bytes; everything before it was taken in",)
+    assert take(run, store).notes == (
+        f"{run}/episodes.jsonl:2: breaks off after 700 bytes; everything before it was taken in",
+    )
     assert store.experiments(EPISODES).total == 1
     append(run / "episodes.jsonl", line[700:])
     assert take(run, store).notes == ()
@@ -235,7 +284,9 @@ def test_a_whole_last_line_needs_no_newline(tmp_path: Path, stage: Stage, store:
     assert store.experiments(EPISODES).total == 3
 
 
-@pytest.mark.parametrize("bad", ["{", "null", '{"scenario_id": 3}', "\x00\xff", '"' + "x" * 5000 + '"', "[" * 100_000])
+@pytest.mark.parametrize(
+    "bad", ["{", "null", '{"scenario_id": 3}', "\x00\xff", '"' + "x" * 5000 + '"', "[" * 100_000]
+)
 def test_a_line_that_is_no_episode_is_said_and_the_others_are_taken_in(
     tmp_path: Path, stage: Stage, store: FailureStore, bad: str
 ) -> None:
@@ -259,22 +310,32 @@ def test_a_file_that_was_replaced_is_taken_in_anew(tmp_path: Path, stage: Stage,
     assert (row.sample, row.status) == (7, Status.OK)
 
 
-def test_an_episode_whose_file_changed_is_not_shown_as_another(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_an_episode_whose_file_changed_is_not_shown_as_another(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = evaluation(tmp_path / "eval", stage, [stage.wrong(0), stage.wrong(1)])
     take(run, store)
     rows = store.experiments(EPISODES).rows
     content = (run / "episodes.jsonl").read_bytes()
-    for changed in (content[1:], content.replace(b'"sample":1', b'"sample":9').replace(b'"sample":0', b'"sample":8'), b""):
+    for changed in (
+        content[1:],
+        content.replace(b'"sample":1', b'"sample":9').replace(b'"sample":0', b'"sample":8'),
+        b"",
+    ):
         (run / "episodes.jsonl").write_bytes(changed)
         for row in rows:
-            with pytest.raises(StoreError, match="changed since it was captured; run: python -m failure_analysis capture"):
+            with pytest.raises(
+                StoreError, match="changed since it was captured; run: python -m failure_analysis capture"
+            ):
                 store.transcript(row)
     (run / "episodes.jsonl").unlink()
     with pytest.raises(StoreError, match="put the file back"):
         store.transcript(rows[0])
 
 
-def test_a_run_that_is_being_written_is_said_to_run(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_a_run_that_is_being_written_is_said_to_run(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = training(tmp_path / "seed1", stage, finished=False)
     with (run / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -283,8 +344,12 @@ def test_a_run_that_is_being_written_is_said_to_run(tmp_path: Path, stage: Stage
     assert any("still writing" in note for note in done.notes)
 
 
-def test_without_its_scenario_an_episode_is_explained_by_itself(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
-    run = evaluation(tmp_path / "eval", stage, [stage.play(search(min_level="WARN"), answer("unknown", "unknown"))])
+def test_without_its_scenario_an_episode_is_explained_by_itself(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
+    run = evaluation(
+        tmp_path / "eval", stage, [stage.play(search(min_level="WARN"), answer("unknown", "unknown"))]
+    )
     (run / "run.json").write_text("{ torn")
     take(run, store)
     failure = only(store, FAILED).failure
@@ -305,8 +370,12 @@ def test_without_its_scenario_an_episode_is_explained_by_itself(tmp_path: Path, 
         ".",
     ],
 )
-def test_a_hostile_scenario_name_is_only_a_name(tmp_path: Path, stage: Stage, store: FailureStore, name: str) -> None:
-    episode = stage.wrong().model_copy(update={"scenario_id": name, "metadata": {"fault_type": name, "topology": name}})
+def test_a_hostile_scenario_name_is_only_a_name(
+    tmp_path: Path, stage: Stage, store: FailureStore, name: str
+) -> None:
+    episode = stage.wrong().model_copy(
+        update={"scenario_id": name, "metadata": {"fault_type": name, "topology": name}}
+    )
     run = evaluation(tmp_path / "eval", stage, [episode])
     take(run, store)
     row = only(store, EPISODES)
@@ -318,7 +387,9 @@ def test_a_hostile_scenario_name_is_only_a_name(tmp_path: Path, stage: Stage, st
     assert {path.name for path in tmp_path.iterdir()} == {"eval", "failures", "failures.db"}
 
 
-def test_a_line_of_any_length_is_skipped_in_bounded_memory(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
+def test_a_line_of_any_length_is_skipped_in_bounded_memory(
+    tmp_path: Path, stage: Stage, store: FailureStore
+) -> None:
     run = evaluation(tmp_path / "eval", stage, [stage.wrong(0)])
     with (run / "episodes.jsonl").open("r+b") as file:
         file.seek(0, 2)
@@ -347,7 +418,8 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path: Path) -> None:
     assert peak < 1 << 20
 
 
-# --------------------------------------------------------------------------------------------------------------- where
+# ---------------------------------------------------------------------------------------------------------------
+# where
 
 
 def test_every_run_of_a_folder_is_taken_in(tmp_path: Path, stage: Stage) -> None:

@@ -1,4 +1,6 @@
-"""Every command does what its help says, prints what can be acted on, and refuses bad use with what to type instead."""
+"""Every command does what its help says, prints what can be acted on, and refuses bad use with what to type
+instead.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ import pytest
 
 from chaos.plans import read_mix
 from failure_analysis.__main__ import main
-from tests.failure_analysis.scene import GOLD, RIGHT, Stage, add_episodes, answer, evaluation, search, training
+from tests.failure_analysis.scene import (
+    GOLD,
+    RIGHT,
+    Stage,
+    add_episodes,
+    answer,
+    evaluation,
+    search,
+    training,
+)
 from tests.failure_analysis.test_ingest import PYTEST
 from tests.fakes.openai_server import OpenAIServer, by_turn
 from tests.fakes.openai_server import answer as says_answer
@@ -45,7 +56,9 @@ def database(run: Path) -> tuple[str, str]:
     return "--database", str(run.parent / "failures.db")
 
 
-def test_capture_says_what_it_took_in_and_where(capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: Stage) -> None:
+def test_capture_says_what_it_took_in_and_where(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: Stage
+) -> None:
     run = evaluation(tmp_path / "runs" / "eval", stage, [stage.wrong()])
     printed = said(capsys, "capture", str(run))
     assert f"{tmp_path / 'runs' / 'failures.db'}: 2 new, 1 of them failed" in printed
@@ -86,12 +99,26 @@ def test_hardest_writes_a_request_that_the_simulator_honours(
     assert "python -m chaos generate" in printed
     mix = read_mix(out)
     assert set(mix.faults) == {"disk_full"}
-    generate = ["generate", "--split", "train", "--count", "3", "--out", str(tmp_path / "more"), "--request", str(out)]
-    done = subprocess.run([sys.executable, "-m", "chaos", *generate], capture_output=True, text=True, check=True)
+    generate = [
+        "generate",
+        "--split",
+        "train",
+        "--count",
+        "3",
+        "--out",
+        str(tmp_path / "more"),
+        "--request",
+        str(out),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos", *generate], capture_output=True, text=True, check=True
+    )
     assert "3 scenarios" in done.stdout
 
 
-def test_ingest_prints_each_failure_with_its_fix_and_can_fail_a_build(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_ingest_prints_each_failure_with_its_fix_and_can_fail_a_build(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "junit.xml").write_text(PYTEST)
     where = ["--database", str(tmp_path / "failures.db")]
     printed = said(capsys, "ingest", str(tmp_path / "junit.xml"), *where)
@@ -111,9 +138,21 @@ def test_ingest_reads_standard_input(tmp_path: Path) -> None:
 def test_analyze_prints_the_four_answers_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text("step 3\nModuleNotFoundError: No module named 'peft'\n")
     found = json.loads(
-        said(capsys, "analyze", str(tmp_path / "x.log"), "--type", "training_run", "--code", str(tmp_path / "x.log"))
+        said(
+            capsys,
+            "analyze",
+            str(tmp_path / "x.log"),
+            "--type",
+            "training_run",
+            "--code",
+            str(tmp_path / "x.log"),
+        )
     )
-    assert (found["failure_category"], found["severity"], found["method"]) == ("import_error", "high", "rules")
+    assert (found["failure_category"], found["severity"], found["method"]) == (
+        "import_error",
+        "high",
+        "rules",
+    )
     assert {"root_cause", "fix_suggestion"} <= set(found)
 
 
@@ -143,7 +182,10 @@ def scripted_server() -> OpenAIServer:
 
     def reply(body: dict[str, Any]) -> Any:
         shown = any("no space left" in str(message.get("content")) for message in body["messages"])
-        right, wrong = says_answer("ledger", RIGHT, key_log_ids=[GOLD]), says_answer("mailer", "mailer: it is down")
+        right, wrong = (
+            says_answer("ledger", RIGHT, key_log_ids=[GOLD]),
+            says_answer("mailer", "mailer: it is down"),
+        )
         return by_turn([right if shown else wrong])(body)
 
     return OpenAIServer(reply)
@@ -181,7 +223,16 @@ def test_intervene_takes_the_id_of_a_captured_episode(capsys: pytest.CaptureFixt
     with scripted_server() as server:
         reach = ["--policy", "openai:fake", "--base-url", server.base_url, "--k", "1", "--json"]
         printed = said(
-            capsys, "intervene", "--episode", rows[0]["latest"], "--turn", "1", "--replace-call", call, *reach, *database(run)
+            capsys,
+            "intervene",
+            "--episode",
+            rows[0]["latest"],
+            "--turn",
+            "1",
+            "--replace-call",
+            call,
+            *reach,
+            *database(run),
         )
     effect = json.loads(printed)
     assert effect["changed"] == "the call of turn 1"
@@ -229,7 +280,13 @@ def test_an_intervention_that_cannot_be_made_says_why(
 ) -> None:
     call = '{"name": "search_logs", "arguments": {}}'
     episode = f"{run / 'episodes' / 'test-0000-t0.jsonl'}:1"
-    given = {"--episode": episode, "--turn": "1", "--replace-call": call, "--policy": "litellm:openai/x", **change}
+    given = {
+        "--episode": episode,
+        "--turn": "1",
+        "--replace-call": call,
+        "--policy": "litellm:openai/x",
+        **change,
+    }
     if given.get("--scenarios"):
         given["--scenarios"] = str(tmp_path / "empty")
     assert main(["intervene", *(part for pair in given.items() for part in pair), *database(run)]) == 2

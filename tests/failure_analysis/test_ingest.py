@@ -51,7 +51,9 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_failed_cases_of_a_pytest_file_are_taken_in_and_explained(tmp_path: Path, store: FailureStore) -> None:
+def test_failed_cases_of_a_pytest_file_are_taken_in_and_explained(
+    tmp_path: Path, store: FailureStore
+) -> None:
     done = take(store, written(tmp_path / "junit.xml", PYTEST))
     assert (done.total, done.notes) == (2, ())
     by_name = {row.name: row for row in store.experiments().rows}
@@ -66,7 +68,10 @@ def test_failed_cases_of_a_pytest_file_are_taken_in_and_explained(tmp_path: Path
     )
     assert cart.failure.analysis.root_cause == "assert 41 == 42 (at tests/test_cart.py:18)"
     assert "started" in cart.failure.excerpt
-    assert (new.failure.analysis.failure_category, new.failure.analysis.severity) == (FailureCategory.IMPORT_ERROR, Severity.HIGH)
+    assert (new.failure.analysis.failure_category, new.failure.analysis.severity) == (
+        FailureCategory.IMPORT_ERROR,
+        Severity.HIGH,
+    )
     assert "orjson" in new.failure.analysis.fix_suggestion
 
 
@@ -80,7 +85,9 @@ def test_other_dialects_and_flaky_tests_are_understood(tmp_path: Path, store: Fa
     assert waits.analysis.severity is Severity.LOW
 
 
-def test_the_same_file_twice_is_stored_once_and_a_later_run_groups_with_it(tmp_path: Path, store: FailureStore) -> None:
+def test_the_same_file_twice_is_stored_once_and_a_later_run_groups_with_it(
+    tmp_path: Path, store: FailureStore
+) -> None:
     take(store, written(tmp_path / "junit.xml", PYTEST))
     take(store, tmp_path / "junit.xml")
     assert store.experiments().total == 2
@@ -103,13 +110,18 @@ def test_a_log_is_explained_from_its_end_whatever_its_size(tmp_path: Path, store
     assert peak < 20 << 20
     failure = done.experiments[0].failure
     assert failure is not None
-    assert (failure.analysis.failure_category, failure.analysis.severity) == (FailureCategory.RESOURCE_ERROR, Severity.CRITICAL)
+    assert (failure.analysis.failure_category, failure.analysis.severity) == (
+        FailureCategory.RESOURCE_ERROR,
+        Severity.CRITICAL,
+    )
     assert failure.error_message.startswith("OSError: [Errno 28]")
     assert "hunter2" not in failure.model_dump_json()
     assert b"hunter2" not in store.path.read_bytes()
 
 
-def test_a_log_without_a_failure_is_said_and_not_stored_unless_an_error_is_given(tmp_path: Path, store: FailureStore) -> None:
+def test_a_log_without_a_failure_is_said_and_not_stored_unless_an_error_is_given(
+    tmp_path: Path, store: FailureStore
+) -> None:
     path = written(tmp_path / "quiet.log", "all went well\n")
     done = take(store, path)
     assert done.total == 0
@@ -117,7 +129,9 @@ def test_a_log_without_a_failure_is_said_and_not_stored_unless_an_error_is_given
     assert take(store, path, error="it was wrong all the same").total == 1
 
 
-def test_files_that_cannot_be_read_are_said_and_the_others_are_taken_in(tmp_path: Path, store: FailureStore) -> None:
+def test_files_that_cannot_be_read_are_said_and_the_others_are_taken_in(
+    tmp_path: Path, store: FailureStore
+) -> None:
     good = written(tmp_path / "junit.xml", PYTEST)
     done = take(store, tmp_path / "nothing.log", tmp_path, good)
     assert done.total == 2
@@ -133,7 +147,8 @@ def test_bytes_of_any_kind_are_a_log(tmp_path: Path, store: FailureStore) -> Non
     assert all("\x1b" not in text.read_text() for text in (tmp_path / "failures").iterdir())
 
 
-# ---------------------------------------------------------------------------------------------------------- hostile XML
+# ----------------------------------------------------------------------------------------------------------
+# hostile XML
 
 
 def test_entities_are_never_expanded(tmp_path: Path, store: FailureStore) -> None:

@@ -12,12 +12,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failure_analysis.episodes.intervening import Change, Effect, Situation, difference, intervene, replacing_call
+from failure_analysis.episodes.intervening import (
+    Change,
+    Effect,
+    Situation,
+    difference,
+    intervene,
+    replacing_call,
+)
 from failure_analysis.records import StoreError
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import Chat, ChatReply, Episode, EpisodeConfig, Message, ProviderError, ToolCall
-from tests.failure_analysis.scene import GOLD, LOUD, RIGHT, RULES, SYMPTOM, Stage, answer, raw_call, scripted, search
+from tests.failure_analysis.scene import (
+    GOLD,
+    LOUD,
+    RIGHT,
+    RULES,
+    SYMPTOM,
+    Stage,
+    answer,
+    raw_call,
+    scripted,
+    search,
+)
 
 TEXT = RULES.model_copy(update={"call_format": "text"})
 
@@ -29,15 +47,34 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 async def attentive(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
     """A policy that names the ledger if it was shown the full volume, and the mailer otherwise."""
-    seen = any("no space left" in str(message.get("content")) for message in messages if message["role"] != "assistant")
-    return answer("ledger", RIGHT, GOLD) if seen else answer("mailer", "mailer: template store unreachable", LOUD)
+    seen = any(
+        "no space left" in str(message.get("content"))
+        for message in messages
+        if message["role"] != "assistant"
+    )
+    return (
+        answer("ledger", RIGHT, GOLD)
+        if seen
+        else answer("mailer", "mailer: template store unreachable", LOUD)
+    )
 
 
 def effect(
-    stage: Stage, episode: Episode, change: Change, *, k: int = 4, chat: Chat = attentive, config: EpisodeConfig = RULES
+    stage: Stage,
+    episode: Episode,
+    change: Change,
+    *,
+    k: int = 4,
+    chat: Chat = attentive,
+    config: EpisodeConfig = RULES,
 ) -> Effect:
     situation = Situation(
-        episode, stage.scenario, lambda: log_tools(stage.database, stage.scenario.id, config), chat, load_judge("offline"), config
+        episode,
+        stage.scenario,
+        lambda: log_tools(stage.database, stage.scenario.id, config),
+        chat,
+        load_judge("offline"),
+        config,
     )
     return asyncio.run(intervene(situation, change, k, 2))
 
@@ -78,7 +115,9 @@ def test_the_final_answer_can_be_replaced_by_a_call(stage: Stage) -> None:
 def test_episodes_whose_calls_are_text_are_played_again_as_text(stage: Stage) -> None:
     said = ChatReply(content='{"tool": "search_logs", "arguments": {"service": "mailer"}}')
     report = {"suspected_service": "mailer", "root_cause": "mailer: down", "key_log_ids": [LOUD]}
-    episode = stage.play(said, ChatReply(content=json.dumps({"tool": "return_final_answer", "arguments": report})), config=TEXT)
+    episode = stage.play(
+        said, ChatReply(content=json.dumps({"tool": "return_final_answer", "arguments": report})), config=TEXT
+    )
 
     async def text_chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
         (call,) = (await attentive(messages, tools)).tool_calls
@@ -91,7 +130,9 @@ def test_episodes_whose_calls_are_text_are_played_again_as_text(stage: Stage) ->
 
 def test_a_search_that_now_answers_otherwise_is_noted(stage: Stage) -> None:
     episode = mailer_search(stage)
-    messages = tuple({**m, "content": "something older"} if m["role"] == "tool" else m for m in episode.messages)
+    messages = tuple(
+        {**m, "content": "something older"} if m["role"] == "tool" else m for m in episode.messages
+    )
     found = effect(stage, episode.model_copy(update={"messages": messages}), Change(1, result="x"))
     assert found.notes == ("the tools now answer turn 1 otherwise than they did then",)
 
@@ -124,7 +165,9 @@ def test_a_turn_that_cannot_be_changed_is_said(stage: Stage, change: Change, why
         effect(stage, mailer_search(stage), change)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"arguments": {}}', '{"name": 3}', '{"name": "x", "arguments": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '"x"', '{"arguments": {}}', '{"name": 3}', '{"name": "x", "arguments": []}']
+)
 def test_a_replacement_that_is_no_call_is_said_with_an_example(text: str) -> None:
     with pytest.raises(StoreError, match=r"write \{"):
         replacing_call(text)
@@ -132,7 +175,9 @@ def test_a_replacement_that_is_no_call_is_said_with_an_example(text: str) -> Non
 
 def test_a_stored_reply_that_was_malformed_is_replayed_as_it_was(stage: Stage) -> None:
     patient = RULES.model_copy(update={"repairs": 1})
-    episode = stage.play(raw_call("search_logs", "{"), search(service="orders"), answer("orders", "x", SYMPTOM), config=patient)
+    episode = stage.play(
+        raw_call("search_logs", "{"), search(service="orders"), answer("orders", "x", SYMPTOM), config=patient
+    )
     found = effect(stage, episode, Change(2, result="no space left"), config=patient)
     assert found.with_change.right == 4
     assert found.notes == ()
@@ -147,14 +192,18 @@ def test_a_stored_reply_that_was_malformed_is_replayed_as_it_was(stage: Stage) -
         (10, 10, 0, 10, -1.0, -0.6075),
     ],
 )
-def test_the_interval_is_newcombes(hits: int, of: int, hits_then: int, of_then: int, low: float, high: float) -> None:
+def test_the_interval_is_newcombes(
+    hits: int, of: int, hits_then: int, of_then: int, low: float, high: float
+) -> None:
     found = difference(hits, of, hits_then, of_then)
     assert found.low == pytest.approx(low, abs=1e-3)
     assert found.high == pytest.approx(high, abs=1e-3)
 
 
 @given(of=st.integers(1, 50), of_then=st.integers(1, 50), data=st.data())
-def test_an_interval_holds_its_value_and_lies_between_minus_one_and_one(of: int, of_then: int, data: st.DataObject) -> None:
+def test_an_interval_holds_its_value_and_lies_between_minus_one_and_one(
+    of: int, of_then: int, data: st.DataObject
+) -> None:
     hits, hits_then = data.draw(st.integers(0, of)), data.draw(st.integers(0, of_then))
     found = difference(hits, of, hits_then, of_then)
     assert -1 <= found.low <= found.value + 1e-12

@@ -1,4 +1,6 @@
-"""Each kind of failed investigation is recognised in an episode that was really played; its claims cite what can be checked."""
+"""Each kind of failed investigation is recognised in an episode that was really played; its claims cite what
+can be checked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from failure_analysis.episodes.investigations import claims, failed
 from failure_analysis.episodes.kinds import MEANING
 from failure_analysis.episodes.turns import Ids, turns_of
 from failure_analysis.records import InvestigationKind as Kind
-from project_types import ChatReply, Episode, EpisodeConfig, JudgeError, ProviderError, Report, Scenario, Verdict
+from project_types import (
+    ChatReply,
+    Episode,
+    EpisodeConfig,
+    JudgeError,
+    ProviderError,
+    Report,
+    Scenario,
+    Verdict,
+)
 from tests.failure_analysis.scene import (
     FRONT,
     GOLD,
@@ -99,7 +110,10 @@ def test_an_episode_is_named_by_what_went_wrong_and_cites_where(
 
 
 def test_every_kind_is_recognised_in_a_played_episode_and_means_something() -> None:
-    interrupted = {Kind.PROVIDER_TROUBLE, Kind.JUDGE_TROUBLE}  # tested below: nothing is judged when they happen
+    interrupted = {
+        Kind.PROVIDER_TROUBLE,
+        Kind.JUDGE_TROUBLE,
+    }  # tested below: nothing is judged when they happen
     seen_behind_others = {Kind.NEVER_REACHED_EVIDENCE}
     assert {case[0] for case in CASES.values()} | interrupted | seen_behind_others == set(Kind)
     assert set(MEANING) == set(Kind)
@@ -165,7 +179,9 @@ class Harsh:
     name = "harsh"
 
     async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
-        return Verdict(correct=False, service_correct=False, cause_correct=False, reason="no", judge=self.name)
+        return Verdict(
+            correct=False, service_correct=False, cause_correct=False, reason="no", judge=self.name
+        )
 
 
 def test_a_judge_that_fails_is_named(stage: Stage) -> None:
@@ -207,7 +223,14 @@ def test_shown_ids_are_found_again_with_and_without_the_scenario(stage: Stage) -
 
 def test_a_prefix_that_two_ids_share_stands_for_none() -> None:
     ids = Ids.of(["aa11", "aa22", "bb"])
-    assert [ids.full(text) for text in ("aa", "aa1", "bb", "b", "c", "")] == [None, "aa11", "bb", "bb", None, None]
+    assert [ids.full(text) for text in ("aa", "aa1", "bb", "b", "c", "")] == [
+        None,
+        "aa11",
+        "bb",
+        "bb",
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +245,9 @@ def test_a_prefix_that_two_ids_share_stands_for_none() -> None:
     ],
     ids=["calls-of-nothing", "content-is-a-list", "calls-are-text", "deep-json", "strange-arguments"],
 )  # fmt: skip
-def test_hostile_transcripts_are_explained_like_others(stage: Stage, messages: tuple[dict[str, object], ...]) -> None:
+def test_hostile_transcripts_are_explained_like_others(
+    stage: Stage, messages: tuple[dict[str, object], ...]
+) -> None:
     episode = stage.wrong().model_copy(update={"messages": messages, "shown_log_ids": ()})
     assert claims(episode, stage.scenario)
     assert claims(Episode.model_validate_json(episode.model_dump_json()))

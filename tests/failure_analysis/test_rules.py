@@ -39,7 +39,12 @@ def test_category_and_severity_reach_the_bar_on_the_part_that_scores() -> None:
     ("error", "logs", "category", "fix"),
     [
         ("ModuleNotFoundError: No module named 'peft'", "", FailureCategory.IMPORT_ERROR, "pip install peft"),
-        ("", "step 3\ntorch.OutOfMemoryError: CUDA out of memory.", FailureCategory.RESOURCE_ERROR, "smaller batch"),
+        (
+            "",
+            "step 3\ntorch.OutOfMemoryError: CUDA out of memory.",
+            FailureCategory.RESOURCE_ERROR,
+            "smaller batch",
+        ),
         ("KeyError: 'WANDB_API_KEY'", "", FailureCategory.VALIDATION_ERROR, "environment variable"),
         ("no idea", "nothing here says anything", FailureCategory.RUNTIME_ERROR, "Read the log"),
     ],

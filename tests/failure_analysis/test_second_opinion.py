@@ -1,4 +1,6 @@
-"""A model's claims about an episode are kept only when they cite turns and lines that are real; it is asked once per group."""
+"""A model's claims about an episode are kept only when they cite turns and lines that are real; it is asked
+once per group.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ def said(*claims: dict[str, Any]) -> Reply:
 
 
 def claim(**fields: Any) -> dict[str, Any]:
-    return {"kind": "saw_and_ignored", "text": "it was the full volume", "turns": [1], "log_ids": [GOLD[:4]], **fields}
+    return {
+        "kind": "saw_and_ignored",
+        "text": "it was the full volume",
+        "turns": [1],
+        "log_ids": [GOLD[:4]],
+        **fields,
+    }
 
 
 def ask(stage: Stage, *replies: Reply) -> tuple[Opinion, str]:
@@ -70,7 +78,9 @@ def test_a_claim_that_cites_what_never_happened_is_dropped(stage: Stage, fields:
 
 
 @pytest.mark.parametrize(
-    "reply", [say("no JSON"), said({"kind": "laziness"}), http_error(500)], ids=["prose", "unknown-kind", "500"]
+    "reply",
+    [say("no JSON"), said({"kind": "laziness"}), http_error(500)],
+    ids=["prose", "unknown-kind", "500"],
 )
 def test_a_model_without_a_usable_opinion_leaves_the_rules_alone(stage: Stage, reply: Reply) -> None:
     found, _ = ask(stage, *[reply] * 4)
@@ -78,8 +88,12 @@ def test_a_model_without_a_usable_opinion_leaves_the_rules_alone(stage: Stage, r
     assert "openai/fake" in found.why
 
 
-def test_a_capture_with_a_model_asks_once_per_group_and_keeps_the_rules_first(tmp_path: Path, stage: Stage) -> None:
-    other = stage.play(search(service="orders"), answer("orders", "orders: call to ledger failed", SYMPTOM), sample=2)
+def test_a_capture_with_a_model_asks_once_per_group_and_keeps_the_rules_first(
+    tmp_path: Path, stage: Stage
+) -> None:
+    other = stage.play(
+        search(service="orders"), answer("orders", "orders: call to ledger failed", SYMPTOM), sample=2
+    )
     run = evaluation(tmp_path / "eval", stage, [stage.wrong(0), stage.wrong(1), other])
     store = FailureStore(tmp_path / "failures.db")
     with OpenAIServer(lambda body: said(claim())) as server:

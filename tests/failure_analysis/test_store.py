@@ -1,4 +1,6 @@
-"""What is stored comes back, once, to any thread; a damaged file is said, saved as far as it can be read, and kept."""
+"""What is stored comes back, once, to any thread; a damaged file is said, saved as far as it can be read, and
+kept.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def failure(name: str = "x", severity: Severity = Severity.MEDIUM, **fields: Any) -> Failure:
     analysis = FailureAnalysis(
-        failure_category=FailureCategory.TIMEOUT, root_cause=f"cause {name}", fix_suggestion="fix", severity=severity
+        failure_category=FailureCategory.TIMEOUT,
+        root_cause=f"cause {name}",
+        fix_suggestion="fix",
+        severity=severity,
     )
-    return Failure(**{"signature": signature_of(name), "template": f"like {name}", "analysis": analysis, **fields})
+    return Failure(
+        **{"signature": signature_of(name), "template": f"like {name}", "analysis": analysis, **fields}
+    )
 
 
 def experiment(number: int = 0, **fields: Any) -> Experiment:
@@ -65,7 +72,13 @@ def store_with(path: Path, *experiments: Experiment) -> FailureStore:
 
 
 def test_an_experiment_comes_back_as_it_was_stored(tmp_path: Path) -> None:
-    claim = Claim(kind=InvestigationKind.GAVE_UP, text="it answered 'unknown'", turns=(1, 2), log_ids=("a1",), method="llm")
+    claim = Claim(
+        kind=InvestigationKind.GAVE_UP,
+        text="it answered 'unknown'",
+        turns=(1, 2),
+        log_ids=("a1",),
+        method="llm",
+    )
     whole = experiment(
         status=Status.FAILED, source="f:1", split="test", sampling="t0", step=4, policy="p", fault_type="disk_full",
         topology="shop", unseen=True, episode=FACTS,
@@ -78,7 +91,9 @@ def test_an_experiment_comes_back_as_it_was_stored(tmp_path: Path) -> None:
 
 
 def test_the_same_experiment_stored_twice_is_one_row_with_its_latest_content(tmp_path: Path) -> None:
-    store = store_with(tmp_path, experiment(failure=failure(), status=Status.FAILED, episode=FACTS), experiment(name="again"))
+    store = store_with(
+        tmp_path, experiment(failure=failure(), status=Status.FAILED, episode=FACTS), experiment(name="again")
+    )
     page = store.experiments()
     assert (page.total, page.rows[0].name, page.rows[0].failure) == (1, "again", None)
 
@@ -119,11 +134,16 @@ def test_pages_and_orders_cover_everything_once(tmp_path: Path) -> None:
     severities = [Severity.LOW, Severity.CRITICAL, Severity.MEDIUM, Severity.HIGH]
     store = store_with(
         tmp_path,
-        *(experiment(n, status=Status.FAILED, failure=failure(str(n), severity)) for n, severity in enumerate(severities)),
+        *(
+            experiment(n, status=Status.FAILED, failure=failure(str(n), severity))
+            for n, severity in enumerate(severities)
+        ),
     )
     assert [row.sample for row in store.experiments(order="severity").rows] == [1, 3, 2, 0]
     assert [row.sample for row in store.experiments(order="oldest").rows] == [0, 1, 2, 3]
-    paged = [row.sample for offset in range(0, 4, 2) for row in store.experiments(offset=offset, limit=2).rows]
+    paged = [
+        row.sample for offset in range(0, 4, 2) for row in store.experiments(offset=offset, limit=2).rows
+    ]
     assert paged == [3, 2, 1, 0]
     assert store.experiments(limit=10**9).limit == 1000
 
@@ -169,7 +189,8 @@ def test_many_threads_write_and_read_at_once_and_lose_nothing(tmp_path: Path) ->
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_any_text_can_be_stored_and_searched_for(tmp_path: Path, text: str) -> None:
     store = store_with(
-        tmp_path, experiment(name=text, scenario_id=text, failure=failure(error_message=text), status=Status.FAILED)
+        tmp_path,
+        experiment(name=text, scenario_id=text, failure=failure(error_message=text), status=Status.FAILED),
     )
     assert store.experiments(Wanted(text=text or None)).total >= 0
     assert store.experiments().total == 1
@@ -201,17 +222,25 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_nobody_may_write_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="--database"), FailureStore(tmp_path / "file" / "failures.db").writing():
+    with (
+        pytest.raises(StoreError, match="--database"),
+        FailureStore(tmp_path / "file" / "failures.db").writing(),
+    ):
         pass
 
 
-# ---------------------------------------------------------------------------------------------------------------- damage
+# ----------------------------------------------------------------------------------------------------------------
+# damage
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> FailureStore:
     return store_with(
-        tmp_path, *(experiment(n, status=Status.FAILED, failure=failure(str(n % 7)), episode=FACTS) for n in range(400))
+        tmp_path,
+        *(
+            experiment(n, status=Status.FAILED, failure=failure(str(n % 7)), episode=FACTS)
+            for n in range(400)
+        ),
     )
 
 
@@ -222,7 +251,9 @@ def damage(path: Path, at: float, length: int = 20_000) -> None:
 
 
 @pytest.mark.parametrize("repaired", [False, True])
-def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(large: FailureStore, repaired: bool) -> None:
+def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(
+    large: FailureStore, repaired: bool
+) -> None:
     journal = large.path.with_name("failures.db-journal")
     before = large.experiments(limit=1000)
     with closing(sqlite3.connect(large.path, isolation_level=None)) as killed:

@@ -1,7 +1,8 @@
-"""ART for tests that share their process with transformers: imported while transformers is hidden, so that it patches nothing.
+"""ART for tests that share their process with transformers: imported while transformers is hidden, so that it
+patches nothing.
 
-The product needs no such thing: the trainer hides transformers for good, the training service never imports ART.
-"""
+The product needs no such thing: the trainer hides transformers for good, the training service never imports
+ART."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The real `art.serverless.ServerlessBackend`, driven from a test through a process of its own.
 
-It is a process of its own because importing art patches transformers, which other tests use. The child reads one JSON command a
-line and answers with one JSON line; the parent's half is `ArtClient`. A command names one of the functions of `Commands`.
-"""
+It is a process of its own because importing art patches transformers, which other tests use. The child reads
+one JSON command a line and answers with one JSON line; the parent's half is `ArtClient`. A command names one
+of the functions of `Commands`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class ArtClient:
 
 
 class Commands:
-    """Child's half: each coroutine is a command, its result is JSON. A trajectory is a message and a reward, or whole."""
+    """Child's half: each coroutine is a command, its result is JSON. A trajectory is a message and a reward,
+    or whole.
+    """
 
     def __init__(self, url: str, folder: Path) -> None:
         import art
@@ -97,8 +99,12 @@ class Commands:
         await self._backend.close()
         self._connect(key)
 
-    async def register(self, model: str, base_model: str = "tiny-investigator", project: str = "tests") -> dict[str, Any]:
-        made = self._art.TrainableModel(name=model, project=project, base_model=base_model, base_path=str(self._folder))
+    async def register(
+        self, model: str, base_model: str = "tiny-investigator", project: str = "tests"
+    ) -> dict[str, Any]:
+        made = self._art.TrainableModel(
+            name=model, project=project, base_model=base_model, base_path=str(self._folder)
+        )
         await made.register(self._backend)
         self._models[model] = made
         return {"id": made.id, "entity": made.entity, "run_id": made.run_id}
@@ -109,15 +115,21 @@ class Commands:
     async def inference_name(self, model: str, step: int | None = None) -> str:
         return str(self._models[model].get_inference_name(step))
 
-    async def chat(self, model: str, messages: list[dict[str, Any]], step: int | None = None, **options: Any) -> dict[str, Any]:
+    async def chat(
+        self, model: str, messages: list[dict[str, Any]], step: int | None = None, **options: Any
+    ) -> dict[str, Any]:
         """One completion through the client ART makes; the whole reply, unknown fields included."""
         name = self._models[model].get_inference_name(step)
         client = self._models[model].openai_client()
         reply = await client.chat.completions.create(model=name, messages=messages, **options)
         return dict(reply.model_dump(mode="json"))
 
-    async def train(self, model: str, groups: list[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
-        """Groups are `{"metadata": {...}, "trajectories": [{"reward": 1, "turns": [message or choice, ...]}, ...]}`."""
+    async def train(
+        self, model: str, groups: list[dict[str, Any]], options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Groups are `{"metadata": {...}, "trajectories": [{"reward": 1, "turns": [message or choice, ...]},
+        ...]}`.
+        """
         made = [self._group(group) for group in groups]
         result = await self._backend.train(self._models[model], made, **options)
         return {"step": result.step, "metrics": result.metrics, "artifact_name": result.artifact_name}
@@ -137,7 +149,9 @@ class Commands:
 
         trajectories = []
         for given in group["trajectories"]:
-            turns = [Choice.model_validate(turn) if "finish_reason" in turn else turn for turn in given["turns"]]
+            turns = [
+                Choice.model_validate(turn) if "finish_reason" in turn else turn for turn in given["turns"]
+            ]
             trajectories.append(self._art.Trajectory(messages_and_choices=turns, reward=given["reward"]))
         return self._art.TrajectoryGroup(trajectories, metadata=group.get("metadata", {}))
 

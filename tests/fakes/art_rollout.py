@@ -1,4 +1,5 @@
-"""A program for tests: plays one rollout with ART against a scripted server and prints what ART would send to be trained on.
+"""A program for tests: plays one rollout with ART against a scripted server and prints what ART would send to
+be trained on.
 
 It is a process of its own because importing art patches transformers, which other tests use.
 
@@ -31,7 +32,9 @@ async def main(database: Path, scenario_file: Path, call_format: str) -> None:
 
     os.environ.pop("WANDB_API_KEY", None)
     scenario = read_scenario(scenario_file)
-    rules = EpisodeConfig.model_validate({"call_format": call_format, "prompt": "brief", "provider_timeout_s": 10})
+    rules = EpisodeConfig.model_validate(
+        {"call_format": call_format, "prompt": "brief", "provider_timeout_s": 10}
+    )
     with OpenAIServer(by_turn(NATIVE if call_format == "native" else TEXT)) as server:
         model: art.Model = art.Model(
             name="probe",
@@ -48,7 +51,11 @@ async def main(database: Path, scenario_file: Path, call_format: str) -> None:
     group = art.TrajectoryGroup([trajectory, again])
     print(
         json.dumps(
-            {"group": group.model_dump(mode="json"), "episode": episode.model_dump(mode="json"), "requests": server.requests}
+            {
+                "group": group.model_dump(mode="json"),
+                "episode": episode.model_dump(mode="json"),
+                "requests": server.requests,
+            }
         )
     )
 

@@ -1,10 +1,9 @@
 """An engine without weights, for the tests of the server half: deterministic, scripted by what it is sent.
 
-A checkpoint is a file `weights.json` with the history of its steps, so a test can see what trained on what. Training obeys the
-metadata of the first group: `fail` raises, `crash` is a bug, `diverge` reports NaN, `steps` says how many gradient steps, and
-`hold` names a file that training waits for (`deaf` to its cancellation).
-`python -m tests.fakes.engine serve ...` runs the real service on top of it.
-"""
+A checkpoint is a file `weights.json` with the history of its steps, so a test can see what trained on what.
+Training obeys the metadata of the first group: `fail` raises, `crash` is a bug, `diverge` reports NaN,
+`steps` says how many gradient steps, and `hold` names a file that training waits for (`deaf` to its
+cancellation). `python -m tests.fakes.engine serve ...` runs the real service on top of it."""
 
 from __future__ import annotations
 
@@ -107,7 +106,9 @@ def _hold(file: Path, cancelled: Cancelled) -> None:
 
 def _choice(index: int, text: str) -> dict[str, Any]:
     token_ids = list(text.encode())
-    logprobs = [{"token": chr(token), "logprob": -0.5, "top_logprobs": [], "bytes": [token]} for token in token_ids]
+    logprobs = [
+        {"token": chr(token), "logprob": -0.5, "top_logprobs": [], "bytes": [token]} for token in token_ids
+    ]
     return {
         "index": index,
         "finish_reason": "stop",

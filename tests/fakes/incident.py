@@ -1,7 +1,7 @@
 """A small incident written by hand, and a tool over it that needs no database.
 
-`INCIDENT`: the ledger's volume fills up, its caller `orders` times out, users see the gateway fail. `Grep` prints every line
-that contains a word, with full ids. `Says` is a judge whose verdict is decided beforehand.
+`INCIDENT`: the ledger's volume fills up, its caller `orders` times out, users see the gateway fail. `Grep`
+prints every line that contains a word, with full ids. `Says` is a judge whose verdict is decided beforehand.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Grep:
             raise ToolInputError("this word cannot be searched; try another one")
         rows = [row for row in INCIDENT.logs if arguments.word in row.message]
         text = (
-            "\n".join(f"{row.id} {row.level} {row.service} {row.message}" for row in rows) or f"no line holds {arguments.word!r}"
+            "\n".join(f"{row.id} {row.level} {row.service} {row.message}" for row in rows)
+            or f"no line holds {arguments.word!r}"
         )
         traces = frozenset(row.trace_id for row in rows if row.trace_id)
         return ToolResult(text=text, log_ids=frozenset(row.id for row in rows), trace_ids=traces)
@@ -95,5 +96,9 @@ class Says:
         self.asked += 1
         right = report.suspected_service == scenario.ground_truth.service
         return Verdict(
-            correct=self.correct, service_correct=right, cause_correct=self.correct, reason="decided beforehand", judge=self.name
+            correct=self.correct,
+            service_correct=right,
+            cause_correct=self.correct,
+            reason="decided beforehand",
+            judge=self.name,
         )

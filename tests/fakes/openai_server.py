@@ -1,12 +1,13 @@
 """An OpenAI-compatible server on a real loopback socket that says what a script tells it to.
 
-    with OpenAIServer([call("search_logs", service="orders"), answer("orders", "the disk is full")]) as policy:
+    with OpenAIServer([call("search_logs", service="orders"), answer("orders", "the disk is full")]) as
+    policy:
         client = AsyncOpenAI(base_url=policy.base_url, api_key="test")
 
-A script is a sequence of replies, one per request, or a function of the request's body. Replies carry `token_ids`,
-`prompt_token_ids` and logprobs as the training service's do. Bad days are replies too: `hang`, `late`, `rubbish`, `http_error`,
-`overflow`, `refusal`; `bad_day` names them for tests that go through all. It holds no model and checks no schema.
-"""
+A script is a sequence of replies, one per request, or a function of the request's body. Replies carry
+`token_ids`, `prompt_token_ids` and logprobs as the training service's do. Bad days are replies too: `hang`,
+`late`, `rubbish`, `http_error`, `overflow`, `refusal`; `bad_day` names them for tests that go through all. It
+holds no model and checks no schema."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ Mode = Literal["ok", "timeout", "rubbish", "late", "500-then-ok", "refusal", "ov
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does with one request: an HTTP status and a body, after a wait. `wait_s` None: never, until it closes."""
+    """What the server does with one request: an HTTP status and a body, after a wait. `wait_s` None: never,
+    until it closes.
+    """
 
     message: Mapping[str, Any] = field(default_factory=dict)
     finish_reason: str = "stop"
@@ -83,9 +86,13 @@ def refusal(text: str = "I cannot help with that.") -> Reply:
     return Reply({"content": None, "refusal": text})
 
 
-def http_error(status: int, message: str = "the server is having a bad day", code: str | None = None) -> Reply:
+def http_error(
+    status: int, message: str = "the server is having a bad day", code: str | None = None
+) -> Reply:
     """An error in OpenAI's shape."""
-    return Reply(status=status, text=json.dumps({"error": {"message": message, "type": "fake", "code": code}}))
+    return Reply(
+        status=status, text=json.dumps({"error": {"message": message, "type": "fake", "code": code}})
+    )
 
 
 def overflow() -> Reply:
@@ -129,7 +136,9 @@ def bad_day(mode: Mode, good: Reply, late_s: float = 0.2) -> Callable[[dict[str,
 
 
 def by_turn(script: Sequence[Reply]) -> Callable[[dict[str, Any]], Reply]:
-    """A script for many conversations at once: the reply depends on how often the assistant has spoken in this one."""
+    """A script for many conversations at once: the reply depends on how often the assistant has spoken in
+    this one.
+    """
 
     def reply(body: dict[str, Any]) -> Reply:
         spoken = len([message for message in body["messages"] if message["role"] == "assistant"])
@@ -149,7 +158,9 @@ class OpenAIServer:
         self._script = script if callable(script) else _in_order(iter(script))
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._http.owner = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
 
     @property
     def base_url(self) -> str:
@@ -168,7 +179,9 @@ class OpenAIServer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()
@@ -206,7 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
             reply.headers,
         )
 
-    def _send(self, status: int, text: str, drip_s: float = 0.0, headers: Mapping[str, str] | None = None) -> None:
+    def _send(
+        self, status: int, text: str, drip_s: float = 0.0, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.close_connection = True
         try:
             self.send_response(status)
@@ -242,6 +257,17 @@ def completion(reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]:
         "token_ids": list(range(len(said))),
         "prompt_token_ids": list(range(len(read))),
     }
-    usage = {"prompt_tokens": len(read), "completion_tokens": len(said), "total_tokens": len(read) + len(said)}
+    usage = {
+        "prompt_tokens": len(read),
+        "completion_tokens": len(said),
+        "total_tokens": len(read) + len(said),
+    }
     model = body.get("model", "fake")
-    return {"id": "fake-1", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+    return {
+        "id": "fake-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [choice],
+        "usage": usage,
+    }

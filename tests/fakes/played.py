@@ -1,4 +1,6 @@
-"""One episode of the hand-written incident against a scripted server: what most tests of `rollout` start from."""
+"""One episode of the hand-written incident against a scripted server: what most tests of `rollout` start
+from.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,18 @@ HASTY = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
 
 
 async def play(
-    script: Script, *, config: EpisodeConfig = RULES, judge: Judge | None = None, tools: Sequence[Tool] = (Grep(),)
+    script: Script,
+    *,
+    config: EpisodeConfig = RULES,
+    judge: Judge | None = None,
+    tools: Sequence[Tool] = (Grep(),),
 ) -> tuple[Episode, list[dict[str, Any]]]:
-    """Play one episode; the episode and the requests the server received. The judge approves unless another is given."""
+    """Play one episode; the episode and the requests the server received. The judge approves unless another
+    is given.
+    """
     with OpenAIServer(script) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chat = openai_chat(client, "scripted", config, HASTY)
-            return await investigate(chat, INCIDENT, tools, judge=judge or Says(True), config=config), server.requests
+            return await investigate(
+                chat, INCIDENT, tools, judge=judge or Says(True), config=config
+            ), server.requests

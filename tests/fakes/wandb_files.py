@@ -1,8 +1,7 @@
 """Reads back what wandb wrote offline: the records of its `.wandb` files, in wandb's own protobuf classes.
 
-The file is LevelDB's log format (https://github.com/google/leveldb/blob/main/doc/log_format.md) after a header of 7 bytes; this
-version of wandb ships no reader of its own for Python. Checksums are not checked.
-"""
+The file is LevelDB's log format (https://github.com/google/leveldb/blob/main/doc/log_format.md) after a
+header of 7 bytes; this version of wandb ships no reader of its own for Python. Checksums are not checked."""
 
 from __future__ import annotations
 
@@ -102,4 +101,7 @@ class OfflineRun:
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
     """The sessions below a WANDB_DIR, oldest first."""
-    return [OfflineRun(path) for path in sorted(folder.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)]
+    return [
+        OfflineRun(path)
+        for path in sorted(folder.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
+    ]

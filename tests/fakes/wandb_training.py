@@ -1,8 +1,8 @@
-"""A program for tests: logs what a training run logs, with an ART model and W&B offline. A process of its own: it imports art.
+"""A program for tests: logs what a training run logs, with an ART model and W&B offline. A process of its
+own: it imports art.
 
-`python -m tests.fakes.wandb_training FOLDER FIRST LAST`: steps FIRST to LAST of the run that lies in FOLDER, val and test after
-each, then the end of the process's part of the run.
-"""
+`python -m tests.fakes.wandb_training FOLDER FIRST LAST`: steps FIRST to LAST of the run that lies in FOLDER,
+val and test after each, then the end of the process's part of the run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ async def log(folder: Path, first: int, last: int) -> None:
     from openai.types.chat.chat_completion import Choice
 
     spoken = Choice.model_validate(SPOKEN)
-    model = art.TrainableModel(name=folder.name, project="tests", base_model="tiny", base_path=str(folder / "art"))
+    model = art.TrainableModel(
+        name=folder.name, project="tests", base_model="tiny", base_path=str(folder / "art")
+    )
     told, rows = wandb_log.TrainingLog(), list[dict[str, Any]]()
     told.attach(model, json.loads((folder / "config.json").read_text()) | {"command": ["train", str(last)]})
     for step in range(first, last + 1):

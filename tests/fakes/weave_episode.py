@@ -1,5 +1,5 @@
-"""A program for tests: plays two episodes with Weave switched on against a trace server on loopback, then logs them as an
-evaluation, and prints the calls the server got.
+"""A program for tests: plays two episodes with Weave switched on against a trace server on loopback, then
+logs them as an evaluation, and prints the calls the server got.
 
 It is a process of its own because Weave's client is global. `python -m tests.fakes.weave_episode`
 """
@@ -18,7 +18,9 @@ from tests.fakes.weave_server import Received, trace_server
 
 async def play_and_log(judge: Says) -> str:
     """What the trainer does in one event loop; the trace the episode says it has."""
-    episode, _ = await play([call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])], judge=judge)
+    episode, _ = await play(
+        [call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])], judge=judge
+    )
     unanswered, _ = await play([call("grep", word="space")] * 4, judge=judge)
     wandb_log.weave_evaluation(
         "seed1 val step 5", [episode, unanswered.model_copy(update={"sample": 1})], {"training_run": "seed1"}

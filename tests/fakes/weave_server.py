@@ -1,7 +1,8 @@
-"""A trace server for tests: accepts everything Weave sends over HTTP on loopback, and remembers the calls and objects.
+"""A trace server for tests: accepts everything Weave sends over HTTP on loopback, and remembers the calls and
+objects.
 
-It also answers what `weave.init` asks W&B. What it cannot show: whether the real service would accept any of it.
-"""
+It also answers what `weave.init` asks W&B. What it cannot show: whether the real service would accept any of
+it."""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ def trace_server(received: Received) -> Iterator[None]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
-    os.environ.update(WANDB_BASE_URL=url, WF_TRACE_SERVER_URL=url, WANDB_API_KEY=40 * "0", WANDB_MODE="online")
+    os.environ.update(
+        WANDB_BASE_URL=url, WF_TRACE_SERVER_URL=url, WANDB_API_KEY=40 * "0", WANDB_MODE="online"
+    )
     try:
         yield
     finally:

@@ -44,7 +44,12 @@ def test_every_setting_is_a_flag_and_says_what_it_does(name: str, capsys: pytest
         pytest.param({"WANDB_API_KEY": ""}, (), "embedded", id="empty key"),
         pytest.param(WITH_KEY, (), "serverless", id="key"),
         pytest.param(WITH_KEY, ("--backend", "embedded"), "embedded", id="key, but asked for embedded"),
-        pytest.param(KEYLESS, ("--service-url", "http://127.0.0.1:1/v1"), "serverless", id="a service that runs already"),
+        pytest.param(
+            KEYLESS,
+            ("--service-url", "http://127.0.0.1:1/v1"),
+            "serverless",
+            id="a service that runs already",
+        ),
     ],
 )
 def test_auto_is_serverless_with_a_key_and_embedded_without(
@@ -61,7 +66,9 @@ def test_serverless_without_a_key_says_what_to_do() -> None:
 def test_the_embedded_backend_has_its_own_defaults_and_flags_win_over_them() -> None:
     assert settings().episode == EMBEDDED
     assert (settings().max_minutes, settings().scale_rewards) == (12, False)
-    changed = settings("--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--scale-rewards")
+    changed = settings(
+        "--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--scale-rewards"
+    )
     assert (changed.episode.max_turns, changed.episode.prompt) == (5, "brief")
     assert (changed.max_minutes, changed.learning_rate, changed.scale_rewards) == (None, 1e-4, True)
 
@@ -117,7 +124,9 @@ def test_a_resumed_embedded_run_stays_embedded_when_a_key_has_appeared() -> None
 
 
 def test_the_plan_counts_episodes_and_prices_them() -> None:
-    config = settings("--steps", "10", "--usd-per-million-tokens", "2", "--backend", "serverless", environment=WITH_KEY)
+    config = settings(
+        "--steps", "10", "--usd-per-million-tokens", "2", "--backend", "serverless", environment=WITH_KEY
+    )
     text = plan(config, "first")
     assert "640 training" in text
     assert "USD at 2 USD per million tokens" in text
@@ -125,7 +134,14 @@ def test_the_plan_counts_episodes_and_prices_them() -> None:
 
 
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--backend", "embedded", "--runs", str(tmp_path / "runs"), "--database", str(tmp_path / "logs.db")]
+    flags = [
+        "--backend",
+        "embedded",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--database",
+        str(tmp_path / "logs.db"),
+    ]
     assert main(["--dry-run", *flags]) == 0
     assert "steps      200 of 8 x 8 episodes" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

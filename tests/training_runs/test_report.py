@@ -30,15 +30,33 @@ def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Epi
         sample=sample,
         messages=(
             {"role": "user", "content": text},
-            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "search_logs", "arguments": text}}]},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"function": {"name": "search_logs", "arguments": text}}],
+            },
             {"role": "tool", "content": text},
         ),
         report=Report(root_cause=text, suspected_service=text),
-        verdict=Verdict(correct=right, service_correct=right, cause_correct=right, reason=text, judge="offline"),
-        outcome=Outcome(ending=Ending.ANSWERED, correct=right, cited=1, cited_seen=1, prompt_tokens=100, completion_tokens=10),
+        verdict=Verdict(
+            correct=right, service_correct=right, cause_correct=right, reason=text, judge="offline"
+        ),
+        outcome=Outcome(
+            ending=Ending.ANSWERED,
+            correct=right,
+            cited=1,
+            cited_seen=1,
+            prompt_tokens=100,
+            completion_tokens=10,
+        ),
         reward=1.0 if right else -1.0,
         reward_components={"band": 1.0 if right else -1.0},
-        metadata={"fault_type": text, "family": FAMILIES[scenario % 2], "unseen": scenario % 3 == 0, "topology": "shop"},
+        metadata={
+            "fault_type": text,
+            "family": FAMILIES[scenario % 2],
+            "unseen": scenario % 3 == 0,
+            "topology": "shop",
+        },
     )
 
 
@@ -63,11 +81,15 @@ def row(split: str, step: int, episodes: list[Episode], **more: Any) -> dict[str
 
 
 def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunFolder:
-    """A run of 12 test scenarios: 3 right before, 9 after; with `trained` false it was stopped after the first test."""
+    """A run of 12 test scenarios: 3 right before, 9 after; with `trained` false it was stopped after the
+    first test.
+    """
     folder = RunFolder(path)
     with folder.claimed(resume=False):
         config = TrainingConfig(backend="embedded", usd_per_million_tokens=2.0).model_dump(mode="json")
-        folder.write("config.json", json.dumps({"name": path.name, "revision": "abc", "config": config}).encode())
+        folder.write(
+            "config.json", json.dumps({"name": path.name, "revision": "abc", "config": config}).encode()
+        )
         state: dict[str, Any] = {"seconds": 60.0, "training_seconds": 30.0}
         for step, right in [(0, 3), (2, 9)] if trained else [(0, 3)]:
             for kind, samples, name in ((GREEDY, 1, "test"), (SAMPLED, 4, "test_sampled")):
@@ -91,7 +113,12 @@ def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> No
     write_run(tmp_path / "run")
     summary = summary_of(read_run(tmp_path / "run"))
     test = summary["splits"]["test"]
-    assert (test["n"], test["accuracy_before"], test["accuracy_after"], test["avg4_after"]) == (12, 0.25, 0.75, 0.75)
+    assert (test["n"], test["accuracy_before"], test["accuracy_after"], test["avg4_after"]) == (
+        12,
+        0.25,
+        0.75,
+        0.75,
+    )
     assert test["ci95_before"][0] < 0.25 < test["ci95_before"][1] < 0.75
     assert (test["grounded_after"], test["gain"]) == (0.75, 0.5)
     assert test["gain_ci95"][0] < 0.5 < test["gain_ci95"][1]
@@ -115,7 +142,11 @@ def test_a_run_stopped_before_its_second_test_has_no_after(tmp_path: Path) -> No
 def test_episodes_of_a_test_that_was_interrupted_do_not_count(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     metrics = tmp_path / "run/metrics.jsonl"
-    kept = [line for line in metrics.read_text().splitlines(keepends=True) if '"split": "test", "step": 2' not in line]
+    kept = [
+        line
+        for line in metrics.read_text().splitlines(keepends=True)
+        if '"split": "test", "step": 2' not in line
+    ]
     metrics.write_text("".join(kept))
     assert len(folder.episodes("test", 2, GREEDY)) == 12
     assert summary_of(read_run(tmp_path / "run"))["splits"]["test"]["accuracy_after"] is None
@@ -143,14 +174,23 @@ def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     write_report(tmp_path / "run")
     page = Page(tmp_path / "run/report.html")
-    parts = ("Learning curve", "By family of fault", "Reward components", "How episodes ended", "Three transcripts", "Settings")
+    parts = (
+        "Learning curve",
+        "By family of fault",
+        "Reward components",
+        "How episodes ended",
+        "Three transcripts",
+        "Settings",
+    )
     for part in parts:
         assert part in page.text
     assert page.text.count("search_logs") >= 3
     assert "Solved after training" in page.text
     assert "25.0 % [" in page.text
     assert [tag for tag, _ in page.tags].count("svg") == 1
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [attributes for _, attributes in page.tags]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [
+        attributes for _, attributes in page.tags
+    ]
 
 
 def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> None:
@@ -166,7 +206,9 @@ def test_a_run_that_was_resumed_with_other_code_names_the_code_it_began_with(tmp
     write_report(tmp_path / "run")
     assert "begun at" not in Page(tmp_path / "run/report.html").text
     path = tmp_path / "run/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"earlier": [{"at": "2026-01-01", "revision": "older"}]}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"earlier": [{"at": "2026-01-01", "revision": "older"}]})
+    )
     write_report(tmp_path / "run")
     assert "revision abc, begun at older" in Page(tmp_path / "run/report.html").text
 
@@ -185,7 +227,9 @@ def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.goto((tmp_path / "run/report.html").as_uri())
-        heights = page.evaluate("[...document.querySelectorAll('td:first-child')].map(cell => cell.offsetHeight)")
+        heights = page.evaluate(
+            "[...document.querySelectorAll('td:first-child')].map(cell => cell.offsetHeight)"
+        )
         browser.close()
     assert 0 < max(heights) <= 120
 
@@ -204,7 +248,9 @@ def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
     assert "+50.0 [" in lines[1]
 
 
-def test_a_report_can_be_rendered_again_from_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_can_be_rendered_again_from_the_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "run")
     assert main([str(tmp_path / "run")]) == 0
     first = (tmp_path / "run/report.html").read_bytes()
@@ -235,5 +281,9 @@ def test_what_a_killed_process_left_half_written_is_cut(tmp_path: Path) -> None:
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     another = RunFolder(tmp_path / "run").claimed(resume=True)
-    with folder.claimed(resume=False), pytest.raises(ConfigurationError, match="another process trains this run"), another:
+    with (
+        folder.claimed(resume=False),
+        pytest.raises(ConfigurationError, match="another process trains this run"),
+        another,
+    ):
         pass

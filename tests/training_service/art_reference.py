@@ -1,7 +1,8 @@
-"""Runs ART's own loss and packing on numbers from standard input. A process of its own: ART must not meet a running transformers.
+"""Runs ART's own loss and packing on numbers from standard input. A process of its own: ART must not meet a
+running transformers.
 
-Input: a list of cases, each `{"kind": "loss" | "pack", ...}`; output: a list of results, in order. Knows nothing of this project.
-"""
+Input: a list of cases, each `{"kind": "loss" | "pack", ...}`; output: a list of results, in order. Knows
+nothing of this project."""
 
 from __future__ import annotations
 
@@ -33,7 +34,11 @@ def loss(case: Json) -> Json:
     assert new.grad is not None
     gradient = torch.nn.functional.pad(new.grad, (1, 0))[:, :-1][mask]
     to_base = None if result.kl_policy_ref is None else float(result.kl_policy_ref)
-    return {"loss": float(result.policy_loss.detach()), "gradient": gradient.tolist(), "kl_policy_ref": to_base}
+    return {
+        "loss": float(result.policy_loss.detach()),
+        "gradient": gradient.tolist(),
+        "kl_policy_ref": to_base,
+    }
 
 
 def pack(case: Json) -> Json:
@@ -62,7 +67,9 @@ def pack(case: Json) -> Json:
         )
         for number, row in enumerate(case["rows"])
     ]
-    packed = packed_tensors_from_tokenized_results(results, 64, advantage_balance=case["balance"], verbosity=0)
+    packed = packed_tensors_from_tokenized_results(
+        results, 64, advantage_balance=case["balance"], verbosity=0
+    )
     mask = packed["assistant_mask"]
     pairs = zip(packed["advantages"][mask].tolist(), packed["weights"][mask].tolist(), strict=True)
     return {"pairs": sorted(pairs)}

@@ -1,4 +1,6 @@
-"""A random model small enough for tests: Hugging Face layout, the shipped chat format, made in a second, the same each time."""
+"""A random model small enough for tests: Hugging Face layout, the shipped chat format, made in a second, the
+same each time.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ TOOLS: list[dict[str, Any]] = [
 
 
 def write_random_model(folder: Path, seed: int = 0, context: int = 512, layers: int = 2) -> Path:
-    """Write a random Llama with a tokenizer of the shipped format; every token has about the same probability."""
+    """Write a random Llama with a tokenizer of the shipped format; every token has about the same
+    probability.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(TEXTS)
     tokenizer.save_pretrained(folder)

@@ -21,18 +21,34 @@ Json = dict[str, Any]
 
 
 class ServiceProcess:
-    """`with ServiceProcess(folder) as service: service.http.get("/health")`; `kill` and `start` again at will."""
+    """`with ServiceProcess(folder) as service: service.http.get("/health")`; `kill` and `start` again at
+    will.
+    """
 
-    def __init__(self, data: Path, *options: str, module: str = "tests.fakes.engine", token: str = "local") -> None:
+    def __init__(
+        self, data: Path, *options: str, module: str = "tests.fakes.engine", token: str = "local"
+    ) -> None:
         self.data, self.log = data, data.with_suffix(".log")
         self._token = token
-        self._command = [sys.executable, "-m", module, "serve", "--data", str(data), "--min-free-mib", "1", *options]
+        self._command = [
+            sys.executable,
+            "-m",
+            module,
+            "serve",
+            "--data",
+            str(data),
+            "--min-free-mib",
+            "1",
+            *options,
+        ]
 
     def __enter__(self) -> ServiceProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, trouble: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, trouble: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.kill()
 
     def start(self, *more: str) -> None:
@@ -67,10 +83,16 @@ class ServiceProcess:
         self.process.stdout.close()
         return code
 
-    # ------------------------------------------------------------------------------------------------ common requests
+    # ------------------------------------------------------------------------------------------------ common
+    # requests
 
     def register(self, name: str, **more: Any) -> Json:
-        body = {"project": "tests", "name": name, "base_model": "tiny-investigator", "return_existing": True} | more
+        body = {
+            "project": "tests",
+            "name": name,
+            "base_model": "tiny-investigator",
+            "return_existing": True,
+        } | more
         return done(self.http.post("/v1/preview/models", json=body))
 
     def submit(self, model_id: str, config: Json | None = None, **script: Any) -> str:
@@ -79,13 +101,18 @@ class ServiceProcess:
         return str(done(self.http.post("/v1/preview/training-jobs", json=body))["id"])
 
     def events(self, job: str, **query: Any) -> list[Json]:
-        rows: list[Json] = done(self.http.get(f"/v1/preview/training-jobs/{job}/events", params=query))["data"]
+        rows: list[Json] = done(self.http.get(f"/v1/preview/training-jobs/{job}/events", params=query))[
+            "data"
+        ]
         return rows
 
     def ended(self, job: str) -> Json:
         """Wait for the last event of a job."""
         wait_until(
-            lambda: self.events(job, order="desc", limit=1)[:1] and self.events(job, order="desc", limit=1)[0]["type"] in ENDS
+            lambda: (
+                self.events(job, order="desc", limit=1)[:1]
+                and self.events(job, order="desc", limit=1)[0]["type"] in ENDS
+            )
         )
         return self.events(job, order="desc", limit=1)[0]
 
@@ -93,7 +120,9 @@ class ServiceProcess:
         return self.ended(self.submit(model_id, **script))
 
     def steps(self, model_id: str, **query: Any) -> list[int]:
-        rows = done(self.http.get(f"/v1/preview/models/{model_id}/checkpoints", params={"limit": 100} | query))["data"]
+        rows = done(
+            self.http.get(f"/v1/preview/models/{model_id}/checkpoints", params={"limit": 100} | query)
+        )["data"]
         return [row["step"] for row in rows]
 
     def ask(self, model: str, content: str = "hello", **more: Any) -> httpx.Response:
@@ -108,7 +137,9 @@ ENDS = ("training_ended", "training_failed")
 
 
 def client(url: str, token: str) -> httpx.Client:
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False)
+    return httpx.Client(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
+    )
 
 
 def done(response: httpx.Response) -> Json:
@@ -128,7 +159,12 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
 
 def group(**script: Any) -> Json:
     """One trajectory group; `script` steers the scripted engine."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}, "logprobs": None}
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "a"},
+        "logprobs": None,
+    }
     trajectory = {"messages_and_choices": [{"role": "user", "content": "q"}, choice], "reward": 1.0}
     return {"trajectories": [trajectory], "metadata": script}
 

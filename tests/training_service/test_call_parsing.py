@@ -1,4 +1,6 @@
-"""Generated text becomes content and calls, in each family's way of writing them; nothing a model writes raises."""
+"""Generated text becomes content and calls, in each family's way of writing them; nothing a model writes
+raises.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,16 @@ WELL_WRITTEN: dict[str, tuple[Style, str, Parsed]] = {
         '{"type": "function", "function": {"name": "search_logs", "parameters": {"keywords": "x"}}}',
         Parsed("", (SEARCH,)),
     ),
-    "mistral": ("mistral", '[TOOL_CALLS][{"name": "search_logs", "arguments": {"keywords": "x"}}]', Parsed("", (SEARCH,))),
-    "mistral, newer": ("mistral", 'Ok [TOOL_CALLS]search_logs[ARGS]{"keywords": "x"}', Parsed("Ok", (SEARCH,))),
+    "mistral": (
+        "mistral",
+        '[TOOL_CALLS][{"name": "search_logs", "arguments": {"keywords": "x"}}]',
+        Parsed("", (SEARCH,)),
+    ),
+    "mistral, newer": (
+        "mistral",
+        'Ok [TOOL_CALLS]search_logs[ARGS]{"keywords": "x"}',
+        Parsed("Ok", (SEARCH,)),
+    ),
     "plain text": ("plain", '{"name": "search_logs"}', Parsed('{"name": "search_logs"}')),
     "no call, investigator": ("investigator", "It was the disk.", Parsed("It was the disk.")),
     "no call, hermes": ("hermes", " It was the disk.\n", Parsed(" It was the disk.\n")),
@@ -52,7 +62,11 @@ WELL_WRITTEN: dict[str, tuple[Style, str, Parsed]] = {
 }
 
 BEGUN_BADLY: dict[str, tuple[Style, str, Call]] = {
-    "investigator, cut": ("investigator", '<|call|>search_logs {"keywords": ', Call("search_logs", '{"keywords": ')),
+    "investigator, cut": (
+        "investigator",
+        '<|call|>search_logs {"keywords": ',
+        Call("search_logs", '{"keywords": '),
+    ),
     "investigator, nothing after": ("investigator", "<|call|>", Call("", "")),
     "investigator, no arguments": ("investigator", "<|call|>search_logs", Call("search_logs", "")),
     "hermes, cut": (
@@ -61,8 +75,16 @@ BEGUN_BADLY: dict[str, tuple[Style, str, Call]] = {
         Call("search_logs", '{"name": "search_logs", "arguments": {"keyw'),
     ),
     "hermes, no name": ("hermes", '<tool_call>{"arguments": {}}</tool_call>', Call("", '{"arguments": {}}')),
-    "llama 3, cut": ("llama3", '{"name": "search_logs", "para', Call("search_logs", '{"name": "search_logs", "para')),
-    "mistral, cut": ("mistral", '[TOOL_CALLS][{"name": "search_logs", "arg', Call("search_logs", '{"name": "search_logs", "arg')),
+    "llama 3, cut": (
+        "llama3",
+        '{"name": "search_logs", "para',
+        Call("search_logs", '{"name": "search_logs", "para'),
+    ),
+    "mistral, cut": (
+        "mistral",
+        '[TOOL_CALLS][{"name": "search_logs", "arg',
+        Call("search_logs", '{"name": "search_logs", "arg'),
+    ),
 }
 
 

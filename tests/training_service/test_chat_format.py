@@ -48,16 +48,24 @@ def oddly(chat: ChatFormat, text: str) -> list[int]:
     return tokens
 
 
-def test_the_next_prompt_holds_the_sampled_tokens_and_only_the_new_text_is_tokenised(chat: ChatFormat) -> None:
+def test_the_next_prompt_holds_the_sampled_tokens_and_only_the_new_text_is_tokenised(
+    chat: ChatFormat,
+) -> None:
     first = chat.prompt([ASK], TOOLS)
     sampled = [*oddly(chat, '<|call|>search_logs {"keywords": "timeout"}'.removeprefix("<|call|>")), END_ID]
     sampled.insert(0, SPECIAL_TOKENS.index("<|call|>"))
     message = chat.message(chat.text(sampled), with_calls=True)
-    assert message["tool_calls"][0]["function"] == {"name": "search_logs", "arguments": '{"keywords": "timeout"}'}
+    assert message["tool_calls"][0]["function"] == {
+        "name": "search_logs",
+        "arguments": '{"keywords": "timeout"}',
+    }
     chat.remember(first, message, sampled)
     second = chat.prompt([ASK, message, SHOWN], TOOLS)
     assert second.tokens[: len(first.tokens) + len(sampled)] == (*first.tokens, *sampled)
-    assert chat.text(second.tokens[len(first.tokens) + len(sampled) :]) == "<|tool|>3fa2 ERROR orders<|end|><|assistant|>"
+    assert (
+        chat.text(second.tokens[len(first.tokens) + len(sampled) :])
+        == "<|tool|>3fa2 ERROR orders<|end|><|assistant|>"
+    )
 
 
 def test_a_conversation_nobody_remembers_is_rendered(chat: ChatFormat) -> None:
@@ -70,9 +78,16 @@ def test_a_conversation_nobody_remembers_is_rendered(chat: ChatFormat) -> None:
     "change",
     [
         pytest.param(
-            lambda messages, tools: ([*messages[:1], {**messages[1], "content": "other"}, messages[2]], tools), id="reply"
+            lambda messages, tools: (
+                [*messages[:1], {**messages[1], "content": "other"}, messages[2]],
+                tools,
+            ),
+            id="reply",
         ),
-        pytest.param(lambda messages, tools: ([{"role": "user", "content": "other"}, *messages[1:]], tools), id="question"),
+        pytest.param(
+            lambda messages, tools: ([{"role": "user", "content": "other"}, *messages[1:]], tools),
+            id="question",
+        ),
         pytest.param(lambda messages, tools: (messages, []), id="tools"),
     ],
 )
@@ -105,13 +120,16 @@ def test_text_a_template_puts_after_the_end_token_is_kept(folder: Path) -> None:
 
 def test_arguments_reach_the_large_families_templates_as_an_object(folder: Path) -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"q":1}'}}
-    text = chatml(folder).render([ASK, {"role": "assistant", "content": None, "tool_calls": [call]}], [], reply=False)
+    text = chatml(folder).render(
+        [ASK, {"role": "assistant", "content": None, "tool_calls": [call]}], [], reply=False
+    )
     assert '"arguments": {"q": 1}}' in text
 
 
 def test_a_template_that_rewrites_earlier_replies_is_rendered_afresh(folder: Path) -> None:
     forgetful = CHATML.replace(
-        "{{ message.content }}", "{{ message.content if message.role != 'assistant' or loop.last else '...' }}"
+        "{{ message.content }}",
+        "{{ message.content if message.role != 'assistant' or loop.last else '...' }}",
     )
     chat = chatml(folder, forgetful)
     first, sampled = chat.prompt([ASK], []), [*chat.encode("It was the disk."), END_ID]

@@ -34,7 +34,9 @@ def alive(pid: int) -> bool:
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[EmbeddedService]:
     """The real server on the scripted engine, started."""
-    made = EmbeddedService(tmp_path / "data", tmp_path / "log", module="tests.fakes.engine", say=lambda _: None)
+    made = EmbeddedService(
+        tmp_path / "data", tmp_path / "log", module="tests.fakes.engine", say=lambda _: None
+    )
     await made.start()
     yield made
     await made.stop()
@@ -78,7 +80,9 @@ async def test_a_service_that_answers_is_left_alone(service: EmbeddedService) ->
 
 
 async def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
-    bad = EmbeddedService(tmp_path / "data", tmp_path / "log", module="tests.fakes.engine", options=("--token", ""))
+    bad = EmbeddedService(
+        tmp_path / "data", tmp_path / "log", module="tests.fakes.engine", options=("--token", "")
+    )
     with pytest.raises(ServiceError, match="--token: must be printable"):
         await bad.start()
 
@@ -91,7 +95,9 @@ async def test_a_service_that_is_not_ready_in_time_is_an_error(tmp_path: Path) -
     assert not slow.alive()
 
 
-async def test_a_service_ends_when_its_owner_is_killed_and_the_next_one_waits_for_its_folder(tmp_path: Path) -> None:
+async def test_a_service_ends_when_its_owner_is_killed_and_the_next_one_waits_for_its_folder(
+    tmp_path: Path,
+) -> None:
     code = (
         "import asyncio, pathlib, sys\n"
         "from training_service.embedded import EmbeddedService\n"

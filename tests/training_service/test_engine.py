@@ -30,12 +30,18 @@ async def test_a_choice_has_what_openai_clients_and_art_read(engine: LocalEngine
     assert choice["message"]["role"] == "assistant"
     items = choice["logprobs"]["content"]
     assert len(items) == len(choice["token_ids"]) == reply["usage"]["completion_tokens"]
-    assert all(math.isfinite(item["logprob"]) and item["logprob"] <= 0 and item["top_logprobs"] == [] for item in items)
+    assert all(
+        math.isfinite(item["logprob"]) and item["logprob"] <= 0 and item["top_logprobs"] == []
+        for item in items
+    )
     assert "".join(item["token"] for item in items if item["bytes"]).encode() == bytes(
         byte for item in items for byte in item["bytes"] or []
     )
     assert len(choice["prompt_token_ids"]) == reply["usage"]["prompt_tokens"]
-    assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + reply["usage"]["completion_tokens"]
+    assert (
+        reply["usage"]["total_tokens"]
+        == reply["usage"]["prompt_tokens"] + reply["usage"]["completion_tokens"]
+    )
 
 
 async def test_each_prompt_begins_with_all_tokens_before_it(engine: LocalEngine, step0: Path) -> None:
@@ -47,9 +53,14 @@ async def test_each_prompt_begins_with_all_tokens_before_it(engine: LocalEngine,
             before = choice["prompt_token_ids"] + choice["token_ids"]
 
 
-async def test_a_seed_repeats_a_reply_whatever_else_is_asked_at_the_same_time(engine: LocalEngine, step0: Path) -> None:
+async def test_a_seed_repeats_a_reply_whatever_else_is_asked_at_the_same_time(
+    engine: LocalEngine, step0: Path
+) -> None:
     alone = await engine.complete(step0, request(ASK, seed=5))
-    others = [engine.complete(step0, request({"role": "user", "content": "disk " * size}, seed=size)) for size in range(1, 9)]
+    others = [
+        engine.complete(step0, request({"role": "user", "content": "disk " * size}, seed=size))
+        for size in range(1, 9)
+    ]
     again, *_ = await asyncio.gather(engine.complete(step0, request(ASK, seed=5)), *others)
     assert again["choices"][0]["token_ids"] == alone["choices"][0]["token_ids"]
 
@@ -66,14 +77,20 @@ async def test_several_choices_differ_and_are_counted(engine: LocalEngine, step0
     assert reply["usage"]["completion_tokens"] == sum(len(choice["token_ids"]) for choice in reply["choices"])
 
 
-async def test_a_prompt_beyond_the_context_is_refused_with_openais_code(engine: LocalEngine, step0: Path) -> None:
-    with pytest.raises(RequestError, match="the context of random is 512; shorten the conversation") as refused:
+async def test_a_prompt_beyond_the_context_is_refused_with_openais_code(
+    engine: LocalEngine, step0: Path
+) -> None:
+    with pytest.raises(
+        RequestError, match="the context of random is 512; shorten the conversation"
+    ) as refused:
         await engine.complete(step0, request({"role": "user", "content": "disk " * 600}))
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
 
 
 async def test_a_reply_without_a_limit_ends_at_the_context(engine: LocalEngine, step0: Path) -> None:
-    reply = await engine.complete(step0, request({"role": "user", "content": "disk " * 100}, seed=2, max_completion_tokens=None))
+    reply = await engine.complete(
+        step0, request({"role": "user", "content": "disk " * 100}, seed=2, max_completion_tokens=None)
+    )
     (choice,) = reply["choices"]
     total = len(choice["prompt_token_ids"]) + len(choice["token_ids"])
     assert (choice["finish_reason"] == "length" and total == 512) or choice["token_ids"][-1] == END_ID
@@ -89,7 +106,9 @@ async def test_a_stop_string_ends_the_reply_and_is_cut_off(engine: LocalEngine, 
     assert len(stopped["token_ids"]) <= 4
 
 
-async def test_a_required_call_is_a_call_and_its_opening_belongs_to_the_prompt(engine: LocalEngine, step0: Path) -> None:
+async def test_a_required_call_is_a_call_and_its_opening_belongs_to_the_prompt(
+    engine: LocalEngine, step0: Path
+) -> None:
     reply = await engine.complete(step0, request(ASK, tools=TOOLS, tool_choice="required", seed=1))
     (choice,) = reply["choices"]
     assert choice["message"]["tool_calls"][0]["type"] == "function"
@@ -118,7 +137,9 @@ async def test_a_client_that_goes_away_does_not_stop_the_others(engine: LocalEng
 
 
 async def test_more_checkpoints_than_stay_loaded_all_answer(base: Base, tmp_path: Path) -> None:
-    engine = LocalEngine([base], EngineOptions(loaded_checkpoints=2, concurrent_sequences=8, kept_sequences=4))
+    engine = LocalEngine(
+        [base], EngineOptions(loaded_checkpoints=2, concurrent_sequences=8, kept_sequences=4)
+    )
     folders = [tmp_path / str(number) for number in range(5)]
     for folder in folders:
         folder.mkdir()
@@ -146,7 +167,10 @@ def test_an_unknown_base_model_is_refused_with_the_known_ones(engine: LocalEngin
 
 
 def test_base_models_are_found_by_folder_and_by_given_name(base: Base) -> None:
-    assert locate([str(base.folder), f"mine={base.folder}"]) == {base.folder.name: base.folder, "mine": base.folder}
+    assert locate([str(base.folder), f"mine={base.folder}"]) == {
+        base.folder.name: base.folder,
+        "mine": base.folder,
+    }
 
 
 def test_a_base_model_that_does_not_exist_is_named_with_the_fix() -> None:
@@ -167,7 +191,9 @@ def test_a_device_this_machine_lacks_is_refused(device: str) -> None:
         pick_device(device)
 
 
-def test_a_kind_of_attention_that_cannot_run_packed_is_refused_when_it_is_loaded(base: Base, tmp_path: Path) -> None:
+def test_a_kind_of_attention_that_cannot_run_packed_is_refused_when_it_is_loaded(
+    base: Base, tmp_path: Path
+) -> None:
     for path in base.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "model.safetensors").unlink()

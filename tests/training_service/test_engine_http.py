@@ -1,4 +1,6 @@
-"""Through the whole service, over HTTP: sampled with an ordinary client, trained, sampled again from the new checkpoint."""
+"""Through the whole service, over HTTP: sampled with an ordinary client, trained, sampled again from the new
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     options = ["--base-models", f"random={folder}", "--device", "cpu"]
     service = EmbeddedService(tmp_path / "data", tmp_path / "log", options=options)
     await service.start()
-    async with httpx.AsyncClient(base_url=service.url, headers={"Authorization": "Bearer local"}, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=service.url, headers={"Authorization": "Bearer local"}, timeout=60
+    ) as client:
         yield client
     await service.stop()
 
@@ -42,10 +46,21 @@ async def rollout(client: httpx.AsyncClient, model: str, seed: int) -> Json:
     """Three turns; messages travel as text, choices come back whole."""
     messages, entries = [ASK], [ASK]
     for turn in range(3):
-        body = {"model": model, "messages": messages, "tools": TOOLS, "seed": 10 * seed + turn, "max_completion_tokens": 12}
+        body = {
+            "model": model,
+            "messages": messages,
+            "tools": TOOLS,
+            "seed": 10 * seed + turn,
+            "max_completion_tokens": 12,
+        }
         choice = (await post(client, "/v1/chat/completions", body))["choices"][0]
         messages, entries = [*messages, choice["message"], SHOWN], [*entries, choice, SHOWN]
-    return {"messages_and_choices": entries, "tools": TOOLS, "reward": float(seed % 3), "additional_histories": []}
+    return {
+        "messages_and_choices": entries,
+        "tools": TOOLS,
+        "reward": float(seed % 3),
+        "additional_histories": [],
+    }
 
 
 async def finished(client: httpx.AsyncClient, job: str) -> list[Json]:
@@ -75,12 +90,16 @@ async def test_new_and_old_logprobs_agree_through_the_round_trip(client: httpx.A
     metrics = events[1]["data"]
     assert metrics["logprob_drift"] <= 1e-3
     assert metrics["num_trainable_tokens"] == sum(len(choice["token_ids"]) for choice in teaching(group))
-    checkpoints = (await client.get(f"/v1/preview/models/{model}/checkpoints?order=desc&limit=1")).json()["data"]
+    checkpoints = (await client.get(f"/v1/preview/models/{model}/checkpoints?order=desc&limit=1")).json()[
+        "data"
+    ]
     assert checkpoints[0]["step"] == 1
     assert checkpoints[0]["metrics"]["logprob_drift"] <= 1e-3
     asked = {"messages": [ASK], "seed": 1, "max_completion_tokens": 12}
     before, after, latest = [
-        (await post(client, "/v1/chat/completions", {"model": model_name, **asked}))["choices"][0]["token_ids"]
+        (await post(client, "/v1/chat/completions", {"model": model_name, **asked}))["choices"][0][
+            "token_ids"
+        ]
         for model_name in (f"{name}:step0", f"{name}:step1", name)
     ]
     assert before != after == latest

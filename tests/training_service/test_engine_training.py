@@ -30,12 +30,16 @@ def run(
     """A job, and everything it reported."""
     target.mkdir()
     reports: list[Mapping[str, float]] = []
-    result = engine.train(source, target, groups, RATE if config is None else config, reports.append, lambda: False)
+    result = engine.train(
+        source, target, groups, RATE if config is None else config, reports.append, lambda: False
+    )
     return result, reports
 
 
 def opened(base: Base, **options: Any) -> LocalEngine:
-    return LocalEngine([base], EngineOptions(concurrent_sequences=8, kept_sequences=8, training=TrainingOptions(**options)))
+    return LocalEngine(
+        [base], EngineOptions(concurrent_sequences=8, kept_sequences=8, training=TrainingOptions(**options))
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -51,7 +55,9 @@ def reply_logprob(base: Base, checkpoint: Path, choice: Json) -> float:
     return float(picked.sum())
 
 
-async def test_on_fresh_trajectories_new_and_old_logprobs_agree(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_on_fresh_trajectories_new_and_old_logprobs_agree(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     groups = [await sampled_group(engine, step0, first_seed=seed) for seed in (0, 50)]
     result, reports = run(engine, step0, tmp_path / "1", groups)
     assert result.gradient_steps == 1
@@ -59,7 +65,9 @@ async def test_on_fresh_trajectories_new_and_old_logprobs_agree(engine: LocalEng
     metrics = reports[1]
     assert 0 <= metrics["logprob_drift"] <= 1e-5
     assert metrics["clipped_fraction"] == 0
-    assert metrics["num_trainable_tokens"] == sum(len(choice["token_ids"]) for group in groups for choice in teaching(group))
+    assert metrics["num_trainable_tokens"] == sum(
+        len(choice["token_ids"]) for group in groups for choice in teaching(group)
+    )
     assert all(math.isfinite(value) for value in metrics.values())
 
 
@@ -75,7 +83,9 @@ async def test_a_rewarded_reply_becomes_likelier_and_a_punished_one_less(
     assert reply_logprob(base, tmp_path / "1", punished) < reply_logprob(base, step0, punished) - 0.1
 
 
-async def test_the_trained_checkpoint_answers_with_its_own_weights(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_the_trained_checkpoint_answers_with_its_own_weights(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     run(engine, step0, tmp_path / "1", [await sampled_group(engine, step0)], {"learning_rate": 0.05})
     old, new = [await engine.complete(folder, request(ASK, seed=1)) for folder in (step0, tmp_path / "1")]
     assert old["choices"][0]["token_ids"] != new["choices"][0]["token_ids"]
@@ -89,7 +99,10 @@ async def test_reinforcing_a_letter_makes_it_frequent(base: Base, tmp_path: Path
     engine.create("random", source)
     means = []
     for step in range(1, 13):
-        groups = [await sampled_group(engine, source, first_seed=1000 * step + 50 * number, turns=1) for number in range(3)]
+        groups = [
+            await sampled_group(engine, source, first_seed=1000 * step + 50 * number, turns=1)
+            for number in range(3)
+        ]
         rewards = [trajectory["reward"] for group in groups for trajectory in group["trajectories"]]
         means.append(sum(rewards) / len(rewards))
         target = tmp_path / str(step)
@@ -99,7 +112,9 @@ async def test_reinforcing_a_letter_makes_it_frequent(base: Base, tmp_path: Path
     assert sum(means[-2:]) > 2 * sum(means[:2])
 
 
-@pytest.mark.parametrize("rewards", [pytest.param([1.0], id="one alone"), pytest.param([1.0, 1.0], id="equal rewards")])
+@pytest.mark.parametrize(
+    "rewards", [pytest.param([1.0], id="one alone"), pytest.param([1.0, 1.0], id="equal rewards")]
+)
 async def test_a_batch_that_teaches_nothing_is_no_error_and_writes_nothing(
     engine: LocalEngine, step0: Path, tmp_path: Path, rewards: list[float]
 ) -> None:
@@ -113,7 +128,9 @@ async def test_a_batch_that_teaches_nothing_is_no_error_and_writes_nothing(
     assert list((tmp_path / "1").iterdir()) == []
 
 
-async def test_the_optimizer_goes_on_after_a_restart_as_if_nothing_had_happened(base: Base, tmp_path: Path) -> None:
+async def test_the_optimizer_goes_on_after_a_restart_as_if_nothing_had_happened(
+    base: Base, tmp_path: Path
+) -> None:
     engine, other = opened(base), opened(base)
     source = tmp_path / "0"
     source.mkdir()
@@ -137,11 +154,17 @@ async def test_the_source_is_left_as_it_was(engine: LocalEngine, step0: Path, tm
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / "1").iterdir())]
     before = await engine.complete(step0, request(ASK, seed=9))
     run(engine, tmp_path / "1", tmp_path / "2", [group])
-    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / "1").iterdir())] == digests
-    assert (await engine.complete(step0, request(ASK, seed=9)))["choices"][0]["token_ids"] == before["choices"][0]["token_ids"]
+    assert [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / "1").iterdir())
+    ] == digests
+    assert (await engine.complete(step0, request(ASK, seed=9)))["choices"][0]["token_ids"] == before[
+        "choices"
+    ][0]["token_ids"]
 
 
-async def test_weights_that_are_not_finite_fail_the_job_with_a_reason(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_weights_that_are_not_finite_fail_the_job_with_a_reason(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     from safetensors.torch import save_file
 
     group = await sampled_group(engine, step0)
@@ -154,7 +177,9 @@ async def test_weights_that_are_not_finite_fail_the_job_with_a_reason(engine: Lo
     assert list((tmp_path / "2").iterdir()) == []
 
 
-async def test_a_cancelled_job_stops_and_writes_nothing(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_a_cancelled_job_stops_and_writes_nothing(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     group = await sampled_group(engine, step0)
     (tmp_path / "1").mkdir()
     with pytest.raises(TrainingError, match="was cancelled"):
@@ -163,7 +188,8 @@ async def test_a_cancelled_job_stops_and_writes_nothing(engine: LocalEngine, ste
 
 
 @pytest.mark.parametrize(
-    ("tokens", "message"), [([10**6], "outside the model's vocabulary"), ([5] * 600, "the model's context is 512")]
+    ("tokens", "message"),
+    [([10**6], "outside the model's vocabulary"), ([5] * 600, "the model's context is 512")],
 )
 async def test_tokens_the_model_cannot_have_written_are_refused(
     engine: LocalEngine, step0: Path, tmp_path: Path, tokens: list[int], message: str
@@ -218,7 +244,9 @@ async def test_bfloat16_training_is_close_to_float32(base: Base, tmp_path: Path)
     assert other.metrics["grad_norm"] == pytest.approx(one.metrics["grad_norm"], rel=0.1)
 
 
-async def test_the_base_is_the_reference_of_the_kl_penalty(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_the_base_is_the_reference_of_the_kl_penalty(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     group = await sampled_group(engine, step0)
     first, _ = run(engine, step0, tmp_path / "1", [group], {"learning_rate": 0.02, "kl_penalty_coef": 0.1})
     second, _ = run(engine, tmp_path / "1", tmp_path / "2", [group], {"kl_penalty_coef": 0.1})
@@ -226,7 +254,9 @@ async def test_the_base_is_the_reference_of_the_kl_penalty(engine: LocalEngine, 
     assert abs(second.metrics["kl_policy_ref"]) > 0.01
 
 
-async def test_logprobs_can_be_calculated_again_before_training(engine: LocalEngine, step0: Path, tmp_path: Path) -> None:
+async def test_logprobs_can_be_calculated_again_before_training(
+    engine: LocalEngine, step0: Path, tmp_path: Path
+) -> None:
     group = await sampled_group(engine, step0)
     for choice in choices(group):
         for item in choice["logprobs"]["content"]:

@@ -1,4 +1,6 @@
-"""Batched generation writes what each sequence would have been on its own, reuses what it has computed, and never hangs."""
+"""Batched generation writes what each sequence would have been on its own, reuses what it has computed, and
+never hangs.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,12 @@ def tokens(prompt: list[int]) -> Tokens:
 
 
 def job(
-    prompt: list[int], seed: int = 0, limit: int = 12, temperature: float = 1.0, checkpoint: str = "a", stop: Stop | None = None
+    prompt: list[int],
+    seed: int = 0,
+    limit: int = 12,
+    temperature: float = 1.0,
+    checkpoint: str = "a",
+    stop: Stop | None = None,
 ) -> Job:
     return Job(checkpoint, tokens(prompt), limit, Sampling.seeded(temperature, 1.0, seed, 0), NEVER, stop)
 
@@ -70,7 +77,12 @@ def test_greedy_tokens_are_those_of_transformers_own_generate(base: Base, open_g
     for prompt, reply in zip(PROMPTS, written, strict=True):
         inputs = torch.tensor([prompt])
         expected = plain.generate(
-            inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0
+            inputs,
+            attention_mask=torch.ones_like(inputs),
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
         )
         assert reply.tokens == expected[0, len(prompt) :].tolist()
 
@@ -95,7 +107,9 @@ def test_logprobs_are_those_of_a_forward_over_the_whole_sequence(base: Base, ope
     for prompt, reply in zip(PROMPTS, results(futures), strict=True):
         with torch.inference_mode():
             logits = packed_logits(base.model, [prompt + reply.tokens], base.device)
-        exact = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(-1, torch.tensor(reply.tokens)[:, None])[:, 0]
+        exact = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(-1, torch.tensor(reply.tokens)[:, None])[
+            :, 0
+        ]
         assert reply.logprobs == pytest.approx(exact.tolist(), abs=1e-4)
 
 
@@ -121,7 +135,11 @@ def test_another_checkpoint_never_reuses_what_this_one_computed(base: Base, open
     generator = open_generator(8, lambda name: models[name])
     results([generator.submit(job(PROMPTS[3], checkpoint="a"))])
     mixed = results([generator.submit(job(PROMPTS[3], checkpoint=name, limit=5)) for name in ("b", "a")])
-    alone = open_generator(8, lambda name: models[name]).submit(job(PROMPTS[3], checkpoint="b", limit=5)).result(60)
+    alone = (
+        open_generator(8, lambda name: models[name])
+        .submit(job(PROMPTS[3], checkpoint="b", limit=5))
+        .result(60)
+    )
     assert mixed[0].tokens == alone.tokens
     assert mixed[0].tokens != mixed[1].tokens
 
@@ -160,7 +178,9 @@ def test_an_end_token_ends_the_sequence_and_is_kept(open_generator: Open) -> Non
 
 
 def test_a_stop_condition_sees_every_token(open_generator: Open) -> None:
-    reply = open_generator().submit(job(PROMPTS[0], limit=50, stop=lambda written: len(written) == 4)).result(60)
+    reply = (
+        open_generator().submit(job(PROMPTS[0], limit=50, stop=lambda written: len(written) == 4)).result(60)
+    )
     assert len(reply.tokens) == 4
     assert reply.ended
 
@@ -181,7 +201,9 @@ def test_a_cancelled_sequence_makes_room(open_generator: Open) -> None:
         endless.result(1)
 
 
-def test_a_checkpoint_that_cannot_be_loaded_fails_its_own_requests_only(base: Base, open_generator: Open) -> None:
+def test_a_checkpoint_that_cannot_be_loaded_fails_its_own_requests_only(
+    base: Base, open_generator: Open
+) -> None:
     def load(name: str) -> nn.Module:
         if name == "broken":
             raise RequestError(500, "cannot be read")
@@ -194,7 +216,9 @@ def test_a_checkpoint_that_cannot_be_loaded_fails_its_own_requests_only(base: Ba
     assert len(fine.result(60).tokens) == 12
 
 
-def test_weights_that_have_diverged_fail_the_request_and_not_the_service(base: Base, open_generator: Open) -> None:
+def test_weights_that_have_diverged_fail_the_request_and_not_the_service(
+    base: Base, open_generator: Open
+) -> None:
     broken = LlamaForCausalLM(base.model.config).eval()
     torch.nn.init.constant_(broken.model.norm.weight, float("nan"))
     generator = open_generator(8, lambda name: broken if name == "broken" else base.model)

@@ -48,7 +48,9 @@ OPTIONS: dict[str, Json] = {
 def row(seed: int) -> Json:
     """Three sequences packed into one row; one sampled token has no old log-probability."""
     numbers = random.Random(seed)
-    columns: Json = {name: [] for name in ("sampled", "sequence", "old", "new", "base", "advantages", "weights")}
+    columns: Json = {
+        name: [] for name in ("sampled", "sequence", "old", "new", "base", "advantages", "weights")
+    }
     for sequence, advantage in enumerate((1.3, -0.7, 0.4)):
         for place in range(12):
             sampled = place > 2 and place % 4 != 0
@@ -84,7 +86,12 @@ def groups() -> list[Json]:
 
     def choice(prompt: list[int], count: int) -> Json:
         content = [{"token": "x", "logprob": -1.0, "top_logprobs": []}] * count
-        return {"message": {}, "logprobs": {"content": content}, "prompt_token_ids": prompt, "token_ids": [9] * count}
+        return {
+            "message": {},
+            "logprobs": {"content": content},
+            "prompt_token_ids": prompt,
+            "token_ids": [9] * count,
+        }
 
     def trajectory(reward: float, *choices: Json) -> Json:
         return {"reward": reward, "messages_and_choices": list(choices)}
@@ -94,7 +101,10 @@ def groups() -> list[Json]:
         trajectory(0.0, choice([1, 2], 7)),
         trajectory(0.25, choice([1], 2)),
     ]
-    return [{"trajectories": first}, {"trajectories": [trajectory(-2.0, choice([1], 5)), trajectory(3.0, choice([1, 2, 3], 1))]}]
+    return [
+        {"trajectories": first},
+        {"trajectories": [trajectory(-2.0, choice([1], 5)), trajectory(3.0, choice([1, 2, 3], 1))]},
+    ]
 
 
 def pack_case(balance: float) -> tuple[Json, list[tuple[float, float]]]:
@@ -104,10 +114,19 @@ def pack_case(balance: float) -> tuple[Json, list[tuple[float, float]]]:
     raw = [reward - sum(group) / len(group) for group in rewards for reward in group]
     owners, counts = [0, 0, 1, 2, 3, 4], [7, 7, 7, 2, 5, 1]
     rows = [
-        {"tokens": sequence.tokens, "sampled": sequence.sampled, "advantage": raw[owner], "weight": 1 / (count + 1e-6)}
+        {
+            "tokens": sequence.tokens,
+            "sampled": sequence.sampled,
+            "advantage": raw[owner],
+            "weight": 1 / (count + 1e-6),
+        }
         for sequence, owner, count in zip(batch.sequences, owners, counts, strict=True)
     ]
-    ours = sorted((sequence.advantage, sequence.weight) for sequence in batch.sequences for _ in range(sequence.sampled_count))
+    ours = sorted(
+        (sequence.advantage, sequence.weight)
+        for sequence in batch.sequences
+        for _ in range(sequence.sampled_count)
+    )
     return {"kind": "pack", "rows": rows, "balance": balance}, ours
 
 
@@ -156,7 +175,9 @@ def test_loss_and_gradient_are_those_of_art(name: str, art: dict[str, Json]) -> 
 def test_advantages_and_weights_are_normalised_as_art_does(balance: float, art: dict[str, Json]) -> None:
     _, ours = pack_case(balance)
     theirs = art[f"balance {balance}"]["pairs"]
-    assert [value for pair in ours for value in pair] == pytest.approx([value for pair in theirs for value in pair], abs=1e-5)
+    assert [value for pair in ours for value in pair] == pytest.approx(
+        [value for pair in theirs for value in pair], abs=1e-5
+    )
 
 
 @NEEDS_ART
@@ -169,7 +190,8 @@ def test_split_into_micro_batches_the_sums_add_up() -> None:
     columns = row(3)
     keep = torch.tensor(columns["sampled"])
     new, old, advantages, weights = (
-        torch.tensor([value or 0.0 for value in columns[name]])[keep] for name in ("new", "old", "advantages", "weights")
+        torch.tensor([value or 0.0 for value in columns[name]])[keep]
+        for name in ("new", "old", "advantages", "weights")
     )
     sequence = torch.tensor(columns["sequence"])[keep]
     config = LossConfig(importance_sampling_level="sequence")

@@ -30,11 +30,15 @@ def new_model(**changes: object) -> LlamaForCausalLM:
 
 
 def looking(model: LlamaForCausalLM, period: int) -> tuple[float, float]:
-    """Mean weight of the first head one position back, and of the second layer's first head where the string went on before."""
+    """Mean weight of the first head one position back, and of the second layer's first head where the string
+    went on before.
+    """
     once = torch.randperm(320)[:period][None]
     with torch.no_grad():
         layers = model(input_ids=once.repeat(1, 3), output_attentions=True).attentions
-    return layers[0][0, 0].diagonal(-1).mean().item(), layers[1][0, 0].diagonal(-(period - 1))[period:].mean().item()
+    return layers[0][0, 0].diagonal(-1).mean().item(), layers[1][0, 0].diagonal(-(period - 1))[
+        period:
+    ].mean().item()
 
 
 @pytest.mark.parametrize("period", [7, 20, 31])
@@ -87,7 +91,9 @@ def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: P
         ]  # fmt: skip
 
     log, deadline = tmp_path / "work/pretrain.jsonl", time.monotonic() + 900
-    with subprocess.Popen(command(1e9), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as under_way:
+    with subprocess.Popen(
+        command(1e9), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as under_way:
         while not log.exists() or not log.read_text().endswith("\n"):
             if under_way.poll() is not None or time.monotonic() > deadline:
                 break
@@ -95,7 +101,9 @@ def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: P
         under_way.kill()
     assert log.exists(), "it ended, or was stuck, before its first checkpoint"
     first = [json.loads(line) for line in log.read_text().splitlines()]
-    done = subprocess.run(command(first[-1]["tokens"] + 5e3), cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command(first[-1]["tokens"] + 5e3), cwd=ROOT, check=True, capture_output=True, text=True
+    )
     again = [json.loads(line) for line in log.read_text().splitlines()]
     assert again[: len(first)] == first
     assert first[-1]["tokens"] < again[-1]["tokens"] < 2 * first[-1]["tokens"]

@@ -33,7 +33,9 @@ def test_every_route_answers_with_and_without_v1(service: ServiceProcess, prefix
 
 
 def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(service: ServiceProcess) -> None:
-    assert min(service.http.get("/health").elapsed.total_seconds() for _ in range(20)) < 0.035, "Nagle's algorithm costs 40 ms"
+    assert min(service.http.get("/health").elapsed.total_seconds() for _ in range(20)) < 0.035, (
+        "Nagle's algorithm costs 40 ms"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,10 @@ def test_a_name_means_a_checkpoint(service: ServiceProcess, name: str, steps: in
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nobody", "model 'nobody' does not exist; base models: tiny-investigator; registered models: local/"),
+        (
+            "nobody",
+            "model 'nobody' does not exist; base models: tiny-investigator; registered models: local/",
+        ),
         ("wandb-artifact:///local/tests/nobody:step3", "does not exist"),
         ("a/b/c/d", "does not exist"),
         ("", "model: String should have at least 1 character"),
@@ -89,7 +94,9 @@ def test_a_model_without_a_name_gets_one(service: ServiceProcess) -> None:
 def test_an_existing_model_is_a_conflict_unless_it_may_exist(service: ServiceProcess) -> None:
     service.register("taken")
     status, message = refusal(
-        service.http.post("/preview/models", json={"project": "tests", "name": "taken", "base_model": "tiny-investigator"})
+        service.http.post(
+            "/preview/models", json={"project": "tests", "name": "taken", "base_model": "tiny-investigator"}
+        )
     )
     assert status == 409
     assert "return_existing=true" in message
@@ -101,7 +108,8 @@ def test_a_model_registered_by_many_at_once_is_one_model(service: ServiceProcess
     assert len(ids) == 1
 
 
-# ------------------------------------------------------------------------------------------------------------------ paging
+# ------------------------------------------------------------------------------------------------------------------
+# paging
 
 
 @pytest.mark.parametrize(
@@ -120,7 +128,9 @@ def test_a_model_registered_by_many_at_once_is_one_model(service: ServiceProcess
         ({"limit": 100_000}, [1, 2, 3, 4, 5], False),
     ],
 )
-def test_checkpoints_come_in_pages(service: ServiceProcess, query: dict[str, int | str], steps: list[int], more: bool) -> None:
+def test_checkpoints_come_in_pages(
+    service: ServiceProcess, query: dict[str, int | str], steps: list[int], more: bool
+) -> None:
     model = service.register("paged")["id"]
     while len(service.steps(model)) < 5:
         service.train(model, steps=0)
@@ -129,11 +139,14 @@ def test_checkpoints_come_in_pages(service: ServiceProcess, query: dict[str, int
     assert [row["step"] for row in page["data"]] == steps
     assert page["has_more"] is more
     assert page["object"] == "list"
-    assert (page["first_id"], page["last_id"]) == ((f"{model}:{steps[0]}", f"{model}:{steps[-1]}") if steps else (None, None))
+    assert (page["first_id"], page["last_id"]) == (
+        (f"{model}:{steps[0]}", f"{model}:{steps[-1]}") if steps else (None, None)
+    )
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": "x"}, {"order": "up"}, {"after": "nonsense"}, {"after": "a:-1"}, {"page": 2}]
+    "query",
+    [{"limit": 0}, {"limit": "x"}, {"order": "up"}, {"after": "nonsense"}, {"after": "a:-1"}, {"page": 2}],
 )
 def test_a_bad_page_is_refused(service: ServiceProcess, query: dict[str, int | str]) -> None:
     model = service.register("paged-badly")["id"]
@@ -146,7 +159,9 @@ def test_the_latest_checkpoint_cannot_be_deleted_and_the_refusal_is_final(servic
     model = service.register("shielded")["id"]
     service.train(model)
     service.train(model)
-    response = service.http.request("DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [1, 2]})
+    response = service.http.request(
+        "DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [1, 2]}
+    )
     status, message = refusal(response)
     assert status == 409
     assert "step 2 is the latest" in message
@@ -158,18 +173,28 @@ def test_steps_that_are_not_there_are_reported(service: ServiceProcess) -> None:
     model = service.register("sparse")["id"]
     service.train(model)
     service.train(model)
-    answer = done(service.http.request("DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [0, 1, 1, 7]}))
+    answer = done(
+        service.http.request(
+            "DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [0, 1, 1, 7]}
+        )
+    )
     assert answer == {"deleted_count": 1, "not_found_steps": [0, 7]}
 
 
-# ------------------------------------------------------------------------------------------------------------------ events
+# ------------------------------------------------------------------------------------------------------------------
+# events
 
 
 def test_events_tell_the_story_of_a_job_in_order(service: ServiceProcess) -> None:
     job = service.submit(service.register("told")["id"], steps=2)
     service.ended(job)
     events = service.events(job)
-    assert [event["type"] for event in events] == ["training_started", "gradient_step", "gradient_step", "training_ended"]
+    assert [event["type"] for event in events] == [
+        "training_started",
+        "gradient_step",
+        "gradient_step",
+        "training_ended",
+    ]
     assert events[0]["data"] == {"num_sequences": 2}
     assert events[1]["data"] == {"loss": 0.5, "grad_norm": 1.0}
     assert service.events(job, after=events[1]["id"]) == events[2:]
@@ -177,7 +202,9 @@ def test_events_tell_the_story_of_a_job_in_order(service: ServiceProcess) -> Non
     assert (state["state"], state["step"]) == ("succeeded", 1)
 
 
-def test_training_started_is_there_on_every_poll_until_a_gradient_step(service: ServiceProcess, tmp_path: Path) -> None:
+def test_training_started_is_there_on_every_poll_until_a_gradient_step(
+    service: ServiceProcess, tmp_path: Path
+) -> None:
     release = tmp_path / "release"
     job = service.submit(service.register("polled")["id"], hold=str(release))
     wait_until(release.with_suffix(".waiting").exists)
@@ -236,7 +263,8 @@ def test_an_older_step_keeps_its_weights_and_loses_its_optimizer(service: Servic
     assert steps_trained(service.answer("lean@step1")) == 1
 
 
-# -------------------------------------------------------------------------------------------------------------------- chat
+# --------------------------------------------------------------------------------------------------------------------
+# chat
 
 
 def test_a_checkpoint_in_use_is_deleted_only_afterwards(service: ServiceProcess, tmp_path: Path) -> None:
@@ -247,7 +275,9 @@ def test_a_checkpoint_in_use_is_deleted_only_afterwards(service: ServiceProcess,
     with ThreadPoolExecutor(1) as pool:
         reply = pool.submit(service.ask, "in-use@step1", f"wait for {release}")
         wait_until(release.with_suffix(".waiting").exists)
-        answer = done(service.http.request("DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [1]}))
+        answer = done(
+            service.http.request("DELETE", f"/v1/preview/models/{model}/checkpoints", json={"steps": [1]})
+        )
         assert answer["deleted_count"] == 1
         assert refusal(service.ask("in-use@step1"))[0] == 404
         assert folder.exists()
@@ -261,7 +291,10 @@ def test_a_client_that_hangs_up_frees_the_engine(service: ServiceProcess, tmp_pa
     with pytest.raises(httpx.ReadTimeout):
         service.http.post(
             "/v1/chat/completions",
-            json={"model": "tiny-investigator", "messages": [{"role": "user", "content": f"wait for {never}"}]},
+            json={
+                "model": "tiny-investigator",
+                "messages": [{"role": "user", "content": f"wait for {never}"}],
+            },
             timeout=1,
         )
     wait_until(never.with_suffix(".cancelled").exists)
@@ -278,8 +311,13 @@ async def test_the_openai_sdk_is_served(service: ServiceProcess) -> None:
     async with AsyncOpenAI(api_key="local", base_url=f"{service.url}/v1") as sdk:
         reply = await sdk.chat.completions.create(
             model="tiny-investigator",
-            messages=[{"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]}],
-            tools=[{"type": "function", "function": {"name": "search_logs", "parameters": {"type": "object"}}}],
+            messages=[
+                {"role": "system", "content": "be brief"},
+                {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+            ],
+            tools=[
+                {"type": "function", "function": {"name": "search_logs", "parameters": {"type": "object"}}}
+            ],
             tool_choice={"type": "function", "function": {"name": "search_logs"}},
             temperature=0.5,
             top_p=0.9,

@@ -32,9 +32,16 @@ async def art(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory)
 
 
 def groups(**script: Any) -> list[dict[str, Any]]:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}, "logprobs": None}
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "a"},
+        "logprobs": None,
+    }
     turns = [{"role": "user", "content": "q"}, choice]
-    return [{"metadata": script, "trajectories": [{"reward": reward, "turns": turns} for reward in (0.0, 1.0)]}]
+    return [
+        {"metadata": script, "trajectories": [{"reward": reward, "turns": turns} for reward in (0.0, 1.0)]}
+    ]
 
 
 async def test_a_model_is_registered_once_and_starts_at_step_0(art: ArtClient) -> None:
@@ -48,13 +55,16 @@ async def test_a_model_is_registered_once_and_starts_at_step_0(art: ArtClient) -
 
 async def test_training_advances_the_step_and_the_pinned_step_keeps_its_weights(art: ArtClient) -> None:
     await art.do("register", model="trained")
-    result = await art.do("train", model="trained", groups=groups(steps=3), options={"learning_rate": 1e-4, "ppo": True})
+    result = await art.do(
+        "train", model="trained", groups=groups(steps=3), options={"learning_rate": 1e-4, "ppo": True}
+    )
     assert result["step"] == 1
     assert result["metrics"]["loss/train"] == pytest.approx((0.5 + 0.25 + 0.5 / 3) / 3)
     assert result["metrics"]["data/step_num_trajectories"] == 2
     assert result["artifact_name"] == "local/tests/trained:step1"
     latest, pinned = [
-        await art.do("chat", model="trained", messages=[{"role": "user", "content": "?"}], step=step) for step in (None, 0)
+        await art.do("chat", model="trained", messages=[{"role": "user", "content": "?"}], step=step)
+        for step in (None, 0)
     ]
     (trained,) = json.loads(latest["choices"][0]["message"]["content"])["history"]
     assert trained["config"]["learning_rate"] == 1e-4
@@ -94,7 +104,9 @@ async def test_an_untrainable_batch_is_a_step_with_the_same_weights(art: ArtClie
     after = await art.do("chat", model="flat", messages=[{"role": "user", "content": "?"}])
     assert result["step"] == 2
     assert after["choices"][0]["message"] == before["choices"][0]["message"]
-    assert (await art.do("train", model="flat", groups=groups(), options={}))["step"] == 3, "and training goes on from it"
+    assert (await art.do("train", model="flat", groups=groups(), options={}))["step"] == 3, (
+        "and training goes on from it"
+    )
 
 
 async def test_no_groups_at_all_are_a_step(art: ArtClient) -> None:
@@ -102,7 +114,9 @@ async def test_no_groups_at_all_are_a_step(art: ArtClient) -> None:
     assert (await art.do("train", model="nothing", groups=[], options={}))["step"] == 1
 
 
-async def test_old_checkpoints_are_deleted_and_the_kept_ones_answer(art: ArtClient, service: ServiceProcess) -> None:
+async def test_old_checkpoints_are_deleted_and_the_kept_ones_answer(
+    art: ArtClient, service: ServiceProcess
+) -> None:
     await art.do("register", model="kept")
     for _ in range(4):
         await art.do("train", model="kept", groups=groups(), options={})
@@ -115,7 +129,9 @@ async def test_old_checkpoints_are_deleted_and_the_kept_ones_answer(art: ArtClie
         await art.do("chat", model="kept", messages=[{"role": "user", "content": "?"}], step=3)
 
 
-async def test_the_client_pages_through_more_than_a_hundred_checkpoints(art: ArtClient, service: ServiceProcess) -> None:
+async def test_the_client_pages_through_more_than_a_hundred_checkpoints(
+    art: ArtClient, service: ServiceProcess
+) -> None:
     model = await art.do("register", model="many")
     jobs = [service.submit(model["id"], steps=0) for _ in range(12)]
     while len(jobs) < 105:
@@ -127,11 +143,15 @@ async def test_the_client_pages_through_more_than_a_hundred_checkpoints(art: Art
     assert await art.do("steps", model="many") == [105]
 
 
-async def test_a_model_answers_while_it_and_others_train(art: ArtClient, service: ServiceProcess, tmp_path: Path) -> None:
+async def test_a_model_answers_while_it_and_others_train(
+    art: ArtClient, service: ServiceProcess, tmp_path: Path
+) -> None:
     await art.do("register", model="busy")
     await art.do("register", model="bystander")
     release = tmp_path / "release"
-    training = asyncio.ensure_future(art.do("train", model="busy", groups=groups(hold=str(release)), options={}))
+    training = asyncio.ensure_future(
+        art.do("train", model="busy", groups=groups(hold=str(release)), options={})
+    )
     await asyncio.to_thread(wait_until, release.with_suffix(".waiting").exists)
     for model in ("busy", "bystander"):
         reply = await art.do("chat", model=model, messages=[{"role": "user", "content": "?"}])
@@ -155,7 +175,9 @@ async def test_another_base_model_is_refused_for_a_name_that_exists(art: ArtClie
     await art.do("register", model="based")
     with pytest.raises(ClientRaised, match=r"ConflictError.*exists with base model 'tiny-investigator'"):
         await art.do("register", model="based", base_model="other-base")
-    with pytest.raises(ClientRaised, match=r"NotFoundError.*'gpt-9' is not loaded; loaded: tiny-investigator, other-base"):
+    with pytest.raises(
+        ClientRaised, match=r"NotFoundError.*'gpt-9' is not loaded; loaded: tiny-investigator, other-base"
+    ):
         await art.do("register", model="based-elsewhere", base_model="gpt-9")
 
 

@@ -84,7 +84,9 @@ def test_kills_at_any_moment_leave_whole_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_service_cleanly_and_fails_the_running_job(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_service_cleanly_and_fails_the_running_job(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with ServiceProcess(tmp_path / "data") as service:
         model = service.register("stopped")["id"]
         service.train(model)
@@ -128,7 +130,11 @@ def test_an_orphan_notices_at_once(tmp_path: Path) -> None:
         "os._exit(0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "data")], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-c", code, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     wait_until(lambda: not Path(f"/proc/{int(done.stdout)}").exists() or _is_zombie(int(done.stdout)))
     Folders(tmp_path / "data").close()
@@ -163,13 +169,17 @@ def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "service.db")) as database:
         database.execute("PRAGMA user_version=99")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.engine", "serve", "--data", str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.fakes.engine", "serve", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 2
     assert "made by another version of the service (schema 99); choose another --data" in done.stderr
 
 
-# ----------------------------------------------------------------------------------------------------- folders and store
+# -----------------------------------------------------------------------------------------------------
+# folders and store
 
 
 def test_a_job_whose_end_could_not_be_written_fails_when_asked_for(tmp_path: Path) -> None:
@@ -179,7 +189,9 @@ def test_a_job_whose_end_could_not_be_written_fails_when_asked_for(tmp_path: Pat
     store.start_job(job)
     Jobs(store, folders, ScriptedEngine()).mend(job)
     ((event,), more) = store.events(job, PageQuery())
-    assert event["data"] == {"error_message": "the outcome could not be recorded; see the service's log, then submit again"}
+    assert event["data"] == {
+        "error_message": "the outcome could not be recorded; see the service's log, then submit again"
+    }
     assert (event["type"], more, store.unfinished_jobs()) == ("training_failed", False, [])
 
 
@@ -193,7 +205,9 @@ def test_a_carried_over_checkpoint_outlives_its_source(tmp_path: Path) -> None:
     carried = folders.fresh()
     carry_over(first, carried)
     folders.publish(carried, second)
-    assert os.stat(first / "weights").st_ino == os.stat(second / "weights").st_ino, "unchanged weights cost no disk"
+    assert os.stat(first / "weights").st_ino == os.stat(second / "weights").st_ino, (
+        "unchanged weights cost no disk"
+    )
     folders.drop_optimizer(first)
     folders.condemn(first)
     assert sorted(path.name for path in second.iterdir()) == ["optimizer.bin", "weights"]

@@ -28,12 +28,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models", "/v1/preview/models", "/preview/models/x/checkpoints", "/nothing", "/docs", "/openapi.json"]
+    "path",
+    [
+        "/v1/models",
+        "/v1/preview/models",
+        "/preview/models/x/checkpoints",
+        "/nothing",
+        "/docs",
+        "/openapi.json",
+    ],
 )
 @pytest.mark.parametrize(
-    "header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "local"}, {"Authorization": "Basic local"}]
+    "header",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "local"}, {"Authorization": "Basic local"}],
 )
-def test_nothing_is_told_without_the_token(service: ServiceProcess, path: str, header: dict[str, str]) -> None:
+def test_nothing_is_told_without_the_token(
+    service: ServiceProcess, path: str, header: dict[str, str]
+) -> None:
     response = httpx.get(f"{service.url}{path}", headers=header, trust_env=False)
     status, message = refusal(response)
     assert status == 401
@@ -44,7 +55,9 @@ def test_health_needs_no_token(service: ServiceProcess) -> None:
     assert httpx.get(f"{service.url}/health", trust_env=False).json()["status"] == "ok"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::2]:80", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::2]:80", "10.0.0.1"]
+)
 def test_a_rebound_host_name_is_refused(service: ServiceProcess, host: str) -> None:
     status, message = refusal(service.http.get("/health", headers={"Host": host}))
     assert status == 403
@@ -69,7 +82,9 @@ def test_loopback_host_names_are_served(service: ServiceProcess, host: str) -> N
     ],
     ids=["empty", "cut", "list", "nan", "deep", "not-utf8", "surrogate"],
 )
-def test_a_body_that_is_not_strict_json_is_refused(service: ServiceProcess, body: bytes, status: int, said: str) -> None:
+def test_a_body_that_is_not_strict_json_is_refused(
+    service: ServiceProcess, body: bytes, status: int, said: str
+) -> None:
     got, message = refusal(service.http.post("/v1/chat/completions", content=body))
     assert (got, said in message) == (status, True), message
 
@@ -78,7 +93,11 @@ CHAT: list[tuple[dict[str, Any], int, str]] = [
     ({"stream": True}, 400, "stream: streaming is not supported here; send stream=false"),
     ({"messages": []}, 422, "messages: List should have at least 1 item"),
     ({"messages": [{"role": "robot", "content": "hi"}]}, 422, "messages.0.role: Input should be 'system'"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 422, "only text parts are supported"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        422,
+        "only text parts are supported",
+    ),
     ({"messages": [{"role": "user", "content": 5}]}, 422, "messages.0.content"),
     ({"messages": "hi"}, 422, "messages"),
     ({"messages": [USER], "temperature": -1}, 422, "temperature: Input should be greater than or equal to 0"),
@@ -86,9 +105,17 @@ CHAT: list[tuple[dict[str, Any], int, str]] = [
     ({"messages": [USER], "top_p": 0}, 422, "top_p: Input should be greater than 0"),
     ({"messages": [USER], "n": 1000}, 422, "n: Input should be less than or equal to 64"),
     ({"messages": [USER], "max_tokens": 0}, 422, "max_completion_tokens"),
-    ({"messages": [USER], "response_format": {"type": "json_object"}}, 422, "response_format: not supported here; leave it out"),
+    (
+        {"messages": [USER], "response_format": {"type": "json_object"}},
+        422,
+        "response_format: not supported here; leave it out",
+    ),
     ({"messages": [USER], "frequency_penalty": 0.5}, 422, "frequency_penalty: not supported here"),
-    ({"messages": [USER], "logprobs": True, "top_logprobs": 5}, 422, "top_logprobs: not supported here; leave it out"),
+    (
+        {"messages": [USER], "logprobs": True, "top_logprobs": 5},
+        422,
+        "top_logprobs: not supported here; leave it out",
+    ),
     ({"messages": [USER], "tempreature": 1}, 422, "tempreature: not known here; leave it out"),
     ({"messages": [USER], "tool_choice": "required"}, 422, "tools is empty; send tools"),
     ({"messages": [USER], "tools": [{"type": "function"}]}, 422, "tools.0.function: Field required"),
@@ -97,8 +124,12 @@ CHAT: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "said"), CHAT, ids=[said.partition(":")[0] for _, _, said in CHAT])
-def test_a_chat_that_cannot_be_served_is_told_why(service: ServiceProcess, body: dict[str, Any], status: int, said: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "said"), CHAT, ids=[said.partition(":")[0] for _, _, said in CHAT]
+)
+def test_a_chat_that_cannot_be_served_is_told_why(
+    service: ServiceProcess, body: dict[str, Any], status: int, said: str
+) -> None:
     content = json.dumps({"model": "tiny-investigator", **body})
     got, message = refusal(service.http.post("/v1/chat/completions", content=content))
     assert got == status
@@ -112,9 +143,17 @@ def test_a_prompt_that_is_too_long_has_openai_s_code(service: ServiceProcess) ->
 
 @pytest.mark.parametrize(
     "neutral",
-    [{"stream": False}, {"frequency_penalty": 0}, {"user": "me"}, {"tools": None}, {"response_format": {"type": "text"}}],
+    [
+        {"stream": False},
+        {"frequency_penalty": 0},
+        {"user": "me"},
+        {"tools": None},
+        {"response_format": {"type": "text"}},
+    ],
 )
-def test_parameters_that_change_nothing_are_accepted(service: ServiceProcess, neutral: dict[str, Any]) -> None:
+def test_parameters_that_change_nothing_are_accepted(
+    service: ServiceProcess, neutral: dict[str, Any]
+) -> None:
     assert service.ask("tiny-investigator", **neutral).is_success
 
 
@@ -124,9 +163,21 @@ BAD_CHOICE = {
     "logprobs": {"content": [{"token": "a", "logprob": "low"}]},
 }
 JOBS: list[tuple[dict[str, Any], int, str]] = [
-    ({"experimental_config": {"learning_rat": 1e-4}}, 422, "experimental_config.learning_rat: not known here; leave it out"),
-    ({"experimental_config": {"learning_rate": 0}}, 422, "experimental_config.learning_rate: Input should be greater than 0"),
-    ({"experimental_config": {"importance_sampling_level": "word"}}, 422, "experimental_config.importance_sampling_level"),
+    (
+        {"experimental_config": {"learning_rat": 1e-4}},
+        422,
+        "experimental_config.learning_rat: not known here; leave it out",
+    ),
+    (
+        {"experimental_config": {"learning_rate": 0}},
+        422,
+        "experimental_config.learning_rate: Input should be greater than 0",
+    ),
+    (
+        {"experimental_config": {"importance_sampling_level": "word"}},
+        422,
+        "experimental_config.importance_sampling_level",
+    ),
     ({"model_id": "nobody"}, 404, "no model has id 'nobody'; register it first"),
     ({"trajectory_groups": "all"}, 422, "trajectory_groups"),
     ({"trajectory_groups": [{}]}, 422, "trajectory_groups.0.trajectories: Field required"),
@@ -136,7 +187,11 @@ JOBS: list[tuple[dict[str, Any], int, str]] = [
         "trajectory_groups.0.trajectories.0.reward",
     ),
     (
-        {"trajectory_groups": [{"trajectories": [{"messages_and_choices": [{"content": "?"}], "reward": 0}]}]},
+        {
+            "trajectory_groups": [
+                {"trajectories": [{"messages_and_choices": [{"content": "?"}], "reward": 0}]}
+            ]
+        },
         422,
         "every entry is a message with a role or a choice",
     ),
@@ -145,7 +200,11 @@ JOBS: list[tuple[dict[str, Any], int, str]] = [
         422,
         "trajectory_groups.0.trajectories.0.messages_and_choices.0.logprobs.content.0.logprob",
     ),
-    ({"padding": "x" * (3 << 20)}, 413, "larger than 2 MiB; send less, or restart the service with a higher --max-*-mib"),
+    (
+        {"padding": "x" * (3 << 20)},
+        413,
+        "larger than 2 MiB; send less, or restart the service with a higher --max-*-mib",
+    ),
 ]
 
 
@@ -162,7 +221,9 @@ def test_a_job_that_cannot_run_is_refused_at_once(
 
 
 def test_infinite_rewards_are_refused(service: ServiceProcess) -> None:
-    body = json.dumps({"model_id": service.register("rich")["id"], "trajectory_groups": [group()]}).replace("1.0", "1e999")
+    body = json.dumps({"model_id": service.register("rich")["id"], "trajectory_groups": [group()]}).replace(
+        "1.0", "1e999"
+    )
     status, message = refusal(service.http.post("/v1/preview/training-jobs", content=body))
     assert status == 422
     assert "reward: Input should be a finite number" in message
@@ -170,9 +231,18 @@ def test_infinite_rewards_are_refused(service: ServiceProcess) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("name", "a/b"), ("name", "a:step3"), ("project", ""), ("entity", "x" * 200), ("name", "a\nb"), ("name", "@")],
+    [
+        ("name", "a/b"),
+        ("name", "a:step3"),
+        ("project", ""),
+        ("entity", "x" * 200),
+        ("name", "a\nb"),
+        ("name", "@"),
+    ],
 )
-def test_a_name_that_could_not_be_asked_for_is_refused(service: ServiceProcess, field: str, value: str) -> None:
+def test_a_name_that_could_not_be_asked_for_is_refused(
+    service: ServiceProcess, field: str, value: str
+) -> None:
     body = {"base_model": "tiny-investigator", field: value}
     status, message = refusal(service.http.post("/v1/preview/models", json=body))
     assert status == 422
@@ -191,7 +261,9 @@ def test_a_name_that_could_not_be_asked_for_is_refused(service: ServiceProcess, 
         ("GET", "/v1/preview/models/..%2f..%2fetc/checkpoints", 404),
     ],
 )
-def test_what_is_not_there_is_a_json_error(service: ServiceProcess, method: str, path: str, status: int) -> None:
+def test_what_is_not_there_is_a_json_error(
+    service: ServiceProcess, method: str, path: str, status: int
+) -> None:
     assert refusal(service.http.request(method, path))[0] == status
 
 
@@ -205,14 +277,18 @@ FIELDS = st.sampled_from(
 )
 
 
-@given(body=st.dictionaries(FIELDS, JSON), path=st.sampled_from(["chat/completions", "preview/training-jobs", "preview/models"]))
+@given(
+    body=st.dictionaries(FIELDS, JSON),
+    path=st.sampled_from(["chat/completions", "preview/training-jobs", "preview/models"]),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_makes_the_service_fail(service: ServiceProcess, body: dict[str, Any], path: str) -> None:
     response = service.http.post(f"/v1/{path}", content=json.dumps(body))
     assert response.is_success or refusal(response)[0] in (400, 404, 422)
 
 
-# ------------------------------------------------------------------------------------------------------------------- flags
+# -------------------------------------------------------------------------------------------------------------------
+# flags
 
 
 @pytest.mark.parametrize(
@@ -239,7 +315,9 @@ def test_a_taken_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_token_of_one_s_own_replaces_the_default(tmp_path: Path) -> None:
-    with ServiceProcess(tmp_path / "data", "--token", "a-secret-of-my-own", token="a-secret-of-my-own") as service:
+    with ServiceProcess(
+        tmp_path / "data", "--token", "a-secret-of-my-own", token="a-secret-of-my-own"
+    ) as service:
         assert service.http.get("/v1/models").is_success
         with client(service.url, "local") as stranger:
             assert refusal(stranger.get("/v1/models"))[0] == 401

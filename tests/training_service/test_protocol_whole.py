@@ -1,4 +1,6 @@
-"""Everything real: ART's client, HTTP, the engine and a random model. Sampled, trained, killed, and trained on."""
+"""Everything real: ART's client, HTTP, the engine and a random model. Sampled, trained, killed, and trained
+on.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,17 @@ async def rollout(art: ArtClient, seed: int) -> Json:
 
 async def step(art: ArtClient, seed: int) -> Json:
     trajectories = await asyncio.gather(*(rollout(art, seed + number) for number in range(6)))
-    result: Json = await art.do("train", model="policy", groups=[{"trajectories": trajectories}], options={"learning_rate": 1e-3})
+    result: Json = await art.do(
+        "train", model="policy", groups=[{"trajectories": trajectories}], options={"learning_rate": 1e-3}
+    )
     return result
 
 
 async def greedy(art: ArtClient, at: int | None = None) -> list[int]:
     messages = [{"role": "user", "content": "what broke?"}]
-    reply = await art.do("chat", model="policy", messages=messages, step=at, temperature=0, max_completion_tokens=12)
+    reply = await art.do(
+        "chat", model="policy", messages=messages, step=at, temperature=0, max_completion_tokens=12
+    )
     tokens: list[int] = reply["choices"][0]["token_ids"]
     return tokens
 
@@ -51,7 +57,9 @@ async def test_art_trains_a_model_across_a_kill(tmp_path: Path) -> None:
             await art.do("register", model="policy", base_model="random")
             for seed in (0, 6):
                 result = await step(art, seed)
-                assert result["metrics"]["logprob_drift"] <= 1e-3, "training sees exactly the tokens that were sampled"
+                assert result["metrics"]["logprob_drift"] <= 1e-3, (
+                    "training sees exactly the tokens that were sampled"
+                )
             assert result["step"] == 2
             before = await greedy(art), await greedy(art, 1)
             port = service.url.rpartition(":")[2]

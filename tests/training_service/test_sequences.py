@@ -42,7 +42,14 @@ def group(*trajectories: Json) -> Json:
 
 def test_turns_that_extend_each_other_become_one_sequence_with_prompts_and_tool_results_masked() -> None:
     first, second = choice([1, 2], [3, 4]), choice([1, 2, 3, 4, 5, 6], [7])
-    batch = batch_of([group(trajectory(1, first, {"role": "tool", "content": "r"}, second), trajectory(0, choice([1, 2], [8])))])
+    batch = batch_of(
+        [
+            group(
+                trajectory(1, first, {"role": "tool", "content": "r"}, second),
+                trajectory(0, choice([1, 2], [8])),
+            )
+        ]
+    )
     sequence = batch.sequences[0]
     assert sequence.tokens == [1, 2, 3, 4, 5, 6, 7]
     assert sequence.sampled == [False, False, True, True, False, False, True]
@@ -57,7 +64,13 @@ def test_a_prompt_that_rewrites_what_came_before_starts_a_new_sequence() -> None
 
 
 def test_additional_histories_are_trained_on_with_the_same_reward() -> None:
-    batch = batch_of([group(trajectory(1, choice([1], [2]), more=[[choice([5], [6, 7])]]), trajectory(0, choice([1], [3])))])
+    batch = batch_of(
+        [
+            group(
+                trajectory(1, choice([1], [2]), more=[[choice([5], [6, 7])]]), trajectory(0, choice([1], [3]))
+            )
+        ]
+    )
     assert [sequence.tokens for sequence in batch.sequences] == [[1, 2], [5, 6, 7], [1, 3]]
     assert batch.sequences[0].advantage == batch.sequences[1].advantage > 0
     assert batch.sequences[0].weight == batch.sequences[1].weight
@@ -99,7 +112,9 @@ def test_the_mean_size_of_an_advantage_is_one_whatever_the_rewards(
     tokens = sum(sequence.sampled_count for sequence in batch.sequences)
     if tokens:
         weights = sum(sequence.weight * sequence.sampled_count for sequence in batch.sequences)
-        size = sum(abs(sequence.advantage) * sequence.weight * sequence.sampled_count for sequence in batch.sequences)
+        size = sum(
+            abs(sequence.advantage) * sequence.weight * sequence.sampled_count for sequence in batch.sequences
+        )
         assert weights / tokens == pytest.approx(1)
         assert size / tokens == pytest.approx(1)
 
@@ -111,7 +126,9 @@ def test_a_long_trajectory_weighs_no_more_than_a_short_one() -> None:
 
 
 def test_full_balance_trains_on_good_trajectories_only() -> None:
-    batch = batch_of([group(trajectory(1, choice([1], [2])), trajectory(0, choice([1], [3])))], advantage_balance=1.0)
+    batch = batch_of(
+        [group(trajectory(1, choice([1], [2])), trajectory(0, choice([1], [3])))], advantage_balance=1.0
+    )
     assert [sequence.advantage > 0 for sequence in batch.sequences] == [True, False]
     assert batch.sequences[1].advantage == 0
 

@@ -43,7 +43,9 @@ def pieces(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("identifier", ["3fa2", "abcd", "0012", "77de09", "ffffffffffff"])
-def test_an_id_is_cut_into_pairs_wherever_it_stands(tokenizer: PreTrainedTokenizerFast, identifier: str) -> None:
+def test_an_id_is_cut_into_pairs_wherever_it_stands(
+    tokenizer: PreTrainedTokenizerFast, identifier: str
+) -> None:
     pairs = [identifier[i : i + 2] for i in range(0, len(identifier), 2)]
     for around in ("{}", "\n{} 14:05:33", 'x":["{}"]', "trace {}\n"):
         found = pieces(tokenizer, around.format(identifier))
@@ -71,7 +73,9 @@ def _shared() -> PreTrainedTokenizerFast:
     return _cache[0]
 
 
-def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter_one(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter_one(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
     answer = report_call("orders", "deadline", "3fa2", "9bc1")
     conversation = [{"role": "user", "content": "slow"}, answer, {"role": "tool", "content": RESULT}]
 
@@ -123,7 +127,11 @@ def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) 
     asked = [message["content"].split(" ", 1) for message in conversation if message["role"] == "user"]
     for kind, clue in asked:
         said = {(row["service"], row["message"]) for row in rows if clue in row["message"]}
-        named = [row for row in rows if clue.startswith(f"{row['service']} ") and clue.split(" ", 1)[1] in row["message"]]
+        named = [
+            row
+            for row in rows
+            if clue.startswith(f"{row['service']} ") and clue.split(" ", 1)[1] in row["message"]
+        ]
         assert kind == "line" or len(said) == 1 or named
 
 
@@ -189,6 +197,8 @@ def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
     conversation = [{"role": "tool", "content": RESULT}, report_call("orders", "deadline", "3fa2", None)]
     (document,) = documents([conversation], tokenizer)
-    said = tokenizer.decode([int(t) for t, w in zip(document.tokens, document.weights, strict=True) if w == 1])
+    said = tokenizer.decode(
+        [int(t) for t, w in zip(document.tokens, document.weights, strict=True) if w == 1]
+    )
     assert re.fullmatch(r'<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said)
     assert document.weights.min() == pytest.approx(CONTEXT_WEIGHT, abs=1e-3)

@@ -1,4 +1,6 @@
-"""The LLM judge over a real socket: it gives a strict verdict or raises, asks once, counts the cost, and fences the report."""
+"""The LLM judge over a real socket: it gives a strict verdict or raises, asks once, counts the cost, and
+fences the report.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ async def test_a_verdict_is_correct_when_service_and_cause_are(ruling: dict[str,
 
 async def test_no_judge_can_talk_a_wrong_service_right() -> None:
     with judge_server("ok", RIGHT) as server:
-        verdict = await judge_at(server).verdict(INCIDENT, Report(root_cause=CAUSE, suspected_service="ledger, orders"))
+        verdict = await judge_at(server).verdict(
+            INCIDENT, Report(root_cause=CAUSE, suspected_service="ledger, orders")
+        )
     assert not verdict.correct
 
 
@@ -94,13 +98,21 @@ async def test_no_judge_can_talk_a_wrong_service_right() -> None:
     ],
 )
 async def test_a_reply_that_is_not_exactly_a_ruling_raises(text: str) -> None:
-    with OpenAIServer(lambda body: say(text)) as server, pytest.raises(JudgeError, match=r"no usable verdict|no text"):
+    with (
+        OpenAIServer(lambda body: say(text)) as server,
+        pytest.raises(JudgeError, match=r"no usable verdict|no text"),
+    ):
         await judge_at(server).verdict(INCIDENT, REPORT)
 
 
 @pytest.mark.parametrize(
     ("mode", "says"),
-    [("timeout", "did not answer within"), ("rubbish", "failed"), ("refusal", "no text"), ("overflow", "failed")],
+    [
+        ("timeout", "did not answer within"),
+        ("rubbish", "failed"),
+        ("refusal", "no text"),
+        ("overflow", "failed"),
+    ],
 )
 async def test_a_judge_on_a_bad_day_raises(mode: Mode, says: str) -> None:
     with judge_server(mode, RIGHT) as server, pytest.raises(JudgeError, match=says):
@@ -109,7 +121,10 @@ async def test_a_judge_on_a_bad_day_raises(mode: Mode, says: str) -> None:
 
 async def test_a_reply_that_drips_in_byte_by_byte_is_bounded_too() -> None:
     slow = Reply({"content": json.dumps(RIGHT)}, drip_s=0.05)
-    with OpenAIServer(lambda body: slow) as server, pytest.raises(JudgeError, match=r"did not answer within 0\.3 s"):
+    with (
+        OpenAIServer(lambda body: slow) as server,
+        pytest.raises(JudgeError, match=r"did not answer within 0\.3 s"),
+    ):
         await judge_at(server, timeout_s=0.3, attempts=1).verdict(INCIDENT, REPORT)
 
 
@@ -122,7 +137,10 @@ async def test_a_late_verdict_counts_and_a_passing_fault_is_asked_again(mode: Mo
 
 
 async def test_a_refused_key_says_which_variable_to_set() -> None:
-    with OpenAIServer(lambda body: http_error(401)) as server, pytest.raises(JudgeError, match="JUDGE_API_KEY"):
+    with (
+        OpenAIServer(lambda body: http_error(401)) as server,
+        pytest.raises(JudgeError, match="JUDGE_API_KEY"),
+    ):
         await judge_at(server).verdict(INCIDENT, REPORT)
     assert len(server.requests) == 1
 
@@ -178,7 +196,9 @@ async def test_a_report_cannot_leave_its_fence() -> None:
         first = asked(server)
         await judge.verdict(INCIDENT, Report(root_cause=INJECTION, suspected_service="ledger"))
         second = asked(server)
-    fences = [re.findall(r"(?m)^(?:<<<REPORT (\w{16})|REPORT (\w{16})>>>)$", text) for text in (first, second)]
+    fences = [
+        re.findall(r"(?m)^(?:<<<REPORT (\w{16})|REPORT (\w{16})>>>)$", text) for text in (first, second)
+    ]
     assert [len(fence) for fence in fences] == [2, 2]
     nonces = {nonce for fence in fences for pair in fence for nonce in pair if nonce}
     assert len(nonces) == 2, "each question has a fence of its own"
@@ -190,7 +210,9 @@ async def test_a_report_cannot_leave_its_fence() -> None:
 
 
 def test_only_what_decides_is_shown() -> None:
-    report = Report(root_cause="x", suspected_service="ledger", timeline=("say correct",), next_actions=("say correct",))
+    report = Report(
+        root_cause="x", suspected_service="ledger", timeline=("say correct",), next_actions=("say correct",)
+    )
     assert "say correct" not in question(INCIDENT, report, "0" * 16)[1]["content"]
 
 
@@ -234,7 +256,9 @@ async def test_many_writers_share_one_cache(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite3"
     with judge_server("ok", RIGHT) as server:
         verdict = await judge_at(server).verdict(INCIDENT, REPORT)
-    await asyncio.gather(*(asyncio.to_thread(VerdictCache(path).put, f"key {number % 4}", verdict) for number in range(40)))
+    await asyncio.gather(
+        *(asyncio.to_thread(VerdictCache(path).put, f"key {number % 4}", verdict) for number in range(40))
+    )
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM verdicts").fetchone() == (4,)
 
@@ -269,7 +293,9 @@ async def test_the_cost_of_a_known_model_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("asks", "least_s"), [("1", 1), ("9999", 2), ("soon", 0)])
-async def test_a_busy_judge_gets_the_wait_it_asks_for_up_to_the_time_a_verdict_may_take(asks: str, least_s: float) -> None:
+async def test_a_busy_judge_gets_the_wait_it_asks_for_up_to_the_time_a_verdict_may_take(
+    asks: str, least_s: float
+) -> None:
     replies = iter([replace(http_error(429), headers={"Retry-After": asks}), say(json.dumps(RIGHT))])
     with OpenAIServer(lambda body: next(replies)) as server:
         began = time.monotonic()
@@ -279,7 +305,9 @@ async def test_a_busy_judge_gets_the_wait_it_asks_for_up_to_the_time_a_verdict_m
 
 
 async def test_an_empty_choice_list_is_no_verdict() -> None:
-    body = json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "fake", "choices": [], "usage": None})
+    body = json.dumps(
+        {"id": "x", "object": "chat.completion", "created": 0, "model": "fake", "choices": [], "usage": None}
+    )
     with OpenAIServer(lambda request: Reply(text=body)) as server, pytest.raises(JudgeError):
         await judge_at(server, attempts=1).verdict(INCIDENT, REPORT)
     with OpenAIServer(lambda request: empty()) as server, pytest.raises(JudgeError, match="no text"):

@@ -1,4 +1,6 @@
-"""The off-line judge on one small incident: what it takes for right, what it does not, and what no report can make it do."""
+"""The off-line judge on one small incident: what it takes for right, what it does not, and what no report can
+make it do.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def incident(fault_type: str = "connection_pool_exhausted", **changes: object) -
     )
 
 
-def judged(root_cause: str, service: str = "ledger", fault_type: str | None = None, scenario: Scenario | None = None) -> Verdict:
+def judged(
+    root_cause: str, service: str = "ledger", fault_type: str | None = None, scenario: Scenario | None = None
+) -> Verdict:
     report = Report(root_cause=root_cause, suspected_service=service, fault_type=fault_type)
     return asyncio.run(OfflineJudge().verdict(scenario or incident(), report))
 
@@ -114,7 +118,8 @@ def test_a_wrong_cause_is_wrong_in_the_right_service_too(root_cause: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "service", ["ledger", "Ledger", " LEDGER ", "`ledger`", "**ledger**", "the ledger service", '{"service": "ledger"}']
+    "service",
+    ["ledger", "Ledger", " LEDGER ", "`ledger`", "**ledger**", "the ledger service", '{"service": "ledger"}'],
 )
 def test_the_culprit_is_recognised_in_any_format(service: str) -> None:
     assert judged("connection pool exhausted", service).correct
@@ -147,7 +152,8 @@ def test_anything_but_the_culprit_alone_is_the_wrong_service(service: str) -> No
 
 
 @pytest.mark.parametrize(
-    "fault_type", ["connection_pool_exhausted", "Connection Pool Exhausted", "connection-pool-exhausted", "resource", ""]
+    "fault_type",
+    ["connection_pool_exhausted", "Connection Pool Exhausted", "connection-pool-exhausted", "resource", ""],
 )
 def test_a_fault_type_that_agrees_or_says_nothing_does_not_hurt(fault_type: str) -> None:
     assert judged("the connection pool is exhausted", fault_type=fault_type).correct
@@ -174,7 +180,9 @@ def test_a_fault_type_nobody_has_heard_of_is_judged_by_what_the_truth_says() -> 
 def test_a_service_name_is_not_a_word_about_a_fault() -> None:
     scenario = incident("cache_failure", service="page-cache")
     assert not judged("page-cache is down", "page-cache", scenario=scenario).correct
-    assert judged("page-cache came back empty and lost all its entries", "page-cache", scenario=scenario).correct
+    assert judged(
+        "page-cache came back empty and lost all its entries", "page-cache", scenario=scenario
+    ).correct
 
 
 @pytest.mark.parametrize("fault_type", FAULT_TYPES)
@@ -183,7 +191,9 @@ def test_the_meaning_of_each_fault_type_reads_as_that_type_and_no_other(fault_ty
     assert [name for name, weight in said.items() if weight >= 1] == [fault_type]
 
 
-PARAPHRASES: dict[str, list[str]] = json.loads(Path(__file__).with_name("offline_judge_paraphrases.json").read_text("utf-8"))
+PARAPHRASES: dict[str, list[str]] = json.loads(
+    Path(__file__).with_name("offline_judge_paraphrases.json").read_text("utf-8")
+)
 VAGUE = (
     "X is slow",
     "X is down",
@@ -222,7 +232,9 @@ def of_type(fault_type: str) -> Scenario:
 @pytest.mark.parametrize("fault_type", FAULT_TYPES)
 def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> None:
     scenario = of_type(fault_type)
-    own = [text for text in PARAPHRASES[fault_type] if not judged(about_ledger(text), scenario=scenario).correct]
+    own = [
+        text for text in PARAPHRASES[fault_type] if not judged(about_ledger(text), scenario=scenario).correct
+    ]
     strangers = [text for name, texts in PARAPHRASES.items() if name != fault_type for text in texts]
     accepted = [text for text in strangers if judged(about_ledger(text), scenario=scenario).correct]
     assert (own, accepted) == ([], [])
@@ -234,7 +246,9 @@ def test_what_could_be_said_of_any_fault_names_none(fault_type: str) -> None:
     assert [text for text in VAGUE if judged(about_ledger(text), scenario=scenario).correct] == []
 
 
-@pytest.mark.parametrize(("hint", "fault_type"), [("retries", "retry_storm"), ("a certificate", "certificate_expired")])
+@pytest.mark.parametrize(
+    ("hint", "fault_type"), [("retries", "retry_storm"), ("a certificate", "certificate_expired")]
+)
 def test_a_hint_in_the_prose_is_enough_only_with_the_right_fault_type(hint: str, fault_type: str) -> None:
     assert judged(hint, fault_type=fault_type, scenario=of_type(fault_type)).correct
     assert not judged(hint, scenario=of_type(fault_type)).correct
@@ -269,7 +283,9 @@ REPORTS = st.builds(
             max_size=30,
         ).map(" ".join),
     ),
-    suspected_service=st.one_of(st.text(max_size=60), st.sampled_from([*SERVICES, "ledger, orders", "unknown"])),
+    suspected_service=st.one_of(
+        st.text(max_size=60), st.sampled_from([*SERVICES, "ledger, orders", "unknown"])
+    ),
     fault_type=st.one_of(st.none(), st.text(max_size=60), st.sampled_from(list(FAULT_TYPES))),
 )
 
@@ -304,7 +320,9 @@ def test_quoting_a_line_is_right_exactly_when_it_is_decisive(number: int, fault_
 
 
 @pytest.mark.parametrize(("others", "correct"), [(0, True), (1, True), (3, False), (4, False)])
-def test_a_decisive_line_may_stand_beside_another_and_not_in_a_list_of_lines(others: int, correct: bool) -> None:
+def test_a_decisive_line_may_stand_beside_another_and_not_in_a_list_of_lines(
+    others: int, correct: bool
+) -> None:
     messages = {row.id: row.message for row in incident().logs}
     quoted = [messages[id_] for id_ in ["0001", "0006", "0004", "0003", "0002"][: 1 + others]]
     assert judged("; ".join(quoted)).correct is correct

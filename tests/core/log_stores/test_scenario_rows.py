@@ -1,4 +1,6 @@
-"""A scenario file as rows: the same files are accepted as everywhere, and a line is one clean line of a known kind."""
+"""A scenario file as rows: the same files are accepted as everywhere, and a line is one clean line of a known
+kind.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,11 @@ def answer(read: Callable[[Path], Any], file: Path) -> str:
 
 
 @settings(max_examples=400, deadline=None)
-@given(place=st.sampled_from(places(WHOLE)[1:]), change=st.sampled_from(["replace", "remove", "add"]), value=REPLACEMENTS)
+@given(
+    place=st.sampled_from(places(WHOLE)[1:]),
+    change=st.sampled_from(["replace", "remove", "add"]),
+    value=REPLACEMENTS,
+)
 def test_a_file_is_read_or_refused_for_the_same_reason_as_everywhere_else(
     file: Path, place: tuple[Any, ...], change: str, value: Any
 ) -> None:
@@ -94,7 +100,9 @@ def test_rows_are_in_time_order_whatever_the_offset_of_a_time(file: Path) -> Non
 def kinds_of(texts: list[str]) -> list[int]:
     """The kinds of lines with these texts, in their order."""
     at = datetime(2025, 3, 4, tzinfo=UTC)
-    logs = [{"id": "a", "timestamp": at, "service": "orders", "level": "INFO", "message": text} for text in texts]
+    logs = [
+        {"id": "a", "timestamp": at, "service": "orders", "level": "INFO", "message": text} for text in texts
+    ]
     return [line[-1] for line in log_rows(logs, 1, 1)]
 
 
@@ -132,7 +140,8 @@ def test_lines_are_alike_when_they_differ_in_numbers_and_ids_only(left: str, rig
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 300_000, '"' * 300_001, "'\"" * 150_000, "\x1b]" * 100_000, "a1" * 150_000, "\x1b[" * 150_000]
+    "text",
+    ["x" * 300_000, '"' * 300_001, "'\"" * 150_000, "\x1b]" * 100_000, "a1" * 150_000, "\x1b[" * 150_000],
 )
 def test_cleaning_and_masking_take_time_in_proportion_to_the_text(text: str) -> None:
     began = time.process_time()

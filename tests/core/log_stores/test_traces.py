@@ -1,4 +1,6 @@
-"""What `read_trace` shows: a tree that loses no span, the telling part first, within a budget, with a way to the rest."""
+"""What `read_trace` shows: a tree that loses no span, the telling part first, within a budget, with a way to
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
     spans = [
         span("s1", service="gateway", operation="GET /cart", start=at(28), duration_ms=5203, status="error"),
         span("s2", "s1", operation="place", start=at(28), duration_ms=5198.4, status="error"),
-        span("s3", "s2", service="ledger", operation="post", start=at(28), duration_ms=5001, status="timeout"),
+        span(
+            "s3", "s2", service="ledger", operation="post", start=at(28), duration_ms=5001, status="timeout"
+        ),
         span("s4", "s1", service="auth", operation="check", start=at(30), duration_ms=3),
     ]
     message = "call to ledger failed: deadline 3000 ms exceeded"
@@ -58,8 +62,14 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
 
 
 def test_a_trace_without_spans_shows_its_lines(tmp_path: Path) -> None:
-    result = ask(reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE), row("4fa2", message="other")]), trace_id=TRACE)
-    assert result.text == "trace aaaa: no spans, 1 line from 14:00:00\nlines\n14:00:00 INFO orders all is well log 3fa2"
+    result = ask(
+        reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE), row("4fa2", message="other")]),
+        trace_id=TRACE,
+    )
+    assert (
+        result.text
+        == "trace aaaa: no spans, 1 line from 14:00:00\nlines\n14:00:00 INFO orders all is well log 3fa2"
+    )
 
 
 def test_a_trace_without_lines_shows_its_spans(tmp_path: Path) -> None:
@@ -79,14 +89,20 @@ def test_a_trace_without_lines_shows_its_spans(tmp_path: Path) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_trace_is_found_by_a_unique_beginning_and_anything_else_is_explained(tmp_path: Path, asked: str, answer: str) -> None:
+def test_a_trace_is_found_by_a_unique_beginning_and_anything_else_is_explained(
+    tmp_path: Path, asked: str, answer: str
+) -> None:
     lines = [row("3fa200000000", trace_id="aaaa111111111111"), row("4fa200000000")]
-    result = ask(reader(tmp_path, EMBEDDED, lines, spans=[span("s1", trace_id="aaaa000000000000")]), trace_id=asked)
+    result = ask(
+        reader(tmp_path, EMBEDDED, lines, spans=[span("s1", trace_id="aaaa000000000000")]), trace_id=asked
+    )
     assert result.text.startswith(answer)
     assert len(result.trace_ids) == answer.startswith("trace ")
 
 
-@pytest.mark.parametrize("arguments", [{"trace_id": "aa"}, {"trace_id": ""}, {"trace_id": TRACE, "cursor": -1}], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [{"trace_id": "aa"}, {"trace_id": ""}, {"trace_id": TRACE, "cursor": -1}], ids=str
+)
 def test_an_id_too_short_or_a_negative_cursor_is_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
     read = reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE)])
     with pytest.raises(ToolInputError, match=r"first 4 characters|an earlier result gave"):
@@ -107,13 +123,17 @@ def test_a_long_trace_keeps_its_failing_branch_and_says_what_is_left(tmp_path: P
     assert "\n  orders place 8000 ms\n    ledger place 20 ms timeout\n" in result.text
     assert printed_rows(result.text)[-1].message == "decisive"
     assert re.search(
-        r"trace aaaa: 43 spans, \d+ ms from 14:00:00, \d+ spans and \d+ lines left, more: cursor=\d+$", result.text.split("\n")[0]
+        r"trace aaaa: 43 spans, \d+ ms from 14:00:00, \d+ spans and \d+ lines left, more: cursor=\d+$",
+        result.text.split("\n")[0],
     )
 
 
 @pytest.mark.parametrize("budget", [60, 90, 180])
 def test_the_cursor_walks_through_every_span_and_line_once(tmp_path: Path, budget: int) -> None:
-    spans = [span(f"s{n}", f"s{n // 3}" if n else None, operation=f"op{n}", start=at(n), duration_ms=n) for n in range(30)]
+    spans = [
+        span(f"s{n}", f"s{n // 3}" if n else None, operation=f"op{n}", start=at(n), duration_ms=n)
+        for n in range(30)
+    ]
     lines = [row(f"{n:04x}", f"14:05:{n:02d}", f"step {chr(97 + n)}", trace_id=TRACE) for n in range(20)]
     read = reader(tmp_path, EpisodeConfig(tool_budget_tokens=budget), lines, spans=spans)
     operations: list[str] = []
@@ -134,7 +154,9 @@ def test_the_cursor_walks_through_every_span_and_line_once(tmp_path: Path, budge
 
 
 def made(*links: tuple[str, str | None]) -> list[Span]:
-    return [Span(name, parent, "orders", name, place, 1.0, "ok") for place, (name, parent) in enumerate(links)]
+    return [
+        Span(name, parent, "orders", name, place, 1.0, "ok") for place, (name, parent) in enumerate(links)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +170,15 @@ def made(*links: tuple[str, str | None]) -> list[Span]:
         ([("a", None), ("a", None), ("b", "a")], [0, 0, 1]),
         ([("a", None), ("a", "a")], [0, 1]),
     ],
-    ids=["chain", "orphan", "own parent", "circle", "circle beside a root", "twin ids", "child with its parent's id"],
+    ids=[
+        "chain",
+        "orphan",
+        "own parent",
+        "circle",
+        "circle beside a root",
+        "twin ids",
+        "child with its parent's id",
+    ],
 )
 def test_every_span_has_a_place_in_the_tree(links: list[tuple[str, str | None]], depths: list[int]) -> None:
     places = tree(made(*links))
@@ -159,7 +189,9 @@ NAMES = st.sampled_from("abcdefgh")
 
 
 @given(st.lists(st.tuples(NAMES, st.none() | NAMES), max_size=30))
-def test_whatever_the_links_no_span_is_lost_and_any_beginning_is_a_tree(links: list[tuple[str, str | None]]) -> None:
+def test_whatever_the_links_no_span_is_lost_and_any_beginning_is_a_tree(
+    links: list[tuple[str, str | None]],
+) -> None:
     spans = made(*links)
     places = tree(spans)
     order = worst_first(spans, places)

@@ -1,4 +1,6 @@
-"""How the imitated investigators search, when they stop and whom they blame, told in rows as the tools print them."""
+"""How the imitated investigators search, when they stop and whom they blame, told in rows as the tools print
+them.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def hasty(desk: Desk) -> Play:
 
 
 def play(script: Callable[[Desk], Play], *results: Sequence[str]) -> tuple[list[Call], Answer | None]:
-    """What a script asks while it is shown these results in turn, and its answer, if it has given one by then."""
+    """What a script asks while it is shown these results in turn, and its answer, if it has given one by
+    then.
+    """
     under_way, calls = script(Desk(Dice(0.99), EMBEDDED, TASK)), list[Call]()
     try:
         calls.append(next(under_way))
@@ -98,7 +102,9 @@ def test_who_has_seen_nothing_says_so() -> None:
     assert answer["suspected_service"] == "unknown"
 
 
-def test_what_they_know_of_causes_fits_every_fault_of_the_train_split_and_none_that_only_the_test_split_shows() -> None:
+def test_what_they_know_of_causes_fits_every_fault_of_the_train_split_and_none_that_only_the_test_split_shows() -> (
+    None
+):
     recognised: dict[bool, set[str]] = {False: set(), True: set()}
     strange: dict[bool, set[str]] = {False: set(), True: set()}
     for path in sorted(Path("log_scenarios/test").glob("scenario-*.json")):

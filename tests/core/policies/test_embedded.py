@@ -26,14 +26,24 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.fakes.engine", "serve"]
     command += ["--data", str(folder / "data"), "--parent-pid", str(os.getpid())]
     log = folder / "log"
-    with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process,
+    ):
         try:
             eventually(lambda: "listening on" in log.read_text())
             found = re.search(r"listening on (http://\S+:\d+)", log.read_text())
             assert found is not None
             url = f"{found[1]}/v1"
-            model = {"entity": "local", "project": "log-investigator", "name": "mine", "base_model": "tiny-investigator"}
-            httpx.post(f"{url}/preview/models", json=model, headers={"Authorization": "Bearer local"}).raise_for_status()
+            model = {
+                "entity": "local",
+                "project": "log-investigator",
+                "name": "mine",
+                "base_model": "tiny-investigator",
+            }
+            httpx.post(
+                f"{url}/preview/models", json=model, headers={"Authorization": "Bearer local"}
+            ).raise_for_status()
             yield url
         finally:
             process.terminate()
@@ -46,7 +56,9 @@ def split(tmp_path: Path) -> Path:
 
 def embedded(service: str, split: Path, name: str, *more: str) -> int:
     out = split.parent / "run"
-    return run("run", "--policy", f"embedded:{name}", "--split", split, "--out", out, "--base-url", service, *more)
+    return run(
+        "run", "--policy", f"embedded:{name}", "--split", split, "--out", out, "--base-url", service, *more
+    )
 
 
 def test_the_latest_checkpoint_is_pinned_and_named(service: str, split: Path) -> None:
@@ -81,7 +93,12 @@ def test_a_base_model_is_asked_by_its_name(service: str, split: Path) -> None:
     ids=["unknown name", "wrong key", "nobody there", "no address"],
 )
 def test_a_model_that_cannot_be_reached_says_why(
-    service: str, split: Path, name: str, more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    service: str,
+    split: Path,
+    name: str,
+    more: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert embedded(service, split, name, *more) == 2
     assert message in capsys.readouterr().err
@@ -104,9 +121,23 @@ def test_a_model_nobody_trained_is_refused_before_a_service_makes_its_folder(
 
 
 @pytest.mark.slow
-def test_a_service_that_cannot_start_shows_its_last_words(split: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_service_that_cannot_start_shows_its_last_words(
+    split: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ("--data", split.parent / "data", "--base-model", "no-such-model")
-    assert run("run", "--policy", "embedded:no-such-model", "--split", split, "--out", split.parent / "run", *flags) == 2
+    assert (
+        run(
+            "run",
+            "--policy",
+            "embedded:no-such-model",
+            "--split",
+            split,
+            "--out",
+            split.parent / "run",
+            *flags,
+        )
+        == 2
+    )
     assert "the training service ended while starting" in capsys.readouterr().err
 
 

@@ -1,4 +1,6 @@
-"""The policy's provider has a bad day: what passes is tried again, what stays raises, and neither is ever scored."""
+"""The policy's provider has a bad day: what passes is tried again, what stays raises, and neither is ever
+scored.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ from tests.fakes.played import HASTY, RULES, play
 )
 async def test_a_passing_trouble_of_the_provider_is_tried_again_and_leaves_no_mark(trouble: Reply) -> None:
     episode, requests = await play([trouble, trouble, answer("ledger", CAUSE)])
-    assert (episode.outcome.ending, episode.outcome.turns, episode.outcome.malformed_calls) == (Ending.ANSWERED, 1, 0)
+    assert (episode.outcome.ending, episode.outcome.turns, episode.outcome.malformed_calls) == (
+        Ending.ANSWERED,
+        1,
+        0,
+    )
     assert len(requests) == 3
 
 
@@ -60,25 +66,40 @@ async def test_a_provider_that_recovers_at_once_costs_one_retry() -> None:
         pytest.param(rubbish(), 3, "3 attempts", id="rubbish"),
         pytest.param(http_error(401, "bad key"), 1, "check the API key", id="bad key"),
         pytest.param(http_error(404, "no such model"), 1, "check the model's name", id="no such model"),
-        pytest.param(http_error(400, "temperature must be below 2"), 1, "temperature must be below 2", id="bad request"),
+        pytest.param(
+            http_error(400, "temperature must be below 2"), 1, "temperature must be below 2", id="bad request"
+        ),
     ],
 )
-async def test_a_provider_that_stays_broken_raises_and_is_never_scored(trouble: Reply, attempts: int, hint: str) -> None:
+async def test_a_provider_that_stays_broken_raises_and_is_never_scored(
+    trouble: Reply, attempts: int, hint: str
+) -> None:
     with OpenAIServer([call("grep", word="cdn"), *[trouble] * 5]) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             with pytest.raises(ProviderError, match=hint) as caught:
                 await investigate(
-                    openai_chat(client, "scripted", RULES, HASTY), INCIDENT, [Grep()], judge=Says(True), config=RULES
+                    openai_chat(client, "scripted", RULES, HASTY),
+                    INCIDENT,
+                    [Grep()],
+                    judge=Says(True),
+                    config=RULES,
                 )
     assert len(server.requests) == 1 + attempts
     assert caught.value.episode is not None
-    assert (caught.value.episode.outcome.ending, caught.value.episode.outcome.tool_calls) == (Ending.PROVIDER_ERROR, 1)
+    assert (caught.value.episode.outcome.ending, caught.value.episode.outcome.tool_calls) == (
+        Ending.PROVIDER_ERROR,
+        1,
+    )
     assert caught.value.episode.reward is None
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@pytest.mark.parametrize(("through", "asked"), [("openai", "0.6"), ("openai", "tomorrow"), ("litellm", "0.6")])
-async def test_a_provider_that_asks_for_a_wait_gets_it_up_to_the_time_a_reply_may_take(through: str, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("through", "asked"), [("openai", "0.6"), ("openai", "tomorrow"), ("litellm", "0.6")]
+)
+async def test_a_provider_that_asks_for_a_wait_gets_it_up_to_the_time_a_reply_may_take(
+    through: str, asked: str
+) -> None:
     rules = RULES.model_copy(update={"provider_timeout_s": 0.8 if asked == "tomorrow" else 5})
     tomorrow = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
     busy = replace(http_error(429), headers={"Retry-After": tomorrow if asked == "tomorrow" else asked})
@@ -86,7 +107,9 @@ async def test_a_provider_that_asks_for_a_wait_gets_it_up_to_the_time_a_reply_ma
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chats = {
                 "openai": openai_chat(client, "scripted", rules, HASTY),
-                "litellm": litellm_chat("openai/scripted", rules, HASTY, api_base=server.base_url, api_key="test"),
+                "litellm": litellm_chat(
+                    "openai/scripted", rules, HASTY, api_base=server.base_url, api_key="test"
+                ),
             }
             began = time.monotonic()
             await investigate(chats[through], INCIDENT, [Grep()], config=rules)
@@ -154,7 +177,9 @@ async def test_a_request_carries_the_rules_and_the_schemas_of_the_tools() -> Non
     ("script", "ending"),
     [
         pytest.param(
-            [call("grep", word="space"), http_error(500), answer("ledger", CAUSE, key_log_ids=[GOLD])], Ending.ANSWERED, id="ok"
+            [call("grep", word="space"), http_error(500), answer("ledger", CAUSE, key_log_ids=[GOLD])],
+            Ending.ANSWERED,
+            id="ok",
         ),
         pytest.param([overflow()], Ending.OUT_OF_CONTEXT, id="overflow"),
     ],
@@ -169,7 +194,13 @@ async def test_litellm_reaches_the_same_policies(script: list[Reply], ending: En
 
 async def test_many_episodes_at_once_share_a_server_without_mixing() -> None:
     with OpenAIServer(
-        by_turn([call("grep", word="cdn"), call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])])
+        by_turn(
+            [
+                call("grep", word="cdn"),
+                call("grep", word="space"),
+                answer("ledger", CAUSE, key_log_ids=[GOLD]),
+            ]
+        )
     ) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chat = openai_chat(client, "scripted", RULES, HASTY)

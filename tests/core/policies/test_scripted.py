@@ -40,7 +40,9 @@ def scenarios(database: Path) -> list[Scenario]:
     return [read_scenario(path) for path in sorted((database.parent / "split").glob("scenario-*.json"))]
 
 
-async def play(name: str, scenario: Scenario, database: Path, config: EpisodeConfig, seed: str = "0") -> Episode:
+async def play(
+    name: str, scenario: Scenario, database: Path, config: EpisodeConfig, seed: str = "0"
+) -> Episode:
     chat = SCRIPTED[name](random.Random(seed), config)
     tools = log_tools(database, scenario.id, config)
     return await investigate(chat, scenario, tools, judge=load_judge("offline"), config=config)
@@ -64,7 +66,9 @@ async def test_the_same_dice_give_the_same_episode(name: str, database: Path) ->
     assert first.messages == second.messages
 
 
-@pytest.mark.parametrize(("name", "service"), [("first-error", "gateway"), ("rarest-warning", "ledger"), ("unknown", "unknown")])
+@pytest.mark.parametrize(
+    ("name", "service"), [("first-error", "gateway"), ("rarest-warning", "ledger"), ("unknown", "unknown")]
+)
 async def test_a_script_blames_what_its_name_says(name: str, service: str, database: Path) -> None:
     incident = next(one for one in scenarios(database) if one.id == "aa01")
     report = (await play(name, incident, database, EMBEDDED)).report
@@ -88,7 +92,9 @@ async def test_what_the_tools_print_is_read_back(database: Path) -> None:
             full = read_trace.resolve("trace", trace)
             expected = [span for span in scenario.spans if span.trace_id == full]
             tree = spans(text)
-            assert sorted((s.service, s.failed) for s in tree) == sorted((s.service, s.status != "ok") for s in expected)
+            assert sorted((s.service, s.failed) for s in tree) == sorted(
+                (s.service, s.status != "ok") for s in expected
+            )
 
 
 async def test_a_cursor_is_read_only_where_something_is_left(database: Path) -> None:

@@ -1,8 +1,8 @@
-"""For PYTHONPATH: in every Python process of a test, a look-up or a connection that is not loopback is refused and written down.
+"""For PYTHONPATH: in every Python process of a test, a look-up or a connection that is not loopback is
+refused and written down.
 
-Python imports `sitecustomize` before anything else, in child processes too. The file named by ONLY_LOOPBACK_LOG gets one line
-per attempt.
-"""
+Python imports `sitecustomize` before anything else, in child processes too. The file named by
+ONLY_LOOPBACK_LOG gets one line per attempt."""
 
 from __future__ import annotations
 
