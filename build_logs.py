@@ -6,7 +6,8 @@ else is in the file. A build writes `<database>.building` beside the target and 
 reads the old file keeps reading it, and a build that dies leaves it intact. Files whose content has not
 changed are copied over, not parsed again. The database holds only what an agent may see; ground truth, gold
 reports, distractors, provenance and the incident's description stay in the files. How a file becomes rows is
-`core.log_stores.scenario_rows`; searching is `log_search_tools`."""
+`core.log_stores.scenario_rows`; searching is `log_search_tools`.
+"""
 
 from __future__ import annotations
 

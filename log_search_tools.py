@@ -6,7 +6,8 @@ can reach another one. A search groups lines that are alike and shows one of eac
 tokens than the episode allows; what is left out is counted, and a cursor gets it. Arguments that make no
 sense raise ToolInputError; "nothing matches" and "no such service" are answers. A log line is somebody else's
 text: it is printed on one line, and a keyword is data, not a query. How rows are read and printed is
-`core.log_stores.printing`; `read_trace` is in `core.log_stores.traces`."""
+`core.log_stores.printing`; `read_trace` is in `core.log_stores.traces`.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +132,8 @@ def _moment(name: str, text: str, scene: Scene) -> int:
 
     A time of day means the scenario's date. When its lines span several, a start means the first date on
     which that time is less than 12 hours before the first line, an end the last one on which it is less than
-    12 hours after the last line."""
+    12 hours after the last line.
+    """
     usage = f"{name}={clip(repr(text), 16)} is no time; write HH:MM, HH:MM:SS or 2025-01-31T14:05:00Z (UTC)"
     parts = _TIME.fullmatch(text.strip())
     if not parts or not (parts["date"] or parts["minute"]) or (parts["second"] and not parts["minute"]):

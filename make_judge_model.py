@@ -6,7 +6,8 @@
 
 `JUDGE_MODEL` then names it. The two judges live in `core.judges.offline` (no key, the default) and
 `core.judges.llm`; both are `project_types.Judge`. What makes one good enough is in `core.judges.calibration`.
-Not covered: training a judge; what a verdict is worth (`rollout.reward`)."""
+Not covered: training a judge; what a verdict is worth (`rollout.reward`).
+"""
 
 from __future__ import annotations
 
@@ -202,7 +203,8 @@ async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -
 
 def prepare_wandb() -> None:
     """To be called before anything imports wandb or weave: neither reports its own errors to a third party
-    unless the user wants it, and wandb starts no Weave by itself."""
+    unless the user wants it, and wandb starts no Weave by itself.
+    """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
 

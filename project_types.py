@@ -3,7 +3,8 @@
 Everything else imports this module and this module imports nothing of ours, so it is the place to start
 reading. It holds plain data (frozen pydantic models), the Protocols at which rooms and core meet, and the
 errors a user can see. It does no I/O beyond reading one scenario file, and knows no trainer, no database and
-no provider."""
+no provider.
+"""
 
 from __future__ import annotations
 
@@ -448,7 +449,8 @@ class TrainingConfig(Frozen):
 
     backend: Literal["auto", "serverless", "embedded", "local"] = "auto"
     """Where to train: serverless (W&B, needs WANDB_API_KEY), embedded (a service started here, no key), local
-    (ART on your own GPU), auto (serverless with a key, embedded without)."""
+    (ART on your own GPU), auto (serverless with a key, embedded without).
+    """
     base_model: str = "OpenPipe/Qwen3-14B-Instruct"
     """The model to start from: a name the backend knows, or, embedded, the folder of a Hugging Face model."""
     project: Name = "log-investigator"
@@ -469,7 +471,8 @@ class TrainingConfig(Frozen):
     """Step size of the optimiser."""
     learning_rate_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps
-    or minutes, whichever run out first."""
+    or minutes, whichever run out first.
+    """
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the gradient step, embedded only; bfloat16 takes about half the time."""
     gradient_steps: Annotated[int, Field(ge=1)] = 1
@@ -481,14 +484,16 @@ class TrainingConfig(Frozen):
     scale_rewards: bool = True
     """Divide a group's advantages by their standard deviation. In a group in which nobody is right this makes
     a small difference between two failures count as much as the difference between right and wrong
-    elsewhere."""
+    elsewhere.
+    """
     advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Weight of good episodes against bad ones; 0 is even."""
     validate_every: Annotated[int, Field(ge=1)] = 5
     """Steps between two validations."""
     val_samples: Annotated[int, Field(ge=0, le=64)] = 0
     """Samples of each val scenario at temperature 1, besides the one at temperature 0; the best checkpoint is
-    then the best over both."""
+    then the best over both.
+    """
     test_samples: Annotated[int, Field(ge=0, le=64)] = 4
     """Samples of each test scenario at temperature 1, besides the one at temperature 0."""
     max_failed_share: Annotated[float, Field(ge=0, lt=1)] = 0.25

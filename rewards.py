@@ -48,7 +48,8 @@ BANDS: Mapping[str, Band] = {
 
 The step between those two says how sure a policy must be before it answers: with p right answers in a
 hundred, answering pays when p is above about 100 × 0.35 / (1.3 + 0.9) = 16. Any higher, and a beginner learns
-to say nothing instead of to investigate. """
+to say nothing instead of to investigate.
+"""
 
 ABSTAINED = {Ending.UNKNOWN, Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT}
 FREE_TURNS = 10

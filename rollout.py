@@ -6,7 +6,8 @@ adapter that gives ART a Trajectory. Mistakes of the model become facts; a provi
 raises, and is never a penalty.
 
 Companions, imported through here: `rewards`, `core.policies.providers`. Not here: what the tools do
-(`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`)."""
+(`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
+"""
 
 from __future__ import annotations
 

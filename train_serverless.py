@@ -7,7 +7,8 @@ belongs to one checkpoint, a metrics row to one step.
 
 Not here: what an episode is (`rollout`), what a verdict means (`make_judge_model`), how weights change
 (`training_service`), which settings there are (`project_types.TrainingConfig`), what the numbers say
-(`training_runs.summary`)."""
+(`training_runs.summary`).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ The floor is sqlite3 as it comes: `executemany` of the same rows, which lie read
 ours, and one `rebuild` of an FTS5 index over them, in one transaction. A second floor has our pragmas and
 index options, for comparison. The build also finds, hashes, reads and validates the JSON files, cleans the
 text, numbers kinds and makes the result durable. Times are CPU seconds of this process, the best of several
-runs taken in turn: a busy machine would stretch either side's clock."""
+runs taken in turn: a busy machine would stretch either side's clock.
+"""
 
 from __future__ import annotations
 

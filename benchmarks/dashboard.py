@@ -4,7 +4,8 @@
 (b) The same while the server captures the run for the first time: what was captured so far is shown, page by
 page. (c) The plain way, reading every stored episode to show a page of them, over the dashboard's list of
 episodes. Pages are asked for over HTTP from a server process of its own. The run is made in a temporary
-folder, removed at the end."""
+folder, removed at the end.
+"""
 
 from __future__ import annotations
 

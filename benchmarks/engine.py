@@ -6,7 +6,8 @@ result after each. (a) Generation: the engine (continuous batching, kept keys an
 whole padded batches, turn by turn. (b) Training: packed sequences, logits of sampled tokens only, over padded
 batches with all logits, forward and backward. The model is random and has the shape of the shipped one, so no
 reply ends early. HTTP is left out. The bars are on processor seconds, which other work on the machine
-disturbs least."""
+disturbs least.
+"""
 
 from __future__ import annotations
 

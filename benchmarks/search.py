@@ -4,7 +4,8 @@
 the file. (b) The plain way (match the words in the whole file, then keep the scenario's rows) over the tool,
 on the large file, for the same words. The tool also groups, sorts, counts and prints; the plain way only
 fetches. Searches go through the real tool on a real database built from scenario files in a temporary folder,
-removed at the end."""
+removed at the end.
+"""
 
 from __future__ import annotations
 

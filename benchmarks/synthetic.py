@@ -2,7 +2,8 @@
 numbers and ids.
 
 They have the shape of real scenarios (services that share a vocabulary, levels, traces, spans) and no
-incident worth finding; scenarios to train on come from `python -m chaos generate`."""
+incident worth finding; scenarios to train on come from `python -m chaos generate`.
+"""
 
 from __future__ import annotations
 

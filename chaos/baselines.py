@@ -3,7 +3,8 @@
 Each rule reads a scenario's full logs and spans, which is more than an agent ever sees at once, names a
 service and quotes the row it relied on. A set on which such a rule passes the bar teaches nothing
 (docs/scenarios.md). The rules never look at the ground truth, and they are not policies:
-`core.policies.scripted` plays the same ideas through the real tools."""
+`core.policies.scripted` plays the same ideas through the real tools.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 reports.
 
 `make_scenario(seed, fault, unseen)` is a pure function: the same arguments give the same bytes, whatever the
-process or the hash seed. Folders of scenarios are `splits`."""
+process or the hash seed. Folders of scenarios are `splits`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A `Strike` is one way a fault acts: a mechanism (how the simulator spreads it), 
 decisive wordings, the only lines in a scenario that tell the cause. Each fault type has at least one strike,
 each strike at least four wordings of 6 to 16 words. `{peer}` is the other service concerned; other `{names}`
 are drawn by `values`. The faults themselves are data, in `faults_inside` and `faults_between`. No wording
-carries its fault type's own name. What the victims say is in `simulate`."""
+carries its fault type's own name. What the victims say is in `simulate`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ through to it. caller_edge: its calls to one peer never arrive. caller_deadline:
 time. slow_link: its calls to one peer take long although the peer is quick. bad_request: it sends one peer
 something that the peer refuses. bad_response: its answers cannot be read by who called. flood: it buries one
 peer in calls, and everybody who needs that peer suffers. cold_cache: it answers with misses, and the store
-behind its readers suffers. """
+behind its readers suffers.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 must not stand.
 
 Log lines may and must hold the decisive words; ids, names, file names, descriptions and time hints must not,
-and no line may carry the name of a fault type or the words root cause."""
+and no line may carry the name of a fault type or the words root cause.
+"""
 
 from __future__ import annotations
 

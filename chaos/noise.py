@@ -3,7 +3,8 @@ themselves.
 
 Red herrings have the levels, counts and timing of decisive lines, so that neither severity nor rarity gives
 the cause away. A decoy is a decisive-looking line of another fault at a service that no failing request
-touches. The few decisive lines say what broke; `compose` makes them the evidence."""
+touches. The few decisive lines say what broke; `compose` makes them the evidence.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 small filler.
 
 A victim's line names the peer it concerns: that is the thread an investigator follows. Decisive lines are in
-`catalogue`."""
+`catalogue`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Draws a scenario's fault: topology, strike, culprit, peer, moment and strength, from weights that are data.
 
 `Mix` holds the weights; a request file can replace them (`read_mix`). What a plan does to requests is in
-`simulate`."""
+`simulate`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ calls.
 The seeker starts with `search_logs(min_level=WARN)` and with the services that the description names, and may
 look at any service that a shown line comes from or names, two pages each. Its cheapest way to an evidence
 line proves that a way exists, and hardly any agent finds a cheaper one. It uses the real tools on the real
-database; it knows the ground truth, so it is no policy."""
+database; it knows the ground truth, so it is no policy.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ scripting of symptoms.
 
 A request walks its call tree. The fault changes what happens at the culprit or on its calls; deadlines,
 retries and fallbacks carry the effect to the callers, and each service logs what it sees. Decisive lines,
-noise and ids are added later (`noise`, `compose`). Times are milliseconds from the start of the window."""
+noise and ids are added later (`noise`, `compose`). Times are milliseconds from the start of the window.
+"""
 
 from __future__ import annotations
 

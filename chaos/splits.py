@@ -2,7 +2,8 @@
 
 Every scenario has its own seed, a hash of (split, seed, position) under a prefix that belongs to the split
 alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. The folder is
-written beside its place and then renamed, so that an interrupted run leaves no half-written split."""
+written beside its place and then renamed, so that an interrupted run leaves no half-written split.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 A block starts with `# name`, optionally `(held out)`: such a topology occurs only in the unseen part of the
 test split. Then come `role: service service ...` lines, and flows: `> what the user does`, followed by the
 call tree, one call a line, indented by two spaces, `service operation`. The service words here are internal
-keys; a scenario shows drawn names instead (`world`)."""
+keys; a scenario shows drawn names instead (`world`).
+"""
 
 from __future__ import annotations
 

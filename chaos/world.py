@@ -2,7 +2,8 @@
 
 Names come from a pool of neutral words, so that a name tells neither role nor fault. Habits are the
 deadlines, tries and fallbacks of each call, the base latency of each service, and which of several wordings a
-service's logger uses."""
+service's logger uses.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Samples of one scenario are not independent, so the scenario is what gets resampled: every function that makes
 an interval takes one number per scenario. Pure numpy; no I/O, no episodes, no randomness beyond the seed it
 is given. It does not correct for looking at many slices at once: a table of twenty intervals holds about one
-that misses."""
+that misses.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     """Chance that at least one of k samples is right, from n samples of which c are: 1 - C(n-c, k) / C(n, k).
 
     The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1
-    <= k <= n."""
+    <= k <= n.
+    """
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, got n={n} c={c} k={k}")
     return 1.0 - comb(n - c, k) / comb(n, k)
@@ -71,7 +73,8 @@ def bootstrap_means(
     resamples.
 
     `nan` marks a measure that a scenario does not have; it is left out of that measure's mean. A measure
-    whose values are all equal has an interval of no width here; see `proportion` for shares."""
+    whose values are all equal has an interval of no width here; see `proportion` for shares.
+    """
     scores = np.asarray(scores_SM, dtype=np.float64)
     if scores.ndim != 2:
         raise ValueError(f"scores must have the axes (scenario, measure), got shape {scores.shape}")
@@ -119,7 +122,8 @@ def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 
 
     A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. Not
     one of n was different, so up to 1 - (alpha/2)^(1/n) of all scenarios may be, by as much as a share can;
-    at 0 or 1 this is the Clopper-Pearson interval."""
+    at 0 or 1 this is the Clopper-Pearson interval.
+    """
     value, low, high, n = interval
     if n == 0 or low < high:
         return interval
@@ -131,7 +135,8 @@ def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float
     """Agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
 
     When both always give the same single label chance explains everything and kappa is undefined: returns
-    nan. Raises ValueError when the two differ in length or are empty."""
+    nan. Raises ValueError when the two differ in length or are empty.
+    """
     if len(first) != len(second) or not first:
         raise ValueError(f"kappa needs two ratings of the same things, got {len(first)} and {len(second)}")
     n = len(first)

@@ -3,7 +3,8 @@
 Keys, tokens, passwords, cookies, private keys, URLs with credentials, and whatever the environment of this
 process calls a secret. A pattern that takes too much costs a word of a log; one that takes too little costs a
 key: in doubt a text is masked. It cannot know a secret that looks like an ordinary word and stands beside no
-name that gives it away."""
+name that gives it away.
+"""
 
 from __future__ import annotations
 

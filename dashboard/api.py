@@ -2,7 +2,8 @@
 curves from here.
 
 Every list is bounded and every answer is a typed model. An error is `{"error": text}`, whose text says what
-to do next."""
+to do next.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The application: routes, static files, and errors as JSON or as a page, behind the guard.
 
 `/openapi.json` is the document of the API; the usual viewers of it load scripts from elsewhere and are left
-out."""
+out.
+"""
 
 from __future__ import annotations
 

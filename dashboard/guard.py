@@ -4,7 +4,8 @@ of every answer.
 `Guard` wraps the whole application, so no route can forget it. On loopback no token is asked for unless one
 was given; anywhere else there always is one, sent as `Authorization: Bearer TOKEN` or, by a browser that
 logged in, as a cookie that is derived from the token and is not the token. Encryption is not done here: put a
-TLS proxy in front, or use an SSH tunnel."""
+TLS proxy in front, or use an SSH tunnel.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 tried on a scenario.
 
 Each is one query. Nothing is written; what single experiments say is in `store`, groups and trends are in
-`aggregates`."""
+`aggregates`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 nothing.
 
 A page works without scripts: filters are a form, pages are links, and what opens in a dialog is also a page
-of its own."""
+of its own.
+"""
 
 from __future__ import annotations
 

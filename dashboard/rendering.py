@@ -3,7 +3,8 @@ visible.
 
 Escaping is jinja's, on for every template. `visible` runs on every value first: direction overrides, control
 characters and halves of surrogate pairs, which a log line or a model may hold, become a sign that can be
-seen. Nothing is marked as safe."""
+seen. Nothing is marked as safe.
+"""
 
 from __future__ import annotations
 

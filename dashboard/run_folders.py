@@ -2,7 +2,8 @@
 
 Reads `config.json`, `metrics.jsonl` and ART's state as docs/training.md describes them, and `run.json` and
 `summary.json` of an evaluation. A folder may be half-written, damaged or named by an enemy: what can be read
-is shown and the rest is named in `troubles`. Episodes are not read here; those are in the store."""
+is shown and the rest is named in `troubles`. Episodes are not read here; those are in the store.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 by a real browser.
 
 Serves the runs on a free loopback port without capturing anything twice, opens each page in Chromium and
-writes one PNG each. Nothing is posed: what a picture shows is what the folder of runs holds."""
+writes one PNG each. Nothing is posed: what a picture shows is what the folder of runs holds.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The command behind `python -m failure_analysis serve`: the address, the token, the watcher, uvicorn.
 
 Loopback needs no token unless `FAILURE_ANALYSIS_TOKEN` is set; any other address needs one, and gets a fresh
-one when none is set. A token is read from the environment only, because others can read a command line."""
+one when none is set. A token is read from the environment only, because others can read a command line.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What the dashboard reads: the store, the runs beside it, and the scenario an episode was about.
 
 The scenario file is looked for where its run says it read it. Without the file an episode is still shown, but
-nothing in it can be marked as gold."""
+nothing in it can be marked as gold.
+"""
 
 from __future__ import annotations
 

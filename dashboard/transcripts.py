@@ -3,7 +3,8 @@ or gold.
 
 Built on `failure_analysis.episodes.turns`. Ids are found again in the printed lines, and everything is
 bounded, so that a hostile or enormous transcript is cut with a word about it and never stops the page. Text
-stays text: escaping is the template's."""
+stays text: escaping is the template's.
+"""
 
 from __future__ import annotations
 

@@ -2,4 +2,5 @@
 compared.
 
 Everything starts at `python -m evaluation --help`. `core.episode_store.episodes.load` is the one reader of
-stored episodes."""
+stored episodes.
+"""

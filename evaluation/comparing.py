@@ -4,7 +4,8 @@ where.
 Differences are paired: B minus A on each scenario, averaged, with a bootstrap interval by scenario. A
 scenario has flipped when its share of right samples rose or fell; each flip cites the episodes, which `python
 -m evaluation show` prints. Scenarios that only one side has, or whose file changed in between, are left out
-and counted."""
+and counted.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ its reason.
 
 ART's gather tolerates failures, but does not stop the others when there are too many, and does not say why
 they failed; what it awaits here are the rollouts of a `Crew`. Only a failing provider or judge is tolerated:
-any other exception is a bug of ours, ends the batch and surfaces. What a rollout is, the caller knows."""
+any other exception is a bug of ours, ends the batch and surfaces. What a rollout is, the caller knows.
+"""
 
 from __future__ import annotations
 

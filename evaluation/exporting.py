@@ -1,7 +1,8 @@
 """The command behind `python -m evaluation export`: stored episodes as one parquet table, a row per episode.
 
 Facts become columns of their own; messages, the report and lists of ids become JSON text or lists, so that
-nothing is lost. Reads and writes a batch at a time. The columns are listed in docs/episodes.md."""
+nothing is lost. Reads and writes a batch at a time. The columns are listed in docs/episodes.md.
+"""
 
 from __future__ import annotations
 

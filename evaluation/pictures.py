@@ -2,7 +2,8 @@
 cannot see it.
 
 Draws numbers it is given; text in the pictures is escaped by the SVG writer. Slices are dots with 95 %
-intervals, because bars hide how little a handful of scenarios says."""
+intervals, because bars hide how little a handful of scenarios says.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 In one process with as many episodes under way as allowed, or in several processes for scripts. What the
 provider, the judge or a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings
 or the database stops everything; a bug surfaces. It stores nothing and counts nothing: the caller takes each
-result as it comes."""
+result as it comes.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 No script, nothing loaded, everything from logs and models escaped. It shows what the summary says, where the
 policy is right, what it took, the hardest scenarios and a few transcripts; the page of a training run is
-`training_runs.report`."""
+`training_runs.report`.
+"""
 
 from __future__ import annotations
 

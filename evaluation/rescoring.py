@@ -3,7 +3,8 @@ again.
 
 The new verdicts go beside the episodes, into `verdicts-NAME.jsonl`, one line per episode, and are kept: a
 second call asks only for what is missing. Agreement is counted where both judges gave a verdict. The episodes
-themselves are never changed, so neither are their rewards."""
+themselves are never changed, so neither are their rewards.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A run's folder can be interrupted at any moment and continued by the same command: episodes that exist are
 kept, samples that are missing or failed are played. The folder remembers what it was asked (`run.json`) and
-refuses a different question."""
+refuses a different question.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The command behind `python -m evaluation show`: one stored episode, turn by turn, as plain text.
 
 Everything printed comes from logs or models, so control characters are taken out before they reach a
-terminal."""
+terminal.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ In Weave each episode is a trace (`rollout` makes it); an evaluation is written 
 nothing is played or judged for it.
 
 Without a key nothing here imports wandb or weave. Not here: what a number means (`summary`), publishing a
-judge (`make_judge_model`)."""
+judge (`make_judge_model`).
+"""
 
 from __future__ import annotations
 

@@ -2,4 +2,5 @@
 counted.
 
 Everything starts at `python -m failure_analysis --help`. `LogAnalyzer` explains one failure;
-`failure_analysis.store` keeps what was found in `failures.db` and is what a page or an API reads."""
+`failure_analysis.store` keeps what was found in `failures.db` and is what a page or an API reads.
+"""

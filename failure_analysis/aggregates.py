@@ -1,7 +1,8 @@
 """What the stored failures add up to: counts over time, groups with trends, and what is similar to a failure.
 
 Functions over a `FailureStore`; nothing is written. A trend compares the later half of what was tried with
-the earlier half and speaks only where chance would not (two-sided binomial test, 5 %)."""
+the earlier half and speaks only where chance would not (two-sided binomial test, 5 %).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A group of alike failures is told once and again only after it has been quiet fo
 fails a thousand times is one message. What was told is kept in `alerts.json` beside failures.db: a restart
 does not repeat it. Old failures are no news: only those of the last LOOK_BACK_HOURS are told. Texts come from
 logs: they are escaped for Slack's markup and cut. The webhook's address is a secret: it is read from
-FAILURE_ANALYSIS_WEBHOOK and never printed."""
+FAILURE_ANALYSIS_WEBHOOK and never printed.
+"""
 
 from __future__ import annotations
 

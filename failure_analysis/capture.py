@@ -4,7 +4,8 @@ itself.
 Incremental and idempotent: a file is read from where the last capture stopped, and the same episode stored
 twice is one row. Memory is bounded by one batch of lines. A line that is no episode is skipped and said;
 nothing that can be read is lost because of what cannot. Good episodes are listed too, so that counts have a
-whole; only failed ones are explained. The runs are never written to."""
+whole; only failed ones are explained. The runs are never written to.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """From what failed to what is stored: an episode with its claims, or an error with its log, as a `Failure`.
 
 Both get category, root cause, fix and severity, and a signature. Texts are redacted here, before anything is
-stored or sent."""
+stored or sent.
+"""
 
 from __future__ import annotations
 

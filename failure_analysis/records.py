@@ -3,7 +3,8 @@
 Two vocabularies meet here. Every failure has a category and a severity, whatever it came from. A failed
 investigation (an `Episode`) also has a kind: what the agent did wrong, as claims that cite turns and log ids.
 Plain data only: how a failure is explained is in `analyzer` and `investigations`, how it is stored in
-`store`."""
+`store`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Rows are copied one by one, from the front until the damage and from the back until the damage, into a new
 file that takes the old one's place; the damaged file is kept beside it. How far runs had been read is
-forgotten, so that the next capture reads them again and brings back what was lost of them."""
+forgotten, so that the next capture reads them again and brings back what was lost of them.
+"""
 
 from __future__ import annotations
 

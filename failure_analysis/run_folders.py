@@ -3,7 +3,8 @@ scenarios are.
 
 Knows the layouts that train_serverless.py and `python -m evaluation run` write (docs/episodes.md) by their
 files alone, and writes nothing into them. A file that is being written, half-written or not JSON is what it
-is: read as far as it goes."""
+is: read as far as it goes.
+"""
 
 from __future__ import annotations
 

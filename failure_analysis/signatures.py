@@ -2,7 +2,8 @@
 same thing.
 
 A template keeps words and masks numbers, ids, paths, addresses, times and quoted values that hold digits. Its
-tokens are what "similar" compares. Nothing is learned: the same text always gives the same template."""
+tokens are what "similar" compares. Nothing is learned: the same text always gives the same template.
+"""
 
 from __future__ import annotations
 

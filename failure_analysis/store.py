@@ -5,24 +5,22 @@ reads from it.
 file per group of alike failures (`texts`). Episodes themselves stay in their JSONL files: the database keeps
 where each one lies.
 
-Reading (`FailureStore(path)`; every call opens and closes its own connection, so any thread may call; nothing
-is written):
-    store.experiments(Wanted(...), order=, offset=, limit=)  -> Page[Experiment]; each failed one carries
-    .failure_analysis store.experiment(id)                                     -> Experiment or None, with its
-    Failure (claims, excerpt) store.runs()                                             -> the training runs
-    and evaluations, latest first store.transcript(experiment)                             -> the
-    project_types.Episode, read from its JSONL file store.values("fault_type")
-    -> what a filter can be set to aggregates.counts(store, by, bucket, wanted)             -> numbers by
-    category, severity or kind over time aggregates.groups(store, wanted)                         -> groups of
-    alike failures, first and last seen, trend aggregates.similar(store, experiment_id or text)        ->
-    nearest stored failures by message template comparing.compare(store, Side(run), Side(run, step=40))   ->
-    which scenarios a training run fixed or broke
-"Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward,
-turns, ...).
+Reading (`FailureStore(path)`; every call opens and closes its own connection, so any thread may call; nothing is written):
+    store.experiments(Wanted(...), order=, offset=, limit=)  -> Page[Experiment]; each failed one carries .failure_analysis
+    store.experiment(id)                                     -> Experiment or None, with its Failure (claims, excerpt)
+    store.runs()                                             -> the training runs and evaluations, latest first
+    store.transcript(experiment)                             -> the project_types.Episode, read from its JSONL file
+    store.values("fault_type")                               -> what a filter can be set to
+    aggregates.counts(store, by, bucket, wanted)             -> numbers by category, severity or kind over time
+    aggregates.groups(store, wanted)                         -> groups of alike failures, first and last seen, trend
+    aggregates.similar(store, experiment_id or text)        -> nearest stored failures by message template
+    comparing.compare(store, Side(run), Side(run, step=40))   -> which scenarios a training run fixed or broke
+"Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward, turns, ...).
 
 Writing is one `with store.writing() as writer:` per batch: one transaction, one writer at a time, all or
 nothing. The same experiment written twice is one row. A file that SQLite cannot read raises StoreError;
-`repair` saves what can be read and keeps the damaged file."""
+`repair` saves what can be read and keeps the damaged file.
+"""
 
 from __future__ import annotations
 

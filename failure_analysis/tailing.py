@@ -3,7 +3,8 @@
 A file is known by a hash of how it begins: one that was replaced or cut is read again from its start. A last
 line without its newline may still be written to and stays for the next time; `unended_line` gives what there
 is of it. A line longer than LONGEST_LINE is skipped and said. `last_text` gives the end of a log of any size
-by reading only its end."""
+by reading only its end.
+"""
 
 from __future__ import annotations
 

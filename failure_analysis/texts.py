@@ -2,7 +2,8 @@
 what CI prints.
 
 A file is named by its group's signature alone, which is hexadecimal; nothing that a log or a model wrote ever
-names a file."""
+names a file.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ changed.
 
 One thread, for as long as the dashboard is open. A run that did not change costs a few stat calls. What goes
 wrong is kept as a sentence for the page and tried again; nothing is lost, because a capture goes on from
-where the last one stopped."""
+where the last one stopped.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ clear refusal.
 
 The scenarios of this test resemble each other on purpose: the same words, services and times, and ids that
 begin alike or are the same. What belongs to a scenario carries its own secret word, and its ids are known, so
-that a leak shows."""
+that a leak shows.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The learning curve as pictures: reward and accuracy by step, with the test before and after training.
 
 Three outputs of one figure: PNG and SVG on white for a README, and an SVG whose lines and letters take the
-page's own text colour, so that it reads in light and dark. Draws what it is given and computes nothing."""
+page's own text colour, so that it reads in light and dark. Draws what it is given and computes nothing.
+"""
 
 from __future__ import annotations
 

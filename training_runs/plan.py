@@ -2,7 +2,8 @@
 
 Settings come from, in rising order: the defaults of `TrainingConfig`, what the embedded backend changes, the
 run that is resumed, a file, flags. The flags are made from the fields, so that there is one list of knobs.
-`plan` counts and multiplies; it contacts nothing, and says "at most" where only the run itself will tell."""
+`plan` counts and multiplies; it contacts nothing, and says "at most" where only the run itself will tell.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
 
 Written from the files that the run left (`training_summary`), so that an interrupted run has a report too and
 any run can be rendered again. Transcripts are hostile text: the page is rendered with autoescape, holds no
-script and loads nothing."""
+script and loads nothing.
+"""
 
 from __future__ import annotations
 

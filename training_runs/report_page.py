@@ -2,7 +2,8 @@
 escaped.
 
 Turns numbers into what the template shows; the numbers come from `training_runs.summary`. The only text that
-is not escaped is the SVG that `learning_curve` drew from numbers."""
+is not escaped is the SVG that `learning_curve` drew from numbers.
+"""
 
 from __future__ import annotations
 

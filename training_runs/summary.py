@@ -2,7 +2,8 @@
 shows of it.
 
 Everything is computed from `config.json`, `metrics.jsonl`, `episodes/` and ART's `state.json`. It runs
-nothing, judges nothing and writes nothing; files and pages are `training_report`."""
+nothing, judges nothing and writes nothing; files and pages are `training_report`.
+"""
 
 from __future__ import annotations
 

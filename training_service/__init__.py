@@ -7,7 +7,8 @@ It sets two things, which have to be set before torch is imported. Threads of a 
 to wait spin for a fraction of a millisecond, then sleep: spinning on, as they usually do, tripled the CPU
 time of a training step on cores shared with other work, and sleeping at once costs a quarter of the speed on
 idle ones. And large tensors lie on large pages where Linux has them: every step frees its memory and gets it
-back zeroed, page by page."""
+back zeroed, page by page.
+"""
 
 import os
 

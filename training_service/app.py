@@ -2,7 +2,8 @@
 
 Routes only translate: names to checkpoints (`names.py`), rows to JSON (`store.py`), requests to jobs
 (`jobs.py`) and to the engine. Supervised fine-tuning (`/preview/sft-training-jobs`) is not offered: ART sends
-its data by way of W&B's artifact storage."""
+its data by way of W&B's artifact storage.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def open_service(data: Path, open_engine: Callable[[], Engine], min_free_bytes: 
     """Open a data folder, mend what a crash left, load the engine, and make its base models servable.
 
     The folder comes first: a second service is refused before it loads anything. Raises ConfigurationError
-    when the folder is in use or not writable, and what `open_engine` raises."""
+    when the folder is in use or not writable, and what `open_engine` raises.
+    """
     with ExitStack() as undo:
         folders = Folders(data, min_free_bytes)
         undo.callback(folders.close)

@@ -1,15 +1,16 @@
 """From the text a model wrote to content and tool calls, for the ways of writing calls that models are
 taught.
 
-    investigator   <|call|>search_logs {"keywords": "timeout"}                       the shipped model hermes
-    <tool_call>{"name": ..., "arguments": {...}}</tool_call>          Qwen 2.5 and 3, Hermes llama3
-    {"name": ..., "parameters": {...}}                                Llama 3.1 and later mistral
-    [TOOL_CALLS][{"name": ..., "arguments": {...}}]                   Mistral, also NAME[ARGS]{...} plain
-    no calls; everything is content
+    investigator   <|call|>search_logs {"keywords": "timeout"}                       the shipped model
+    hermes         <tool_call>{"name": ..., "arguments": {...}}</tool_call>          Qwen 2.5 and 3, Hermes
+    llama3         {"name": ..., "parameters": {...}}                                Llama 3.1 and later
+    mistral        [TOOL_CALLS][{"name": ..., "arguments": {...}}]                   Mistral, also NAME[ARGS]{...}
+    plain          no calls; everything is content
 
 A call that was begun and is not well formed still comes back as a call, with the text as it stands for
 arguments, so that whoever runs the tools sees a malformed call rather than an odd answer. Nothing here raises
-on any text."""
+on any text.
+"""
 
 from __future__ import annotations
 

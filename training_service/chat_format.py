@@ -8,7 +8,8 @@ rewrites earlier turns (drops the reasoning, say) cannot be continued that way; 
 afresh, and the trajectory becomes one training sequence per turn.
 
 Text between special tokens is data: a special token's text inside a user or tool message is broken up, so
-that no log line can pose as a turn."""
+that no log line can pose as a turn.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ class ChatFormat:
         """Tokens up to where the reply begins. `required` begins it with a call, of the tool `name` if given.
 
         Raises RequestError when the template cannot render the messages, or a call is required of a model
-        that knows none."""
+        that knows none.
+        """
         forced = opening(self.style, name) if required else ""
         if required and not forced:
             message = "tool_choice requires a call, but this model's template teaches none; send tool_choice 'none' or 'auto'"

@@ -1,13 +1,14 @@
 """What a checkpoint folder holds, and how weights and optimizer get in and out of it.
 
-    state.json              which base model (name and hash), what kind of weights, how many optimizer steps
-    were taken model.safetensors       kind "full": every parameter adapter_model.safetensors,
-    adapter_config.json    kind "lora": a peft adapter, readable by peft and vLLM optimizer.safetensors
-    AdamW's two moments of each trained parameter
+    state.json              which base model (name and hash), what kind of weights, how many optimizer steps were taken
+    model.safetensors       kind "full": every parameter
+    adapter_model.safetensors, adapter_config.json    kind "lora": a peft adapter, readable by peft and vLLM
+    optimizer.safetensors   AdamW's two moments of each trained parameter
 
 Kind "base" is state.json alone: the base model as it is. Tensors are stored as they were trained, so a
 restart loses nothing. Not here: where folders live and when they appear (the server), and what is in a base
-model (`base_models`)."""
+model (`base_models`).
+"""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ def disguised(
     the last result.
 
     A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has
-    one thing in common: it is unlike everything that systems usually write."""
+    one thing in common: it is unlike everything that systems usually write.
+    """
     calls = [call["function"] for message in conversation for call in message.get("tool_calls") or ()]
     results = [message["content"] for message in conversation if message["role"] == "tool"]
     if not results or not calls or calls[-1]["name"] != "return_final_answer":

@@ -3,7 +3,8 @@ leave no orphan.
 
 The child gets its own process group, so that Ctrl-C in a terminal reaches its owner only; its output goes to
 a log file, and it ends with its owner, however that one dies (`--parent-pid`). Knows no model and no protocol
-beyond the line the service prints when it listens and GET /health. Standard library only."""
+beyond the line the service prints when it listens and GET /health. Standard library only.
+"""
 
 from __future__ import annotations
 

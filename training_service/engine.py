@@ -75,7 +75,8 @@ class Engine(Protocol):
         hashes) them.
 
         Blocking, runs in a worker thread. The server also calls it once per start and base model to serve the
-        base by name. Raises RequestError when the base model cannot be used."""
+        base by name. Raises RequestError when the base model cannot be used.
+        """
         ...
 
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
@@ -85,7 +86,8 @@ class Engine(Protocol):
         across models. The server keeps `checkpoint` alive until this returns, and cancels the coroutine when
         the client has gone away. Every choice has index, finish_reason, message, logprobs.content (token,
         logprob, top_logprobs, all finite), prompt_token_ids and token_ids, asked for or not. It must go on
-        working while `train` runs in another thread. Raises RequestError for what the client got wrong."""
+        working while `train` runs in another thread. Raises RequestError for what the client got wrong.
+        """
         ...
 
     def train(
@@ -106,7 +108,8 @@ class Engine(Protocol):
         `report({metric: number, ...})` after each gradient step. A metric that is not finite fails the job,
         so a diverged model is never kept. Ask `cancelled()` between gradient steps and raise TrainingError
         when it is true. An untrainable batch is no error: report 0 sequences and return `TrainResult(0)`.
-        Raises TrainingError with a reason the user can act on."""
+        Raises TrainingError with a reason the user can act on.
+        """
         ...
 
     def close(self) -> None:
@@ -124,5 +127,6 @@ class OpenEngine(Protocol):
         `device`.
 
         `device` is 'auto', 'cpu', 'cuda' or 'cuda:N'. Raises project_types.ConfigurationError that names the
-        fix."""
+        fix.
+        """
         ...

@@ -10,7 +10,8 @@ same request with the same seed gives the same tokens whatever it shares a batch
 (`sampling`).
 
 Not here: text. Requests and results are tokens (`chat_format` renders and parses, `local_engine` speaks
-OpenAI)."""
+OpenAI).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ a step takes.
 WIDE_STEP = 512
 """Tokens from which a step uses every core. Smaller steps are many small operations: on two busy cores,
 splitting each of them made a step of 64 sequences take 130 ms instead of 16 ms of one core, and it leaves the
-other core to the client."""
+other core to the client.
+"""
 
 Stop = Callable[[Sequence[int]], bool]
 

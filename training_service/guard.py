@@ -1,7 +1,8 @@
 """Who may talk to the service, and how much they may say: Host header, bearer token, body size, strict JSON.
 
 `Guard` wraps the whole application, so no route can forget it. `read_json` is how every route reads its body.
-What the fields mean is `wire.py`."""
+What the fields mean is `wire.py`.
+"""
 
 from __future__ import annotations
 

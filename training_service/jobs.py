@@ -3,7 +3,8 @@
 Jobs run one at a time in the order they came; inference goes on meanwhile. Whatever a job raises becomes
 `training_failed` with a reason and leaves the model at its last step. Whatever it trains, nothing included,
 becomes exactly one new step. Jobs are not resumed after a crash: at start the unfinished ones are failed with
-a request to submit the batch again."""
+a request to submit the batch again.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ number of slots; the least recently used one is evicted first. On a CPU untouche
 backed by memory.
 
 Not here: which sequences run when (`generation`), and attention without a cache
-(`ragged_attention.PackedPlan`)."""
+(`ragged_attention.PackedPlan`).
+"""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ class Arena:
         """A busy slot for `prompt` with as much of it filled as any slot has; None when it is better to wait.
 
         At least the last token is left to compute, since its logits are wanted. Waits when all slots are
-        busy, or when a busy slot is about to compute a beginning that this prompt shares."""
+        busy, or when a busy slot is about to compute a beginning that this prompt shares.
+        """
         self._clock += 1
         limit = len(prompt) - 1
         free = [slot for slot in self.slots if not slot.busy]
@@ -141,7 +143,8 @@ class CachedPlan:
 
     Segments of one token come first in the row. On a CPU every sequence is attended to on its own, which
     reads nothing but its keys and values; on a GPU, where launching many small kernels is what costs, those
-    of one token share one padded call."""
+    of one token share one padded call.
+    """
 
     def __init__(self, arena: Arena, segments: Sequence[Segment], device: torch.device) -> None:
         self.arena, self.segments = arena, segments

@@ -3,7 +3,8 @@
 Replies: the request becomes tokens (`chat_format`, on a thread of its own), joins the batch of its base model
 (`generation`), and becomes an OpenAI choice with the exact tokens. Jobs: a private copy of the checkpoint's
 model is trained on the job's thread while the batch goes on. A few checkpoints per base model are kept
-loaded; the least recently used one goes first."""
+loaded; the least recently used one goes first.
+"""
 
 from __future__ import annotations
 

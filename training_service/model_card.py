@@ -118,7 +118,8 @@ def publish(
 
     `results` are what the tools printed in each demonstration. The logits are sharpened first. A model this
     small is less sure of a copied word than it should be: of forty such words one goes wrong, and the report
-    says nothing any more."""
+    says nothing any more.
+    """
     with torch.no_grad():
         model.model.norm.weight.mul_(args.sharpen)
     model.eval()

@@ -7,7 +7,8 @@ boundary.
 
 The log-probability returned is that of the model itself, before temperature and nucleus, because that is what
 training compares with. At temperature 1 and top_p 1 it is also that of the draw; at any other setting the
-importance ratio still measures how far the policy has moved, not how the sample was drawn."""
+importance ratio still measures how far the policy has moved, not how the sample was drawn.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ normalised over the batch, so the loss does not depend on the rewards' scale.
 
 A group of one, or one whose rewards are all equal, trains nothing. A choice without token ids was not written
 by this service: without log-probabilities too it is context, as in ART; with them, TrainingError says what to
-do."""
+do.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def batch_of(groups: Sequence[Json], scale_rewards: bool = True, advantage_balan
     """Tokens, advantages and weights of every trajectory that can teach something.
 
     Raises TrainingError for a foreign choice, for log-probabilities that do not match the tokens, and for a
-    reward that is not finite; names the group and the trajectory."""
+    reward that is not finite; names the group and the trajectory.
+    """
     sequences: list[TokenSequence] = []
     flat = 0
     for number, group in enumerate(groups):

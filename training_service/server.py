@@ -2,7 +2,8 @@
 
 It prints one line on stdout when it is ready, `listening on http://HOST:PORT`; everything else goes to the
 log. A first signal stops accepting and asks the running job to end after its gradient step; what has not
-ended after the grace period is cut off, which is safe because nothing on disk is ever half done."""
+ended after the grace period is cut off, which is safe because nothing on disk is ever half done.
+"""
 
 from __future__ import annotations
 

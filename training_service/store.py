@@ -2,7 +2,8 @@
 
 One connection, one lock, synchronous commits: a row that was answered to a client survives a kill. A finished
 job is a single transaction (checkpoint row, job state, last event), so a step either happened or did not. The
-folders that hold weights are `folders.py`; this module never touches them."""
+folders that hold weights are `folders.py`; this module never touches them.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ Tool schemas are not rendered: the model has been trained on these very tools an
 results instead.
 
 Not here: how generated text is parsed back into calls (`chat_format`), and how the model is trained
-(`pretrain`)."""
+(`pretrain`).
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ checked.
 
 Pydantic models only. A request that asks for something this service would have to ignore (a response format,
 a penalty) is refused by name rather than half obeyed. Trajectories are checked for shape and passed on as the
-JSON they were."""
+JSON they were.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A run is a folder with `episodes.jsonl` (finished episodes, one per line), `fail
 ended in no episode, and why) and `run.json` (what was asked). Lines are only ever appended. The reader never
 gives up on a file: it returns what it could read and says which lines it could not, so a killed run, a torn
 line or a run still being written loses nothing. The schema is in docs/episodes.md. It does not interpret
-episodes; `evaluation.summary` does."""
+episodes; `evaluation.summary` does.
+"""
 
 from __future__ import annotations
 

@@ -4,15 +4,16 @@ it.
     config.json            the resolved settings, the git revision, the command
     metrics.jsonl          one row per training step, and per split and checkpoint that was run
     episodes/SPLIT-NNNN-KIND.jsonl
-                           the episodes of one checkpoint: KIND is t0 (temperature 0), t1 (k samples at
-                           temperature 1) or rollouts (those that training step NNNN learned from)
-    failures.jsonl         why rollouts, training jobs and the run failed; read by failure_analysis art/
-    ART's own files: history.jsonl, trajectories, state.json (whose key `run` is the run's state) service/,
-    service.log  the embedded service's weights and words summary.json, report.html, learning_curve.*   what
-    `training_report` makes of all that
+                           the episodes of one checkpoint: KIND is t0 (temperature 0), t1 (k samples at temperature 1) or
+                           rollouts (those that training step NNNN learned from)
+    failures.jsonl         why rollouts, training jobs and the run failed; read by failure_analysis
+    art/                   ART's own files: history.jsonl, trajectories, state.json (whose key `run` is the run's state)
+    service/, service.log  the embedded service's weights and words
+    summary.json, report.html, learning_curve.*   what `training_report` makes of all that
 
 A file is only ever appended to, line by line, or replaced whole. Nothing here knows ART or what a number
-means."""
+means.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 The set covers what fools judges: symptoms told as causes, lists of every service, text addressed at the
 judge. Accuracy and Cohen's kappa describe a judge; `Calibration.objections` decides whether it may be used.
-Not here: registering one."""
+Not here: registering one.
+"""
 
 from __future__ import annotations
 

@@ -165,7 +165,8 @@ class LLMJudge:
 
     `model` is a litellm name; `openai/ANYTHING` with `api_base` reaches every OpenAI-compatible server.
     `timeout_s` bounds one attempt; only overload, timeouts and lost connections are tried again, after the
-    seconds the server asks for (Retry-After), up to `timeout_s`."""
+    seconds the server asks for (Retry-After), up to `timeout_s`.
+    """
 
     def __init__(
         self,

@@ -5,7 +5,8 @@ the fault in other words (`log_scenarios/judge_lexicon.json`), and nothing in th
 somebody else or name a second cause. What a report says about its own correctness is never read.
 
 Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong;
-the calibration in `make_judge_model` measures how often."""
+the calibration in `make_judge_model` measures how often.
+"""
 
 from __future__ import annotations
 
@@ -323,7 +324,8 @@ def quoted(root_cause: str, scenario: Scenario) -> Quote:
     Overlap is the geometric mean of the share of the text's words that the line holds and the share of the
     line's words that the text holds; a quotation that was cut short, or that stands in a longer text, keeps
     most of it. Words alone decide, but of two lines with the same words the one whose numbers the text
-    repeats wins. A line of the same service with the same words as a decisive one is decisive too."""
+    repeats wins. A line of the same service with the same words as a decisive one is decisive too.
+    """
     evidence = set(scenario.ground_truth.evidence_log_ids)
     names = {word for service in scenario.services for word in words(plain(service))}
     said = spoken(root_cause)

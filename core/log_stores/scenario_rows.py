@@ -3,7 +3,8 @@ numbered alike.
 
 Rows are plain tuples, because a build handles millions of them and its time is the bar of
 `benchmarks/build.py`; whoever wants a scenario with attributes calls `project_types.read_scenario`, which
-accepts and refuses the same files. The tables they go into are in `build_logs`."""
+accepts and refuses the same files. The tables they go into are in `build_logs`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ budget.
 A trace that does not fit is cut from its least telling end: failing spans stay before slow ones, slow before
 quick ones, each with the spans above it, and severe lines before mild ones. A cursor shows what was left out.
 Spans whose parent is missing, or that call each other in a circle, are shown as roots. Searching lines is
-`log_search_tools`."""
+`log_search_tools`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Reaches a model of the training service: asks a running one, or starts one for as long as it is needed.
 
 The service is another process and another room; this module knows its command line, the line it prints when
-it listens, and the calls an ordinary client makes. It trains nothing and creates no model."""
+it listens, and the calls an ordinary client makes. It trains nothing and creates no model.
+"""
 
 from __future__ import annotations
 

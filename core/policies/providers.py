@@ -1,7 +1,8 @@
 """Policies behind a provider: an OpenAI-compatible server, or anything litellm reaches.
 
 Replies are unvalidated input; what may pass is tried again, what will not is named. Not here: what is said
-(`rollout`)."""
+(`rollout`).
+"""
 
 from __future__ import annotations
 

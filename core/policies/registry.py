@@ -1,8 +1,8 @@
 """What `--policy` names: a script, a model behind litellm, or a model that the training service holds.
 
-    script:NAME                 code (core.policies.scripted) litellm:MODEL               any model litellm
-    reaches; its own environment variables hold the key embedded:NAME[@stepN]       a model of
-    training_service; without @stepN its latest checkpoint, pinned when the run begins
+    script:NAME                 code (core.policies.scripted)
+    litellm:MODEL               any model litellm reaches; its own environment variables hold the key
+    embedded:NAME[@stepN]       a model of training_service; without @stepN its latest checkpoint, pinned when the run begins
 
 An opened policy makes one Chat per episode. A service that nobody runs is started for the time it is needed
 (`core.policies.embedded`). Policies do not judge and do not store.

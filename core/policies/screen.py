@@ -1,7 +1,8 @@
 """Reads back what the tools print: log rows, span trees, cursors.
 
 Scripted policies see only text, as a model does; this is their eye. It knows the printed format and nothing
-of the database, so a test that plays scripts through the real tools breaks when the format moves."""
+of the database, so a test that plays scripts through the real tools breaks when the format moves.
+"""
 
 from __future__ import annotations
 

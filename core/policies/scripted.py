@@ -2,7 +2,8 @@
 
 `SCRIPTED` maps the NAME of `--policy script:NAME` to a factory that gets dice seeded by scenario and sample,
 and the rules of the episode, and makes one Chat per episode. The baselines see no more than a model would: a
-page of results at a time, within its turns. For rules over the full data, see `chaos.baselines`."""
+page of results at a time, within its turns. For rules over the full data, see `chaos.baselines`.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ report.
         return blame(rows(text)[0])
 
 The episode drives it one reply at a time through the same door as a model (`project_types.Chat`), in either
-call format. It is for policies written as code; it knows no tool's arguments but the names used below."""
+call format. It is for policies written as code; it knows no tool's arguments but the names used below.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 A fault type or topology weighs its failure rate, smoothed by one failure in two, relative to the rate of all:
 1 is ordinary, 2 fails twice as often. Episodes of the test split and of unseen faults do not count, so that
 what measures a model does not shape what it learns from. The file is what `python -m chaos generate
---request` reads."""
+--request` reads.
+"""
 
 from __future__ import annotations
 

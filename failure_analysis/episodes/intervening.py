@@ -5,7 +5,8 @@ Up to the turn the stored replies are replayed against the real tools, so that e
 is counted again; at the turn one tool result or one reply is replaced; after it the policy is alone. The same
 is done as often without the change. What is compared differs in one thing only, so the difference is its
 effect, with a 95 % interval for two proportions (Newcombe 1998, hybrid score method). It needs the scenario
-and a policy; it changes no stored file."""
+and a policy; it changes no stored file.
+"""
 
 from __future__ import annotations
 

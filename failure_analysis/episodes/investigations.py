@@ -4,7 +4,8 @@ scenario's truth.
 Each claim names a kind and cites the turns and log lines it rests on. Claims are facts, not opinions: "a tool
 showed the decisive line at turn 3 and the report blames another service" can be checked in the transcript.
 The first claim, in the order of InvestigationKind, names the failure. Without the scenario file only what the
-episode itself says is claimed. A second opinion by a model is in `second_opinion`."""
+episode itself says is claimed. A second opinion by a model is in `second_opinion`.
+"""
 
 from __future__ import annotations
 

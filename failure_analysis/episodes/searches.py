@@ -3,7 +3,8 @@ instead of logs.db.
 
 Close to `search_logs`, not equal: a keyword here matches anywhere in a line. So it is only used to say that a
 decisive line was asked for and not shown, or excluded by the times given. It runs no tool and needs no
-database."""
+database.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 It is shown the transcript, redacted and cut, and the scenario's truth, and must cite turns and log ids. What
 it cites is checked: a claim that names a turn there was not, or a line that nobody saw and that proves
-nothing, is dropped. Rules stay first."""
+nothing, is dropped. Rules stay first.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Tools print an id as its shortest unique prefix; here it is the full id again, found among the scenario's
 lines or, when the scenario is not at hand, among the ids the episode says were shown. A transcript is hostile
-text: nothing in it is trusted to be a call or a row unless it parses as one. Nothing is judged here."""
+text: nothing in it is trusted to be a call or a row unless it parses as one. Nothing is judged here.
+"""
 
 from __future__ import annotations
 

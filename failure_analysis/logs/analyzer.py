@@ -5,7 +5,8 @@
 A language model answers where one is configured (FAILURE_ANALYSIS_MODEL or `model=`, any name litellm knows;
 without either, the default model when its key is set), and pattern rules answer where none is, or where it
 does not answer in time or readably; the result says who did and why. A model is sent the error, the last
-3,000 characters of the log and the code, all redacted first."""
+3,000 characters of the log and the code, all redacted first.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ class LogAnalyzer:
 
     `model` None: FAILURE_ANALYSIS_MODEL, else the default model if its key is set, else rules; "rules": never
     a model. `timeout_s` bounds the whole answer. `api_base` and `api_key` reach any OpenAI-compatible server
-    with `openai/NAME`."""
+    with `openai/NAME`.
+    """
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 A log is explained from its end, whatever its size. The same file taken in twice is stored once: an experiment
 is named by its file, its test and the time. Files of alike failures share a group, as everything in
-failures.db does."""
+failures.db does.
+"""
 
 from __future__ import annotations
 

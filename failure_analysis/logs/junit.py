@@ -3,7 +3,8 @@
 A DOCTYPE is refused, so that no entity can be declared; nesting, attributes and texts are bounded, and the
 file is read in pieces. What was read before a mistake in the XML counts. Any dialect with
 testcase/failure/error is understood (pytest, Surefire, Jest, go-junit-report ...); passed and skipped cases
-are counted only."""
+are counted only.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 order of asking.
 
 Written from the `rules` part of labelled_failures.jsonl and from what compilers, interpreters and clients are
-known to print."""
+known to print.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 A rule is a pattern over text, the category it means, and what to do. Rules are tried in order, the telling
 before the general: first on the error message, then on the lines of the log that look like errors, from the
 last one back, then on the whole log. How urgent it is decides `severity`. How right both are is measured:
-`python -m failure_analysis score` (docs/failures.md)."""
+`python -m failure_analysis score` (docs/failures.md).
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 not written from.
 
 The set and the rules of labelling are described in docs/failures.md. Deterministic for rules; a model may be
-measured instead."""
+measured instead.
+"""
 
 from __future__ import annotations
 

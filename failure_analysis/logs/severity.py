@@ -2,7 +2,8 @@
 docs/failures.md.
 
 Signs are asked in order: did it pass when tried again, is data or the whole run lost, is it one case among
-many that go on."""
+many that go on.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 enemies' scripts.
 
 Needs Debian's chromium. Without one these tests are skipped, unless CI or NEED_BROWSER is set: then they
-fail."""
+fail.
+"""
 
 from __future__ import annotations
 

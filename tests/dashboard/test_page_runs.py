@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,8 @@ def test_bars_fill_the_hours_in_which_nothing_failed(tmp_path: Path) -> None:
     training_run(tmp_path)
     store = captured(tmp_path)
     assert natural_bucket(store) in ("hour", "day", "week")
-    first, last = (
-        Count(name="timeout", failures=n, at=f"2026-03-01T{hour}:00:00Z")
-        for n, hour in ((2, "10"), (3, "14"))
-    )  # type: ignore[arg-type]
+    first = Count(name="timeout", failures=2, at=datetime(2026, 3, 1, 10, tzinfo=UTC))
+    last = Count(name="timeout", failures=3, at=datetime(2026, 3, 1, 14, tzinfo=UTC))
     chart = chart_of([first, last], "hour", "x")
     assert chart.series[0].values == (2, 0, 0, 0, 3)
     assert [b - a for a, b in zip(chart.x, chart.x[1:], strict=False)] == [3600] * 4

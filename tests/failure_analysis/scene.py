@@ -3,7 +3,8 @@ the off-line judge.
 
 The ledger's volume is full; orders and the gateway suffer; the mailer is loud for its own reasons.
 `Stage(folder)` writes the scenario, builds its logs and plays what a test scripts:
-`stage.play(search(min_level="WARN"), answer("ledger", ...))`."""
+`stage.play(search(min_level="WARN"), answer("ledger", ...))`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 patches nothing.
 
 The product needs no such thing: the trainer hides transformers for good, the training service never imports
-ART."""
+ART.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 It is a process of its own because importing art patches transformers, which other tests use. The child reads
 one JSON command a line and answers with one JSON line; the parent's half is `ArtClient`. A command names one
-of the functions of `Commands`."""
+of the functions of `Commands`.
+"""
 
 from __future__ import annotations
 

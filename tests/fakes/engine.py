@@ -3,7 +3,8 @@
 A checkpoint is a file `weights.json` with the history of its steps, so a test can see what trained on what.
 Training obeys the metadata of the first group: `fail` raises, `crash` is a bug, `diverge` reports NaN,
 `steps` says how many gradient steps, and `hold` names a file that training waits for (`deaf` to its
-cancellation). `python -m tests.fakes.engine serve ...` runs the real service on top of it."""
+cancellation). `python -m tests.fakes.engine serve ...` runs the real service on top of it.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ verdict.
 
 `judge_server("ok", {...})` replies with the given JSON object as its text; the other modes are the bad days
 of `openai_server.bad_day`. A function of the request's body may decide the verdict instead. It knows nothing
-of the judge's prompt."""
+of the judge's prompt.
+"""
 
 from __future__ import annotations
 

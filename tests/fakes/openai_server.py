@@ -7,7 +7,8 @@
 A script is a sequence of replies, one per request, or a function of the request's body. Replies carry
 `token_ids`, `prompt_token_ids` and logprobs as the training service's do. Bad days are replies too: `hang`,
 `late`, `rubbish`, `http_error`, `overflow`, `refusal`; `bad_day` names them for tests that go through all. It
-holds no model and checks no schema."""
+holds no model and checks no schema.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Reads back what wandb wrote offline: the records of its `.wandb` files, in wandb's own protobuf classes.
 
 The file is LevelDB's log format (https://github.com/google/leveldb/blob/main/doc/log_format.md) after a
-header of 7 bytes; this version of wandb ships no reader of its own for Python. Checksums are not checked."""
+header of 7 bytes; this version of wandb ships no reader of its own for Python. Checksums are not checked.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 own: it imports art.
 
 `python -m tests.fakes.wandb_training FOLDER FIRST LAST`: steps FIRST to LAST of the run that lies in FOLDER,
-val and test after each, then the end of the process's part of the run."""
+val and test after each, then the end of the process's part of the run.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 objects.
 
 It also answers what `weave.init` asks W&B. What it cannot show: whether the real service would accept any of
-it."""
+it.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 running transformers.
 
 Input: a list of cases, each `{"kind": "loss" | "pack", ...}`; output: a list of results, in order. Knows
-nothing of this project."""
+nothing of this project.
+"""
 
 from __future__ import annotations
 

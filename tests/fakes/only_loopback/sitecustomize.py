@@ -2,7 +2,8 @@
 refused and written down.
 
 Python imports `sitecustomize` before anything else, in child processes too. The file named by
-ONLY_LOOPBACK_LOG gets one line per attempt."""
+ONLY_LOOPBACK_LOG gets one line per attempt.
+"""
 
 from __future__ import annotations
 
