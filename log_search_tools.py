@@ -60,8 +60,7 @@ _LEAST_ROW_TOKENS = 8
 _ROOMY_TOKENS = 400
 """From this budget on a search says its date even when the scenario has only one."""
 
-# -------------------------------------------------------------------------------------------------------------
-# arguments
+# -------------------------------------------------------------------------------------------------- arguments
 
 
 def _joined(value: Any) -> Any:
@@ -158,8 +157,7 @@ def _moment(name: str, text: str, scene: Scene) -> int:
     return next((at for at in moments if at < scene.last_ms + _HALF_A_DAY_MS), moments[-1])
 
 
-# ----------------------------------------------------------------------------------------------------------
-# search_logs
+# ------------------------------------------------------------------------------------------------ search_logs
 
 
 class _Filter(NamedTuple):
@@ -346,8 +344,7 @@ class SearchLogs(SceneTool):
         return self.answer(*parts)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# the offer
+# -------------------------------------------------------------------------------------------------- the offer
 
 
 @cache

@@ -44,8 +44,7 @@ REGISTRY = Path("judges.json")
 CACHE = Path(".cache") / "judge_verdicts.sqlite3"
 WANDB_BASE_URL = "https://api.training.wandb.ai/v1"
 
-# -------------------------------------------------------------------------------------------------- names and
-# registry
+# ----------------------------------------------------------------------------------------- names and registry
 
 
 class Registered(Frozen):
@@ -158,8 +157,7 @@ async def check_judge(judge: Judge) -> None:
         )
 
 
-# ---------------------------------------------------------------------------------------------------------
-# W&B, if asked
+# ---------------------------------------------------------------------------------------------- W&B, if asked
 
 
 async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -> LLMJudge:
@@ -245,8 +243,7 @@ def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
     return str(weave.publish(model, name=re.sub(r"[^A-Za-z0-9]+", "-", f"judge-{judge.name}")).uri())
 
 
-# --------------------------------------------------------------------------------------------------------------
-# command
+# ---------------------------------------------------------------------------------------------------- command
 
 
 def parser() -> argparse.ArgumentParser:

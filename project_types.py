@@ -25,8 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-# ----------------------------------------------------------------------------------------------------------------
-# errors
+# ----------------------------------------------------------------------------------------------------- errors
 
 
 class InvestigatorError(Exception):
@@ -65,8 +64,7 @@ class ProviderError(InvestigatorError):
     """
 
 
-# --------------------------------------------------------------------------------------------------------------
-# scenario
+# --------------------------------------------------------------------------------------------------- scenario
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -337,8 +335,7 @@ def read_scenarios(folder: Path) -> list[Scenario]:
     return [read_scenario(path) for path in paths]
 
 
-# -------------------------------------------------------------------------------------------------------
-# tools and chat
+# --------------------------------------------------------------------------------------------- tools and chat
 
 
 class ToolResult(Frozen):
@@ -438,8 +435,7 @@ EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=180, max_completion_tok
 """Rules for `tiny-investigator`: short results for a short context."""
 
 
-# --------------------------------------------------------------------------------------------------------------
-# training
+# --------------------------------------------------------------------------------------------------- training
 
 
 class TrainingConfig(Frozen):
@@ -537,8 +533,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
 """What `--backend embedded` changes in the defaults of TrainingConfig."""
 
 
-# --------------------------------------------------------------------------------------------------- outcome
-# and verdict
+# ---------------------------------------------------------------------------------------- outcome and verdict
 
 
 class Ending(StrEnum):

@@ -86,8 +86,7 @@ TRACE = "weave_trace"
 Kind = Literal["log", "trace"]
 T = TypeVar("T")
 
-# ---------------------------------------------------------------------------------------------------- the
-# conversation
+# ------------------------------------------------------------------------------------------- the conversation
 
 BRIEF = "Find the root cause. Search, read traces, then return_final_answer."
 FULL = """\
@@ -177,8 +176,7 @@ def is_unknown(report: Report, scenario: Scenario) -> bool:
     return says_nothing(report.root_cause) or (not named and says_nothing(report.suspected_service))
 
 
-# -----------------------------------------------------------------------------------------------------------
-# the episode
+# ------------------------------------------------------------------------------------------------ the episode
 
 
 async def investigate(
@@ -434,8 +432,7 @@ def _weave_op(name: str) -> Callable[..., Awaitable[Any]]:
     return op
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# ART
+# -------------------------------------------------------------------------------------------------------- ART
 
 
 async def rollout(model: art.Model, scenario: Scenario, **episode: Any) -> art.Trajectory:
@@ -510,8 +507,7 @@ def trajectory(
     )
 
 
-# -------------------------------------------------------------------------------------------------------
-# stored episodes
+# -------------------------------------------------------------------------------------------- stored episodes
 
 
 def write_episode(file: IO[str], episode: Episode) -> None:

@@ -82,8 +82,7 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# run
+# -------------------------------------------------------------------------------------------------------- run
 
 
 class Run:
@@ -485,8 +484,7 @@ def _needs_extra(missing: ImportError) -> ConfigurationError:
     return ConfigurationError(f"--backend local needs a GPU and {missing.name}; run: pip install '{extra}'")
 
 
-# ----------------------------------------------------------------------------------------------------------------
-# command
+# ---------------------------------------------------------------------------------------------------- command
 
 
 def import_art(config: TrainingConfig) -> None:

@@ -134,8 +134,7 @@ def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
     return Result(scenario_id, sample, False, None, Failure.of(scenario_id, sample, trouble))
 
 
-# ------------------------------------------------------------------------------------------------------
-# several processes
+# ------------------------------------------------------------------------------------------ several processes
 
 
 class _Worker:

@@ -53,8 +53,7 @@ class WandbError(ConfigurationError):
     """W&B or Weave refuses or cannot be reached; the text says what to type."""
 
 
-# ------------------------------------------------------------------------------------------------------------
-# on and off
+# ------------------------------------------------------------------------------------------------- on and off
 
 
 def begin(project: str, *, allowed: bool = True) -> bool:
@@ -91,8 +90,7 @@ def _weave() -> Any | None:
     return weave if weave is not None and weave.get_client() is not None else None
 
 
-# ----------------------------------------------------------------------------------------------------------
-# training runs
+# ---------------------------------------------------------------------------------------------- training runs
 
 
 class TrainingLog:
@@ -192,8 +190,7 @@ def checkpoints(
     }
 
 
-# ------------------------------------------------------------------------------------------------------------
-# evaluations
+# ------------------------------------------------------------------------------------------------ evaluations
 
 
 def log_evaluation(folder: Path, project: str) -> str | None:
@@ -335,8 +332,7 @@ def _verdict(e: Episode) -> dict[str, Any]:
     return e.verdict.model_dump(mode="json", exclude={"judge", "cost_usd"})
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# the ends
+# --------------------------------------------------------------------------------------------------- the ends
 
 
 def _artifact(

@@ -116,8 +116,7 @@ def test_attributes_are_part_of_the_line(tmp_path: Path) -> None:
     assert rows(tmp_path / "logs.db", "SELECT text FROM logs") == [("slow pod=orders-7 ms=31",)]
 
 
-# ------------------------------------------------------------------------------------------------------------
-# incremental
+# ------------------------------------------------------------------------------------------------ incremental
 
 
 def test_a_second_build_changes_nothing(files: Path, built: Path) -> None:
@@ -236,8 +235,7 @@ def test_the_tools_read_the_version_that_is_written() -> None:
     assert (build_logs.APPLICATION_ID, build_logs.SCHEMA_VERSION) == printing.READS_SCHEMA
 
 
-# --------------------------------------------------------------------------------------------------------------
-# bad files
+# -------------------------------------------------------------------------------------------------- bad files
 
 BAD = {
     "no JSON": ("{", ["scenario-bad.json", "(whole file)"]),
@@ -299,8 +297,7 @@ def test_a_folder_without_scenarios_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "logs.db").exists()
 
 
-# -------------------------------------------------------------------------------------------------
-# interruption and locks
+# ------------------------------------------------------------------------------------- interruption and locks
 
 PAUSING_BUILD = """
 import sys
@@ -374,8 +371,7 @@ def test_a_reader_of_the_old_database_keeps_reading_it_while_it_is_replaced(file
     assert rows(built, "SELECT count(*) FROM logs") == [(7,)]
 
 
-# ------------------------------------------------------------------------------------------------------- the
-# command line
+# ------------------------------------------------------------------------------------------- the command line
 
 
 def test_the_command_builds_and_checks(

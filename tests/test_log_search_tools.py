@@ -74,8 +74,7 @@ def search(tmp_path: Path) -> Tool:
     return tools(tmp_path)[0]
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# the form
+# --------------------------------------------------------------------------------------------------- the form
 
 
 def test_a_result_has_the_form_the_policy_is_trained_on(search: Tool) -> None:
@@ -154,8 +153,7 @@ def test_a_hostile_message_stays_on_its_own_line(tmp_path: Path, message: str) -
     assert all(line.isprintable() for line in [*found, *ask(read, trace_id="cccc").text.split("\n")])
 
 
-# ----------------------------------------------------------------------------------------------------------------
-# filters
+# ---------------------------------------------------------------------------------------------------- filters
 
 
 @pytest.mark.parametrize(
@@ -256,8 +254,7 @@ def test_an_unknown_argument_or_a_wrong_type_is_refused(search: Tool, arguments:
         ask(search, **arguments)
 
 
-# -------------------------------------------------------------------------------------------------------
-# nothing to show
+# -------------------------------------------------------------------------------------------- nothing to show
 
 
 def test_no_match_says_what_was_searched_and_what_each_filter_costs(search: Tool) -> None:
@@ -295,8 +292,7 @@ def test_a_cursor_past_the_end_says_how_many_there_are(search: Tool) -> None:
     assert ask(search, cursor=99).text == "nothing after cursor=99: 5 kinds in all match"
 
 
-# ------------------------------------------------------------------------------------------------------ pages
-# and budgets
+# ------------------------------------------------------------------------------------------ pages and budgets
 
 WORDS = st.text(alphabet=st.characters(codec="utf-8"), max_size=60) | st.sampled_from(
     [
@@ -471,8 +467,7 @@ def test_a_long_message_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
     assert int(left_out) == len(message.strip()) - len(kept)
 
 
-# --------------------------------------------------------------------------------------------------------------
-# estimator
+# -------------------------------------------------------------------------------------------------- estimator
 
 GPT2_LIKE = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
@@ -509,8 +504,7 @@ def test_the_estimate_of_typical_pieces(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-# -------------------------------------------------------------------------------------------------- the file
-# and the tools
+# ------------------------------------------------------------------------------------- the file and the tools
 
 
 def test_a_missing_database_says_what_to_run(tmp_path: Path) -> None:

@@ -51,8 +51,7 @@ CATEGORIES = {
     "language_or_format",
 }
 
-# -------------------------------------------------------------------------------------------------------- the
-# labelled set
+# ------------------------------------------------------------------------------------------- the labelled set
 
 
 def test_the_labelled_set_holds_enough_of_every_category() -> None:
@@ -103,8 +102,7 @@ def test_a_missing_or_empty_set_says_where_to_name_another(tmp_path: Path) -> No
             read_calibration(path)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# calibration
+# ------------------------------------------------------------------------------------------------ calibration
 
 
 async def test_the_offline_judge_passes_the_bar_and_every_injection_and_list() -> None:
@@ -185,8 +183,7 @@ async def test_a_set_without_injections_cannot_pass_a_judge() -> None:
     assert len(result.objections(0.95)) == len(MUST_PASS)
 
 
-# ----------------------------------------------------------------------------------------------------------
-# names
+# ------------------------------------------------------------------------------------------------------ names
 
 
 @pytest.mark.parametrize("name", ["offline", "OFFLINE", " offline "])
@@ -237,8 +234,7 @@ def test_a_damaged_registry_is_an_error_and_not_an_empty_one(content: str, tmp_p
         load_judge("openai/x", registry=tmp_path / "judges.json", environ={})
 
 
-# ---------------------------------------------------------------------------------------------------------- a
-# quick check
+# ---------------------------------------------------------------------------------------------- a quick check
 
 
 async def test_a_working_judge_passes_the_quick_check() -> None:
@@ -259,8 +255,7 @@ async def test_a_judge_with_one_answer_fails_the_quick_check(says: bool, complai
             await check_judge(judge)
 
 
-# ----------------------------------------------------------------------------------------------------------
-# the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def small(folder: Path, count: int) -> Path:

@@ -54,8 +54,7 @@ from tests.fakes.openai_server import (
 from tests.fakes.openai_server import text_call as written_call
 from tests.fakes.played import RULES, TEXT, play
 
-# ---------------------------------------------------------------------------------------------------------
-# good episodes
+# ---------------------------------------------------------------------------------------------- good episodes
 
 
 async def test_an_episode_with_native_calls_collects_what_the_tools_showed_and_what_the_report_cites() -> (
@@ -156,8 +155,7 @@ async def test_without_a_judge_an_episode_is_kept_and_not_scored() -> None:
     assert (episode.reward, episode.reward_components, episode.verdict) == (None, {}, None)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# endings
+# ---------------------------------------------------------------------------------------------------- endings
 
 BAD_JSON = calls(("grep", '{"word": "sp'))
 BAD_REPORT = call("return_final_answer", root_cause="", suspected_service="ledger")
@@ -255,8 +253,7 @@ async def test_before_the_last_turn_a_general_model_is_told_so() -> None:
     assert requests[1]["messages"][-1]["content"].endswith(LAST_TURN)
 
 
-# ------------------------------------------------------------------------------------------------------
-# hostile and broken
+# ----------------------------------------------------------------------------------------- hostile and broken
 
 
 class Hostile(Grep):
@@ -362,8 +359,7 @@ async def test_whatever_a_policy_says_becomes_an_episode_that_can_be_scored(
     assert Episode.model_validate_json(episode.model_dump_json()).outcome == episode.outcome
 
 
-# -------------------------------------------------------------------------------------------------------
-# words and storage
+# ------------------------------------------------------------------------------------------ words and storage
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,7 @@ def started(place: Place, request: pytest.FixtureRequest) -> Iterator[Started]:
     process.wait()
 
 
-# ------------------------------------------------------------------------------------------------------------
-# a whole run
+# ------------------------------------------------------------------------------------------------ a whole run
 
 
 @pytest.mark.slow
@@ -262,8 +261,7 @@ def test_a_run_is_not_started_twice_by_mistake(
     assert steps(place.rows("two", "train")) == [1, 2]
 
 
-# --------------------------------------------------------------------------------------------------- deaths
-# and signals
+# ----------------------------------------------------------------------------------------- deaths and signals
 
 
 @pytest.mark.slow
@@ -355,8 +353,7 @@ def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -
     assert "runs/unknown/report.html" in done.stdout
 
 
-# ----------------------------------------------------------------------------------------------------
-# backends and judges
+# ---------------------------------------------------------------------------------------- backends and judges
 
 
 @pytest.mark.slow

@@ -31,8 +31,7 @@ VERBATIM = 0.8
 GAP_CHARS = 45
 """Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
 
-# ---------------------------------------------------------------------------------------------------- reading
-# the text
+# ------------------------------------------------------------------------------------------- reading the text
 
 SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
 HAN = r"[\u4e00-\u9fff]"
@@ -216,8 +215,7 @@ def is_effect(text: str, start: int, end: int) -> bool:
     return bool(marks["cause"].search(text, end, closing.start() if closing else len(text)))
 
 
-# --------------------------------------------------------------------------------------------------- the
-# off-line judge
+# ----------------------------------------------------------------------------------------- the off-line judge
 
 
 def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, int]]:

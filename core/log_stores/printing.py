@@ -33,8 +33,7 @@ build_logs writes.
 _EPOCH, _DAY_MS = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000
 _REBUILD = "run: python build_logs.py"
 
-# -------------------------------------------------------------------------------------------------------
-# counting tokens
+# -------------------------------------------------------------------------------------------- counting tokens
 
 _CLASSES = bytes(
     97 if chr(c).isalpha() else 48 if chr(c).isdigit() else 32 if c == 32 else 46 for c in range(128)
@@ -92,8 +91,7 @@ def as_room_allows(parts: Iterable[str], budget_tokens: int) -> str:
     return text
 
 
-# ------------------------------------------------------------------------------------------------------
-# reading the file
+# ------------------------------------------------------------------------------------------- reading the file
 
 
 class _Reader:
@@ -256,8 +254,7 @@ def when(at_ms: float) -> datetime:
     return _EPOCH + timedelta(milliseconds=at_ms)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# rows in print
+# ---------------------------------------------------------------------------------------------- rows in print
 
 
 class Line(NamedTuple):
@@ -343,8 +340,7 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-# ------------------------------------------------------------------------------------------------------- what
-# tools share
+# ------------------------------------------------------------------------------------------- what tools share
 
 
 def _blank_is_none(value: Any) -> Any:

@@ -21,8 +21,7 @@ from typing_extensions import TypedDict
 
 from project_types import Level, LogRecord, Scalar, Scenario, Span, check_references, read_checked
 
-# ----------------------------------------------------------------------------------------------------------------
-# reading
+# ---------------------------------------------------------------------------------------------------- reading
 
 
 def _shape(model: type[BaseModel], **changed: Any) -> Any:
@@ -67,8 +66,7 @@ def read_rows(path: Path) -> dict[str, Any]:
     return read_checked(path, _READER.validate_json)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# cleaning
+# --------------------------------------------------------------------------------------------------- cleaning
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 _VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|(?<![0-9A-Za-z])[A-Za-z]*[0-9][0-9A-Za-z]*")
@@ -106,8 +104,7 @@ def milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-# -------------------------------------------------------------------------------------------------------------------
-# rows
+# ------------------------------------------------------------------------------------------------------- rows
 
 
 def log_rows(logs: Sequence[dict[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:

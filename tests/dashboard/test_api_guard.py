@@ -212,8 +212,7 @@ def test_nothing_can_be_changed_over_http(open_house: str, method: str) -> None:
     assert httpx.request(method, f"{open_house}/api/experiments").status_code == 405
 
 
-# ----------------------------------------------------------------------------------------------------------------
-# command
+# ---------------------------------------------------------------------------------------------------- command
 
 
 def started(root: Path, *flags: str, **environment: str) -> tuple[subprocess.Popen[str], list[str]]:

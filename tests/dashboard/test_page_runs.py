@@ -142,8 +142,7 @@ def test_too_many_bars_leave_the_gaps_out_and_rare_names_are_summed_up() -> None
     assert sum(one.values[0] or 0 for one in series) == sum(range(1, 21))
 
 
-# ----------------------------------------------------------------------------------------------------------------
-# watcher
+# ---------------------------------------------------------------------------------------------------- watcher
 
 
 def test_the_watcher_captures_what_is_there_and_then_what_is_added(tmp_path: Path) -> None:

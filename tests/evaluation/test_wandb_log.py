@@ -61,8 +61,7 @@ def documented(section: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-# ------------------------------------------------------------------------------------------------------------
-# without a key
+# ---------------------------------------------------------------------------------------------- without a key
 
 
 def test_without_a_key_nothing_is_told(tmp_path: Path) -> None:
@@ -94,8 +93,7 @@ def test_a_log_that_is_attached_to_nothing_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# -----------------------------------------------------------------------------------------------------------
-# a training run
+# --------------------------------------------------------------------------------------------- a training run
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +199,7 @@ def test_checkpoints_are_called_what_the_backend_calls_them() -> None:
     ]
 
 
-# -------------------------------------------------------------------------------------------------------------
-# an evaluation
+# ---------------------------------------------------------------------------------------------- an evaluation
 
 
 @pytest.mark.slow
@@ -238,8 +235,7 @@ def test_an_evaluation_is_logged_once_and_goes_on_in_its_run(tmp_path: Path) -> 
     assert not (tmp_path / "foreign.log").exists()
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# the page
+# --------------------------------------------------------------------------------------------------- the page
 
 
 def test_the_columns_of_the_table_are_documented_and_no_other() -> None:

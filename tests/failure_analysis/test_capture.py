@@ -124,8 +124,7 @@ def test_a_group_has_a_text_for_people_and_its_name_is_the_signature(
     assert f"log ids {GOLD}" in content
 
 
-# -------------------------------------------------------------------------------------------------------
-# training runs
+# ---------------------------------------------------------------------------------------------- training runs
 
 
 def test_a_training_run_is_taken_in_by_checkpoint(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
@@ -256,8 +255,7 @@ def test_an_evaluation_explains_itself_when_it_ends_unless_told_not_to(
     assert not (tmp_path / "other" / "failures.db").exists()
 
 
-# ------------------------------------------------------------------------------------------------------------
-# bad days
+# --------------------------------------------------------------------------------------------------- bad days
 
 
 def test_a_half_written_line_waits_for_its_end(tmp_path: Path, stage: Stage, store: FailureStore) -> None:
@@ -418,8 +416,7 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path: Path) -> None:
     assert peak < 1 << 20
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# where
+# ------------------------------------------------------------------------------------------------------ where
 
 
 def test_every_run_of_a_folder_is_taken_in(tmp_path: Path, stage: Stage) -> None:

@@ -147,8 +147,7 @@ def test_bytes_of_any_kind_are_a_log(tmp_path: Path, store: FailureStore) -> Non
     assert all("\x1b" not in text.read_text() for text in (tmp_path / "failures").iterdir())
 
 
-# ----------------------------------------------------------------------------------------------------------
-# hostile XML
+# ------------------------------------------------------------------------------------------------ hostile XML
 
 
 def test_entities_are_never_expanded(tmp_path: Path, store: FailureStore) -> None:

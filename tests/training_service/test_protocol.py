@@ -108,8 +108,7 @@ def test_a_model_registered_by_many_at_once_is_one_model(service: ServiceProcess
     assert len(ids) == 1
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# paging
+# ----------------------------------------------------------------------------------------------------- paging
 
 
 @pytest.mark.parametrize(
@@ -181,8 +180,7 @@ def test_steps_that_are_not_there_are_reported(service: ServiceProcess) -> None:
     assert answer == {"deleted_count": 1, "not_found_steps": [0, 7]}
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# events
+# ----------------------------------------------------------------------------------------------------- events
 
 
 def test_events_tell_the_story_of_a_job_in_order(service: ServiceProcess) -> None:
@@ -263,8 +261,7 @@ def test_an_older_step_keeps_its_weights_and_loses_its_optimizer(service: Servic
     assert steps_trained(service.answer("lean@step1")) == 1
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# chat
+# ------------------------------------------------------------------------------------------------------- chat
 
 
 def test_a_checkpoint_in_use_is_deleted_only_afterwards(service: ServiceProcess, tmp_path: Path) -> None:

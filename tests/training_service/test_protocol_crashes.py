@@ -178,8 +178,7 @@ def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
     assert "made by another version of the service (schema 99); choose another --data" in done.stderr
 
 
-# -----------------------------------------------------------------------------------------------------
-# folders and store
+# ------------------------------------------------------------------------------------------ folders and store
 
 
 def test_a_job_whose_end_could_not_be_written_fails_when_asked_for(tmp_path: Path) -> None:

@@ -287,8 +287,7 @@ def test_no_body_makes_the_service_fail(service: ServiceProcess, body: dict[str,
     assert response.is_success or refusal(response)[0] in (400, 404, 422)
 
 
-# -------------------------------------------------------------------------------------------------------------------
-# flags
+# ------------------------------------------------------------------------------------------------------ flags
 
 
 @pytest.mark.parametrize(
