@@ -469,8 +469,8 @@ class TrainingConfig(Frozen):
     """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps
     or minutes, whichever run out first.
     """
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the gradient step, embedded only; bfloat16 takes about half the time."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the gradient step, embedded only: auto times both at the start and takes the faster one."""
     gradient_steps: Annotated[int, Field(ge=1)] = 1
     """Optimiser steps that a training job is cut into, embedded only."""
     ppo: bool = False
@@ -523,7 +523,6 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "learning_rate": 2e-4,
     "learning_rate_decay": 0.9,
     "max_minutes": 12.0,
-    "precision": "bfloat16",
     "scale_rewards": False,
     "steps": 200,
     "step_timeout_minutes": 10.0,

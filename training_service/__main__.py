@@ -77,9 +77,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     flags.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="arithmetic of training; bfloat16 takes about half the time on CPUs that have it (default %(default)s)",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="arithmetic of training; auto times both at the start and takes the faster one (default %(default)s)",
     )
     flags.add_argument(
         "--gradient-steps",
@@ -171,7 +171,7 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
     return serve(options, partial(opener, arguments.base_models, arguments.device), listener)
 
 
-def _real_engine(precision: Literal["float32", "bfloat16"], gradient_steps: int) -> OpenEngine:
+def _real_engine(precision: Literal["auto", "float32", "bfloat16"], gradient_steps: int) -> OpenEngine:
     try:
         from training_service.local_engine import open_engine as real
     except ModuleNotFoundError as missing:

@@ -134,7 +134,7 @@ def build_app(
 def _health_routes(router: APIRouter, service: Service) -> None:
     @router.get("/health")
     def health() -> Json:
-        return {"status": "ok", "jobs": service.jobs.waiting()}
+        return {"status": "ok", "jobs": service.jobs.waiting(), "training": dict(service.engine.settings())}
 
 
 def _model_routes(router: APIRouter, service: Service) -> None:

@@ -70,6 +70,10 @@ class Engine(Protocol):
         """Names a client may ask for, the default first. Short names, without spaces, colons or at-signs."""
         ...
 
+    def settings(self) -> Mapping[str, Any]:
+        """Return how this engine trains, as plain JSON. GET /health shows it as `training`."""
+        ...
+
     def create(self, base_model: str, folder: Path) -> None:
         """Write step 0 of a new model into the empty `folder`: the base weights, or a marker that names (and
         hashes) them.

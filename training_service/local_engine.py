@@ -33,11 +33,11 @@ from training_service.checkpoints import (
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
 from training_service.generation import Generator, Job, Stop, Written
 from training_service.kv_cache import Arena
+from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
 from training_service.training import (
     JobConfig,
-    Precision,
     TrainingOptions,
     make_optimizer,
     planned_steps,
@@ -95,12 +95,21 @@ class _Served:
 class LocalEngine:
     """`engine.Engine` on this machine's CPU or GPU."""
 
-    def __init__(self, bases: Sequence[Base], options: EngineOptions | None = None) -> None:
+    def __init__(
+        self, bases: Sequence[Base], options: EngineOptions | None = None, chosen: Chosen | None = None
+    ) -> None:
+        """`chosen` says how the arithmetic in `options` was picked."""
         self.options = options or EngineOptions()
+        self._chosen = chosen
         self._served = {base.name: _Served(base, self.options) for base in bases}
 
     def base_models(self) -> Sequence[str]:
         return list(self._served)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the arithmetic of training and the figures behind the choice."""
+        measured = self._chosen.as_json() if self._chosen else {}
+        return measured | {"precision": self.options.training.precision}
 
     def create(self, base_model: str, folder: Path) -> None:
         """Write the marker of step 0: the base model itself."""
@@ -214,14 +223,16 @@ class LocalEngine:
 
 
 def open_engine(
-    base_models: Sequence[str], device: str, precision: Precision = "float32", gradient_steps: int = 1
+    base_models: Sequence[str], device: str, precision: Asked = "auto", gradient_steps: int = 1
 ) -> Engine:
     """The engine of the command line: `engine.OpenEngine`. Raises ConfigurationError for a model or device
     that is not there.
     """
     place, folders = pick_device(device), locate(base_models)
-    options = EngineOptions(training=TrainingOptions(precision=precision, gradient_steps=gradient_steps))
-    return LocalEngine([Base(name, folder, place) for name, folder in folders.items()], options)
+    chosen = choose(precision, place)
+    training = TrainingOptions(precision=chosen.precision, gradient_steps=gradient_steps)
+    bases = [Base(name, folder, place) for name, folder in folders.items()]
+    return LocalEngine(bases, EngineOptions(training=training), chosen)
 
 
 def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

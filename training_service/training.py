@@ -15,9 +15,8 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +24,12 @@ from torch.optim import AdamW
 
 from training_service.engine import TrainingError
 from training_service.loss import LossConfig, LossSums, loss_sums
+from training_service.precision import Precision, arithmetic
 from training_service.ragged_attention import PackedPlan
 from training_service.sequences import TokenSequence
 
 LOGITS_AT_ONCE = 1 << 28
 """Logits (sampled tokens x vocabulary) of one micro-batch, at most: 1 GiB in float32."""
-
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,16 @@ class JobConfig:
     scale_rewards: bool
     advantage_balance: float
     precalculate_logprobs: bool
+    allow_training_without_logprobs: bool
+    num_trajectories_learning_rate_multiplier_power: float
+    packed_sequence_length: int | None
     loss: LossConfig
 
     @classmethod
     def of(cls, config: Mapping[str, Any], options: TrainingOptions) -> JobConfig:
         """Sort the keys that were set. Raises TrainingError for an unknown one."""
         names = {field.name for field in fields(LossConfig)}
-        own = {"learning_rate", "scale_rewards", "advantage_balance", "precalculate_logprobs"}
+        own = {field.name for field in fields(cls)} - {"loss"}
         if unknown := sorted(set(config) - names - own):
             raise TrainingError(f"training option {unknown[0]!r} is not known here; leave it out")
         return cls(
@@ -79,6 +79,11 @@ class JobConfig:
             scale_rewards=bool(config.get("scale_rewards", True)),
             advantage_balance=float(config.get("advantage_balance", 0.0)),
             precalculate_logprobs=bool(config.get("precalculate_logprobs", False)),
+            allow_training_without_logprobs=bool(config.get("allow_training_without_logprobs", True)),
+            num_trajectories_learning_rate_multiplier_power=float(
+                config.get("num_trajectories_learning_rate_multiplier_power", 0.0)
+            ),
+            packed_sequence_length=config.get("packed_sequence_length"),
             loss=LossConfig(**{name: config[name] for name in names if name in config}),
         )
 
@@ -98,7 +103,7 @@ def make_optimizer(model: nn.Module, learning_rate: float, options: TrainingOpti
 
 
 def score(
-    model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: str
+    model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: Precision
 ) -> Scored:
     """Run packed sequences through the model; the first token of a sequence has nothing before it and is
     never scored.
@@ -108,8 +113,7 @@ def score(
     positions = torch.cat([torch.arange(length, device=device) for length in lengths])
     sampled = torch.tensor([flag for sequence in sequences for flag in sequence.sampled], device=device)
     targets = torch.nonzero(sampled & (positions > 0))[:, 0]
-    autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    with autocast:
+    with arithmetic(precision, device):
         logits = model(
             input_ids=flat[None],
             position_ids=positions[None],

@@ -35,6 +35,9 @@ class ScriptedEngine:
     def base_models(self) -> Sequence[str]:
         return self._base_models
 
+    def settings(self) -> dict[str, Any]:
+        return {"precision": "float32", "asked": "auto", "float32_ms": 1.0, "bfloat16_ms": 2.0}
+
     def create(self, base_model: str, folder: Path) -> None:
         (folder / WEIGHTS).write_text(json.dumps({"base": base_model, "history": []}))
 
