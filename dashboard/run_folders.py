@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -37,6 +37,8 @@ class State(StrEnum):
     RUNNING = "running"
     """A live process holds its folder."""
     FINISHED = "finished"
+    OUT_OF_TIME = "out_of_time"
+    """The time limit ended it before half of its training steps; it can be resumed with more minutes."""
     STOPPED = "stopped"
     """Nobody works on it and it did not finish; it can be resumed."""
 
@@ -78,6 +80,12 @@ class Run(Frozen):
     def of(self, split: str) -> tuple[dict[str, Any], ...]:
         """The rows of one split."""
         return tuple(row for row in self.rows if row.get("split") == split)
+
+    @property
+    def goes_on_with(self) -> str:
+        """The command that trains the rest, '' when the run does not say."""
+        found = self.summary.get("go_on")
+        return found if isinstance(found, str) else ""
 
     def latest(self, split: str, name: str) -> float | None:
         """The last number of this name in a split."""
@@ -128,12 +136,12 @@ class Runs:
         progress = progress if isinstance(progress, dict) else {}
         summary = _json(path / "summary.json", troubles) if (path / "summary.json").exists() else {}
         held = locked(path / (".lock" if training else ".writing"))
-        done = bool(progress.get("finished")) if training else bool(summary)
+        progress = progress if training else {"finished": bool(summary)}
         best = progress.get("best_checkpoint", summary.get("best_checkpoint"))
         return Run(
             name=name,
             kind="training" if training else "evaluation",
-            state=State.RUNNING if held else State.FINISHED if done else State.STOPPED,
+            state=State.RUNNING if held else _ended(progress),
             started=_moment(settings.get("at") or settings.get("started")),
             changed=_changed(path),
             settings=settings,
@@ -142,6 +150,13 @@ class Runs:
             summary=summary,
             troubles=tuple(printable(text) for text in troubles),
         )
+
+
+def _ended(progress: Mapping[str, Any]) -> State:
+    """Where a run stands that nobody works on."""
+    if progress.get("finished"):
+        return State.FINISHED
+    return State.OUT_OF_TIME if progress.get("ended_by") == "time" else State.STOPPED
 
 
 def _run_folders(root: Path, depth: int) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,7 +23,14 @@ from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.store import DATABASE, FailureStore, Wanted
 from failure_analysis.watching import Watcher
 from project_types import ConfigurationError
-from tests.dashboard.dashboard_runs import captured, episode, metrics_row, training_run, write_episodes
+from tests.dashboard.dashboard_runs import (
+    captured,
+    dashboard,
+    episode,
+    metrics_row,
+    training_run,
+    write_episodes,
+)
 
 
 def runs(root: Path) -> Runs:
@@ -43,6 +51,21 @@ def test_a_run_that_did_not_finish_and_is_not_held_was_stopped(tmp_path: Path) -
     found = runs(tmp_path).get("seed1")
     assert found.state is State.STOPPED
     assert (found.steps, found.most_steps) == (3, 3)
+
+
+def test_a_run_that_the_clock_ended_early_is_out_of_time_and_not_finished(tmp_path: Path) -> None:
+    run = training_run(tmp_path, finished=False)
+    state = next(run.glob("art/*/models/*/state.json"))
+    state.write_text(json.dumps({"run": {"finished": False, "ended_by": "time"}}))
+    (run / "summary.json").write_text(json.dumps({"go_on": "python train_serverless.py --resume"}))
+    found = runs(tmp_path).get("seed1")
+    assert found.state is State.OUT_OF_TIME
+    assert found.goes_on_with == "python train_serverless.py --resume"
+    with dashboard(tmp_path) as url, urlopen(f"{url}/run?name=seed1") as reply:
+        page = reply.read().decode()
+    assert "out of time" in page
+    assert "Go on with: python train_serverless.py --resume" in page
+    assert "finished" not in page
 
 
 def test_an_evaluation_is_a_run_too(tmp_path: Path) -> None:
