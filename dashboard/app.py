@@ -16,8 +16,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
+from core.serving.guard import BodyTooLarge, Door
 from dashboard import api, pages
-from dashboard.guard import Door, Guard
+from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
 from dashboard.run_folders import UnknownRun
 from dashboard.shelf import Shelf
@@ -32,7 +33,7 @@ any of them. An error is `{"error": text}`. Where a token is needed, send `Autho
 
 def build_app(shelf: Shelf, door: Door) -> ASGIApp:
     """Everything, guarded."""
-    return Guard(application(shelf, door), door)
+    return guarded(application(shelf, door), door)
 
 
 def application(shelf: Shelf, door: Door) -> FastAPI:
@@ -50,6 +51,7 @@ def application(shelf: Shelf, door: Door) -> FastAPI:
 
     refuse(app, StoreError, 503)
     refuse(app, UnknownRun, 404)
+    refuse(app, BodyTooLarge, 413)
     refuse(app, InvestigatorError, 500)
     refuse(app, StarletteHTTPException, None)
     refuse(app, RequestValidationError, 422)

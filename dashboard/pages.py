@@ -15,9 +15,10 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from core.serving.guard import COOKIE, LONGEST_URL, Door, client_of, read_body, too_many_tries
 from dashboard.api import EPISODES, Id
 from dashboard.asked import Charted, Compared, Listed
-from dashboard.guard import COOKIE, LARGEST_BODY, LONGEST_URL, Door
+from dashboard.guard import LARGEST_BODY
 from dashboard.overviews import (
     Checkpoint,
     RunCounts,
@@ -307,14 +308,14 @@ def _add_login(app: FastAPI, door: Door) -> None:
     @app.post("/login", include_in_schema=False)
     async def log_in(request: Request) -> Response:
         """Takes it."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                raise HTTPException(413, "That is more than a token.")
+        client = client_of(request.scope)
+        if wait_s := door.tries.wait_s(client):
+            return error_page(request, 429, too_many_tries(wait_s).message)
+        body = await read_body(request.stream(), LARGEST_BODY)
         form = parse_qs(body.decode("utf-8", "replace"))
         where = _inside(form.get("next", ["/"])[0])
         if not door.accepts(form.get("token", [""])[0]):
+            door.tries.failed(client)
             return render(request, "login.html", status=401, next=where, wrong=True)
         answer = RedirectResponse(where, status_code=303)
         secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"

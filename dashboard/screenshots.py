@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
+from core.serving.listening import in_background
 from dashboard.browser import executable
 from dashboard.overviews import Checkpoint, checkpoints
-from dashboard.serve import in_background
 from failure_analysis.capture import capture
 from failure_analysis.comparing import Side, compare
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
@@ -49,8 +49,8 @@ def command(arguments: argparse.Namespace) -> int:
     store = FailureStore(arguments.runs / DATABASE)
     capture(arguments.runs, store, LogAnalyzer(NO_MODEL))
     arguments.out.mkdir(parents=True, exist_ok=True)
+    from core.serving.guard import Door
     from dashboard.app import build_app
-    from dashboard.guard import Door
     from dashboard.shelf import Shelf
 
     with (

@@ -7,18 +7,15 @@ one when none is set. A token is read from the environment only, because others 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import secrets
 import signal
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from core.serving.listening import EVERY_INTERFACE, address_of, announce, bind, is_loopback
 from failure_analysis.alerts import WEBHOOK, Alerts, webhook_from
 from failure_analysis.capture_command import analyzer
 from failure_analysis.store import DATABASE, FailureStore
@@ -34,8 +31,8 @@ def command(arguments: argparse.Namespace) -> int:
     try:
         import uvicorn
 
+        from core.serving.guard import Door, hosts_for
         from dashboard.app import build_app
-        from dashboard.guard import Door, hosts_for
         from dashboard.shelf import Shelf
     except ImportError as missing:
         raise ConfigurationError(
@@ -53,12 +50,13 @@ def command(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.runs
     store = FailureStore(arguments.database or folder / DATABASE)
     token = os.environ.get(TOKEN) or None
-    made = token is None and not _is_loopback(arguments.host)
+    made = token is None and not is_loopback(arguments.host)
     if made:
         token = secrets.token_urlsafe(24)
-    any_address = arguments.host in ("0.0.0.0", "::")
+    any_address = arguments.host in EVERY_INTERFACE
     door = Door(token=token, hosts=hosts_for(arguments.host, arguments.allow_host), any_address=any_address)
     listener = bind(arguments.host, arguments.port)
+    listener.listen(2048)  # its address is printed before the server runs
     where = address_of(listener)
     alerts = Alerts(store, webhook, link=arguments.public_url or where) if webhook else None
     watcher = Watcher(
@@ -85,64 +83,13 @@ def command(arguments: argparse.Namespace) -> int:
     with ExitStack() as open_things:
         if arguments.capture:
             open_things.enter_context(watcher)
-        print(f"listening on {where}", flush=True)
+        announce(listener)
         if made:
             print(f"token {token}  (set {TOKEN} to choose one)", flush=True)
-        if not _is_loopback(arguments.host):
+        if not is_loopback(arguments.host):
             print(
                 "nothing is encrypted here: put a TLS proxy in front, or listen on loopback and use ssh -L",
                 flush=True,
             )
         server.run(sockets=[listener])
     return 0 if server.started else 1
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take the port. Raises ConfigurationError when that cannot be."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(2048)  # whoever reads the address may connect at once
-    except (OSError, OverflowError) as trouble:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {trouble}; choose another --port, or 0 for any"
-        ) from trouble
-    return listener
-
-
-def address_of(listener: socket.socket) -> str:
-    """Where a browser finds it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def in_background(app: Any) -> Iterator[str]:
-    """The application on a free loopback port, in a thread, until the block ends. Gives its address."""
-    import uvicorn
-
-    listener = bind("127.0.0.1", 0)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True
-    )
-    thread.start()
-    try:
-        yield address_of(listener)
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)

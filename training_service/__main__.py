@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+from core.serving.listening import bind, is_loopback
 from project_types import ConfigurationError, InvestigatorError
 from training_service.engine import OpenEngine
 
@@ -131,7 +131,7 @@ def _check(arguments: argparse.Namespace) -> None:
     token: str = arguments.token
     if not token or not token.isascii() or any(character.isspace() for character in token):
         raise ConfigurationError("--token: must be printable ASCII without spaces")
-    if not _is_loopback(arguments.host) and (token == DEFAULT_TOKEN or len(token) < MIN_TOKEN_CHARACTERS):
+    if not is_loopback(arguments.host) and (token == DEFAULT_TOKEN or len(token) < MIN_TOKEN_CHARACTERS):
         raise ConfigurationError(
             f"--host {arguments.host} lets other machines in, so it needs a token of your own of at least {MIN_TOKEN_CHARACTERS} "
             "characters: TRAINING_SERVICE_TOKEN=$(openssl rand -hex 16)"
@@ -141,17 +141,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigurationError(f"--{flag.replace('_', '-')}: must be above 0")
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int:
     try:
         from training_service.app import Limits
-        from training_service.server import ServeOptions, bind, serve
+        from training_service.server import ServeOptions, serve
     except ModuleNotFoundError as missing:
         raise ConfigurationError(
             f"the service needs {missing.name}; run: pip install -e '.[train]'"

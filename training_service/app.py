@@ -21,9 +21,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from core.serving.guard import Door, Guard
 from training_service.engine import Engine, RequestError
 from training_service.folders import Folders
-from training_service.guard import Guard, body_of, error_response
+from training_service.guard import OPEN_PATHS, body_of, error_response, refused
 from training_service.jobs import Jobs
 from training_service.names import SCHEME, checkpoint_of
 from training_service.store import Model, ModelExists, Store
@@ -106,10 +107,8 @@ async def closing(service: Service, grace_s: float) -> AsyncIterator[None]:
             service.folders.close()
 
 
-def build_app(
-    service: Service, token: str, hosts: frozenset[str] | None, limits: Limits, grace_s: float = 30.0
-) -> FastAPI:
-    """The application. `hosts` are the Host headers it answers to, None for any."""
+def build_app(service: Service, door: Door, limits: Limits, grace_s: float = 30.0) -> FastAPI:
+    """The application behind its door."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -126,7 +125,7 @@ def build_app(
     _chat_routes(router, service, limits)
     app.include_router(router)
     app.include_router(router, prefix="/v1")
-    app.add_middleware(Guard, token=token, hosts=hosts)
+    app.add_middleware(Guard, door=door, refuse=refused, open_paths=OPEN_PATHS)
     _error_handlers(app)
     return app
 

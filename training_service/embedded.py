@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,9 +19,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from core.serving.listening import LISTENING
 from project_types import InvestigatorError
 
-READY = re.compile(r"listening on (http://[^\s/]+:(\d+))")
 _POLL_S = 0.05
 _STOP_S = 20.0
 
@@ -178,7 +177,7 @@ class EmbeddedService:
     async def _listening(self, start: int) -> bool:
         with self.log.open("rb") as written:
             written.seek(start)
-            found = READY.search(written.read().decode(errors="replace"))
+            found = LISTENING.search(written.read().decode(errors="replace"))
         if found is None:
             return False
         self.url, self._port = found[1], found[2]

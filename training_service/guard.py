@@ -1,12 +1,11 @@
-"""Who may talk to the service, and how much they may say: Host header, bearer token, body size, strict JSON.
+"""The service's errors in OpenAI's shape, and bodies as strict JSON.
 
-`Guard` wraps the whole application, so no route can forget it. `read_json` is how every route reads its body.
-What the fields mean is `wire.py`.
+Who may come in decides `core.serving.guard`. `body_of` is how every route reads its body. What the fields
+mean is `wire.py`.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -15,9 +14,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
+from core.serving.guard import BodyTooLarge, Refusal, read_body
 from training_service.engine import RequestError
 from training_service.wire import error_body
 
@@ -27,7 +26,6 @@ INLINE_BYTES = 128 << 10
 """
 OPEN_PATHS = frozenset({"/health", "/v1/health"})
 """Answered without a token: they say nothing about models."""
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 KINDS = {
     401: "authentication_error",
     403: "permission_error",
@@ -45,32 +43,10 @@ def error_response(status: int, message: str, code: str | None = None) -> JSONRe
     return JSONResponse(error_body(message, kind, code), status_code=status, headers=headers)
 
 
-class Guard:
-    """Refuses foreign Host headers (a browser led here by a rebound name) and requests without the token."""
-
-    def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str] | None) -> None:
-        self._app, self._token, self._hosts = app, token.encode(), hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        refusal = self._refusal(scope["path"], Headers(scope=scope)) if scope["type"] == "http" else None
-        await (refusal or self._app)(scope, receive, send)
-
-    def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:
-        host = _without_port(headers.get("host", ""))
-        if self._hosts is not None and host not in self._hosts:
-            return error_response(
-                403, f"Host {host!r} is not served here; use {', '.join(sorted(self._hosts))}", "bad_host"
-            )
-        if path in OPEN_PATHS:
-            return None
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), self._token):
-            message = "wrong or missing token; send 'Authorization: Bearer TOKEN' with the token the service was started with"
-            return error_response(401, message, "invalid_api_key")
-        return None
+def refused(_: Scope, refusal: Refusal) -> JSONResponse:
+    """A refusal of the guard in OpenAI's shape."""
+    code = "invalid_api_key" if refusal.code == "bad_token" else refusal.code
+    return error_response(refusal.status, refusal.message, code)
 
 
 def body_of(model: type[Body], limit_bytes: int) -> Callable[[Request], Awaitable[Body]]:
@@ -86,22 +62,11 @@ def body_of(model: type[Body], limit_bytes: int) -> Callable[[Request], Awaitabl
 
 
 async def _read_bytes(request: Request, limit_bytes: int) -> bytes:
-    """The body; a larger one is read to its end (within reason) so that the client hears the answer, but not
-    kept.
-    """
-    body, total = bytearray(), 0
-    async for chunk in request.stream():
-        total += len(chunk)
-        if total <= limit_bytes:
-            body += chunk
-        else:
-            body.clear()
-        if total > 4 * limit_bytes:
-            break
-    if total > limit_bytes:
-        message = f"the body is larger than {limit_bytes >> 20} MiB; send less, or restart the service with a higher --max-*-mib"
-        raise RequestError(413, message, "body_too_large")
-    return bytes(body)
+    try:
+        return await read_body(request.stream(), limit_bytes)
+    except BodyTooLarge as trouble:
+        message = f"{trouble}, or restart the service with a higher --max-*-mib"
+        raise RequestError(413, message, "body_too_large") from trouble
 
 
 def _parse(model: type[Body], raw: bytes) -> Body:
@@ -121,10 +86,3 @@ def _parse(model: type[Body], raw: bytes) -> Body:
         message = f"{where}: {what}" if where else what
         status = 400 if message.startswith("stream:") else 422
         raise RequestError(status, message, "bad_request") from trouble
-
-
-def _without_port(host: str) -> str:
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.partition(":")[0]

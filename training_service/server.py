@@ -18,10 +18,10 @@ from types import FrameType
 
 import uvicorn
 
-from project_types import ConfigurationError
+from core.serving.guard import Door, hosts_for
+from core.serving.listening import EVERY_INTERFACE, announce
 from training_service.app import Limits, Service, build_app, open_service
 from training_service.engine import Engine
-from training_service.guard import LOOPBACK_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +40,10 @@ class ServeOptions:
     parent_pid: int | None = None
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Take the port before anything slow happens. Raises ConfigurationError when it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(
-        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # asyncio turns Nagle off only when told it is TCP
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as trouble:
-        listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {trouble}; choose another --port, or 0 for any"
-        ) from trouble
-    return listener
-
-
 def serve(options: ServeOptions, open_engine: Callable[[], Engine], listener: socket.socket) -> int:
     """Run until a signal or the parent's end. Returns the exit code."""
     service = open_service(options.data, open_engine, options.min_free_bytes)
-    app = build_app(service, options.token, _hosts(options.host), options.limits, options.grace_s)
+    app = build_app(service, door(options), options.limits, options.grace_s)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -120,10 +103,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started or not sockets:
             return
-        host, port = sockets[0].getsockname()[:2]
-        where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        where = announce(sockets[0])
         log.info("listening on %s, data in %s", where, self._service.folders.data)
-        print(f"listening on {where}", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.jobs.begin_stop()
@@ -138,8 +119,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _hosts(host: str) -> frozenset[str] | None:
-    """Host headers to answer: None (any) when listening on every interface."""
-    if host in ("0.0.0.0", "::"):
-        return None
-    return LOOPBACK_NAMES | {f"[{host}]" if ":" in host else host}
+def door(options: ServeOptions) -> Door:
+    """Whom to let in: on every interface any Host, because a client without the token gets nowhere."""
+    everywhere = options.host in EVERY_INTERFACE
+    return Door(token=options.token, hosts=None if everywhere else hosts_for(options.host))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from core.serving.listening import LISTENING
 from project_types import ConfigurationError
 
-LISTENING = re.compile(r"listening on (http://[^\s/]+:\d+)")
 STARTS_WITHIN_S = 300.0
 STOPS_WITHIN_S = 40.0
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.serving.guard import Door
+from core.serving.listening import in_background
 from dashboard.app import build_app
-from dashboard.guard import Door
-from dashboard.serve import in_background
 from dashboard.shelf import Shelf
 from failure_analysis.capture import capture
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dashboard.guard import COOKIE, LARGEST_BODY, Door
+from core.serving.guard import COOKIE, Door
+from dashboard.guard import LARGEST_BODY
 from failure_analysis.__main__ import main
 from tests.dashboard.dashboard_runs import captured, dashboard, training_run
 
@@ -278,3 +279,17 @@ def test_alerts_without_a_webhook_are_refused_before_anything_starts(
 ) -> None:
     assert main(["serve", "--runs", str(root), "--port", "0", "--alerts"]) == 2
     assert "FAILURE_ANALYSIS_WEBHOOK" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["login", "bearer"])
+def test_guessing_the_token_ends_after_ten_tries(root: Path, how: str) -> None:
+    with dashboard(root, Door(token=TOKEN)) as url, httpx.Client(base_url=url) as client:
+
+        def guess(token: str) -> httpx.Response:
+            if how == "login":
+                return client.post("/login", data={"token": token})
+            return client.get("/api/runs", headers={"Authorization": f"Bearer {token}"})
+
+        assert [guess("wrong").status_code for _ in range(11)] == [401] * 10 + [429]
+        assert guess(TOKEN).status_code == 429, "else the limit would limit nothing"
+        assert client.get("/health").status_code == 200

@@ -18,8 +18,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from core.serving.guard import Door
 from dashboard.browser import executable
-from dashboard.guard import Door
 from failure_analysis.records import ExperimentType, Severity
 from failure_analysis.store import FailureStore, Wanted
 from project_types import ConfigurationError
