@@ -316,10 +316,11 @@ def _repair(commands: Commands) -> None:
     parser = _command(
         commands,
         "repair",
-        "save what can be read of a damaged failures.db; the damaged file is kept",
+        "put a damaged failures.db aside and capture the runs beside it again",
         "example:\n  python -m failure_analysis repair runs/failures.db",
     )
     parser.add_argument("database", type=Path, nargs="?", default=DATABASE, help="default %(default)s")
+    _model(parser)
     parser.set_defaults(module="failure_analysis.repair")
 
 
@@ -370,24 +371,8 @@ def _serve(commands: Commands) -> None:
     parser.set_defaults(module="dashboard.serve")
 
 
-def _screenshots(commands: Commands) -> None:
-    parser = _command(
-        commands,
-        "screenshots",
-        "take the docs' pictures of the dashboard with a real browser",
-        "example:\n  python -m failure_analysis screenshots --out docs/images",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG files")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)"
-    )
-    parser.add_argument("--run", metavar="NAME", help="the run to show (default: the latest training run)")
-    parser.set_defaults(module="dashboard.screenshots")
-
-
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
     _capture, _ingest, _analyze, _groups, _counts, _similar, _compare, _hardest, _intervene, _score, _repair, _serve,
-    _screenshots,
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ Reading (`FailureStore(path)`; every call opens and closes its own connection, s
 "Episodes" are `experiments(Wanted(types=(ExperimentType.EPISODE,)))`; each has `.episode` (ending, reward, turns, ...).
 
 Writing is one `with store.writing() as writer:` per batch: one transaction, one writer at a time, all or
-nothing. The same experiment written twice is one row. A file that SQLite cannot read raises StoreError;
-`repair` saves what can be read and keeps the damaged file.
+nothing. The same experiment written twice is one row. A file that SQLite cannot read raises StoreError, which
+says how to put it aside and capture again.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ CREATE TABLE IF NOT EXISTS sources (
     path TEXT PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL, head TEXT NOT NULL, trouble TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-TABLES = ("experiments", "episodes", "failures", "templates", "sources")
 JOINED = "experiments e LEFT JOIN episodes p USING (id) LEFT JOIN failures f USING (id) LEFT JOIN templates t USING (signature)"
 
 Order = Literal["newest", "oldest", "severity", "reward", "turns"]
@@ -229,7 +228,7 @@ class FailureStore:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection, for queries over TABLES. Raises StoreError for a file that is missing or
+        """A read-only connection, for queries over the tables of SCHEMA. Raises StoreError for a file that is missing or
         damaged.
         """
         if not self.path.exists():

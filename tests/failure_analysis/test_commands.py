@@ -14,6 +14,7 @@ import pytest
 
 from chaos.plans import read_mix
 from failure_analysis.__main__ import main
+from failure_analysis.store import FailureStore
 from tests.failure_analysis.scene import (
     GOLD,
     RIGHT,
@@ -171,10 +172,17 @@ def test_docs_quote_what_score_measures(capsys: pytest.CaptureFixture[str]) -> N
     assert f"| {numbers['category']:.3f} | {numbers['severity']:.3f} |" in docs.read_text(encoding="utf-8")
 
 
-def test_repair_saves_and_says_what_to_do_next(capsys: pytest.CaptureFixture[str], run: Path) -> None:
-    printed = said(capsys, "repair", database(run)[1])
-    assert "saved 5 experiments" in printed
-    assert "capture RUN_DIR" in printed
+def test_repair_keeps_a_damaged_file_and_captures_again(
+    capsys: pytest.CaptureFixture[str], run: Path
+) -> None:
+    path = Path(database(run)[1])
+    before = FailureStore(path).experiments()
+    path.write_bytes(b"not a database at all" * 100)
+    printed = said(capsys, "repair", str(path))
+    assert FailureStore(path).experiments() == before
+    assert f"captured again: {before.total} experiments" in printed
+    assert "ingest FILE" in printed
+    assert path.with_name("failures.db.damaged-1").read_bytes().startswith(b"not a database")
 
 
 def scripted_server() -> OpenAIServer:

@@ -30,7 +30,7 @@ from failure_analysis.records import (
     experiment_id,
     signature_of,
 )
-from failure_analysis.repair import repair
+from failure_analysis.repair import set_aside
 from failure_analysis.store import FailureStore, Source, Wanted
 
 GAVE_UP = InvestigationKind.GAVE_UP
@@ -249,10 +249,7 @@ def damage(path: Path, at: float, length: int = 20_000) -> None:
         file.write(b"\xde" * length)
 
 
-@pytest.mark.parametrize("repaired", [False, True])
-def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(
-    large: FailureStore, repaired: bool
-) -> None:
+def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(large: FailureStore) -> None:
     journal = large.path.with_name("failures.db-journal")
     before = large.experiments(limit=1000)
     with closing(sqlite3.connect(large.path, isolation_level=None)) as killed:
@@ -262,8 +259,6 @@ def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(
         left = large.path.read_bytes(), journal.read_bytes()
     large.path.write_bytes(left[0])
     journal.write_bytes(left[1])
-    if repaired:
-        repair(large.path)
     assert large.experiments(limit=1000) == before
 
 
@@ -275,36 +270,20 @@ def test_a_damaged_file_is_said_with_what_to_type(large: FailureStore) -> None:
         pass
 
 
-@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
-def test_repair_saves_what_can_be_read_and_keeps_the_damaged_file(large: FailureStore, at: float) -> None:
-    damage(large.path, at)
-    kept, saved = repair(large.path)
-    page = large.experiments(limit=1000)
-    assert kept.exists()
-    assert page.total == saved["experiments"]
-    assert {row.id for row in page.rows} <= {experiment_id(n) for n in range(400)}
-    assert sum(saved.values()) > 200
-    with large.writing() as writer:
-        writer.put(experiment(1000))
-    assert large.experiments().total == page.total + 1
-
-
-def test_a_file_that_is_no_database_is_kept_and_a_new_one_takes_its_place(tmp_path: Path) -> None:
-    path = tmp_path / "failures.db"
-    path.write_bytes(b"not a database at all" * 100)
-    kept, saved = repair(path)
-    assert kept.read_bytes().startswith(b"not a database")
-    assert not saved
-    assert FailureStore(path).experiments().total == 0
+def test_a_damaged_file_is_put_aside_with_all_that_belongs_to_it(large: FailureStore) -> None:
+    damage(large.path, 0.5)
+    large.path.with_name("failures.db-journal").write_bytes(b"left over")
+    before = large.path.read_bytes()
+    kept = set_aside(large.path)
+    assert kept.read_bytes() == before
+    assert kept.with_name(f"{kept.name}-journal").read_bytes() == b"left over"
+    assert not large.path.exists()
     with pytest.raises(StoreError, match="no such file"):
-        repair(tmp_path / "nothing.db")
+        set_aside(large.path)
 
 
-def test_repairing_a_sound_file_loses_nothing_and_lets_runs_be_read_again(large: FailureStore) -> None:
-    with large.writing() as writer:
-        writer.put_source(Source(path="a", offset=5))
-    before = large.experiments(limit=1000)
-    repair(large.path)
-    assert large.experiments(limit=1000) == before
-    with large.writing() as writer:
-        assert writer.source("a") is None
+def test_a_second_damaged_file_does_not_take_the_place_of_the_first(large: FailureStore) -> None:
+    first = set_aside(large.path)
+    large.path.write_bytes(b"not a database at all")
+    assert set_aside(large.path) != first
+    assert first.exists()

@@ -1,5 +1,4 @@
-"""The command behind `python -m failure_analysis screenshots`: the pictures in the docs, taken of a real run
-by a real browser.
+"""Takes the docs' pictures of the dashboard: `python docs/screenshots.py --out docs/images`.
 
 Serves the runs on a free loopback port without capturing anything twice, opens each page in Chromium and
 writes one PNG each. Nothing is posed: what a picture shows is what the folder of runs holds.
@@ -8,6 +7,9 @@ writes one PNG each. Nothing is posed: what a picture shows is what the folder o
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from core.serving.listening import in_background
@@ -18,7 +20,7 @@ from failure_analysis.comparing import Side, compare
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.records import ExperimentType, Status, StoreError
 from failure_analysis.store import DATABASE, LARGEST_PAGE, FailureStore, Wanted
-from project_types import ConfigurationError
+from project_types import ConfigurationError, InvestigatorError
 
 WIDE, PHONE = (1280, 900), (390, 844)
 FEW_TURNS = 4
@@ -37,7 +39,27 @@ class Shot(NamedTuple):
     """The whole page instead of what fits on the screen."""
 
 
-def command(arguments: argparse.Namespace) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    flags = argparse.ArgumentParser(prog="python docs/screenshots.py", description=__doc__)
+    flags.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the PNG files")
+    flags.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default %(default)s)"
+    )
+    flags.add_argument("--run", metavar="NAME", help="the run to show (default: the latest training run)")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take the pictures. Return 2 for what cannot be done, else 0."""
+    try:
+        return take(parser().parse_args(argv))
+    except InvestigatorError as trouble:
+        print(f"screenshots: {trouble}", file=sys.stderr)
+        return 2
+
+
+def take(arguments: argparse.Namespace) -> int:
     """Take every picture that the runs have something for. Returns 0."""
     try:
         from playwright.sync_api import expect, sync_playwright
@@ -148,3 +170,7 @@ def _telling_episode(store: FailureStore, run: str, points: list[Checkpoint]) ->
         if found:
             return max(found, key=lambda one: (one[0].turns >= FEW_TURNS, one[0].reward or 0.0, one[1]))[1]
     return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
