@@ -22,6 +22,7 @@ from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
 from dashboard.run_folders import UnknownRun
 from dashboard.shelf import Shelf
+from failure_analysis.comparing import NothingToCompare
 from failure_analysis.records import StoreError
 from project_types import InvestigatorError
 
@@ -50,6 +51,7 @@ def application(shelf: Shelf, door: Door) -> FastAPI:
         return {"status": "ok"}
 
     refuse(app, StoreError, 503)
+    refuse(app, NothingToCompare, 404)
     refuse(app, UnknownRun, 404)
     refuse(app, BodyTooLarge, 413)
     refuse(app, InvestigatorError, 500)

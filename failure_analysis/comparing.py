@@ -67,8 +67,12 @@ class Comparison(Frozen):
     """(kind, scenarios that show it before, after), largest change first."""
 
 
+class NothingToCompare(StoreError):
+    """A side has no captured episodes."""
+
+
 def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
-    """Which failures `after` fixed and which it introduced. Raises StoreError when a side has no episodes."""
+    """Which failures `after` fixed and which it introduced. Raises NothingToCompare."""
     sides = [_side(store, side) for side in (before, after)]
     shared = sorted(sides[0].keys() & sides[1].keys())
     flips = [
@@ -112,7 +116,7 @@ def _side(store: FailureStore, side: Side) -> dict[str, tuple[str, SideCount]]:
             ", ".join(run.run for run in store.runs()[:10])
             or "none; run: python -m failure_analysis capture RUN_DIR"
         )
-        raise StoreError(
+        raise NothingToCompare(
             f"{side.name}: no captured episodes of this run, checkpoint and split; captured runs: {runs}"
         )
     found: dict[str, tuple[str, SideCount]] = {}

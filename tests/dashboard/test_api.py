@@ -183,6 +183,22 @@ def test_checkpoints_are_compared_scenario_by_scenario(client: httpx.Client) -> 
     assert found["introduced"] == []
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/compare?before=nosuch&after=nosuch2",
+        "/api/compare?before=seed1&before_step=0&after_step=99",
+        "/api/run?name=nosuch",
+        "/api/run/curves?name=nosuch",
+        "/api/experiments/0123",
+        "/api/episodes/0123",
+        "/api/nosuch",
+    ],
+)
+def test_what_is_not_there_is_404(client: httpx.Client, address: str) -> None:
+    assert client.get(address).status_code == 404
+
+
 def test_similar_finds_the_group_a_failure_belongs_to_first(client: httpx.Client) -> None:
     row = get(client, "/api/experiments", status="failed")["rows"][0]
     near = get(client, "/api/similar", to=row["id"])
