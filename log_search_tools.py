@@ -40,7 +40,7 @@ from core.log_stores.printing import (
     when,
 )
 from core.log_stores.traces import ReadTrace, TraceArguments
-from project_types import EpisodeConfig, Level, Tool, ToolInputError, ToolResult
+from project_types import SEARCH_LEVELS, EpisodeConfig, Level, Tool, ToolInputError, ToolResult
 
 __all__ = [
     "PrintedRow",
@@ -84,7 +84,7 @@ class SearchArguments(Arguments):
         OptionalText,
         Field(
             description="Only this severity and worse.",
-            json_schema_extra={"enum": [level.name for level in Level]},
+            json_schema_extra={"enum": [level.name for level in SEARCH_LEVELS]},
         ),
     ] = None
     start_time: Annotated[OptionalText, Field(description="HH:MM, HH:MM:SS or ISO 8601, UTC.")] = None
@@ -97,7 +97,7 @@ class SearchArguments(Arguments):
     ] = None
 
 
-_LEVELS = {level.name: level for level in Level} | {
+_LEVELS = {level.name: level for level in SEARCH_LEVELS} | {
     "TRACE": Level.DEBUG, "NOTICE": Level.INFO, "INFORMATION": Level.INFO, "WARNING": Level.WARN, "ERR": Level.ERROR,
     "SEVERE": Level.ERROR, "CRIT": Level.FATAL, "CRITICAL": Level.FATAL, "ALERT": Level.FATAL, "EMERGENCY": Level.FATAL,
     "PANIC": Level.FATAL,
@@ -114,7 +114,7 @@ def _level(text: str) -> Level:
     try:
         return _LEVELS[text.strip().upper()]
     except KeyError:
-        names = ", ".join(level.name for level in Level)
+        names = ", ".join(level.name for level in SEARCH_LEVELS)
         raise ToolInputError(f"min_level={clip(repr(text), 12)} is no level; use one of {names}") from None
 
 

@@ -9,7 +9,8 @@ no provider.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -67,11 +69,21 @@ class ProviderError(InvestigatorError):
 # --------------------------------------------------------------------------------------------------- scenario
 
 
+_HOUR_ONLY_ZONE = re.compile(r":\d\d(?:[.,]\d+)?[+-]\d\d")
+
+
+def _whole_zone(given: Any) -> Any:
+    """Write the zone of PostgreSQL and many loggers, +01, as ISO 8601 has it, +01:00."""
+    if isinstance(given, str) and _HOUR_ONLY_ZONE.fullmatch(given[16:]):
+        return f"{given}:00"
+    return given
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_whole_zone), AfterValidator(_in_utc)]
 """A moment in UTC. A time without an offset is refused rather than guessed."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
@@ -87,8 +99,9 @@ class Frozen(BaseModel):
 
 
 class Level(IntEnum):
-    """Severity, ordered so that `>=` means 'at least as severe'."""
+    """Severity, ordered so that `>=` means 'at least as severe'. A line without a level is UNKNOWN."""
 
+    UNKNOWN = 0
     DEBUG = 10
     INFO = 20
     WARN = 30
@@ -96,21 +109,62 @@ class Level(IntEnum):
     FATAL = 50
 
 
-LevelName = Literal["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+SEARCH_LEVELS = tuple(level for level in Level if level is not Level.UNKNOWN)
+"""The levels that a search may ask for."""
+
+LevelName = Literal["UNKNOWN", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 Scalar = str | int | float | bool
+_NANOSECONDS = re.compile(r"[.,]\d{6}(\d{1,3})")
+
+
+def nanoseconds_beyond(timestamp: str) -> int:
+    """Return what an ISO 8601 timestamp says beyond its microseconds, 0 to 999 nanoseconds."""
+    found = _NANOSECONDS.search(timestamp)
+    return int(found[1].ljust(3, "0")) if found else 0
+
+
+def _with_nanoseconds(given: Any, clock: str) -> Any:
+    """Keep the digits of a nanosecond clock that a datetime has no room for."""
+    if not isinstance(given, dict) or not isinstance(given.get(clock), str):
+        return given
+    beyond = nanoseconds_beyond(given[clock])
+    return {"nanosecond": beyond} | given if beyond else given
+
+
+Nanosecond = Annotated[int, Field(ge=0, le=999)]
 
 
 class LogRecord(Frozen):
-    """One log line. `timestamp` is UTC with millisecond precision."""
+    """One log line. A line without a clock has no timestamp and is ordered by its sequence number."""
 
     id: Name
-    timestamp: Timestamp
+    timestamp: Timestamp | None
+    """UTC, to the microsecond."""
     service: Name
     level: LevelName
     message: str
     trace_id: Name | None = None
     span_id: Name | None = None
     attributes: dict[str, Scalar] = Field(default_factory=dict)
+    nanosecond: Nanosecond = 0
+    """Nanoseconds beyond the timestamp's microseconds; read from a timestamp that has them."""
+    sequence: Annotated[int, Field(ge=0)] | None = None
+    """Place among the lines as their source wrote them. It decides between lines of one moment, and puts a
+    line without a clock behind its neighbour. Left out, the place in the file is meant.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_nanoseconds(cls, given: Any) -> Any:
+        return _with_nanoseconds(given, "timestamp")
+
+    @property
+    def sort_key(self) -> tuple[datetime, int, int]:
+        """Time order; a line without a clock comes before all others. `core.log_stores.ordering` places it better."""
+        return (self.timestamp or _NO_CLOCK, self.nanosecond, self.sequence or 0)
+
+
+_NO_CLOCK = datetime.min.replace(tzinfo=UTC)
 
 
 class Span(Frozen):
@@ -123,7 +177,24 @@ class Span(Frozen):
     operation: str
     start: Timestamp
     duration_ms: Annotated[float, Field(ge=0)]
-    status: Literal["ok", "error", "timeout"]
+    status: Literal["ok", "error", "timeout", "unknown"]
+    """'unknown' where the source does not say."""
+    nanosecond: Nanosecond = 0
+    """Nanoseconds beyond the microseconds of `start`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_nanoseconds(cls, given: Any) -> Any:
+        return _with_nanoseconds(given, "start")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the span is known to have failed."""
+        return self.status in FAILED
+
+
+FAILED = frozenset({"error", "timeout"})
+"""The span statuses that mean a failure."""
 
 
 class MetricSeries(Frozen):
@@ -132,6 +203,47 @@ class MetricSeries(Frozen):
     service: Name
     name: str
     points: tuple[tuple[Timestamp, float], ...]
+
+    @property
+    def id(self) -> str:
+        """How evidence and tools name the series: service/name."""
+        return f"{self.service}/{self.name}"
+
+
+class Event(Frozen):
+    """What a cluster says happened to an object, as Kubernetes does. A search shows it among the log lines.
+
+    An event that was counted several times is one event: `first_timestamp` and `timestamp` are its first and
+    its last occurrence.
+    """
+
+    id: Name
+    """Never the id of a log line too."""
+    timestamp: Timestamp | None
+    first_timestamp: Timestamp | None = None
+    service: Name
+    """The service that the object belongs to, or the name of the object."""
+    object: Annotated[str, Field(max_length=500)]
+    """Kind and name, such as Pod/cart-6d5f."""
+    reason: Annotated[str, Field(max_length=200)]
+    message: str = ""
+    type: Literal["Normal", "Warning"] = "Normal"
+    count: Annotated[int, Field(ge=1)] = 1
+    sequence: Annotated[int, Field(ge=0)] | None = None
+    """As in `LogRecord`."""
+
+
+class Window(Frozen):
+    """A stretch of time, both ends included, UTC."""
+
+    start: Timestamp
+    end: Timestamp
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Window:
+        if self.start > self.end:
+            raise ValueError("start is after end; swap them")
+        return self
 
 
 class Edge(Frozen):
@@ -192,15 +304,55 @@ FAULT_TYPES: Mapping[str, FaultKind] = {
 """The fault types a generated scenario can hold. A hand-written scenario may name another one."""
 
 
+UNKNOWN = "unknown"
+"""What a report says when the evidence does not suffice, and the truth where it really does not."""
+
+Phrase = Annotated[str, Field(min_length=1, max_length=300)]
+EvidenceKind = Literal["log", "span", "metric", "event", "absence"]
+
+
+class Evidence(Frozen):
+    """One thing that proves a cause.
+
+    `id` is the id of a log line, of a span or of an event, the 'service/name' of a metric series, or, for an
+    absence, the service that fell silent.
+    """
+
+    kind: EvidenceKind
+    id: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class GroundTruth(Frozen):
     """What really happened. Never shown to an agent and never stored in logs.db."""
 
     service: Name
+    """The culprit, or 'unknown' where the evidence does not suffice and 'unknown' is the right answer."""
     fault_type: str
-    evidence_log_ids: tuple[Name, ...] = Field(min_length=1)
+    evidence_log_ids: tuple[Name, ...] = ()
+    """The log lines of `evidence`. Either field may be given; reading fills both."""
     evidence_trace_ids: tuple[Name, ...] = ()
     propagation_path: tuple[Name, ...] = ()
     """Services from the culprit to the one whose users complain, culprit first."""
+    evidence: tuple[Evidence, ...] = ()
+    """All evidence, of every kind."""
+    accepted_causes: tuple[Phrase, ...] = ()
+    """Phrases that name the cause rightly, such as 'wrong database password'."""
+    rejected_causes: tuple[Phrase, ...] = ()
+    """Phrases that sound right and are not."""
+
+    @model_validator(mode="after")
+    def _fill_both_lists(self) -> GroundTruth:
+        everything = [Evidence(kind="log", id=one) for one in self.evidence_log_ids] + list(self.evidence)
+        logs = [one.id for one in everything if one.kind == "log"]
+        # the model is frozen for everybody else
+        object.__setattr__(self, "evidence", tuple(dict.fromkeys(everything)))
+        object.__setattr__(self, "evidence_log_ids", tuple(dict.fromkeys(logs)))
+        return self
+
+    @property
+    def insufficient(self) -> bool:
+        """Whether the right answer is 'unknown'."""
+        return self.service == UNKNOWN
 
 
 class Report(Frozen):
@@ -250,17 +402,30 @@ class Provenance(Frozen):
     """True when its fault type and topology never occur in the train split."""
 
 
-class Scenario(Frozen):
-    """One incident: what the agent may see, and what the judge knows."""
+class Incident(Frozen):
+    """What an agent may see of an incident. Any kind of data may be missing, but not all of it."""
 
     id: Name
     description: Annotated[str, Field(min_length=1)]
     time_hint: str
     services: tuple[Name, ...] = Field(min_length=1)
-    logs: tuple[LogRecord, ...] = Field(min_length=1)
+    logs: tuple[LogRecord, ...] = ()
     spans: tuple[Span, ...] = ()
     metrics: tuple[MetricSeries, ...] = ()
     topology: tuple[Edge, ...] = ()
+    events: tuple[Event, ...] = ()
+    baseline: Window | None = None
+    """A stretch of time in which all was well, if one is known. Its rows stand among the others."""
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Incident:
+        check_incident(dict(self))
+        return self
+
+
+class Scenario(Incident):
+    """An incident and its truth: what the judge knows."""
+
     expected_root_cause: Annotated[str, Field(min_length=1)]
     ground_truth: GroundTruth
     distractors: tuple[Distractor, ...] = ()
@@ -269,9 +434,13 @@ class Scenario(Frozen):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Scenario:
-        traces = {row.trace_id for row in self.logs} | {span.trace_id for span in self.spans}
-        check_references([row.id for row in self.logs], traces, self.services, self.ground_truth)
+        check_truth(dict(self))
         return self
+
+    @property
+    def incident(self) -> Incident:
+        """What the agent may see of it."""
+        return Incident.model_construct(**{name: getattr(self, name) for name in Incident.model_fields})
 
     @property
     def fault_family(self) -> str:
@@ -280,21 +449,72 @@ class Scenario(Frozen):
         return kind.family if kind else "other"
 
 
-def check_references(
-    log_ids: Sequence[str], trace_ids: Set[str | None], services: Sequence[str], truth: GroundTruth
-) -> None:
-    """What must hold between the parts of a scenario. Raises ValueError with the field and the fix."""
-    logs = set(log_ids)
-    if len(logs) != len(log_ids):
+Parts = Mapping[str, Any]
+"""The fields of an incident or a scenario by name; log lines and spans as models or as dicts."""
+
+
+def _values(parts: Parts, field: str, name: str) -> list[Any]:
+    rows = parts.get(field) or ()
+    return [row.get(name) if isinstance(row, dict) else getattr(row, name) for row in rows]
+
+
+def check_incident(parts: Parts) -> None:
+    """Check what must hold between the parts of an incident. Raises ValueError with the field and the fix."""
+    if not any(parts.get(field) for field in ("logs", "spans", "metrics", "events")):
+        raise ValueError("logs: the incident is empty; give logs, spans, metrics or events")
+    ids = _values(parts, "logs", "id")
+    if len(set(ids)) != len(ids):
         raise ValueError("logs: two rows share an id; make every id unique")
-    if missing := set(truth.evidence_log_ids) - logs:
+    if parts.get("events"):
+        ids += _values(parts, "events", "id")
+        if len(set(ids)) != len(ids):
+            raise ValueError("events: an event shares its id with another or with a log row; make it unique")
+
+
+def check_truth(parts: Parts) -> None:
+    """Check that the truth of a scenario speaks of its data. Raises ValueError with the field and the fix."""
+    truth: GroundTruth = parts["ground_truth"]
+    if not truth.evidence and not truth.insufficient and not _source(parts):
         raise ValueError(
-            f"ground_truth.evidence_log_ids: no log row has id {min(missing)}; the cause must be in the logs"
+            "ground_truth.evidence_log_ids: is empty; name what proves the cause here or in evidence"
         )
-    if missing := set(truth.evidence_trace_ids) - trace_ids:
-        raise ValueError(f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}")
-    if truth.service not in services:
+    for kind, field in _EVIDENCE_FIELDS.items():
+        ids = {one.id for one in truth.evidence if one.kind == kind}
+        if ids and (missing := ids - set(_evidence_ids(parts, kind))):
+            raise ValueError(f"ground_truth.{field} has id {min(missing)}; the cause must be in the data")
+    if truth.evidence_trace_ids:
+        traces = {*_values(parts, "logs", "trace_id"), *_values(parts, "spans", "trace_id")}
+        if missing := set(truth.evidence_trace_ids) - traces:
+            raise ValueError(
+                f"ground_truth.evidence_trace_ids: no log row or span has trace_id {min(missing)}"
+            )
+    if not truth.insufficient and truth.service not in parts["services"]:
         raise ValueError(f"ground_truth.service: {truth.service!r} is not listed in services")
+
+
+_EVIDENCE_FIELDS: Mapping[EvidenceKind, str] = {
+    "log": "evidence_log_ids: no log row",
+    "span": "evidence: no span",
+    "metric": "evidence: no metric (service/name)",
+    "event": "evidence: no event",
+    "absence": "evidence: no service in services",
+}
+
+
+def _evidence_ids(parts: Parts, kind: EvidenceKind) -> Sequence[str]:
+    """What evidence of this kind may name."""
+    if kind == "absence":
+        return list(parts["services"])
+    field, name = {"log": ("logs", "id"), "span": ("spans", "span_id"), "event": ("events", "id")}.get(
+        kind, ("metrics", "id")
+    )
+    return _values(parts, field, name)
+
+
+def _source(parts: Parts) -> str | None:
+    """Where an imported scenario came from: the label of a source need not name any row."""
+    provenance: Provenance | None = parts.get("provenance")
+    return provenance.source if provenance else None
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -305,6 +525,33 @@ def read_scenario(path: Path) -> Scenario:
         bad field.
     """
     return read_checked(path, Scenario.model_validate_json)
+
+
+_TRUTH = frozenset(Scenario.model_fields) - frozenset(Incident.model_fields)
+
+
+def read_incident(path: Path) -> Incident:
+    """Read what an agent may see of an incident file or of a scenario file.
+
+    Raises:
+        ScenarioError: as `read_scenario` does.
+    """
+    return read_checked(path, _incident)
+
+
+def _incident(content: bytes) -> Incident:
+    if has_truth(content):
+        return Scenario.model_validate_json(content).incident
+    return Incident.model_validate_json(content)
+
+
+def has_truth(content: bytes) -> bool:
+    """Whether a file's JSON object has a field that only a scenario has."""
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError):
+        return False  # the validator that comes next says what is wrong
+    return isinstance(parsed, dict) and not _TRUTH.isdisjoint(parsed)
 
 
 Parsed = TypeVar("Parsed")
@@ -343,7 +590,10 @@ class ToolResult(Frozen):
 
     text: str
     log_ids: frozenset[str] = frozenset()
+    """Log lines, and events, which are printed among them."""
     trace_ids: frozenset[str] = frozenset()
+    other: frozenset[Evidence] = frozenset()
+    """Spans, metric series and silent services that were shown."""
 
 
 @runtime_checkable
@@ -429,6 +679,8 @@ class EpisodeConfig(Frozen):
     """The system prompt: the full instructions, or one line for a model trained on these tools."""
     provider_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Seconds one reply may take before it is retried."""
+    tools: Literal["two", "full"] = "two"
+    """What the policy may call: search_logs and read_trace, or every tool the incident has data for."""
 
 
 EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=180, max_completion_tokens=128, prompt="brief")

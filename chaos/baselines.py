@@ -45,14 +45,14 @@ def loudest_error_service(scenario: Scenario, rng: random.Random) -> Report:
 def first_error_service(scenario: Scenario, rng: random.Random) -> Report:
     """The service of the earliest ERROR line."""
     errors = _at_least(scenario.logs, Level.ERROR) or scenario.logs
-    first = min(errors, key=lambda row: row.timestamp)
+    first = min(errors, key=lambda row: row.sort_key)
     return _quote(first)
 
 
 def deepest_failing_span(scenario: Scenario, rng: random.Random) -> Report:
     """The service of the failing span furthest from its trace's root; the longest of those equally deep."""
     depths = _depths(scenario.spans)
-    failing = [span for span in scenario.spans if span.status != "ok"]
+    failing = [span for span in scenario.spans if span.failed]
     if not failing:
         return random_service(scenario, rng)
     deepest = max(failing, key=lambda span: (depths[span.trace_id, span.span_id], span.duration_ms))
@@ -81,7 +81,7 @@ def rarest_warning_service(scenario: Scenario, rng: random.Random) -> Report:
     if not warnings:
         return random_service(scenario, rng)
     wordings = Counter((row.service, _wording(row.message)) for row in warnings)
-    rarest = min(warnings, key=lambda row: (wordings[row.service, _wording(row.message)], row.timestamp))
+    rarest = min(warnings, key=lambda row: (wordings[row.service, _wording(row.message)], row.sort_key))
     return _quote(rarest)
 
 
@@ -188,7 +188,7 @@ def _blame(scenario: Scenario, service: str, rows: Iterable[LogRecord]) -> Repor
     ]
     if not own:
         return Report(root_cause=f"{service} is failing", suspected_service=service)
-    return _quote(max(own, key=lambda row: (Level[row.level], -row.timestamp.timestamp())))
+    return _quote(min(own, key=lambda row: (-Level[row.level], row.sort_key)))
 
 
 def _quote(row: LogRecord) -> Report:

@@ -108,7 +108,10 @@ class _Seeker:
         if culprit not in self.known:
             return
         for row_id in self.evidence:
-            second = self.rows[row_id].timestamp.replace(microsecond=0)
+            written = self.rows[row_id].timestamp
+            if written is None:
+                continue
+            second = written.replace(microsecond=0)
             arguments = {"service": culprit, "start_time": second.isoformat(), "end_time": second.isoformat()}
             result = await self.search.run(self.search.arguments(**arguments))
             if row_id in result.log_ids:

@@ -22,7 +22,7 @@ def loudest_error(scenario: Scenario) -> str | None:
 def first_error(scenario: Scenario) -> str | None:
     """The service of the first ERROR row."""
     return next(
-        (row.service for row in sorted(scenario.logs, key=lambda row: row.timestamp) if row.level == "ERROR"),
+        (row.service for row in sorted(scenario.logs, key=lambda row: row.sort_key) if row.level == "ERROR"),
         None,
     )
 
@@ -35,7 +35,7 @@ def deepest_failing(scenario: Scenario) -> str | None:
         parent = spans.get((span.trace_id, span.parent_span_id or ""))
         return 1 + depth(parent) if parent else 0
 
-    failing = [span for span in scenario.spans if span.status != "ok"]
+    failing = [span for span in scenario.spans if span.failed]
     return max(failing, key=lambda span: (depth(span), span.duration_ms)).service if failing else None
 
 
@@ -44,7 +44,7 @@ def rarest_warning(scenario: Scenario) -> str | None:
     loud = [row for row in scenario.logs if row.level in ("WARN", "ERROR", "FATAL")]
     kinds = Counter((row.service, masked(row.message)) for row in loud)
     return (
-        min(loud, key=lambda row: (kinds[row.service, masked(row.message)], row.timestamp)).service
+        min(loud, key=lambda row: (kinds[row.service, masked(row.message)], row.sort_key)).service
         if loud
         else None
     )

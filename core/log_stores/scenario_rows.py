@@ -8,6 +8,7 @@ accepts and refuses the same files. The tables they go into are in `build_logs`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,23 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from project_types import Level, LogRecord, Scalar, Scenario, Span, check_references, read_checked
+from project_types import (
+    Incident,
+    Level,
+    LogRecord,
+    Scalar,
+    Scenario,
+    Span,
+    Timestamp,
+    check_incident,
+    check_truth,
+    has_truth,
+    nanoseconds_beyond,
+    read_checked,
+)
 
 # ---------------------------------------------------------------------------------------------------- reading
 
@@ -39,31 +53,56 @@ def _shape(model: type[BaseModel], **changed: Any) -> Any:
     return shape
 
 
-def _holds_together(scenario: dict[str, Any]) -> dict[str, Any]:
-    logs = scenario["logs"]
-    traces = {row.get("trace_id") for row in logs} | {span["trace_id"] for span in scenario.get("spans", ())}
-    check_references([row["id"] for row in logs], traces, scenario["services"], scenario["ground_truth"])
-    return scenario
+def _checked(parts: dict[str, Any]) -> dict[str, Any]:
+    check_incident(parts)
+    if "ground_truth" in parts:
+        check_truth(parts)
+    return parts
 
 
-def _scenario_reader() -> TypeAdapter[dict[str, Any]]:
-    many: Any = tuple  # as in Scenario, so that refusals read the same
+def _reader(model: type[Incident], moment: Any) -> TypeAdapter[dict[str, Any]]:
+    many: Any = tuple  # as in the model, so that refusals read the same
     annotated: Any = Annotated
-    log, span = _shape(LogRecord, timestamp=AwareDatetime), _shape(Span, start=AwareDatetime)
-    whole = _shape(Scenario, logs=annotated[many[log, ...], Field(min_length=1)], spans=many[span, ...])
-    return TypeAdapter(annotated[whole, AfterValidator(_holds_together)])
+    log, span = _shape(LogRecord, timestamp=moment | None), _shape(Span, start=moment)
+    whole = _shape(model, logs=many[log, ...], spans=many[span, ...])
+    return TypeAdapter(annotated[whole, AfterValidator(_checked)])
 
 
-_READER = _scenario_reader()
+_QUICK, _EXACT = (
+    {model: _reader(model, moment) for model in (Scenario, Incident)} for moment in (AwareDatetime, Timestamp)
+)
+"""Readers without and with the Python code that `Timestamp` runs on every row. What the first refuse, the
+second may accept."""
+
+_NANOSECONDS = re.compile(rb"\.\d{7}")
 
 
 def read_rows(path: Path) -> dict[str, Any]:
-    """The scenario in the file, as `project_types.Scenario` has it, its log lines and spans as dicts.
+    """Read the scenario or incident in a file, its log lines and spans as dicts.
 
     Raises:
-        ScenarioError: as `project_types.read_scenario` does.
+        ScenarioError: as `project_types.read_scenario` or `read_incident` does.
     """
-    return read_checked(path, _READER.validate_json)
+    return read_checked(path, _rows)
+
+
+def _rows(content: bytes) -> dict[str, Any]:
+    likely = Scenario if b'"ground_truth"' in content else Incident
+    try:
+        found = _QUICK[likely].validate_json(content)
+    except ValidationError:
+        found = _EXACT[Scenario if has_truth(content) else Incident].validate_json(content)
+    if _NANOSECONDS.search(content):
+        _fill_nanoseconds(found, json.loads(content))
+    return found
+
+
+def _fill_nanoseconds(found: dict[str, Any], written: dict[str, Any]) -> None:
+    """Keep the digits that a datetime has no room for, as `LogRecord` and `Span` do."""
+    for field, clock in (("logs", "timestamp"), ("spans", "start")):
+        for row, text in zip(found.get(field, ()), written.get(field, ()), strict=True):
+            if isinstance(text[clock], str):
+                row.setdefault("nanosecond", nanoseconds_beyond(text[clock]))
 
 
 # --------------------------------------------------------------------------------------------------- cleaning

@@ -27,7 +27,7 @@ from core.log_stores.printing import (
     page_start,
     printed,
 )
-from project_types import ToolInputError, ToolResult
+from project_types import FAILED, ToolInputError, ToolResult
 
 _DEEPEST_INDENT = 8
 
@@ -89,7 +89,7 @@ def worst_first(spans: Sequence[Span], places: dict[int, Place]) -> list[int]:
     """
     order: dict[int, None] = {}
     for worst in sorted(
-        places, key=lambda n: (spans[n].status == "ok", -spans[n].duration_ms, places[n].order)
+        places, key=lambda n: (spans[n].status not in FAILED, -spans[n].duration_ms, places[n].order)
     ):
         branch = []
         number: int | None = worst
@@ -230,7 +230,7 @@ class ReadTrace(SceneTool):
 def _branch(span: Span, place: Place, room_tokens: int) -> tuple[str, int]:
     """The span's line in the tree, and its tokens."""
     indent = "  " * min(place.depth, _DEEPEST_INDENT)
-    tail = f" {span.duration_ms:.0f} ms" + ("" if span.status == "ok" else f" {span.status}")
+    tail = f" {span.duration_ms:.0f} ms" + (f" {span.status}" if span.status in FAILED else "")
     tail += " (parent missing)" if place.parent is None and span.parent_span_id else ""
     room = room_tokens - estimate_tokens(f"{indent}{span.service}{tail}")
     text = f"{indent}{span.service} {clip(one_line(span.operation), room)}{tail}"

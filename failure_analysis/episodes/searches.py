@@ -34,8 +34,10 @@ def matches(arguments: Mapping[str, Any], row: LogRecord, *, whenever: bool = Fa
     return whenever or in_window(arguments, row.timestamp)
 
 
-def in_window(arguments: Mapping[str, Any], at: datetime) -> bool:
+def in_window(arguments: Mapping[str, Any], at: datetime | None) -> bool:
     """Whether a moment lies between the times of a search; a time that cannot be read excludes nothing."""
+    if at is None:
+        return not windows([arguments])
     start, end = (_moment(_text(arguments, name), at) for name in ("start_time", "end_time"))
     if start is not None and at < start[0]:
         return False
