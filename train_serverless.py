@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
 from core.episode_store.run_folder import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
-from evaluation import wandb_log
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.run_record import revision
+from evaluation.wandb_session import begin
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
@@ -47,6 +47,7 @@ from rollout import rollout_with_episode
 from training_runs.plan import add_flags, plan, resolve
 from training_runs.report import write_report
 from training_runs.summary import measured, table, words
+from training_runs.wandb_log import TrainingLog
 from training_service.embedded import EmbeddedService
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Run:
         self.checkpoint = 0  # the backend's latest
         self.state: dict[str, Any] = {}
         self.signal: int | None = None
-        self.wandb = wandb_log.TrainingLog()
+        self.wandb = TrainingLog()
         self._crew: Crew | None = None
         self._clock = time.monotonic()
 
@@ -495,7 +496,7 @@ def import_art(config: TrainingConfig) -> None:
     import art  # noqa: F401
 
     ours = config.backend == "embedded" or config.service_url is not None
-    if not wandb_log.begin(config.project, allowed=not ours):
+    if not begin(config.project, allowed=not ours):
         os.environ.pop(
             "WANDB_API_KEY", None
         )  # importing ART reads .env; it takes even an empty key for a wish to log to W&B

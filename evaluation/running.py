@@ -23,10 +23,11 @@ from build_logs import build
 from core.episode_store.episodes import EPISODES, EpisodesError, Store, played
 from core.episode_store.scenarios import digest, id_by_name, scenario_paths, split_folder
 from core.policies.registry import PolicyName, access, opened, parse, usual_rules
-from evaluation import wandb_log
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
 from evaluation.run_record import check, continued, remember
 from evaluation.summarising import conclude
+from evaluation.wandb_log import log_evaluation
+from evaluation.wandb_session import WandbError, begin
 from make_judge_model import check_judge, load_judge
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge
 
@@ -48,7 +49,7 @@ def command(arguments: argparse.Namespace) -> int:
         _tell(arguments, name, folder, paths, config)
         return 0
     judge = load_judge(arguments.judge)
-    logged = wandb_log.begin(arguments.project, allowed=arguments.wandb)
+    logged = begin(arguments.project, allowed=arguments.wandb)
     with Store(arguments.out) as store:
         _refuse_full_disk(store.folder)
         run = _Run(arguments, name, folder, config, judge, store)
@@ -69,8 +70,8 @@ def command(arguments: argparse.Namespace) -> int:
 def _log(folder: Path, project: str) -> None:
     """Tell W&B. What was played is safe on disk, so that a refusal is said and no more."""
     try:
-        run = wandb_log.log_evaluation(folder, project)
-    except wandb_log.WandbError as trouble:
+        run = log_evaluation(folder, project)
+    except WandbError as trouble:
         print(f"note: {trouble}; the same command logs it later", file=sys.stderr)
     else:
         print(

@@ -14,12 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evaluation import wandb_log
+from evaluation.wandb_session import begin
 from make_judge_model import prepare_wandb
 from project_types import Episode
 from rollout import reward, scenario_facts, trajectory
 from tests.evaluation.made import episode
 from tests.fakes.incident import INCIDENT
+from training_runs.wandb_log import TrainingLog
 
 BACKEND = {"loss/train": 0.1, "loss/entropy": 0.5, "data/step_num_gradient_steps": 1.0}
 """Metrics of a training job."""
@@ -54,7 +55,7 @@ async def log(folder: Path, first: int, last: int) -> None:
     model = art.TrainableModel(
         name=folder.name, project="tests", base_model="tiny", base_path=str(folder / "art")
     )
-    told, rows = wandb_log.TrainingLog(), list[dict[str, Any]]()
+    told, rows = TrainingLog(), list[dict[str, Any]]()
     told.attach(model, json.loads((folder / "config.json").read_text()) | {"command": ["train", str(last)]})
     for step in range(first, last + 1):
         for split in ("train", "val_sampled", "val", "test", "test_sampled"):
@@ -80,7 +81,7 @@ def main() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     sys.modules.setdefault("transformers", None)  # type: ignore[arg-type] # as the trainer does
     prepare_wandb()
-    assert wandb_log.begin("tests"), "no key"
+    assert begin("tests"), "no key"
     asyncio.run(log(folder, first, last))
     assert "weave" not in sys.modules, "Weave has no offline mode"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 
-from evaluation import wandb_log
+from evaluation.wandb_rollouts import weave_evaluation
+from evaluation.wandb_session import begin
 from tests.fakes.incident import CAUSE, GOLD, Says
 from tests.fakes.openai_server import answer, call
 from tests.fakes.played import play
@@ -22,7 +23,7 @@ async def play_and_log(judge: Says) -> str:
         [call("grep", word="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])], judge=judge
     )
     unanswered, _ = await play([call("grep", word="space")] * 4, judge=judge)
-    wandb_log.weave_evaluation(
+    weave_evaluation(
         "seed1 val step 5", [episode, unanswered.model_copy(update={"sample": 1})], {"training_run": "seed1"}
     )
     return str(episode.metadata["weave_trace"])
@@ -32,7 +33,7 @@ def main() -> None:
     """Print the calls, and how often the judge was asked."""
     received, judge = Received(), Says(True)
     with trace_server(received):
-        assert wandb_log.begin("investigator")
+        assert begin("investigator")
         import weave
 
         weave.get_client().set_wandb_run_context(run_id="seed1")
