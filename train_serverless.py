@@ -44,8 +44,9 @@ from project_types import (
     read_scenarios,
 )
 from rollout import rollout_with_episode
-from training_runs.plan import add_flags, plan, resolve
+from training_runs.plan import plan
 from training_runs.report import write_report
+from training_runs.settings import add_flags, resolve
 from training_runs.summary import measured, table, words
 from training_runs.wandb_log import TrainingLog
 from training_service.embedded import EmbeddedService
