@@ -25,8 +25,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.judges.calibration import CALIBRATION, Calibration, Pair, calibrate, read_calibration, table
-from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge, load_litellm
+from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge
 from core.judges.offline import OfflineJudge
+from core.model_calls import load_litellm
 from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario
 
 __all__ = [

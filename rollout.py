@@ -24,7 +24,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from core.policies.providers import DEFAULT_RULES, Patience, litellm_chat, openai_chat
+from core.model_calls import Patience
+from core.policies.providers import DEFAULT_RULES, litellm_chat, openai_chat
 from log_search_tools import function_schema, log_tools
 from project_types import (
     FAULT_TYPES,

@@ -1,9 +1,9 @@
 """The LLM judge: one question to a model behind litellm, one strict verdict or a JudgeError.
 
 The report is untrusted: it is shown between fences with a random number that it cannot know, after the
-sentence that nothing between them is an instruction. The reply must be exactly the JSON of `Ruling`. Verdicts
-are cached on disk by model, prompt, facts and report, so a second run asks nothing; what each one cost is in
-the verdict.
+sentence that nothing between them is an instruction. The reply must be exactly the JSON of `Ruling`, bare, in
+one fence or behind a thought. Verdicts are cached on disk by model, prompt, facts and report, so a second run
+asks nothing; what each one cost is in the verdict.
 
 Not covered: whether the model judges well. `make_judge_model` measures that before anybody relies on it.
 """
@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import secrets
 import sqlite3
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
+from core.json_answers import JsonAnswers, Said, json_in
 from core.judges.offline import service_matches
+from core.model_calls import MAY_PASS, CallError, Patience, Problem, reached
 from project_types import FAULT_TYPES, ConfigurationError, JudgeError, Report, Scenario, Verdict
 
 PROMPT_VERSION = "1"
@@ -55,15 +57,14 @@ class Ruling(BaseModel):
     reason: Annotated[str, Field(max_length=2000, strict=True)]
 
 
-FORMATS: tuple[dict[str, Any] | None, ...] = (
-    {
-        "type": "json_schema",
-        "json_schema": {"name": "ruling", "strict": True, "schema": Ruling.model_json_schema()},
-    },
-    {"type": "json_object"},
-    None,
-)
-"""Response formats, strictest first: a server that refuses one is asked with the next from then on."""
+FIXES = {
+    Problem.SLOW: "try again later, or name another judge",
+    Problem.KEY: "set JUDGE_API_KEY, or use JUDGE_MODEL=offline",
+    Problem.TOO_LONG: "name a judge with a longer context",
+    Problem.FILTERED: "name another judge, or use JUDGE_MODEL=offline",
+    Problem.REQUEST: "name another judge, or use JUDGE_MODEL=offline",
+}
+OTHERWISE = "check JUDGE_API_BASE and JUDGE_API_KEY, or use JUDGE_MODEL=offline"
 
 
 def facts(scenario: Scenario) -> dict[str, Any]:
@@ -150,22 +151,11 @@ class VerdictCache:
             ) from trouble
 
 
-def load_litellm() -> Any:
-    """litellm, without the look-up of its price list on the network and without its advertising."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    import litellm
-
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    return litellm
-
-
 class LLMJudge:
-    """Asks a model through litellm, at temperature 0, with retries, a time limit and a disk cache.
+    """Asks a model through litellm, at temperature 0 where it takes one, with retries and a disk cache.
 
     `model` is a litellm name; `openai/ANYTHING` with `api_base` reaches every OpenAI-compatible server.
-    `timeout_s` bounds one attempt; only overload, timeouts and lost connections are tried again, after the
-    seconds the server asks for (Retry-After), up to `timeout_s`.
+    `timeout_s` bounds one attempt; what is tried again is in `core.model_calls`.
     """
 
     def __init__(
@@ -184,15 +174,17 @@ class LLMJudge:
         self.model, self.name = model, name or model
         self.api_base, self.api_key = api_base, api_key
         self.cache = VerdictCache(cache)
-        self.timeout_s, self.attempts, self.retry_wait_s = timeout_s, attempts, retry_wait_s
+        self.timeout_s, self.patience = timeout_s, Patience(attempts, retry_wait_s)
         self.max_concurrency = max_concurrency
-        self.calls = 0
-        """Requests sent, retries included."""
         self.open_questions = 0
         """Reports that wait for their verdict right now."""
-        self._format = 0
-        """Index into FORMATS of the one that worked last."""
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    @cached_property
+    def answers(self) -> JsonAnswers:
+        """The model, ready to be asked. Made at the first question, since litellm takes seconds to import."""
+        reach = reached(self.model, self.api_base, self.api_key)
+        return JsonAnswers(self.model, Ruling, self.timeout_s, self.patience, **reach)
 
     def key(self, scenario: Scenario, report: Report) -> str:
         """The cache key: everything the verdict depends on."""
@@ -200,7 +192,7 @@ class LLMJudge:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
-        """Judge, from the cache where it can. Raises JudgeError when the model gives no usable verdict."""
+        """Judge, from the cache if known. Raises JudgeError when the model gives no usable verdict."""
         key = self.key(scenario, report)
         if known := self.cache.get(key):
             return known.model_copy(update={"judge": self.name})
@@ -208,109 +200,43 @@ class LLMJudge:
         async with gate:
             self.open_questions += 1
             try:
-                text, cost = await self._ask(question(scenario, report, secrets.token_hex(8)))
+                said = await self._ask(question(scenario, report, secrets.token_hex(8)))
             finally:
                 self.open_questions -= 1
+        verdict = self._read(said, scenario, report)
+        self.cache.put(key, verdict)
+        return verdict
+
+    async def _ask(self, messages: list[dict[str, str]]) -> Said:
         try:
-            ruling = Ruling.model_validate_json(text)
+            return await self.answers.ask(messages)
+        except CallError as trouble:
+            attempts = f" ({self.patience.attempts} attempts)" if trouble.problem in MAY_PASS else ""
+            raise JudgeError(
+                f"judge {self.name} failed{attempts}: {trouble}; {FIXES.get(trouble.problem, OTHERWISE)}"
+            ) from trouble
+
+    def _read(self, said: Said, scenario: Scenario, report: Report) -> Verdict:
+        """The verdict that a reply holds. Raises JudgeError."""
+        if not said.text.strip():
+            raise JudgeError(f"judge {self.name} replied with no text")
+        if not said.whole:
+            raise JudgeError(
+                f"judge {self.name} gave no usable verdict (its reply was cut by a length limit)"
+            )
+        try:
+            ruling = Ruling.model_validate_json(json_in(said.text))
         except ValidationError as trouble:
             what = trouble.errors(include_url=False, include_input=False)[0]["msg"]
             raise JudgeError(
-                f"judge {self.name} gave no usable verdict ({what}): {text[:200]!r}"
+                f"judge {self.name} gave no usable verdict ({what}): {said.text[:200]!r}"
             ) from trouble
         service = ruling.service_correct and service_matches(report.suspected_service, scenario)
-        verdict = Verdict(
+        return Verdict(
             correct=service and ruling.cause_correct,
             service_correct=service,
             cause_correct=ruling.cause_correct,
             reason=ruling.reason,
             judge=self.name,
-            cost_usd=cost,
+            cost_usd=said.cost_usd,
         )
-        self.cache.put(key, verdict)
-        return verdict
-
-    async def _ask(self, messages: list[dict[str, str]]) -> tuple[str, float]:
-        """The model's text and its cost in US dollars. Raises JudgeError after the last attempt."""
-        litellm = load_litellm()
-        from openai import OpenAIError
-        from tenacity import (
-            AsyncRetrying,
-            RetryCallState,
-            retry_if_exception_type,
-            stop_after_attempt,
-            wait_random_exponential,
-        )
-
-        drawn = wait_random_exponential(multiplier=self.retry_wait_s, max=30)
-
-        def wait(state: RetryCallState) -> float:
-            failure = state.outcome.exception() if state.outcome else None
-            asked = (getattr(failure, "litellm_response_headers", None) or {}).get("retry-after", "")
-            return max(drawn(state), min(float(asked), self.timeout_s) if asked.isdecimal() else 0.0)
-
-        slow = (TimeoutError, litellm.Timeout)
-        busy = (
-            litellm.APIConnectionError,
-            litellm.RateLimitError,
-            litellm.InternalServerError,
-            litellm.ServiceUnavailableError,
-        )
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((*slow, *busy, litellm.BadGatewayError)),
-            stop=stop_after_attempt(self.attempts),
-            wait=wait,
-            reraise=True,
-        )
-        try:
-            return await retrying(self._attempt, litellm, messages)
-        except slow as trouble:
-            raise JudgeError(
-                f"judge {self.name} did not answer within {self.timeout_s:g} s ({self.attempts} attempts)"
-            ) from trouble
-        except litellm.AuthenticationError as trouble:
-            raise JudgeError(
-                f"judge {self.name} refuses the key; set JUDGE_API_KEY, or use JUDGE_MODEL=offline"
-            ) from trouble
-        except OpenAIError as trouble:  # litellm's errors all derive from it
-            fix = "check JUDGE_API_BASE and JUDGE_API_KEY, or use JUDGE_MODEL=offline"
-            raise JudgeError(f"judge {self.name} failed: {trouble}; {fix}") from trouble
-
-    async def _attempt(self, litellm: Any, messages: list[dict[str, str]]) -> tuple[str, float]:
-        """Ask once, with the strictest response format the server takes; the prompt asks for JSON in any
-        case.
-        """
-        for number in range(self._format, len(FORMATS)):
-            try:
-                reply = await self._send(litellm, messages, FORMATS[number])
-            except litellm.ContextWindowExceededError:
-                raise
-            except litellm.BadRequestError:
-                if FORMATS[number] is None:
-                    raise
-            else:
-                self._format = number
-                return reply
-        raise AssertionError("FORMATS ends with None")
-
-    async def _send(
-        self, litellm: Any, messages: list[dict[str, str]], response_format: dict[str, Any] | None
-    ) -> tuple[str, float]:
-        self.calls += 1
-        async with asyncio.timeout(self.timeout_s):
-            reply = await litellm.acompletion(
-                model=self.model,
-                messages=messages,
-                temperature=0,
-                response_format=response_format,
-                api_base=self.api_base,
-                api_key=self.api_key,
-                timeout=self.timeout_s,
-                num_retries=0,
-                max_retries=0,
-                drop_params=True,
-            )
-        text = reply.choices[0].message.content if reply.choices else None
-        if not text:
-            raise JudgeError(f"judge {self.name} replied with no text")
-        return text, float(reply._hidden_params.get("response_cost") or 0.0)

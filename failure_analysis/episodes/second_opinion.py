@@ -13,9 +13,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.model_calls import CallError
 from core.redaction import redacted_end, redacted_message
 from failure_analysis.episodes.turns import Ids, Turn, turns_of
-from failure_analysis.logs.analyzer import LogAnalyzer, ModelTrouble, ask, unfenced
+from failure_analysis.logs.analyzer import LogAnalyzer, ask
 from failure_analysis.records import Claim, InvestigationKind
 from project_types import Episode, Scenario
 
@@ -58,8 +59,8 @@ def second_opinion(analyzer: LogAnalyzer, episode: Episode, scenario: Scenario |
     turns = turns_of(episode, ids)
     try:
         text, _ = ask(analyzer, _question(episode, scenario, turns), _Opinion)
-        said = _Opinion.model_validate_json(unfenced(text)).claims
-    except ModelTrouble as trouble:
+        said = _Opinion.model_validate_json(text).claims
+    except CallError as trouble:
         return Opinion((), f"{analyzer.model} did not answer: {trouble}")
     except ValidationError as trouble:
         return Opinion(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.model_calls import load_litellm
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
 from tests.fakes.openai_server import (
@@ -119,15 +120,15 @@ def test_rules_answer_and_say_why_when_the_model_does_not(script: list[Reply], w
 
 
 @pytest.mark.parametrize(
-    "reply", [hang(), dripping(say(json.dumps(ANSWER)), 0.02)], ids=["silent", "dripping"]
+    "reply", [hang(), dripping(say(json.dumps(ANSWER)), 1.0)], ids=["silent", "dripping"]
 )
 def test_a_slow_model_is_given_up_after_the_time_allowed(reply: Reply) -> None:
-    ask([say(json.dumps(ANSWER))])  # the import of litellm is not what is timed
+    load_litellm()  # its import is not what is timed
     started = time.monotonic()
-    found, _ = ask([reply], timeout_s=0.5)
-    assert time.monotonic() - started < 8
+    found, _ = ask([reply] * 2, timeout_s=0.5)
+    assert time.monotonic() - started < 60, "the dripping reply would take minutes"
     assert found.method == "rules"
-    assert "no answer within 0.5 s" in found.why_method
+    assert "no reply within 0.5 s" in found.why_method
 
 
 def test_a_model_nobody_runs_is_no_error() -> None:

@@ -20,7 +20,7 @@ from core.judges.llm import LLMJudge, VerdictCache, facts, question
 from project_types import ConfigurationError, JudgeError, Report, Scenario
 from tests.fakes.incident import CAUSE, INCIDENT, NOISE, SYMPTOM
 from tests.fakes.judge_server import judge_server
-from tests.fakes.openai_server import Mode, OpenAIServer, Reply, empty, http_error, late, say
+from tests.fakes.openai_server import Mode, OpenAIServer, Reply, cut_off, empty, http_error, late, say
 
 pytestmark = [  # both are litellm's: about its own types, and about its logging when an event loop closes
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),
@@ -106,9 +106,36 @@ async def test_a_reply_that_is_not_exactly_a_ruling_raises(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["```json\n{}\n```", "```\n{}\n```", "They match.\n</think>\n\n{}", "\ufeff{}"],
+    ids=["fenced json", "fenced", "only the closing tag of a thought", "byte order mark"],
+)
+async def test_one_ruling_is_read_however_a_model_wraps_it(written: str) -> None:
+    with OpenAIServer(lambda body: say(written.replace("{}", json.dumps(RIGHT)))) as server:
+        assert (await judge_at(server).verdict(INCIDENT, REPORT)).correct
+
+
+async def test_a_ruling_in_a_reply_that_was_cut_is_none() -> None:
+    with (
+        OpenAIServer(lambda body: cut_off(json.dumps(RIGHT))) as server,
+        pytest.raises(JudgeError, match="cut by a length limit"),
+    ):
+        await judge_at(server).verdict(INCIDENT, REPORT)
+
+
+async def test_a_model_that_takes_no_temperature_judges_without_one() -> None:
+    def fussy(body: dict[str, Any]) -> Reply:
+        refused = http_error(400, "'temperature' does not support 0 with this model.")
+        return refused if "temperature" in body else say(json.dumps(RIGHT))
+
+    with OpenAIServer(fussy) as server:
+        assert (await judge_at(server).verdict(INCIDENT, REPORT)).correct
+
+
+@pytest.mark.parametrize(
     ("mode", "says"),
     [
-        ("timeout", "did not answer within"),
+        ("timeout", "no reply within"),
         ("rubbish", "failed"),
         ("refusal", "no text"),
         ("overflow", "failed"),
@@ -123,7 +150,7 @@ async def test_a_reply_that_drips_in_byte_by_byte_is_bounded_too() -> None:
     slow = Reply({"content": json.dumps(RIGHT)}, drip_s=0.05)
     with (
         OpenAIServer(lambda body: slow) as server,
-        pytest.raises(JudgeError, match=r"did not answer within 0\.3 s"),
+        pytest.raises(JudgeError, match=r"no reply within 0\.3 s"),
     ):
         await judge_at(server, timeout_s=0.3, attempts=1).verdict(INCIDENT, REPORT)
 
@@ -277,7 +304,7 @@ async def test_no_more_questions_are_open_than_allowed() -> None:
         reports = [Report(root_cause=f"cause {number}", suspected_service="ledger") for number in range(6)]
 
         async def watch() -> None:
-            while judge.calls < len(reports):
+            while judge.answers.calls < len(reports):
                 open_now.append(judge.open_questions)
                 await asyncio.sleep(0.005)
 

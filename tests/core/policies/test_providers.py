@@ -5,10 +5,12 @@ scored.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
@@ -23,14 +25,16 @@ from tests.fakes.openai_server import (
     bad_day,
     by_turn,
     call,
+    completion,
     dripping,
     hang,
     http_error,
     late,
     overflow,
     rubbish,
+    text_call,
 )
-from tests.fakes.played import HASTY, RULES, play
+from tests.fakes.played import HASTY, RULES, TEXT, play
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,67 @@ async def test_half_a_surrogate_pair_becomes_a_question_mark_that_can_be_sent_an
     assert (len(requests), episode.outcome.ending) == (1, Ending.REFUSED)
     assert episode.messages[-1]["content"] == "half ?"
     assert Episode.model_validate_json(episode.model_dump_json()) == episode
+
+
+def _written(**function: Any) -> Reply:
+    """A call as a server writes it that does not keep to the letter."""
+    made = {"id": "c", "type": "function", "function": {"name": "grep", **function}}
+    return Reply({"content": None, "tool_calls": [made]}, finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize("through", ["openai", "litellm"])
+@pytest.mark.parametrize(
+    ("reply", "ran"),
+    [
+        pytest.param(_written(arguments={"word": "cdn"}), 1, id="an object"),
+        pytest.param(_written(arguments='{"word": "cdn"}'), 1, id="text"),
+        pytest.param(_written(arguments=None), 0, id="null"),
+        pytest.param(_written(arguments=""), 0, id="empty"),
+        pytest.param(_written(), 0, id="absent"),
+    ],
+)
+async def test_arguments_are_taken_however_a_server_writes_them(reply: Reply, ran: int, through: str) -> None:
+    """`grep` needs a word, so a call without arguments is the model's mistake and not the provider's."""
+    with OpenAIServer([reply, answer("ledger", CAUSE)]) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            reach = {"api_base": server.base_url, "api_key": "test"}
+            chat = (
+                openai_chat(client, "scripted", RULES, HASTY)
+                if through == "openai"
+                else litellm_chat("openai/scripted", RULES, HASTY, **reach)
+            )
+            episode = await investigate(chat, INCIDENT, [Grep()], config=RULES)
+    facts = episode.outcome
+    assert (facts.ending, facts.tool_calls, facts.malformed_calls) == (Ending.ANSWERED, ran, 1 - ran)
+    sent = server.requests[1]["messages"][2]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(sent) == ({"word": "cdn"} if ran else {})
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": None, "completion_tokens": 3, "total_tokens": None},
+        {"prompt_tokens": -1, "completion_tokens": 3},
+        {"completion_tokens": 3},
+        None,
+    ],
+    ids=["null", "negative", "absent", "none at all"],
+)
+async def test_tokens_that_a_server_does_not_count_count_as_none(usage: dict[str, Any] | None) -> None:
+    body = completion(answer("ledger", CAUSE), {"messages": []}) | {"usage": usage}
+    episode, _ = await play([Reply(text=json.dumps(body))])
+    facts = episode.outcome
+    assert (facts.prompt_tokens, facts.completion_tokens) == (0, 3 if usage else 0)
+
+
+async def test_content_in_parts_is_one_text() -> None:
+    parts = [
+        {"type": "text", "text": '{"tool": "grep", '},
+        {"type": "text", "text": '"arguments": {"word": "cdn"}}'},
+    ]
+    final = text_call("return_final_answer", root_cause=CAUSE, suspected_service="ledger")
+    episode, _ = await play([Reply({"content": parts}), final], config=TEXT)
+    assert episode.outcome.tool_calls == 1
 
 
 async def test_a_reply_that_comes_too_late_is_asked_for_again() -> None:
