@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -25,7 +26,7 @@ from torch.optim import AdamW
 from training_service.engine import TrainingError
 from training_service.loss import LossConfig, LossSums, loss_sums
 from training_service.precision import Precision, arithmetic
-from training_service.ragged_attention import PackedPlan
+from training_service.prefix_tree import Places, TokenTree, TreePlan
 from training_service.sequences import TokenSequence
 
 LOGITS_AT_ONCE = 1 << 28
@@ -105,26 +106,39 @@ def make_optimizer(model: nn.Module, learning_rate: float, options: TrainingOpti
 def score(
     model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: Precision
 ) -> Scored:
-    """Run packed sequences through the model; the first token of a sequence has nothing before it and is
-    never scored.
+    """Score every sampled token of the sequences in order.
+
+    The first token of a sequence has nothing before it and is never scored.
     """
-    lengths = [len(sequence.tokens) for sequence in sequences]
-    flat = torch.tensor([token for sequence in sequences for token in sequence.tokens], device=device)
-    positions = torch.cat([torch.arange(length, device=device) for length in lengths])
-    sampled = torch.tensor([flag for sequence in sequences for flag in sequence.sampled], device=device)
-    targets = torch.nonzero(sampled & (positions > 0))[:, 0]
+    tree = TokenTree([np.array(sequence.tokens, np.int32) for sequence in sequences])
+    reads, writes, which = _targets(tree, sequences)
     with arithmetic(precision, device):
         logits = model(
-            input_ids=flat[None],
-            position_ids=positions[None],
+            input_ids=torch.from_numpy(tree.tokens).long().to(device)[None],
+            position_ids=torch.from_numpy(tree.positions).to(device)[None],
             use_cache=False,
-            logits_to_keep=targets - 1,
-            plan=PackedPlan(lengths),
+            logits_to_keep=torch.from_numpy(reads).to(device),
+            plan=TreePlan(tree, device),
         ).logits[0]
     every = logits.float().log_softmax(-1)
     with torch.no_grad():
         entropies = -(every.exp() * every).sum(-1)
-    return Scored(every.gather(-1, flat[targets][:, None])[:, 0], entropies)
+    written = torch.from_numpy(tree.tokens[writes]).long().to(device)
+    order = torch.from_numpy(which).to(device)
+    return Scored(every.gather(-1, written[:, None])[:, 0][order], entropies[order])
+
+
+def _targets(tree: TokenTree, sequences: Sequence[TokenSequence]) -> tuple[Places, Places, Places]:
+    """Find where logits are needed: the places that read, the places of the tokens that follow them, and
+    which of these each sampled token of the sequences is.
+    """
+    reads, writes = [], []
+    for sequence, path in zip(sequences, tree.paths, strict=True):
+        sampled = np.flatnonzero(sequence.sampled[1:])
+        reads.append(path[sampled])
+        writes.append(path[sampled + 1])
+    places, first, which = np.unique(np.concatenate(writes), return_index=True, return_inverse=True)
+    return np.concatenate(reads)[first], places, which
 
 
 def train_sequences(
