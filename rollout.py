@@ -5,7 +5,7 @@ reduces what happened to an `Outcome`. `reward` is a pure function of that Outco
 adapter that gives ART a Trajectory. Mistakes of the model become facts; a provider or a judge that fails
 raises, and is never a penalty.
 
-Companions, imported through here: `rewards`, `core.policies.providers`. Not here: what the tools do
+Companions, imported through here: `rewards`, `core.policies`. Not here: what the tools do
 (`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
 """
 
@@ -25,7 +25,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from core.model_calls import Patience
-from core.policies.providers import DEFAULT_RULES, litellm_chat, openai_chat
+from core.policies.litellm import litellm_chat
+from core.policies.openai import DEFAULT_RULES, openai_chat
 from log_search_tools import function_schema, log_tools
 from project_types import (
     FAULT_TYPES,

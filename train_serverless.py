@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
 from core.episode_store.run_folder import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
+from core.serving.child_service import ChildService
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from evaluation.run_record import revision
 from evaluation.wandb_session import begin
@@ -49,7 +50,6 @@ from training_runs.report import write_report
 from training_runs.settings import add_flags, resolve
 from training_runs.summary import measured, table, words
 from training_runs.wandb_log import TrainingLog
-from training_service.embedded import EmbeddedService
 
 if TYPE_CHECKING:
     import art
@@ -98,7 +98,7 @@ class Run:
     ) -> None:
         self.folder, self.config, self.scenarios = folder, config, scenarios
         self.judge = load_judge(config.judge)
-        self.service: EmbeddedService | None = None
+        self.service: ChildService | None = None
         self.position = 0  # steps trained
         self.checkpoint = 0  # the backend's latest
         self.state: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class Run:
                 named = _named(base_model)
                 learning = ("--precision", config.precision, "--gradient-steps", str(config.gradient_steps))
                 options = ("--base-models", named, *learning)
-                self.service = EmbeddedService(
+                self.service = ChildService(
                     folder / "service", folder / "service.log", options=options, say=say
                 )
                 await self.service.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from core.command_line import printable
+from core.policies.registry import add_flags as reach_flags
 from project_types import InvestigatorError
 
 EXAMPLES = """examples:
@@ -98,7 +99,8 @@ def _run(commands: Commands) -> None:
         "policies:\n"
         "  script:NAME             code: first-error, loudest-error, deepest-span, random-service, demonstrator, ...\n"
         "  embedded:NAME[@stepN]   a model of the training service; without @stepN its latest checkpoint\n"
-        "  litellm:MODEL           any model litellm reaches, e.g. litellm:openai/gpt-4.1 with OPENAI_API_KEY set\n\n"
+        "  litellm:MODEL           any model litellm reaches, e.g. litellm:openai/gpt-4.1 with OPENAI_API_KEY set\n"
+        "  openai:MODEL            a server that speaks the OpenAI protocol, reached with --base-url\n\n"
         "examples:\n"
         "  python -m evaluation run --policy script:first-error --split test --k 1 --out runs/eval-first-error\n"
         "  python -m evaluation run --policy embedded:tiny@step40 --split test --k 4 --out runs/eval-tiny\n"
@@ -157,28 +159,7 @@ def _run(commands: Commands) -> None:
     rules.add_argument("--max-completion-tokens", type=_positive, metavar="N", help="tokens per reply")
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
-    reach = parser.add_argument_group("reaching a model")
-    reach.add_argument(
-        "--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1"
-    )
-    reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
-    reach.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)"
-    )
-    reach.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="data of the service started here (default runs/NAME/service)",
-    )
-    reach.add_argument(
-        "--base-model", metavar="NAME", help="what that service starts with (default: what the run did)"
-    )
-    reach.add_argument(
-        "--project",
-        default="log-investigator",
-        help="project of a model, and in W&B (default log-investigator)",
-    )
+    reach_flags(parser)
     parser.set_defaults(module="evaluation.running")
 
 

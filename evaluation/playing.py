@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 from core.episode_store.episodes import DIGEST, Failure, Key
 from core.episode_store.scenarios import digest, id_by_name
-from core.policies.registry import Policy, parse, scripted
+from core.policies import scripted
+from core.policies.contract import Policy
+from core.policies.registry import parse
 from evaluation.concurrency import drain
 from log_search_tools import log_tools
 from make_judge_model import load_judge
@@ -147,7 +149,7 @@ def _begin(plan: Plan, done: Done) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent decides what it means
-    policy = scripted(parse(plan.policy), plan.config, plan.seed)
+    policy = scripted.policy(parse(plan.policy).name, plan.config, plan.seed)
     _Worker.player = Player(plan, policy, load_judge(plan.judge), done)
 
 

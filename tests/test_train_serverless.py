@@ -25,7 +25,7 @@ from core.episode_store.run_folder import RunFolder
 from project_types import Episode
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode
-from training_service.embedded import EmbeddedService
+from core.serving.child_service import ChildService
 
 ROOT = Path(__file__).parent.parent
 GUARD = Path(__file__).parent / "fakes" / "only_loopback"
@@ -359,7 +359,7 @@ def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -
 @pytest.mark.slow
 async def test_a_service_that_runs_already_can_be_trained_on(place: Place, tmp_path: Path) -> None:
     options = ("--base-models", str(place.folder / "random"))
-    service = EmbeddedService(tmp_path / "data", tmp_path / "log", options=options)
+    service = ChildService(tmp_path / "data", tmp_path / "log", options=options)
     await service.start()
     try:
         flags = (

@@ -1,40 +1,25 @@
-"""Reaches a model of the training service: asks a running one, or starts one for as long as it is needed.
+"""`embedded:NAME[@stepN]`: a model of the training service, pinned to one checkpoint while it plays.
 
-The service is another process and another room; this module knows its command line, the line it prints when
-it listens, and the calls an ordinary client makes. It trains nothing and creates no model.
+A running service is asked, or one is started for as long as it is needed. This module knows the calls that an
+ordinary client makes. It trains nothing and creates no model.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from core.serving.listening import LISTENING
-from project_types import ConfigurationError
+from core.policies.contract import Access, Policy
+from core.policies.openai import connected, openai_chat
+from core.serving.child_service import ChildService
+from project_types import Chat, ConfigurationError, EpisodeConfig
 
-STARTS_WITHIN_S = 300.0
-STOPS_WITHIN_S = 40.0
-
-
-class Access(NamedTuple):
-    """How to reach a model that is not code."""
-
-    base_url: str | None
-    """A server that already runs: http://HOST:PORT/v1."""
-    api_key: str
-    data: Path
-    """Where the training service keeps its models, when it has to be started."""
-    project: str
-    base_model: str
-    """What that service is started with: a shipped name, or NAME=FOLDER."""
+FREE_WITHIN_S = 20.0
+"""How long to wait for a service that still holds the folder: one that was just told to stop is saving."""
 
 
 class Served(NamedTuple):
@@ -43,6 +28,23 @@ class Served(NamedTuple):
     base_url: str
     model: str
     """NAME@stepN, or the name of a base model."""
+
+
+@asynccontextmanager
+async def opened(name: str, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """The model, for as long as the block lasts; its dice depend on seed, scenario and sample.
+
+    Raises:
+        ConfigurationError: the service cannot be reached, or has no such model or step.
+        ServiceError: the service does not start.
+    """
+    async with served(name, access) as (base_url, model), connected(base_url, access, config) as client:
+
+        def chat(scenario_id: str, sample: int) -> Chat:
+            digest = sha256(f"{seed}:{scenario_id}:{sample}".encode()).digest()
+            return openai_chat(client, model, config, seed=int.from_bytes(digest[:4]) >> 1)
+
+        yield Policy(f"embedded:{model}", chat)
 
 
 @asynccontextmanager
@@ -114,57 +116,16 @@ async def _service(access: Access) -> AsyncIterator[str]:
     if access.base_url:
         yield access.base_url
         return
-    with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
-        log = Path(folder) / "service.log"
-        process = _start(access, log)
-        try:
-            yield await _listening(process, log) + "/v1"
-        finally:
-            await asyncio.to_thread(_stop, process)
-
-
-def _start(access: Access, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training_service", "serve", "--data", str(access.data), "--port", "0"]
-    command += ["--base-models", access.base_model, "--parent-pid", str(os.getpid())]
-    environment = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
-    environment |= {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TRAINING_SERVICE_TOKEN": access.api_key}
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=environment,
+    with tempfile.TemporaryDirectory(prefix="embedded-") as folder:
+        service = ChildService(
+            access.data,
+            Path(folder) / "service.log",
+            options=("--base-models", access.base_model),
+            token=access.api_key,
+            free_s=FREE_WITHIN_S,
         )
-
-
-async def _listening(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Its address, once it says so. Raises ConfigurationError with its last words when it ends or takes too
-    long.
-    """
-    try:
-        async with asyncio.timeout(STARTS_WITHIN_S):
-            while True:
-                said = await asyncio.to_thread(log.read_text, encoding="utf-8", errors="replace")
-                if found := LISTENING.search(said):
-                    return found[1]
-                if process.poll() is not None:
-                    raise ConfigurationError(
-                        f"the training service ended while starting:\n{said[-1500:].strip()}"
-                    )
-                await asyncio.sleep(0.05)
-    except TimeoutError as trouble:
-        raise ConfigurationError(
-            f"the training service was not ready within {STARTS_WITHIN_S:.0f} s"
-        ) from trouble
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(STOPS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            await service.start()
+            yield f"{service.url}/v1"
+        finally:
+            await service.stop()

@@ -1,4 +1,4 @@
-"""Policies behind a provider: an OpenAI-compatible server, or anything litellm reaches.
+"""A policy behind a provider: what `openai:` and `litellm:` policies and trained models have in common.
 
 Replies are unvalidated input: what a server leaves out or writes otherwise is put right here, as far as its
 meaning is plain. Not here: when a call is tried again (`core.model_calls`), and what is said (`rollout`).
@@ -9,43 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import PydanticSerializationError
 
-from core.model_calls import MAY_PASS, PATIENCE, Caller, CallError, Patience, Problem, load_litellm
-from project_types import Chat, ChatReply, ContextOverflow, EpisodeConfig, Message, ProviderError, ToolCall
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-DEFAULT_RULES = EpisodeConfig()
-
-
-def openai_chat(
-    client: AsyncOpenAI,
-    model_name: str,
-    config: EpisodeConfig = DEFAULT_RULES,
-    patience: Patience = PATIENCE,
-    **options: Any,
-) -> Chat:
-    """A policy behind an OpenAI-compatible server; `ChatReply.raw` is the openai Choice. `options` (seed,
-    ...) are sent along.
-    """
-    create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
-    return _ProviderChat(create, model_name, config, patience, options)
-
-
-def litellm_chat(
-    model: str, config: EpisodeConfig = DEFAULT_RULES, patience: Patience = PATIENCE, **options: Any
-) -> Chat:
-    """A policy that litellm reaches by name, its cost counted. `options` (api_base, api_key, seed, ...) are
-    passed on.
-    """
-    create = load_litellm().acompletion
-    options = {"timeout": config.provider_timeout_s, "max_retries": 0, **options}
-    return _ProviderChat(create, model, config, patience, options)
-
+from core.model_calls import MAY_PASS, Caller, CallError, Patience, Problem
+from project_types import ChatReply, ContextOverflow, EpisodeConfig, Message, ProviderError, ToolCall
 
 FIXES = {
     Problem.KEY: "check the API key and what it may do",
@@ -55,7 +24,7 @@ FIXES = {
 
 
 @dataclass(frozen=True)
-class _ProviderChat:
+class ProviderChat:
     """A Chat over an OpenAI-style `create` function; what is tried again is in `core.model_calls`."""
 
     create: Callable[..., Awaitable[Any]]

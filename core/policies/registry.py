@@ -1,28 +1,33 @@
-"""What `--policy` names: a script, a model behind litellm, or a model that the training service holds.
+"""Who can play: what `--policy` names, in every room.
 
-    script:NAME                 code (core.policies.scripted)
-    litellm:MODEL               any model litellm reaches; its own environment variables hold the key
-    embedded:NAME[@stepN]       a model of training_service; without @stepN its latest checkpoint, pinned when the run begins
+    script:NAME             code                                          core.policies.scripted
+    embedded:NAME[@stepN]   a model of the training service               core.policies.embedded
+    litellm:MODEL           any model litellm reaches                     core.policies.litellm
+    openai:MODEL            a server that speaks the OpenAI protocol      core.policies.openai
 
-An opened policy makes one Chat per episode. A service that nobody runs is started for the time it is needed
-(`core.policies.embedded`). Policies do not judge and do not store.
+An opened policy makes one Chat per episode. Policies do not judge and do not store.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from hashlib import sha256
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from core.policies.embedded import Access, served
-from project_types import EMBEDDED, Chat, ConfigurationError, EpisodeConfig
+from core.policies import embedded, litellm, openai, scripted
+from core.policies.contract import Access, Opener, Policy
+from project_types import EMBEDDED, ConfigurationError, EpisodeConfig
 
-KINDS = ("script", "litellm", "embedded")
+OPENERS: dict[str, Opener] = {
+    "script": scripted.opened,
+    "embedded": embedded.opened,
+    "litellm": litellm.opened,
+    "openai": openai.opened,
+}
+FORMS = "script:NAME, embedded:NAME[@stepN], litellm:MODEL, or openai:MODEL with --base-url"
+"""The forms of `--policy`, for help texts and errors."""
 
 
 class PolicyName(NamedTuple):
@@ -35,34 +40,57 @@ class PolicyName(NamedTuple):
         return f"{self.kind}:{self.name}"
 
 
-class Policy(NamedTuple):
-    """An opened policy. `name` is resolved: it names one checkpoint and goes into every episode."""
-
-    name: str
-    chat: Callable[[str, int], Chat]
-    """The Chat of one episode, given its scenario's id and its sample number."""
-
-
 def parse(text: str) -> PolicyName:
     """Read a `--policy`. Raises ConfigurationError with the known names."""
     kind, colon, name = text.partition(":")
-    if kind not in KINDS or not colon or not name:
-        raise ConfigurationError(
-            f"--policy {text!r}: write script:NAME, litellm:MODEL or embedded:NAME[@stepN]"
-        )
-    if kind == "script":
-        from core.policies.scripted import SCRIPTED
-
-        if name not in SCRIPTED:
-            raise ConfigurationError(
-                f"--policy {text!r}: no such script; known: {', '.join(sorted(SCRIPTED))}"
-            )
+    if kind not in OPENERS or not colon or not name:
+        raise ConfigurationError(f"--policy {text!r}: write {FORMS}")
+    if kind == "script" and name not in scripted.SCRIPTED:
+        known = ", ".join(sorted(scripted.SCRIPTED))
+        raise ConfigurationError(f"--policy {text!r}: no such script; known: {known}")
     return PolicyName(kind, name)
+
+
+def opened(
+    policy: PolicyName, config: EpisodeConfig, seed: int, access: Access
+) -> AbstractAsyncContextManager[Policy]:
+    """The policy, ready to play; whatever was started for it ends with the block.
+
+    Raises:
+        ConfigurationError, ServiceError: the model or the service is not there; says what to type.
+    """
+    return OPENERS[policy.kind](policy.name, config, seed, access)
 
 
 def usual_rules(policy: PolicyName) -> EpisodeConfig:
     """The rules a policy is played by unless told otherwise: short results for small models and scripts."""
-    return EpisodeConfig() if policy.kind == "litellm" else EMBEDDED
+    return EMBEDDED if policy.kind in ("script", "embedded") else EpisodeConfig()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say how a model is reached; `access` reads them."""
+    reach = parser.add_argument_group("reaching a model")
+    reach.add_argument(
+        "--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1"
+    )
+    reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
+    reach.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)"
+    )
+    reach.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data of the service started here (default runs/NAME/service)",
+    )
+    reach.add_argument(
+        "--base-model", metavar="NAME", help="what that service starts with (default: what the run did)"
+    )
+    reach.add_argument(
+        "--project",
+        default="log-investigator",
+        help="project of a model, and in W&B (default log-investigator)",
+    )
 
 
 def access(arguments: argparse.Namespace, policy: PolicyName) -> Access:
@@ -83,63 +111,3 @@ def _base_model_of(run: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return f"{Path(name).resolve().name}={Path(name).resolve()}" if Path(name).is_dir() else name
-
-
-@asynccontextmanager
-async def opened(
-    policy: PolicyName, config: EpisodeConfig, seed: int, access: Access
-) -> AsyncIterator[Policy]:
-    """The policy, ready to play; whatever was started for it ends with the block.
-
-    Raises:
-        ConfigurationError: the model or the service is not there; says what to type.
-    """
-    if policy.kind == "script":
-        yield scripted(policy, config, seed)
-    elif policy.kind == "litellm":
-        from core.policies.providers import litellm_chat
-
-        options: dict[str, Any] = (
-            {"api_base": access.base_url, "api_key": access.api_key} if access.base_url else {}
-        )
-        chat = litellm_chat(policy.name, config, **options)
-        yield Policy(str(policy), lambda scenario_id, sample: chat)
-    else:
-        async with (
-            served(policy.name, access) as (base_url, model),
-            _embedded(base_url, model, config, seed, access) as found,
-        ):
-            yield found
-
-
-@asynccontextmanager
-async def _embedded(
-    base_url: str, model: str, config: EpisodeConfig, seed: int, access: Access
-) -> AsyncIterator[Policy]:
-    """A model behind the training service; its dice depend on the seed, the scenario and the sample."""
-    import httpx
-    from openai import AsyncOpenAI
-
-    from core.policies.providers import openai_chat
-
-    async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
-        client = AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
-
-        def chat(scenario_id: str, sample: int) -> Chat:
-            dice = int.from_bytes(sha256(f"{seed}:{scenario_id}:{sample}".encode()).digest()[:4]) >> 1
-            return openai_chat(client, model, config, seed=dice)
-
-        yield Policy(f"embedded:{model}", chat)
-
-
-def scripted(policy: PolicyName, config: EpisodeConfig, seed: int) -> Policy:
-    """A script; its dice depend on the seed, the scenario and the sample, and on nothing else."""
-    from core.policies.scripted import SCRIPTED
-
-    factory = SCRIPTED[policy.name]
-    return Policy(
-        str(policy),
-        lambda scenario_id, sample: factory(
-            random.Random(f"{seed}:{policy.name}:{scenario_id}:{sample}"), config
-        ),
-    )

@@ -1,4 +1,4 @@
-"""Named policies that are code: trivial baselines, played through the real tools.
+"""`script:NAME`: named policies that are code, played through the real tools.
 
 `SCRIPTED` maps the NAME of `--policy script:NAME` to a factory that gets dice seeded by scenario and sample,
 and the rules of the episode, and makes one Chat per episode. The baselines see no more than a model would: a
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager
 
+from core.policies.contract import Access, Policy
 from core.policies.demonstrator import demonstrator, investigator
 from core.policies.screen import ShownRow, ShownSpan, cursor, rows, spans
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, as_policy, blame, read_trace, search
@@ -127,3 +129,19 @@ def _blame_service(service: str, found: Iterable[ShownRow]) -> Answer:
     if own:
         return blame(max(own, key=lambda row: row.level))
     return {"root_cause": f"{service} is failing", "suspected_service": service}
+
+
+def policy(name: str, config: EpisodeConfig, seed: int) -> Policy:
+    """A script as a policy; its dice depend on the seed, the scenario and the sample, and on nothing else."""
+    factory = SCRIPTED[name]
+
+    def chat(scenario_id: str, sample: int) -> Chat:
+        return factory(random.Random(f"{seed}:{name}:{scenario_id}:{sample}"), config)
+
+    return Policy(f"script:{name}", chat)
+
+
+@asynccontextmanager
+async def opened(name: str, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """The script; there is nothing to reach."""
+    yield policy(name, config, seed)

@@ -177,7 +177,7 @@ def test_a_bad_scenario_file_is_named_and_nothing_is_lost(
     ("arguments", "message"),
     [
         (("--policy", "script:nobody"), "no such script; known: deepest-span"),
-        (("--policy", "nonsense"), "write script:NAME, litellm:MODEL or embedded:NAME"),
+        (("--policy", "nonsense"), "write script:NAME, embedded:NAME[@stepN], litellm:MODEL"),
         (("--split", "no-such-folder"), "no such folder"),
         (("--judge", "nobody/knows"), "nobody/knows"),
         (("--temperature", "7"), "--temperature 7.0"),

@@ -14,7 +14,7 @@ import pytest
 
 from tests.training_service.conversations import ASK, choices, teaching
 from tests.training_service.random_model import TOOLS, write_random_model
-from training_service.embedded import EmbeddedService
+from core.serving.child_service import ChildService
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ SHOWN = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     folder = write_random_model(tmp_path / "random")
     options = ["--base-models", f"random={folder}", "--device", "cpu"]
-    service = EmbeddedService(tmp_path / "data", tmp_path / "log", options=options)
+    service = ChildService(tmp_path / "data", tmp_path / "log", options=options)
     await service.start()
     async with httpx.AsyncClient(
         base_url=service.url, headers={"Authorization": "Bearer local"}, timeout=60

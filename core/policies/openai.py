@@ -1,0 +1,58 @@
+"""`openai:MODEL`: a policy behind any OpenAI-compatible server, reached with --base-url.
+
+Trained models are asked through `openai_chat` too. The server is not the training service: no checkpoint is
+pinned and no seed is sent (`core.policies.embedded` does both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from core.model_calls import PATIENCE, Patience
+from core.policies.contract import Access, Policy
+from core.policies.providers import ProviderChat
+from project_types import Chat, ConfigurationError, EpisodeConfig
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+DEFAULT_RULES = EpisodeConfig()
+
+
+def openai_chat(
+    client: AsyncOpenAI,
+    model_name: str,
+    config: EpisodeConfig = DEFAULT_RULES,
+    patience: Patience = PATIENCE,
+    **options: Any,
+) -> Chat:
+    """A policy behind an OpenAI-compatible server; `ChatReply.raw` is the openai Choice.
+
+    `options` (seed, ...) are sent along.
+    """
+    create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
+    return ProviderChat(create, model_name, config, patience, options)
+
+
+@asynccontextmanager
+async def connected(base_url: str, access: Access, config: EpisodeConfig) -> AsyncIterator[AsyncOpenAI]:
+    """A client of this server. No proxy of the environment stands before it."""
+    import httpx
+    from openai import AsyncOpenAI
+
+    async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
+        yield AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
+
+
+@asynccontextmanager
+async def opened(name: str, config: EpisodeConfig, seed: int, access: Access) -> AsyncIterator[Policy]:
+    """The model, for as long as the block lasts."""
+    if not access.base_url:
+        raise ConfigurationError(
+            f"--policy openai:{name} needs --base-url URL, the server that has the model"
+        )
+    async with connected(access.base_url, access, config) as client:
+        chat = openai_chat(client, name, config)
+        yield Policy(f"openai:{name}", lambda scenario_id, sample: chat)
