@@ -5,8 +5,9 @@ reduces what happened to an `Outcome`. `reward` is a pure function of that Outco
 adapter that gives ART a Trajectory. Mistakes of the model become facts; a provider or a judge that fails
 raises, and is never a penalty.
 
-Companions, imported through here: `rewards`, `core.policies`. Not here: what the tools do
-(`log_search_tools`), what a verdict means (`make_judge_model`), when to train (`train_serverless`).
+Companions, imported through here: `rewards`, `core.policies`, `core.episode_store`. Not here:
+what the tools do (`log_search_tools`), what a verdict means (`make_judge_model`), when to train
+(`train_serverless`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
+from core.episode_store.episodes import read_episodes, write_episode
 from core.model_calls import Patience
 from core.policies.litellm import litellm_chat
 from core.policies.openai import DEFAULT_RULES, openai_chat
@@ -32,7 +34,6 @@ from project_types import (
     FAULT_TYPES,
     Chat,
     ChatReply,
-    ConfigurationError,
     ContextOverflow,
     Ending,
     Episode,
@@ -507,27 +508,3 @@ def trajectory(
         metadata={**episode.metadata, **names, "policy": episode.policy},
         logs=[f"verdict of {episode.verdict.judge}: {episode.verdict.reason}"] if episode.verdict else [],
     )
-
-
-# -------------------------------------------------------------------------------------------- stored episodes
-
-
-def write_episode(file: IO[str], episode: Episode) -> None:
-    """Append one episode as one JSON line and flush it."""
-    file.write(episode.model_dump_json() + "\n")
-    file.flush()
-
-
-def read_episodes(path: Path) -> Iterator[Episode]:
-    """Stored episodes in order; a half-written last line is left out. Raises ConfigurationError naming a bad
-    line before it.
-    """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield Episode.model_validate_json(line)
-            except ValidationError as trouble:
-                if not line.endswith("\n"):
-                    return
-                text = f"{path}:{number}: not an episode ({trouble.errors()[0]['msg']}); remove this line, or redo its episode"
-                raise ConfigurationError(text) from trouble

@@ -30,10 +30,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import build_logs
-from core.episode_store.run_folder import GREEDY, ROLLOUTS, RUN_NAME, SAMPLED, RunFolder, fingerprint, latest
+from core.episode_store.run_folder import GREEDY, ROLLOUTS, SAMPLED
+from core.episode_store.run_writer import RUN_NAME, RunWriter
+from core.episode_store.runs import latest_run
+from core.episode_store.scenarios import fingerprint
+from core.revision import revision
 from core.serving.child_service import ChildService
 from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
-from evaluation.run_record import revision
 from evaluation.wandb_session import begin
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge, prepare_wandb
@@ -94,7 +97,7 @@ class Run:
     backend: Any
 
     def __init__(
-        self, folder: RunFolder, config: TrainingConfig, scenarios: Mapping[str, list[Scenario]]
+        self, folder: RunWriter, config: TrainingConfig, scenarios: Mapping[str, list[Scenario]]
     ) -> None:
         self.folder, self.config, self.scenarios = folder, config, scenarios
         self.judge = load_judge(config.judge)
@@ -512,7 +515,7 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     }
 
 
-def _next(folder: RunFolder, best: int, steps: int) -> str:
+def _next(folder: RunWriter, best: int, steps: int) -> str:
     """The command to type after a run has finished."""
     if not best:
         more = f"python train_serverless.py --name {folder.path.name} --resume --steps {2 * steps} --max-minutes none"
@@ -530,7 +533,7 @@ async def _execute(run: Run) -> None:
 
 def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     """Everything after the command line. Returns the exit code."""
-    folder = RunFolder(config.runs / name)
+    folder = RunWriter(config.runs / name)
     with folder.claimed(resume):
         facts: dict[str, Any] = {"name": name, "at": _now(), "revision": revision()}
         facts |= {
@@ -612,11 +615,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # ART's own bars; ours decide for themselves. Read when tqdm is first imported
     try:
         runs, saved = Path(getattr(arguments, "runs", "runs")), None
-        name = arguments.name or (latest(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
+        name = arguments.name or (
+            latest_run(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        )
         if not RUN_NAME.fullmatch(name):
             raise ConfigurationError(f"--name {name!r}: use letters, digits, '.', '_' and '-', 64 at most")
         if arguments.resume:
-            saved = RunFolder(runs / name).settings()["config"]
+            saved = RunWriter(runs / name).settings()["config"]
         config = resolve(arguments, saved)
         if arguments.dry_run:
             print(plan(config, name))

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from core.episode_store.run_folder import RunFolder, State
 from dashboard.curves import Chart
-from dashboard.run_folders import Run, State
 from dashboard.transcripts import View
 from failure_analysis.aggregates import Group
 from failure_analysis.records import (
@@ -154,7 +154,7 @@ class RunOut(Frozen):
     troubles: tuple[str, ...]
 
     @classmethod
-    def of(cls, run: Run) -> RunOut:
+    def of(cls, run: RunFolder) -> RunOut:
         """From its folder."""
         return cls(**{name: getattr(run, name) for name in cls.model_fields})
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import Field
 
+from core.episode_store.run_folder import State
 from dashboard.answers import (
     Curves,
     EpisodeOut,
@@ -27,7 +28,6 @@ from dashboard.answers import (
 from dashboard.asked import Compared, Counted, Grouped, Listed, LookedFor
 from dashboard.curves import curves
 from dashboard.overviews import Checkpoint, chart_of, checkpoints, natural_bucket
-from dashboard.run_folders import State
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing

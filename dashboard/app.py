@@ -16,11 +16,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
+from core.episode_store.runs import UnknownRun
 from core.serving.guard import BodyTooLarge, Door
 from dashboard import api, pages
 from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
-from dashboard.run_folders import UnknownRun
 from dashboard.shelf import Shelf
 from failure_analysis.comparing import NothingToCompare
 from failure_analysis.records import StoreError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dashboard.run_folders import number
+from core.episode_store.run_folder import number
 from project_types import Frozen
 
 Row = Mapping[str, Any]

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from core.episode_store.run_folder import State
 from core.serving.guard import COOKIE, LONGEST_URL, Door, client_of, read_body, too_many_tries
 from dashboard.api import EPISODES, Id
 from dashboard.asked import Charted, Compared, Listed
@@ -30,7 +31,6 @@ from dashboard.overviews import (
     tried_on,
 )
 from dashboard.rendering import environment
-from dashboard.run_folders import State
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dashboard.run_folders import Runs, printable
+from core.episode_store.run_folder import RunFolder
+from core.episode_store.runs import Runs, shown_name
 from failure_analysis.records import Experiment, StoreError
-from failure_analysis.run_folders import RunFolder
 from failure_analysis.store import FailureStore
 from failure_analysis.watching import Watcher
 from project_types import Episode, Scenario
@@ -36,7 +36,7 @@ class Shelf:
     def lines_read(self, run: str) -> int | None:
         """How much of a run has been read while it is being captured; None when it is not."""
         reading = self.watcher.reading if self.watcher else None
-        return reading[1] if reading and printable(reading[0]) == run else None
+        return reading[1] if reading and shown_name(reading[0]) == run else None
 
     @property
     def runs(self) -> Runs:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.command_line import printable
-from core.episode_store.episodes import EpisodesError, Loaded, load
+from core.episode_store.lines import EpisodesError
+from core.episode_store.loading import Loaded, load
 from core.intervals import Interval, as_json, paired_difference, proportion
 from evaluation.summary import MEASURES, PASS, slices_of
 from evaluation.tables import LABELS, aligned

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from core.episode_store.episodes import write_episode
 from project_types import Episode, InvestigatorError, JudgeError, ProviderError, Scenario
-from rollout import write_episode
 
 if TYPE_CHECKING:
     import art

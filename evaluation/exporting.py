@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.command_line import printable
-from core.episode_store.episodes import BadLine, episodes_file, read
+from core.episode_store.episodes import BadLine, read
+from core.episode_store.loading import choose
+from core.episode_store.run_folder import RunFolder
 from evaluation.summary import SLICES, slices_of
 from project_types import ConfigurationError, Episode, Outcome
 
@@ -88,7 +90,8 @@ def command(arguments: argparse.Namespace) -> int:
     target: Path = arguments.parquet
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        count = _write(episodes_file(arguments.folder), target)
+        source = choose(RunFolder(arguments.folder), step=None, split="", sampling="")
+        count = _write(source.path, target)
     except OSError as trouble:
         raise ConfigurationError(
             f"{target}: cannot be written ({trouble.strerror}); choose another --parquet"

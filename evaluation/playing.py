@@ -16,7 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from core.episode_store.episodes import DIGEST, Failure, Key
+from core.episode_store.episodes import DIGEST, Key
+from core.episode_store.failures import Failure
 from core.episode_store.scenarios import digest, id_by_name
 from core.policies import scripted
 from core.policies.contract import Policy
@@ -133,7 +134,7 @@ class Player:
 
 
 def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
-    return Result(scenario_id, sample, False, None, Failure.of(scenario_id, sample, trouble))
+    return Result(scenario_id, sample, False, None, Failure.of(trouble, scenario_id, sample))
 
 
 # ------------------------------------------------------------------------------------------ several processes

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.command_line import printable
-from core.episode_store.episodes import Loaded, load
+from core.episode_store.loading import Loaded, load
 from evaluation.pictures import Picture, histogram, intervals, stacked
 from evaluation.run_record import write_text
 from evaluation.showing import transcript

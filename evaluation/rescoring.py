@@ -21,7 +21,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.command_line import printable
-from core.episode_store.episodes import EpisodesError, append, load, read_models
+from core.episode_store.episodes import read_models
+from core.episode_store.lines import EpisodesError, append
+from core.episode_store.loading import load
 from core.episode_store.scenarios import digest, find_scenario, split_folder
 from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.episode_store.episodes import RUN, EpisodesError, read_run
+from core.episode_store.lines import EpisodesError
+from core.episode_store.run_folder import RUN, RunFolder
+from core.files import replace_file
 from core.policies.registry import PolicyName, parse
+from core.revision import revision
 from evaluation.playing import Plan
 
 IDENTITY = ("policy", "split", "seed", "judge", "config")
 """What may not change when a run is continued. k and the number of scenarios may grow."""
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read what a folder's run was asked; empty when nothing was played there yet.
+
+    Raises:
+        EpisodesError: run.json is damaged, so that nobody knows which question its episodes answer.
+    """
+    if not (folder / RUN).exists():
+        return {}
+    run = RunFolder(folder)
+    if not run.settings:
+        raise EpisodesError(f"{folder / RUN}: cannot be read; delete it and rerun with the same options")
+    return run.settings
 
 
 def continued(folder: Path, policy: PolicyName) -> PolicyName:
@@ -65,25 +80,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it. Raises EpisodesError."""
-    half = path.with_name(path.name + ".half")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(half, path)
+        replace_file(path, text.encode("utf-8", "backslashreplace"))
     except OSError as trouble:
         raise EpisodesError(
             f"{path}: cannot be written ({trouble.strerror}); check the folder and its permissions"
         ) from trouble
-
-
-def revision() -> str:
-    """The git revision of this code, '-dirty' when files differ from it; 'unknown' outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=20, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"

@@ -20,7 +20,10 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
-from core.episode_store.episodes import EPISODES, EpisodesError, Store, played
+from core.episode_store.episodes import played
+from core.episode_store.evaluation_store import EvaluationStore
+from core.episode_store.lines import EpisodesError
+from core.episode_store.run_folder import EPISODES
 from core.episode_store.scenarios import digest, id_by_name, scenario_paths, split_folder
 from core.policies.registry import PolicyName, access, opened, parse, usual_rules
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
@@ -50,7 +53,7 @@ def command(arguments: argparse.Namespace) -> int:
         return 0
     judge = load_judge(arguments.judge)
     logged = begin(arguments.project, allowed=arguments.wandb)
-    with Store(arguments.out) as store:
+    with EvaluationStore(arguments.out) as store:
         _refuse_full_disk(store.folder)
         run = _Run(arguments, name, folder, config, judge, store)
         try:
@@ -121,7 +124,7 @@ class _Run:
         folder: Path,
         config: EpisodeConfig,
         judge: Judge,
-        store: Store,
+        store: EvaluationStore,
     ) -> None:
         self._arguments, self._name, self._folder, self._config = arguments, name, folder, config
         self._judge, self._store = judge, store

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 
 from core.command_line import printable
-from core.episode_store.episodes import EpisodesError, load
+from core.episode_store.lines import EpisodesError
+from core.episode_store.loading import load
 from project_types import Episode
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from core.command_line import printable
-from core.episode_store.episodes import EPISODES, BadLine, Key, read, read_failures, read_run
-from evaluation.run_record import write_json
+from core.episode_store.episodes import BadLine, Key, read
+from core.episode_store.failures import FAILURES, latest_failures
+from core.episode_store.run_folder import EPISODES, SUMMARY
+from evaluation.run_record import read_run, write_json
 from evaluation.summary import Summary, Tally, summarise_tally
 from evaluation.tables import summary_table
-
-SUMMARY = "summary.json"
 
 
 def conclude(folder: Path) -> int:
@@ -26,7 +26,9 @@ def conclude(folder: Path) -> int:
             seen.add((item.scenario_id, item.sample))
             tally.add(item)
     failures = [
-        failure for failure in read_failures(folder) if (failure.scenario_id, failure.sample) not in seen
+        failure
+        for failure in latest_failures(folder / FAILURES)
+        if (failure.scenario_id, failure.sample) not in seen
     ]
     run = read_run(folder)
     summary = summarise_tally(tally, k=int(run["k"]) if "k" in run else None)

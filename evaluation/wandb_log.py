@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.episode_store.episodes import EPISODES, load
+from core.episode_store.loading import load
+from core.episode_store.run_folder import EPISODES
 from core.intervals import Interval
 from evaluation.run_record import write_json
 from evaluation.summary import Summary, summarise

@@ -12,42 +12,31 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from core.episode_store.episodes import first_problem, parse_episode
+from core.episode_store.failures import last_failure_of_run, parse_failure
+from core.episode_store.lines import Line, read_lines
+from core.episode_store.run_folder import EpisodeFile, RunFolder, State, moment
+from core.episode_store.runs import find_runs
 from core.redaction import READ_BACK
 from failure_analysis.episodes.investigations import failed
 from failure_analysis.explaining import Explainer
 from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.logs.rules import LOG_CHARACTERS
 from failure_analysis.records import EpisodeFacts, Experiment, ExperimentType, Failure, Status, experiment_id
-from failure_analysis.run_folders import FAILURES, EpisodeFile, RunFolder, find_runs
 from failure_analysis.store import FailureStore, Source
-from failure_analysis.tailing import Line, last_text, new_lines, reached, unchanged_start, unended_line
+from failure_analysis.tailing import reached, unchanged_start
 from failure_analysis.texts import write_texts
-from project_types import Episode, Timestamp
+from project_types import Episode
 
 BATCH = 200
 """Lines that are explained and then stored in one transaction."""
 Progress = Callable[[int], None]
-
-
-class FailureLine(BaseModel):
-    """A line of failures.jsonl, as evaluations and training runs write it."""
-
-    error: str
-    """Class of the exception."""
-    message: str = ""
-    scenario_id: str = ""
-    """Empty: no rollout failed, but a training job or the run."""
-    sample: int | None = None
-    at: Timestamp | None = None
-    episode: Episode | None = None
-    """How far it got."""
 
 
 class Captured(NamedTuple):
@@ -96,10 +85,9 @@ class _Capture:
         """Everything that is new in the run."""
         times = self._times()
         for file in self.run.episode_files():
-            if file.path.exists():
-                self._take_file(file.path, lambda line, file=file: self._episode(file, line, times))  # type: ignore[misc]
-        if (self.run.path / FAILURES).is_file():
-            self._take_file(self.run.path / FAILURES, self._failure)
+            self._take_file(file.path, lambda line, file=file: self._episode(file, line, times))  # type: ignore[misc]
+        if self._failures_are_told():
+            self._take_file(self.run.failures_path, self._failure)
         self._store(self._failed_by_reason())
         self._store([self._whole()])
         if self.run.being_written():
@@ -119,9 +107,8 @@ class _Capture:
             with self.store.writing() as writer:
                 writer.forget_file(name)  # replaced or cut: what it holds now is taken in anew
                 writer.put_source(start)
-        bad, after = list[str](), Line(start.line, start.offset, 0, None)
-        for batch in _batches(new_lines(path, start), BATCH):
-            after = batch[-1]
+        bad, unended = list[str](), list[Line]()
+        for batch in _batches(_whole(read_lines(path, start.offset, start.line), unended), BATCH):
             found = list[Experiment]()
             for line in batch:
                 try:
@@ -134,13 +121,12 @@ class _Capture:
         self.notes += bad[:5]
         if len(bad) > 5:
             self.notes.append(f"{path}: {len(bad) - 5} more lines could not be read")
-        if not self.run.being_written() and (last := unended_line(path, after)):
+        for last in unended if not self.run.being_written() else ():
             try:
                 self._store([explain(last)])  # where reading goes on stays before it
             except ValueError:
-                self.notes.append(
-                    f"{path}:{last.number}: breaks off after {last.length} bytes; everything before it was taken in"
-                )
+                broken = f"breaks off after {last.length} bytes; everything before it was taken in"
+                self.notes.append(f"{path}:{last.number}: {broken}")
 
     def _store(self, experiments: Sequence[Experiment], source: Source | None = None) -> None:
         with self.store.writing() as writer:
@@ -153,9 +139,7 @@ class _Capture:
         self.touched |= {experiment.failure.signature for experiment in experiments if experiment.failure}
 
     def _episode(self, file: EpisodeFile, line: Line, times: dict[tuple[str, int], datetime]) -> Experiment:
-        if line.content is None:
-            raise ValueError("the line is too long for an episode")
-        episode = Episode.model_validate_json(line.content)
+        episode = parse_episode(line)
         split = file.split or episode.split
         name = self._relative(file.path)
         at = times.get((_row_name(file), file.step)) if file.step is not None else None
@@ -208,12 +192,12 @@ class _Capture:
 
     def _failure(self, line: Line) -> Experiment:
         """A line of failures.jsonl: a sample that gave no episode, or a training job that failed."""
-        row = FailureLine.model_validate_json(line.content or b"")
-        name = self._relative(self.run.path / FAILURES)
+        row = parse_failure(line)
+        name = self._relative(self.run.failures_path)
         id = experiment_id(name, row.scenario_id, row.sample, row.error, row.at)
         common: dict[str, Any] = {
             "id": id,
-            "at": row.at or self.run.changed_at(),
+            "at": row.at or self._changed(),
             "source": f"{name}:{line.number}",
         }
         common["status"], said = Status.FAILED, f"{row.error}: {row.message}"
@@ -246,9 +230,9 @@ class _Capture:
     def _failed_by_reason(self) -> list[Experiment]:
         """Failed rollouts of a training run, which a metrics row counts by reason."""
         found = list[Experiment]()
-        if self.run.type is not ExperimentType.TRAINING_RUN or (self.run.path / FAILURES).is_file():
-            return found  # failures.jsonl says more of each
-        for row in self.run.metrics():
+        if self._failures_are_told():  # failures.jsonl says more of each
+            return found
+        for row in self.run.rows:
             reasons, split, step = row.get("failures"), str(row.get("split", "")), row.get("step")
             for reason, times in reasons.items() if isinstance(reasons, dict) else ():
                 if not isinstance(times, int) or times < 1 or not isinstance(step, int):
@@ -261,7 +245,7 @@ class _Capture:
                         name=f"{times} rollouts of {split} {step}",
                         run=self.name,
                         status=Status.FAILED,
-                        at=_moment(row.get("at")) or self.run.changed_at(),
+                        at=moment(row.get("at")) or self._changed(),
                         source=f"{self.name}/metrics.jsonl",
                         split=split,
                         step=step,
@@ -280,44 +264,51 @@ class _Capture:
         """The run itself: running, finished, or failed, then with the reason."""
         run, settings = self.run, self.run.settings
         id = experiment_id(self.name, "run")
+        training = run.kind == "training"
         status, failure = Status.OK, None
-        if run.being_written():
+        if run.state is State.RUNNING:
             status = Status.RUNNING
-        elif run.type is ExperimentType.TRAINING_RUN and not run.finished():
+        elif training and run.state is not State.FINISHED:
             status = Status.FAILED
             failure = self._why_it_ended(id)
-        config = settings.get("config")
-        base = config.get("base_model", "") if isinstance(config, dict) else ""
-        policy = str(settings.get("policy") or base)
         return Experiment(
-            id=id, type=run.type, name=self.name, run=self.name, status=status, at=run.changed_at(), source=self.name,
-            split=self.settings_split() if run.type is ExperimentType.EVALUATION else "", policy=policy, failure=failure,
-        )  # fmt: skip
+            id=id,
+            type=ExperimentType.TRAINING_RUN if training else ExperimentType.EVALUATION,
+            name=self.name,
+            run=self.name,
+            status=status,
+            at=self._changed(),
+            source=self.name,
+            split="" if training else self.settings_split(),
+            policy=str(settings.get("policy") or run.config.get("base_model", "")),
+            failure=failure,
+        )
 
     def _why_it_ended(self, id: str) -> Failure:
         """The last trouble a training run wrote down; without any it was stopped or killed."""
-        said, path = "", self.run.path / FAILURES
-        if path.is_file():
-            for text in reversed(last_text(path, READ_BACK).splitlines()):
-                with suppress(ValidationError):
-                    row = FailureLine.model_validate_json(text)
-                    if not row.scenario_id:
-                        said = f"{row.error}: {row.message}"
-                        break
-        message = (
-            said or "the run ended before it was finished: it was stopped or killed; go on with --resume"
-        )
-        return self.explainer.error(id, "training_run", message, self._service_log())
+        wrote = last_failure_of_run(self.run.failures_path)
+        if wrote is not None:
+            said = f"{wrote.error}: {wrote.message}"
+        elif self.run.state is State.OUT_OF_TIME:
+            said = "time ran out before half of the training steps; go on with --resume and more minutes"
+        else:
+            said = "the run ended before it was finished: it was stopped or killed; go on with --resume"
+        return self.explainer.error(id, "training_run", said, self._service_log())
 
     def _service_log(self) -> str:
-        path = self.run.path / "service.log"
-        return last_text(path, LOG_CHARACTERS + READ_BACK) if path.is_file() else ""
+        return self.run.service_log(LOG_CHARACTERS + READ_BACK)
+
+    def _failures_are_told(self) -> bool:
+        return self.run.path.is_dir() and self.run.failures_path.is_file()
+
+    def _changed(self) -> datetime:
+        return self.run.changed or datetime.now(UTC)
 
     def _times(self) -> dict[tuple[str, int], datetime]:
         """When each split of each step was run, by the rows of metrics.jsonl."""
         found: dict[tuple[str, int], datetime] = {}
-        for row in self.run.metrics() if self.run.type is ExperimentType.TRAINING_RUN else ():
-            at, step = _moment(row.get("at")), row.get("step")
+        for row in self.run.rows:
+            at, step = moment(row.get("at")), row.get("step")
             if at is not None and isinstance(step, int):
                 found[str(row.get("split")), step] = at
         return found
@@ -331,6 +322,15 @@ def _row_name(file: EpisodeFile) -> str:
     return f"{file.split}_sampled" if file.sampling == "t1" else file.split
 
 
+def _whole(lines: Iterator[Line], unended: list[Line]) -> Iterator[Line]:
+    """Give the lines that end; the last one, when it does not, goes to `unended`."""
+    for line in lines:
+        if line.whole:
+            yield line
+        else:
+            unended.append(line)
+
+
 def _batches(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
     batch: list[Line] = []
     for line in lines:
@@ -342,16 +342,5 @@ def _batches(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
         yield batch
 
 
-def _moment(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment and moment.tzinfo else None
-
-
-def _first_problem(trouble: Exception) -> str:
-    if not isinstance(trouble, ValidationError):
-        return str(trouble)[:200]
-    first = trouble.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"[:200]
+def _first_problem(trouble: ValueError) -> str:
+    return first_problem(trouble) if isinstance(trouble, ValidationError) else str(trouble)[:200]

@@ -32,8 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
+from core.episode_store.episodes import EpisodesError, read_at
 from failure_analysis.records import (
     Claim,
     EpisodeFacts,
@@ -215,12 +214,10 @@ class FailureStore:
         path = self.folder / facts.file
         again = f"python -m failure_analysis capture {self.folder / experiment.run}"
         try:
-            with path.open("rb") as file:
-                file.seek(facts.offset)
-                found = Episode.model_validate_json(file.read(facts.length))
-        except OSError as trouble:
-            raise StoreError(f"{path}: cannot be read ({trouble.strerror}); put the file back") from trouble
-        except ValidationError as trouble:
+            found = read_at(path, facts.offset)
+        except EpisodesError as trouble:
+            raise StoreError(str(trouble)) from trouble
+        except ValueError as trouble:
             raise StoreError(f"{path}: changed since it was captured; run: {again}") from trouble
         if (found.scenario_id, found.sample) != (experiment.scenario_id, experiment.sample):
             raise StoreError(f"{path}: changed since it was captured; run: {again}")

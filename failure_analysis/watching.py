@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from core.episode_store.lines import EpisodesError
+from core.episode_store.run_folder import RunFolder
+from core.episode_store.runs import find_runs
 from failure_analysis.capture import capture
 from failure_analysis.logs.analyzer import LogAnalyzer
-from failure_analysis.records import StoreError
-from failure_analysis.run_folders import RunFolder, find_runs
 from failure_analysis.store import FailureStore
 from project_types import InvestigatorError
 
@@ -112,7 +113,7 @@ class Watcher:
     def _runs(self) -> list[RunFolder]:
         try:
             return find_runs(self.folder)
-        except StoreError:  # no run yet
+        except EpisodesError:  # no run yet
             return []
 
     def _watch(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from core.episode_store.run_folder import RunFolder
+from core.episode_store.run_writer import RunWriter
 from project_types import Episode
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode
@@ -298,7 +298,7 @@ def test_a_step_whose_row_was_lost_is_not_trained_again(
     (tmp_path / "runs/two/art/log-investigator/models/two/state.json").write_text('{"run": {"bes')
     resumed = place.run("--name", "two", "--resume", "--runs", str(tmp_path / "runs"))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    rows_after = RunFolder(tmp_path / "runs/two")
+    rows_after = RunWriter(tmp_path / "runs/two")
     rows_after.take_up()
     assert steps(rows_after.of("train")) == [1, 2]
     assert rows_after.of("train")[1]["recovered"]

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.episode_store.run_folder import read_run
+from core.episode_store.runs import training_run
+from core.files import replace_file
 from project_types import InvestigatorError
 from training_runs.report_page import page
 from training_runs.summary import summary_of, table
@@ -28,13 +29,17 @@ def write_report(run: Path) -> dict[str, Any]:
         draw,
     )  # matplotlib takes as long to import as everything else together
 
-    files = read_run(run)
+    files = training_run(run)
     summary = summary_of(files)
-    files.folder.write("summary.json", (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
-    pictures = draw(files.folder.of("train"), files.folder.of("val"), summary)
-    files.folder.write("learning_curve.png", pictures.png)
-    files.folder.write("learning_curve.svg", pictures.svg.encode())
-    files.folder.write("report.html", page(files, summary, pictures.inline_svg).encode())
+    pictures = draw(files.of("train"), files.of("val"), summary)
+    written = {
+        "summary.json": (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode(),
+        "learning_curve.png": pictures.png,
+        "learning_curve.svg": pictures.svg.encode(),
+        "report.html": page(files, summary, pictures.inline_svg).encode(),
+    }
+    for name, content in written.items():
+        replace_file(run / name, content)
     return summary
 
 

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from core.episode_store.run_folder import GREEDY, SAMPLED, Comparison, RunFiles
+from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from project_types import Ending, Episode
+from training_runs.before_after import Comparison, before_and_after
 from training_runs.summary import headline, percent
 
 MOST_CHARACTERS = 6000
@@ -50,26 +51,26 @@ class Transcript(NamedTuple):
     report: str
 
 
-def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
+def page(run: RunFolder, summary: Mapping[str, Any], curve_svg: str) -> str:
     """Render report.html."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    test, val = files.comparison("test"), files.comparison("val")
+    test, val = before_and_after(run, "test"), before_and_after(run, "val")
     shown = test if test.before[GREEDY] or test.after[GREEDY] else val
     kind = SAMPLED if shown.before[SAMPLED] and shown.after[SAMPLED] else GREEDY
     found = summary["splits"][shown.split]
     key = f"avg{shown.samples}" if kind == SAMPLED else "accuracy"
     return environment.get_template("report.html").render(
         summary=summary,
-        config=files.config,
+        config=run.settings,
         earlier=[
             past["revision"]
-            for past in files.config.get("earlier", [])
+            for past in run.settings.get("earlier", [])
             if past["revision"] != summary["revision"]
         ],
-        settings=json.dumps(files.config["config"], indent=2),
+        settings=json.dumps(run.config, indent=2),
         curve=Markup(curve_svg),
         headline=headline(summary),
         split=shown.split,
@@ -85,7 +86,7 @@ def page(files: RunFiles, summary: Mapping[str, Any], curve_svg: str) -> str:
         components=_components(shown.before[kind], shown.after[kind]),
         endings=_endings(shown.before[kind], shown.after[kind]),
         transcripts=_transcripts(shown),
-        steps=files.folder.of("train"),
+        steps=run.of("train"),
         percent=percent,
     )
 

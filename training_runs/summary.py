@@ -13,10 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.episode_store.run_folder import GREEDY, SAMPLED, Comparison, RunFiles
+from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from core.intervals import Interval, paired_difference, proportion
 from evaluation.summary import Part, Summary, summarise
 from project_types import Episode
+from training_runs.before_after import Comparison, before_and_after
 
 
 def measured(
@@ -56,34 +57,34 @@ def words(row: Mapping[str, Any]) -> str:
     return f"reward {row['reward']:+.3f}, right {row['accuracy']:.0%}, {row['tokens_per_s']:,.0f} tokens/s"
 
 
-def summary_of(files: RunFiles) -> dict[str, Any]:
+def summary_of(run: RunFolder) -> dict[str, Any]:
     """The content of summary.json."""
-    rows = files.folder.rows
+    rows = run.rows
     failures: Counter[str] = Counter()
     for row in rows:
         failures.update(row.get("failures", {}))
-    config = files.config["config"]
+    config, seed = run.config, int(run.config["seed"])
     tokens = sum(row.get("prompt_tokens", 0) + row.get("completion_tokens", 0) for row in rows)
-    train = files.folder.of("train")
+    train = run.of("train")
     return {
-        "name": files.config["name"],
-        "seed": files.seed,
-        "revision": files.config["revision"],
+        "name": run.settings["name"],
+        "seed": seed,
+        "revision": run.settings["revision"],
         "backend": config["backend"],
         "base_model": config["base_model"],
         "judge": config["judge"],
-        "splits": {split: _split_json(files.comparison(split), files.seed) for split in ("test", "val")},
+        "splits": {split: _split_json(before_and_after(run, split), seed) for split in ("test", "val")},
         "steps": int(train[-1]["step"]) if train else 0,
-        "best_checkpoint": files.state.get("best_checkpoint"),
-        "finished": bool(files.state.get("finished", False)),
-        "seconds": round(float(files.state.get("seconds", 0.0)), 1),
-        "training_seconds": round(float(files.state.get("training_seconds", 0.0)), 1),
+        "best_checkpoint": run.progress.get("best_checkpoint"),
+        "finished": bool(run.progress.get("finished", False)),
+        "seconds": round(float(run.progress.get("seconds", 0.0)), 1),
+        "training_seconds": round(float(run.progress.get("training_seconds", 0.0)), 1),
         "rollouts": sum(row["rollouts"] for row in rows),
         "tokens": tokens,
         "failed_rollouts": sum(failures.values()),
         "failures": dict(failures.most_common()),
         "flat_groups": sum(row.get("flat_groups", 0) for row in train),
-        "service_restarts": int(files.state.get("service_restarts", 0)),
+        "service_restarts": int(run.progress.get("service_restarts", 0)),
         "judge_cost_usd": round(sum(row.get("judge_cost_usd", 0.0) for row in rows), 6),
         "policy_cost_usd": _cost(tokens, config.get("usd_per_million_tokens")),
     }

@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.episode_store.episodes import read_episodes
+
 DEFAULT_OUT = Path(__file__).parent / "weights" / "tiny-investigator"
 LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 1e5
 
@@ -120,9 +122,9 @@ def demonstrations(args: argparse.Namespace) -> Path:
 def conversations(episodes: Path) -> list[list[dict[str, Any]]]:
     """The messages of every stored episode."""
     found = [
-        json.loads(line)["messages"]
+        list(episode.messages)
         for path in sorted(episodes.glob("episodes*.jsonl"))
-        for line in path.open(encoding="utf-8")
+        for episode in read_episodes(path)
     ]
     if not found:
         raise SystemExit(f"{episodes}: no episodes; delete this folder and run again")

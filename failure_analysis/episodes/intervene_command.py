@@ -17,6 +17,9 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
+from core.episode_store.episodes import read_numbered
+from core.episode_store.lines import last_text
+from core.episode_store.run_folder import RunFolder
 from failure_analysis.episodes.intervening import (
     Change,
     Difference,
@@ -26,9 +29,7 @@ from failure_analysis.episodes.intervening import (
     replacing_call,
 )
 from failure_analysis.records import StoreError
-from failure_analysis.run_folders import RunFolder
 from failure_analysis.store import FailureStore
-from failure_analysis.tailing import last_text
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import EMBEDDED, Chat, Episode, EpisodeConfig, Scenario
@@ -100,7 +101,7 @@ def _episode(arguments: argparse.Namespace) -> tuple[Episode, RunFolder]:
     """The episode named, and the run it belongs to."""
     path, colon, line = arguments.episode.rpartition(":")
     if colon and line.isdigit():
-        return _line(Path(path), int(line)), _run_of(Path(path))
+        return read_numbered(Path(path), int(line)), _run_of(Path(path))
     store = FailureStore(arguments.database)
     found = store.experiment(arguments.episode)
     if found is None or found.episode is None:
@@ -108,21 +109,6 @@ def _episode(arguments: argparse.Namespace) -> tuple[Episode, RunFolder]:
             f"--episode {arguments.episode}: no captured episode has this id; give an id, or FILE:LINE of a JSONL file"
         )
     return store.transcript(found), _run_of(store.folder / found.episode.file)
-
-
-def _line(path: Path, number: int) -> Episode:
-    try:
-        with path.open("rb") as file:
-            for at, text in enumerate(file, 1):
-                if at == number:
-                    return Episode.model_validate_json(text)
-    except OSError as trouble:
-        raise StoreError(f"--episode {path}: cannot be read ({trouble.strerror})") from trouble
-    except ValidationError as trouble:
-        raise StoreError(
-            f"--episode {path}:{number}: not an episode ({trouble.errors()[0]['msg']})"
-        ) from trouble
-    raise StoreError(f"--episode {path}:{number}: the file has no such line")
 
 
 def _run_of(file: Path) -> RunFolder:
@@ -136,7 +122,7 @@ def _run_of(file: Path) -> RunFolder:
 
 def _scenario(arguments: argparse.Namespace, episode: Episode, run: RunFolder) -> tuple[Scenario, Path]:
     """The scenario the episode was played on, and the file it is in."""
-    found = run.scenario_file(episode.scenario_id, episode.split, arguments.scenarios)
+    found = run.scenarios.find(episode.scenario_id, episode.split, arguments.scenarios)
     if found is None:
         where = arguments.scenarios or "where the run found it"
         raise StoreError(f"scenario {episode.scenario_id}: no file {where}; give its folder with --scenarios")

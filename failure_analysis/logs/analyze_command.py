@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from core.episode_store.lines import last_text
 from failure_analysis.capture_command import analyzer
 from failure_analysis.logs.ingest import END, STANDARD_INPUT, standard_input
 from failure_analysis.logs.rules import LOG_CHARACTERS, error_line
 from failure_analysis.records import StoreError
-from failure_analysis.tailing import last_text
 
 
 def command(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from core.episode_store.lines import last_text
 from core.redaction import READ_BACK
 from failure_analysis.explaining import Explainer
 from failure_analysis.logs.analyzer import LogAnalyzer
@@ -21,7 +22,6 @@ from failure_analysis.logs.junit import JUnitTrouble, failed_cases, looks_like_j
 from failure_analysis.logs.rules import LOG_CHARACTERS, error_line
 from failure_analysis.records import Experiment, ExperimentType, Status, StoreError, experiment_id
 from failure_analysis.store import FailureStore
-from failure_analysis.tailing import last_text
 from failure_analysis.texts import write_texts
 
 END = LOG_CHARACTERS + READ_BACK

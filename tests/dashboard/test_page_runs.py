@@ -14,9 +14,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from core.episode_store.run_folder import State
+from core.episode_store.runs import Runs, UnknownRun
 from dashboard.curves import curves
 from dashboard.overviews import MOST_BARS, MOST_NAMES, chart_of, natural_bucket
-from dashboard.run_folders import Runs, State, UnknownRun
 from dashboard.shelf import Shelf
 from failure_analysis.aggregates import Count
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from core.episode_store.episodes import RUN, Failure
+from core.episode_store.failures import Failure
+from core.episode_store.run_folder import RUN, SUMMARY
 from core.policies.scripted import SCRIPTED
 from evaluation.__main__ import main, parser
 from evaluation.exporting import schema
 from evaluation.rescoring import Rescored
-from evaluation.summarising import SUMMARY
 from evaluation.summary import MEASURES, PASS
 from project_types import Episode, Outcome, Report, Verdict
 from tests.evaluation.made import run, write_scenarios

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from core.episode_store.episodes import EPISODES
+from core.episode_store.run_folder import EPISODES
 from project_types import Ending
 from tests.evaluation.made import episode, run, write_episodes
 

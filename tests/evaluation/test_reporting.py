@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.episode_store.episodes import EPISODES, load
+from core.episode_store.loading import load
+from core.episode_store.run_folder import EPISODES
 from core.intervals import Interval
 from evaluation.pictures import intervals
 from evaluation.reporting import page

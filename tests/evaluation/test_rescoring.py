@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.episode_store.episodes import EPISODES, load
+from core.episode_store.loading import load
+from core.episode_store.run_folder import EPISODES
 from evaluation.agreement import agreement
 from evaluation.rescoring import verdicts_file
 from project_types import Report, Verdict

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from core.episode_store.episodes import EPISODES, load
+from core.episode_store.lines import EpisodesError
+from core.episode_store.loading import load
+from core.episode_store.run_folder import EPISODES
 from evaluation.__main__ import main
+from evaluation.run_record import read_run
 from tests.evaluation.made import eventually, run, scenario, write_scenarios
 from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error
 
@@ -304,3 +307,10 @@ def test_a_number_of_samples_that_is_none_is_refused_in_plain_words(
     with pytest.raises(SystemExit, match="2"):
         main(["run", "--policy", "script:unknown", "--out", "never", "--k", number])
     assert f"argument --k: '{number}' is not a whole number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_run_record_keeps_a_run_from_going_on(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(EpisodesError, match=r"run\.json.*delete it"):
+        read_run(tmp_path)

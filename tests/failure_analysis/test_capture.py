@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from core.episode_store.run_folder import RunFolder
+from core.episode_store.lines import EpisodesError, last_text
+from core.episode_store.run_writer import RunWriter
 from evaluation.__main__ import main as evaluate
 from failure_analysis.capture import Captured, capture
 from failure_analysis.capture_command import beside, explain
@@ -26,7 +27,6 @@ from failure_analysis.records import (
     StoreError,
 )
 from failure_analysis.store import FailureStore, Wanted
-from failure_analysis.tailing import last_text
 from project_types import Episode, ProviderError
 from tests.failure_analysis.scene import GOLD, Stage, add_episodes, answer, evaluation, search, training
 
@@ -234,7 +234,7 @@ def test_what_a_training_run_writes_down_of_its_failures_is_taken_in(
     run = training(tmp_path / "seed1", stage, finished=False)
     trouble = ProviderError("tiny: no reply within 120 s")
     trouble.episode = unfinished(stage)
-    folder = RunFolder(run)
+    folder = RunWriter(run)
     folder.fail(trouble)
     folder.fail(StoreError("step 3: no space left on device"))
     assert take(run, store).notes == ()
@@ -442,7 +442,7 @@ def test_a_bare_file_of_episodes_is_taken_in(tmp_path: Path, stage: Stage, store
 @pytest.mark.parametrize("name", ["nothing", "empty"])
 def test_a_path_without_a_run_says_what_to_give(tmp_path: Path, store: FailureStore, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StoreError, match="give"):
+    with pytest.raises(EpisodesError, match="give"):
         take(tmp_path / name, store)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder, RunFolderError, read_run
+from core.episode_store.lines import EpisodesError
+from core.episode_store.run_folder import GREEDY, SAMPLED
+from core.episode_store.run_writer import RunWriter
+from core.episode_store.runs import training_run
 from dashboard.browser import executable
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
 from rollout import write_episode
@@ -80,11 +83,11 @@ def row(split: str, step: int, episodes: list[Episode], **more: Any) -> dict[str
     return {"split": split, "step": step, "checkpoint": step, **measured(episodes, 1, {}, 2.0), **more}
 
 
-def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunFolder:
+def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunWriter:
     """A run of 12 test scenarios: 3 right before, 9 after; with `trained` false it was stopped after the
     first test.
     """
-    folder = RunFolder(path)
+    folder = RunWriter(path)
     with folder.claimed(resume=False):
         config = TrainingConfig(backend="embedded", usd_per_million_tokens=2.0).model_dump(mode="json")
         folder.write(
@@ -111,7 +114,7 @@ def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunFo
 
 def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    summary = summary_of(read_run(tmp_path / "run"))
+    summary = summary_of(training_run(tmp_path / "run"))
     test = summary["splits"]["test"]
     assert (test["n"], test["accuracy_before"], test["accuracy_after"], test["avg4_after"]) == (
         12,
@@ -149,7 +152,7 @@ def test_episodes_of_a_test_that_was_interrupted_do_not_count(tmp_path: Path) ->
     ]
     metrics.write_text("".join(kept))
     assert len(folder.episodes("test", 2, GREEDY)) == 12
-    assert summary_of(read_run(tmp_path / "run"))["splits"]["test"]["accuracy_after"] is None
+    assert summary_of(training_run(tmp_path / "run"))["splits"]["test"]["accuracy_after"] is None
 
 
 def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
@@ -243,7 +246,7 @@ def test_the_learning_curve_is_also_kept_as_pictures(tmp_path: Path) -> None:
 
 def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    lines = table(summary_of(read_run(tmp_path / "run"))).splitlines()
+    lines = table(summary_of(training_run(tmp_path / "run"))).splitlines()
     assert [line[:24].strip() for line in lines[1:3]] == ["test (12), temp. 0", "test (12), avg@4, temp."]
     assert "+50.0 [" in lines[1]
 
@@ -260,8 +263,8 @@ def test_a_report_can_be_rendered_again_from_the_files(
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RunFolderError, match=r"no config\.json"):
-        read_run(tmp_path)
+    with pytest.raises(EpisodesError, match=r"no config\.json"):
+        training_run(tmp_path)
     assert main([str(tmp_path)]) == 2
     assert "train_serverless.py" in capsys.readouterr().err
 
@@ -279,8 +282,8 @@ def test_what_a_killed_process_left_half_written_is_cut(tmp_path: Path) -> None:
 
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    another = RunFolder(tmp_path / "run").claimed(resume=True)
+    folder = RunWriter(tmp_path / "run")
+    another = RunWriter(tmp_path / "run").claimed(resume=True)
     with (
         folder.claimed(resume=False),
         pytest.raises(ConfigurationError, match="another process trains this run"),

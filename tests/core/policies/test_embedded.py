@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.episode_store.episodes import load
+from core.episode_store.loading import load
 from tests.evaluation.made import eventually, run, write_scenarios
 
 ROOT = Path(__file__).parents[3]

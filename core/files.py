@@ -1,0 +1,45 @@
+"""Files that others read while we write them: replaced whole, and held by one process at a time.
+
+Not here: files that grow line by line (`core.episode_store.lines`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it. Raises OSError."""
+    half = path.with_name(f"{path.name}.{os.getpid()}.half")
+    try:
+        half.write_bytes(content)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold a lock file while the block lasts. Raises BlockingIOError when another process holds it, OSError.
+
+    The system frees the lock when the process ends, however it ends.
+    """
+    with lock.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a live process holds this lock file."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
