@@ -37,7 +37,7 @@ slow: .venv/test
 	@touch $@
 
 .venv/test: pyproject.toml | .venv/bin/python
-	$(RUN) -m pip install --quiet --editable '.[train,dashboard,dev]'
+	$(RUN) -m pip install --quiet --editable '.[train,dashboard,mcp,dev]'
 	@touch $@ .venv/train
 
 clean:
