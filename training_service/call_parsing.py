@@ -17,7 +17,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
+
+from core.text_calls import json_value, marked
 
 Style = Literal["investigator", "hermes", "llama3", "mistral", "plain"]
 STYLES: tuple[Style, ...] = ("investigator", "hermes", "llama3", "mistral", "plain")
@@ -89,34 +92,53 @@ def parse(style: Style, text: str) -> Parsed:
 
 
 def _investigator(text: str) -> Parsed:
-    content, *written = text.split("<|call|>")
+    content, pieces = _split(text, "<|call|>")
     calls = []
-    for call in written:
-        name, _, arguments = call.partition(" ")
+    for piece in pieces:
+        name, _, arguments = piece.partition(" ")
         calls.append(Call(name, arguments))
     return Parsed(content, tuple(calls))
 
 
 def _hermes(text: str) -> Parsed:
-    content, *written = text.split("<tool_call>")
-    calls = [_from_json(piece.partition("</tool_call>")[0].strip()) for piece in written]
-    return Parsed(content.strip() if calls else content, tuple(calls))
+    content, pieces = _split(text, "<tool_call>")
+    calls = tuple(_from_json(_without_end(piece, "</tool_call>")) for piece in pieces)
+    return Parsed(content.strip() if calls else content, calls)
 
 
 def _mistral(text: str) -> Parsed:
-    content, *written = text.split("[TOOL_CALLS]")
+    content, pieces = _split(text, "[TOOL_CALLS]")
     calls: list[Call] = []
-    for piece in written:
+    for piece in pieces:
         if named := re.match(r"\s*([\w.-]+)\s*\[ARGS\](.*)", piece, re.DOTALL):
             calls.append(Call(named[1], named[2].strip()))
             continue
         try:
-            rows = json.loads(piece)
+            rows, _ = json_value(piece.strip())
         except ValueError:
             calls.append(_from_json(piece.strip().removeprefix("[")))
             continue
         calls += [_from_json(json.dumps(row)) for row in (rows if isinstance(rows, list) else [rows])]
     return Parsed(content.strip() if calls else content, tuple(calls))
+
+
+def _split(text: str, tag: str) -> tuple[str, list[str]]:
+    """What stands before the first call, and what stands behind the tag of each.
+
+    A tag in a thought or inside the JSON of a call begins no call.
+    """
+    starts = [one.start for one in marked(text, re.compile(re.escape(tag)))]
+    bounds = pairwise([*starts, len(text)])
+    return text[: starts[0]] if starts else text, [text[start + len(tag) : end] for start, end in bounds]
+
+
+def _without_end(piece: str, tag: str) -> str:
+    """A piece up to the tag that ends its call; one inside its JSON is an argument."""
+    piece = piece.strip()
+    try:
+        return piece[: json_value(piece)[1]]
+    except ValueError:
+        return piece.partition(tag)[0].strip()
 
 
 def _llama3(text: str) -> Parsed:
@@ -126,7 +148,7 @@ def _llama3(text: str) -> Parsed:
     calls: list[Call] = []
     while rest.startswith("{"):
         try:
-            _, end = json.JSONDecoder().raw_decode(rest)
+            _, end = json_value(rest)
         except ValueError:
             end = len(rest)
         calls.append(_from_json(rest[:end]))
@@ -137,16 +159,15 @@ def _llama3(text: str) -> Parsed:
 def _from_json(text: str) -> Call:
     """One JSON object with a name and arguments (or parameters); a broken one keeps its text."""
     try:
-        row = json.loads(text)
+        row, _ = json_value(text)
     except ValueError:
         row = None
     if isinstance(row, dict) and isinstance(row.get("function"), dict):
         row = row["function"]
     if isinstance(row, dict) and isinstance(row.get("name"), str):
-        arguments = row.get("arguments", row.get("parameters", {}))
-        return Call(
-            row["name"],
-            arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
-        )
+        given = (row[key] for key in ("arguments", "parameters") if row.get(key) is not None)
+        arguments: Any = next(given, {})
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return Call(row["name"], written)
     named = re.search(r'"name"\s*:\s*"([^"\\]*)"', text)
     return Call(named[1] if named else "", text)

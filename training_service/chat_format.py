@@ -7,14 +7,15 @@ request that goes on from there gets those tokens followed by those of the new m
 rewrites earlier turns (drops the reasoning, say) cannot be continued that way; its prompts are rendered
 afresh, and the trajectory becomes one training sequence per turn.
 
-Text between special tokens is data: a special token's text inside a user or tool message is broken up, so
-that no log line can pose as a turn.
+Text between control tokens is data: a control token's text inside a user or tool message is broken up, so that
+no log line can pose as a turn.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import string
 from array import array
@@ -59,9 +60,7 @@ class ChatFormat:
         self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.style: Style = style or detect_style(template, tokenizer.init_kwargs.get("call_format"))
         self._ends = sorted({str(tokenizer.convert_ids_to_tokens(token)) for token in end_tokens})
-        self._special = sorted(
-            (token for token in tokenizer.all_special_tokens if len(token) > 1), key=len, reverse=True
-        )
+        self._tags = _tags(tokenizer)
         self._remembered: OrderedDict[str, array[int]] = OrderedDict()
         self._names: dict[int, str] = {}
 
@@ -159,11 +158,29 @@ class ChatFormat:
         if plain["role"] == "developer":
             plain["role"] = "system"
         if plain["role"] in ("user", "tool"):
-            for token in self._special:
-                plain["content"] = plain["content"].replace(token, token[0] + " " + token[1:])
+            plain["content"] = self._broken_up(plain["content"])
         if self.style != "investigator" and plain.get("tool_calls"):
-            plain["tool_calls"] = [_with_object(call) for call in plain["tool_calls"]]
+            plain["tool_calls"] = [self._with_object(call) for call in plain["tool_calls"]]
         return plain
+
+    def _broken_up(self, text: str) -> str:
+        """Text in which no control token stands."""
+        for tag in self._tags:
+            text = text.replace(tag, tag[0] + " " + tag[1:])
+        return text
+
+    def _with_object(self, call: Message) -> dict[str, Any]:
+        """Templates of the large families expect arguments as an object, not as JSON text.
+
+        A model may quote a log line in them, so that control tokens are broken up here too.
+        """
+        function = dict(call["function"])
+        written = self._broken_up(function.get("arguments") or "{}")
+        try:
+            arguments = json.loads(written)
+        except ValueError:
+            arguments = written
+        return {**call, "function": {**function, "arguments": arguments}}
 
     # ------------------------------------------------------------------------------------------------------------
     # replies
@@ -193,6 +210,21 @@ class ChatFormat:
         return self._names[token]
 
 
+def _tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Texts that the tokenizer makes one token of wherever they stand, longest first: control tokens.
+
+    tokenizer.json marks more of them than the configuration names (Llama 3: <|start_header_id|>). Some are no
+    special tokens and still close a turn's part (Qwen: </tool_response>), so that brackets count too. Runs of
+    spaces, which some tokenizers add as well, are text.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    bracketed = (
+        token for token in added if token.special or re.fullmatch(r"<.*>|\[.*\]", token.content, re.DOTALL)
+    )
+    texts = {token.content for token in bracketed} | set(tokenizer.all_special_tokens)
+    return sorted((text for text in texts if len(text) > 1 and text.strip()), key=len, reverse=True)
+
+
 def _next_key(key: str, message: Message) -> str:
     calls = [
         (call.get("id"), call["function"]["name"], call["function"].get("arguments"))
@@ -213,13 +245,3 @@ def _tool_call(call: Call) -> dict[str, Any]:
     letters = string.ascii_letters + string.digits
     identity = "".join(secrets.choice(letters) for _ in range(9))
     return {"id": identity, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _with_object(call: Message) -> dict[str, Any]:
-    """Templates of the large families expect arguments as an object, not as JSON text."""
-    function = dict(call["function"])
-    try:
-        arguments = json.loads(function.get("arguments") or "{}")
-    except ValueError:
-        arguments = function["arguments"]
-    return {**call, "function": {**function, "arguments": arguments}}

@@ -55,6 +55,70 @@ WELL_WRITTEN: dict[str, tuple[Style, str, Parsed]] = {
         'Ok [TOOL_CALLS]search_logs[ARGS]{"keywords": "x"}',
         Parsed("Ok", (SEARCH,)),
     ),
+    "hermes, the closing tag in an argument": (
+        "hermes",
+        '<tool_call>\n{"name": "search_logs", "arguments": {"keywords": "saw </tool_call> in log"}}\n</tool_call>',
+        Parsed("", (Call("search_logs", '{"keywords": "saw </tool_call> in log"}'),)),
+    ),
+    "hermes, the opening tag in an argument": (
+        "hermes",
+        '<tool_call>{"name": "search_logs", "arguments": {"keywords": "saw <tool_call> in log"}}</tool_call>',
+        Parsed("", (Call("search_logs", '{"keywords": "saw <tool_call> in log"}'),)),
+    ),
+    "hermes, drafted in a thought": (
+        "hermes",
+        '<think>First <tool_call>{"name": "read_trace", "arguments": {}}</tool_call>?</think>\n'
+        '<tool_call>{"name": "search_logs", "arguments": {"keywords": "x"}}</tool_call>',
+        Parsed(
+            '<think>First <tool_call>{"name": "read_trace", "arguments": {}}</tool_call>?</think>', (SEARCH,)
+        ),
+    ),
+    "hermes, drafted in a thought that the template opened": (
+        "hermes",
+        'First <tool_call>{"name": "read_trace", "arguments": {}}</tool_call>?</think>'
+        '<tool_call>{"name": "search_logs", "arguments": {"keywords": "x"}}</tool_call>',
+        Parsed('First <tool_call>{"name": "read_trace", "arguments": {}}</tool_call>?</think>', (SEARCH,)),
+    ),
+    "hermes, the end of a thought in an argument": (
+        "hermes",
+        '<tool_call>{"name": "search_logs", "arguments": {"keywords": "a </think> tag"}}</tool_call>',
+        Parsed("", (Call("search_logs", '{"keywords": "a </think> tag"}'),)),
+    ),
+    "hermes, the tag named in a thought": (
+        "hermes",
+        "<think>The form is <tool_call>...</tool_call>.</think>\nNothing to do.",
+        Parsed("<think>The form is <tool_call>...</tool_call>.</think>\nNothing to do."),
+    ),
+    "hermes, a thought that never ends": (
+        "hermes",
+        '<think>I could <tool_call>{"name": "search_logs", "arguments": {}}</tool_call>',
+        Parsed('<think>I could <tool_call>{"name": "search_logs", "arguments": {}}</tool_call>'),
+    ),
+    "hermes, null arguments": (
+        "hermes",
+        '<tool_call>{"name": "search_logs", "arguments": null}</tool_call>',
+        Parsed("", (Call("search_logs", "{}"),)),
+    ),
+    "hermes, no arguments": (
+        "hermes",
+        '<tool_call>{"name": "search_logs"}</tool_call>',
+        Parsed("", (Call("search_logs", "{}"),)),
+    ),
+    "investigator, the tag in an argument": (
+        "investigator",
+        '<|call|>search_logs {"keywords": "saw <|call|> in log"}',
+        Parsed("", (Call("search_logs", '{"keywords": "saw <|call|> in log"}'),)),
+    ),
+    "mistral, the tag in an argument": (
+        "mistral",
+        '[TOOL_CALLS][{"name": "search_logs", "arguments": {"keywords": "[TOOL_CALLS]"}}]',
+        Parsed("", (Call("search_logs", '{"keywords": "[TOOL_CALLS]"}'),)),
+    ),
+    "mistral, newer, the tag in an argument": (
+        "mistral",
+        '[TOOL_CALLS]search_logs[ARGS]{"keywords": "[TOOL_CALLS]"}[TOOL_CALLS]read_trace[ARGS]{"trace_id": "9b"}',
+        Parsed("", (Call("search_logs", '{"keywords": "[TOOL_CALLS]"}'), READ)),
+    ),
     "plain text": ("plain", '{"name": "search_logs"}', Parsed('{"name": "search_logs"}')),
     "no call, investigator": ("investigator", "It was the disk.", Parsed("It was the disk.")),
     "no call, hermes": ("hermes", " It was the disk.\n", Parsed(" It was the disk.\n")),
@@ -101,6 +165,10 @@ def test_a_call_that_was_begun_comes_back_as_it_stands(style: Style, text: str, 
 PIECES = st.sampled_from(
     [
         "<|call|>",
+        "<think>",
+        "</think>",
+        "[" * 5000,
+        '{"a":' * 5000,
         "<tool_call>",
         "</tool_call>",
         "[TOOL_CALLS]",
@@ -123,6 +191,19 @@ def test_no_text_raises_and_every_part_is_text(style: Style, text: str) -> None:
     said = parse(style, text)
     assert isinstance(said.content, str)
     assert all(isinstance(part, str) for call in said.calls for part in (call.name, call.arguments))
+
+
+@given(
+    st.sampled_from(["hermes", "mistral", "investigator"]),
+    st.text() | st.lists(PIECES).map("".join).filter(lambda text: len(text) < 1000),
+)
+def test_arguments_may_hold_any_text_marks_included(style: Style, text: str) -> None:
+    arguments = json.dumps({"keywords": text}, ensure_ascii=False)
+    closing = {"investigator": "", "hermes": "}</tool_call>", "mistral": "}]"}[style]
+    said = parse(style, opening(style, "search_logs") + arguments + closing)
+    assert [(call.name, json.loads(call.arguments)) for call in said.calls] == [
+        ("search_logs", {"keywords": text})
+    ]
 
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style != "plain"])
