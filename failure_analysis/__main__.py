@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
+from core.policies.registry import FORMS
+from core.policies.registry import add_flags as reach_flags
 from project_types import InvestigatorError
 
 EXAMPLES = """examples:
@@ -241,8 +243,7 @@ def _intervene(commands: Commands) -> None:
         "examples:\n"
         "  python -m failure_analysis intervene --episode runs/eval/episodes.jsonl:17 --turn 2 --replace-result better.txt \\\n"
         "      --policy litellm:openai/gpt-4.1-mini --k 8\n"
-        "  python -m failure_analysis intervene --episode 0f3a... --turn 1 --policy openai:tiny@step40 \\\n"
-        "      --base-url http://127.0.0.1:8000/v1 \\\n"
+        "  python -m failure_analysis intervene --episode 0f3a... --turn 1 --policy embedded:seed1@step40 \\\n"
         '      --replace-call \'{"name": "search_logs", "arguments": {"min_level": "WARN"}}\'\n\n'
         "The unchanged episode is played on from the same turn as often, so that what is compared differs in one thing only.",
     )
@@ -260,9 +261,7 @@ def _intervene(commands: Commands) -> None:
     change.add_argument(
         "--replace-call", metavar="JSON", help='another call instead: {"name": ..., "arguments": {...}}'
     )
-    parser.add_argument("--policy", required=True, help="litellm:MODEL, or openai:MODEL with --base-url")
-    parser.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server")
-    parser.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
+    parser.add_argument("--policy", required=True, help=f"who plays on: {FORMS}")
     parser.add_argument(
         "--k", type=positive, default=8, help="times each side is played (default %(default)s)"
     )
@@ -289,6 +288,7 @@ def _intervene(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     _database(parser)
+    reach_flags(parser)
     parser.set_defaults(module="failure_analysis.episodes.intervene_command")
 
 

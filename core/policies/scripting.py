@@ -73,7 +73,11 @@ UNKNOWN: Answer = {"root_cause": "unknown", "suspected_service": "unknown"}
 
 
 class ScriptedChat:
-    """A Chat that plays one script through one episode."""
+    """A Chat that plays one script through one episode.
+
+    A script that takes over an investigation under way is told what was shown so far, as the answers to its
+    first calls.
+    """
 
     def __init__(self, script: Script, rng: random.Random, config: EpisodeConfig) -> None:
         self._script, self._rng, self._config = script, rng, config
@@ -84,12 +88,7 @@ class ScriptedChat:
         """The script's next call, or its answer."""
         self._replies += 1
         try:
-            if self._play is None:
-                task = next((m["content"] for m in messages if m["role"] == "user"), "")
-                self._play = self._script(Desk(self._rng, self._config, str(task)))
-                call = next(self._play)
-            else:
-                call = self._play.send(str(messages[-1].get("content") or ""))
+            call = self._begun(messages) if self._play is None else self._play.send(_shown(messages[-1]))
         except StopIteration as end:
             call = Call("return_final_answer", end.value)
         arguments = json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
@@ -99,6 +98,20 @@ class ScriptedChat:
             tool_calls=(ToolCall(id=f"call_{self._replies}", name=call.tool, arguments=arguments),),
             finish_reason="tool_calls",
         )
+
+    def _begun(self, messages: Sequence[Message]) -> Call:
+        """Start the script, with whatever was shown before it came. Raises StopIteration at its answer."""
+        _, *shown = [message for message in messages if message["role"] in ("user", "tool")] or [{}]
+        task = next((_shown(message) for message in messages if message["role"] == "user"), "")
+        self._play = self._script(Desk(self._rng, self._config, task))
+        call = next(self._play)
+        for message in shown:
+            call = self._play.send(_shown(message))
+        return call
+
+
+def _shown(message: Message) -> str:
+    return str(message.get("content") or "")
 
 
 def as_policy(script: Script) -> Callable[[random.Random, EpisodeConfig], ScriptedChat]:

@@ -9,8 +9,8 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from build_logs import build
 from core.episode_store.episodes import read_numbered
 from core.episode_store.lines import last_text
 from core.episode_store.run_folder import RunFolder
+from core.policies.registry import access, opened, parse
 from failure_analysis.episodes.intervening import (
     Change,
     Difference,
@@ -32,8 +33,10 @@ from failure_analysis.records import StoreError
 from failure_analysis.store import FailureStore
 from log_search_tools import log_tools
 from make_judge_model import load_judge
-from project_types import EMBEDDED, Chat, Episode, EpisodeConfig, Scenario
+from project_types import EMBEDDED, Episode, EpisodeConfig, Scenario
 
+SEED = 0
+"""Of the policy's dice; both sides of one sample throw the same."""
 LONGEST_RESULT = 100_000
 """Characters of a replacement that are read."""
 
@@ -41,6 +44,7 @@ LONGEST_RESULT = 100_000
 def command(arguments: argparse.Namespace) -> int:
     """Play both sides and print what changed."""
     episode, run = _episode(arguments)
+    parse(arguments.policy)  # a mistake in it is said before anything is built
     scenario, folder = _scenario(arguments, episode, run)
     config = _rules(arguments, run).model_copy(update={"temperature": arguments.temperature})
     change = Change(
@@ -62,10 +66,15 @@ async def _run(
     config: EpisodeConfig,
     change: Change,
 ) -> Effect:
-    judge = load_judge(arguments.judge)
-    async with _policy(arguments, config) as chat:
+    judge, name = load_judge(arguments.judge), parse(arguments.policy)
+    async with opened(name, config, SEED, access(arguments, name)) as policy:
         situation = Situation(
-            episode, scenario, lambda: log_tools(database, scenario.id, config), chat, judge, config
+            episode,
+            scenario,
+            lambda: log_tools(database, scenario.id, config),
+            lambda sample: policy.chat(scenario.id, sample),
+            judge,
+            config,
         )
         with tqdm(total=2 * arguments.k, unit="episode", desc="intervene", leave=False, disable=None) as bar:
 
@@ -73,28 +82,6 @@ async def _run(
                 bar.update()
 
             return await intervene(situation, change, arguments.k, arguments.concurrency, played)
-
-
-@asynccontextmanager
-async def _policy(arguments: argparse.Namespace, config: EpisodeConfig) -> AsyncIterator[Chat]:
-    """The policy named, open for as long as it is needed."""
-    kind, _, name = arguments.policy.partition(":")
-    if kind == "litellm" and name:
-        from rollout import litellm_chat
-
-        options = {"api_base": arguments.base_url, "api_key": arguments.api_key} if arguments.base_url else {}
-        yield litellm_chat(name, config, **options)
-    elif kind == "openai" and name and arguments.base_url:
-        from openai import AsyncOpenAI
-
-        from rollout import openai_chat
-
-        async with AsyncOpenAI(base_url=arguments.base_url, api_key=arguments.api_key) as client:
-            yield openai_chat(client, name, config)
-    else:
-        raise StoreError(
-            f"--policy {arguments.policy!r}: write litellm:MODEL, or openai:MODEL with --base-url URL"
-        )
 
 
 def _episode(arguments: argparse.Namespace) -> tuple[Episode, RunFolder]:

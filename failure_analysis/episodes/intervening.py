@@ -88,7 +88,8 @@ class Situation(NamedTuple):
     episode: Episode
     scenario: Scenario
     tools: Callable[[], Sequence[Tool]]
-    chat: Chat
+    chat: Callable[[int], Chat]
+    """The policy that plays on, given the number of the sample."""
     judge: Judge
     config: EpisodeConfig
 
@@ -165,7 +166,7 @@ async def _play(
     situation: Situation, turns: Sequence[Turn], change: Change, sample: int, differing: set[int]
 ) -> Episode | None:
     """One episode with the change; None when there is no verdict."""
-    chat = _Replay(situation.episode, change, situation.chat, situation.config.call_format)
+    chat = _Replay(situation.episode, change, situation.chat(sample), situation.config.call_format)
     tools = [_Watched(tool, chat, turns, change, differing) for tool in situation.tools()]
     try:
         return await investigate(

@@ -28,6 +28,7 @@ from tests.failure_analysis.scene import (
 from tests.failure_analysis.test_ingest import PYTEST
 from tests.fakes.openai_server import OpenAIServer, by_turn
 from tests.fakes.openai_server import answer as says_answer
+from tests.training_service.service_process import ServiceProcess
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,42 @@ def test_intervene_reports_the_effect_of_one_changed_result(
     assert "success     +100% [" in printed
 
 
+def intervened(capsys: pytest.CaptureFixture[str], run: Path, better: str, *reach: str) -> str:
+    """What `intervene` prints after one play of each side, the first result of the first episode replaced."""
+    changed = run.parent / "better.txt"
+    changed.write_text(better)
+    line = ["--episode", f"{run / 'episodes.jsonl'}:1", "--turn", "1", "--replace-result", str(changed)]
+    return said(capsys, "intervene", *line, "--k", "1", *reach)
+
+
+def test_intervene_can_play_a_script_which_goes_on_from_what_was_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: Stage
+) -> None:
+    wrong = stage.play(search(service="mailer"), answer("mailer", "mailer: down"))
+    run = evaluation(tmp_path / "eval", stage, [wrong])
+    better = "1 line matches\n14:05:02 WARN ledger journal write failed: no space left on device log a1b2\n"
+    printed = intervened(capsys, run, better, "--policy", "script:rarest-warning")
+    assert "changed     1/1 right, 1 grounded" in printed
+
+
+@pytest.mark.slow
+def test_intervene_can_play_the_model_one_just_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: Stage
+) -> None:
+    """A checkpoint in runs/NAME/service is found by its name alone, and its service is started and stopped."""
+    run = evaluation(
+        tmp_path / "eval", stage, [stage.play(search(service="mailer"), answer("mailer", "down"))]
+    )
+    data = tmp_path / "runs" / "mine" / "service"
+    data.parent.mkdir(parents=True)
+    with ServiceProcess(data, module="training_service") as service:
+        model = {"entity": "local", "project": "log-investigator", "name": "mine"}
+        service.http.post("/v1/preview/models", json=model | {"base_model": "tiny-investigator"})
+    reach = ("--policy", "embedded:mine@step0", "--runs", str(tmp_path / "runs"))
+    printed = intervened(capsys, run, "nothing matches", *reach)
+    assert "unchanged   " in printed
+
+
 def test_intervene_takes_the_id_of_a_captured_episode(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     rows = json.loads(said(capsys, "groups", "--json", *database(run)))
     call = '{"name": "search_logs", "arguments": {"service": "ledger"}}'
@@ -275,8 +312,10 @@ def test_bad_use_is_exit_code_2_and_says_what_to_do(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"--policy": "gpt"}, "write litellm:MODEL"),
-        ({"--policy": "openai:x"}, "write litellm:MODEL"),
+        ({"--policy": "gpt"}, "write script:NAME, embedded:NAME[@stepN], litellm:MODEL"),
+        ({"--policy": "openai:x"}, "needs --base-url"),
+        ({"--policy": "script:nobody"}, "no such script; known:"),
+        ({"--policy": "embedded:nobody", "--runs": "nowhere"}, "make train NAME=nobody trains one"),
         ({"--replace-call": "{}"}, "--replace-call"),
         ({"--turn": "7"}, "the episode has 2 turns"),
         ({"--episode": "0123456789abcdef"}, "no captured episode has this id"),

@@ -72,7 +72,7 @@ def effect(
         episode,
         stage.scenario,
         lambda: log_tools(stage.database, stage.scenario.id, config),
-        chat,
+        lambda sample: chat,
         load_judge("offline"),
         config,
     )

@@ -66,6 +66,25 @@ async def test_the_same_dice_give_the_same_episode(name: str, database: Path) ->
     assert first.messages == second.messages
 
 
+@pytest.mark.parametrize("call_format", ["native", "text"])
+async def test_a_script_that_takes_over_goes_on_from_what_was_shown(call_format: str, database: Path) -> None:
+    """Cut off anywhere, the second half of an episode is the same with a new player on the same dice."""
+    scenario = scenarios(database)[0]
+    config = EMBEDDED.model_copy(update={"call_format": call_format})
+    whole = await play("first-error", scenario, database, config)
+    said = [at for at, message in enumerate(whole.messages) if message["role"] == "assistant"]
+    assert len(said) > 1
+    for at in said:
+        heir = SCRIPTED["first-error"](random.Random("0"), config)
+        reply = await heir(whole.messages[:at], [])
+        stored = whole.messages[at]
+        if call_format == "text":
+            assert reply.content == stored["content"]
+        else:
+            [call] = reply.tool_calls
+            assert call.arguments == stored["tool_calls"][0]["function"]["arguments"]
+
+
 @pytest.mark.parametrize(
     ("name", "service"), [("first-error", "gateway"), ("rarest-warning", "ledger"), ("unknown", "unknown")]
 )
