@@ -708,9 +708,9 @@ class TrainingConfig(Frozen):
     seed: Annotated[int, Field(ge=0)] = 1
     """Order of the scenarios, and resampling for the intervals. The policy's own samples are not seeded."""
     steps: Annotated[int, Field(ge=0)] = 60
-    """Training steps at most."""
+    """Training steps: what a run is made of."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Training time after which the run stops, tests and reports; none for no limit."""
+    """Cap on the training time, which ends a run before its steps are done; none for no limit."""
     groups_per_step: Annotated[int, Field(ge=1)] = 8
     """Scenarios in one step."""
     rollouts_per_group: Annotated[int, Field(ge=2)] = 8
@@ -718,8 +718,8 @@ class TrainingConfig(Frozen):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     """Step size of the optimiser."""
     learning_rate_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the learning rate that is gone at the end of the run; it falls in a straight line over steps
-    or minutes, whichever run out first.
+    """Share of the learning rate that is gone at the end of the run; it falls in a straight line over the
+    steps.
     """
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the gradient step, embedded only: auto times both at the start and takes the faster one."""
@@ -774,9 +774,9 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "base_model": "tiny-investigator",
     "learning_rate": 2e-4,
     "learning_rate_decay": 0.9,
-    "max_minutes": 12.0,
+    "max_minutes": 45.0,
     "scale_rewards": False,
-    "steps": 200,
+    "steps": 40,
     "step_timeout_minutes": 10.0,
     "val_samples": 2,
     "episode": EMBEDDED.model_dump(),

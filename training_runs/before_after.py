@@ -33,6 +33,8 @@ def before_and_after(run: RunFolder, split: str) -> Comparison:
             for sampling, name in names.items()
         }
 
-    best = run.best_checkpoint or (0 if run.progress.get("finished") else None)
+    # 0 is best also before anything was trained: it counts as "after" only when the run came to its end
+    ended = run.progress.get("ended_by") or run.progress.get("finished")
+    best = run.best_checkpoint or (0 if ended else None)
     samples = run.config.get(f"{split}_samples") or run.config["test_samples"]
     return Comparison(split, int(samples), side(0), side(best))

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from project_types import Ending, Episode
+from training_runs.arithmetic import arithmetic
 from training_runs.before_after import Comparison, before_and_after
 from training_runs.summary import headline, percent
 
@@ -87,6 +88,7 @@ def page(run: RunFolder, summary: Mapping[str, Any], curve_svg: str) -> str:
         endings=_endings(shown.before[kind], shown.after[kind]),
         transcripts=_transcripts(shown),
         steps=run.of("train"),
+        arithmetic=arithmetic(summary["training_service"]),
         percent=percent,
     )
 

@@ -18,6 +18,8 @@ from core.intervals import Interval, paired_difference, proportion
 from evaluation.summary import Part, Summary, summarise
 from project_types import Episode
 from training_runs.before_after import Comparison, before_and_after
+from training_runs.resuming import resume_command
+from training_runs.time_limit import out_of_time
 
 
 def measured(
@@ -74,9 +76,8 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
         "base_model": config["base_model"],
         "judge": config["judge"],
         "splits": {split: _split_json(before_and_after(run, split), seed) for split in ("test", "val")},
-        "steps": int(train[-1]["step"]) if train else 0,
         "best_checkpoint": run.progress.get("best_checkpoint"),
-        "finished": bool(run.progress.get("finished", False)),
+        **_ending(run),
         "seconds": round(float(run.progress.get("seconds", 0.0)), 1),
         "training_seconds": round(float(run.progress.get("training_seconds", 0.0)), 1),
         "rollouts": sum(row["rollouts"] for row in rows),
@@ -87,6 +88,23 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
         "service_restarts": int(run.progress.get("service_restarts", 0)),
         "judge_cost_usd": round(sum(row.get("judge_cost_usd", 0.0) for row in rows), 6),
         "policy_cost_usd": _cost(tokens, config.get("usd_per_million_tokens")),
+    }
+
+
+def _ending(run: RunFolder) -> dict[str, Any]:
+    """Return how far the run came, how it ended, and what to type to go on."""
+    done, asked = run.steps, run.most_steps
+    finished, ended_by = bool(run.progress.get("finished")), run.progress.get("ended_by")
+    by_time = ended_by == "time"
+    more = ("--max-minutes", "none") if by_time else ()
+    return {
+        "steps": done,
+        "steps_asked": asked,
+        "finished": finished,
+        "ended_by": ended_by,
+        "out_of_time": out_of_time(done, asked, run.config.get("max_minutes")) if by_time else "",
+        "go_on": resume_command(run.path, *more) if by_time or not finished else "",
+        "training_service": run.settings.get("training_service", {}),
     }
 
 

@@ -67,6 +67,11 @@ class RunWriter:
             )
         return found.settings
 
+    def add_settings(self, **facts: Any) -> None:
+        """Add what was found out only later to config.json."""
+        text = json.dumps({**self.settings(), **facts}, indent=2)
+        self.write(CONFIG, f"{text}\n".encode())
+
     def write(self, name: str, content: bytes) -> None:
         """Replace one file as a whole."""
         replace_file(self.path / name, content)

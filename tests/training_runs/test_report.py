@@ -21,6 +21,7 @@ from project_types import ConfigurationError, Ending, Episode, Outcome, Report, 
 from rollout import write_episode
 from training_runs.report import main, write_report
 from training_runs.summary import measured, summary_of, table
+from training_runs.terminal import last_lines
 
 HOSTILE = "</pre><script>alert('pwned')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 FAMILIES = ("resource", "network")
@@ -202,6 +203,60 @@ def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> 
     state.write_text(json.dumps({"run": {"best_checkpoint": 0, "finished": True}}))
     write_report(tmp_path / "run")
     assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
+
+
+def ended_by_time(path: Path, steps_asked: int) -> dict[str, Any]:
+    """A run of two steps that the clock ended, reported on."""
+    write_run(path)
+    config = json.loads((path / "config.json").read_text())
+    config["config"] |= {"steps": steps_asked, "max_minutes": 12.0}
+    (path / "config.json").write_text(json.dumps(config))
+    ended = {"best_checkpoint": 2, "finished": steps_asked <= 2 * 2, "ended_by": "time"}
+    (path / "art/p/models/m/state.json").write_text(json.dumps({"run": ended}))
+    return write_report(path)
+
+
+def test_a_run_that_the_clock_ended_before_half_of_its_steps_says_so_everywhere(tmp_path: Path) -> None:
+    summary = ended_by_time(tmp_path / "run", steps_asked=40)
+    page = Page(tmp_path / "run/report.html").text
+    said = last_lines(RunWriter(tmp_path / "run"), summary, stopped=False)
+    told = json.loads((tmp_path / "run/summary.json").read_text())
+    for words in (page, said, told["out_of_time"]):
+        assert "12 minutes were enough for 2 of 40 training steps" in words
+        assert "do not show what the model can learn" in words
+    goes_on = f"train_serverless.py --name run --resume --runs {tmp_path} --max-minutes none"
+    for words in (page, said, told["go_on"]):
+        assert goes_on in words
+    assert not told["finished"]
+    assert "evaluation compare" not in said
+
+
+def test_a_run_that_made_most_of_its_steps_counts_and_says_how_many(tmp_path: Path) -> None:
+    summary = ended_by_time(tmp_path / "run", steps_asked=4)
+    assert summary["finished"]
+    said = last_lines(RunWriter(tmp_path / "run"), summary, stopped=False)
+    assert "enough for 2 of 4 training steps" in said
+    assert "--max-minutes none" in said
+    assert "evaluation compare" in said
+
+
+def test_a_run_that_made_all_of_its_steps_ends_with_what_to_look_at(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    said = last_lines(RunWriter(tmp_path / "run"), write_report(tmp_path / "run"), stopped=False)
+    assert "evaluation compare" in said
+    assert "--resume" not in said
+
+
+def test_the_page_says_which_arithmetic_was_chosen_and_why(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    chosen = {"precision": "float32", "asked": "auto", "float32_ms": 1.5, "bfloat16_ms": 60.0}
+    RunWriter(tmp_path / "run").add_settings(training_service=chosen)
+    summary = write_report(tmp_path / "run")
+    assert summary["training_service"] == chosen
+    assert (
+        "float32, chosen by timing both: one layer took float32 1.5 ms"
+        in Page(tmp_path / "run/report.html").text
+    )
 
 
 def test_a_run_that_was_resumed_with_other_code_names_the_code_it_began_with(tmp_path: Path) -> None:

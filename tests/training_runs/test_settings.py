@@ -65,12 +65,17 @@ def test_serverless_without_a_key_says_what_to_do() -> None:
 
 def test_the_embedded_backend_has_its_own_defaults_and_flags_win_over_them() -> None:
     assert settings().episode == EMBEDDED
-    assert (settings().max_minutes, settings().scale_rewards) == (12, False)
+    assert (settings().steps, settings().max_minutes, settings().scale_rewards) == (40, 45, False)
     changed = settings(
         "--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--scale-rewards"
     )
     assert (changed.episode.max_turns, changed.episode.prompt) == (5, "brief")
     assert (changed.max_minutes, changed.learning_rate, changed.scale_rewards) == (None, 1e-4, True)
+
+
+def test_the_arithmetic_is_chosen_by_the_machine_unless_a_flag_says_otherwise() -> None:
+    assert settings().precision == "auto"
+    assert settings("--precision", "float32").precision == "float32"
 
 
 @pytest.mark.parametrize(

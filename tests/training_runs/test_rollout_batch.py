@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.crew import Crew, Interrupted, Played, TooManyFailures, Wanted
 from project_types import Ending, Episode, JudgeError, Outcome, ProviderError, Scenario
 from rollout import read_episodes
 from tests.fakes.art_alone import art
 from tests.fakes.incident import INCIDENT
+from training_runs.episodes import writing
+from training_runs.failed_rollouts import TooManyFailures
+from training_runs.rollout_batch import Interrupted, Played, RolloutBatch, Wanted
 
 Rollout = Callable[..., Awaitable[tuple[art.Trajectory, Episode]]]
 
@@ -36,13 +38,11 @@ def failing(trouble: Callable[[int], BaseException | None]) -> Rollout:
     return one
 
 
-async def play(
-    path: Path, one: Rollout, *, samples: int = 8, failed_share: float = 0.25, limit: int = 100
-) -> Played:
-    with path.open("a") as file:
-        return await Crew(
-            "batch", [Wanted(INCIDENT, range(samples))], one, file, failed_share=failed_share, limit=limit
-        ).play()
+async def play(path: Path, one: Rollout, *, samples: int = 8, failed_share: float = 0.25) -> Played:
+    wanted = [Wanted(INCIDENT, range(samples))]
+    with writing(path) as store:
+        batch = RolloutBatch("batch", wanted, one, store, failed_share=failed_share, at_once=100)
+        return await batch.play()
 
 
 async def test_a_batch_gives_groups_and_stores_every_episode(tmp_path: Path) -> None:
@@ -66,11 +66,16 @@ async def test_a_tolerated_share_of_failures_leaves_the_group_and_is_counted_by_
 async def test_every_failed_rollout_is_told_with_its_trouble(tmp_path: Path) -> None:
     trouble, told = JudgeError("no verdict"), list[BaseException]()
     one = failing(lambda sample: trouble if sample == 2 else None)
-    with (tmp_path / "e.jsonl").open("a") as file:
-        crew = Crew(
-            "batch", [Wanted(INCIDENT, range(8))], one, file, failed_share=0.25, limit=8, failed=told.append
-        )
-        await crew.play()
+    batch = RolloutBatch(
+        "batch",
+        [Wanted(INCIDENT, range(8))],
+        one,
+        list[Episode]().append,
+        failed_share=0.25,
+        at_once=8,
+        failed=told.append,
+    )
+    await batch.play()
     assert told == [trouble]
 
 
@@ -110,28 +115,18 @@ async def test_an_interrupted_batch_drops_what_runs_and_keeps_what_is_stored(tmp
             await asyncio.Event().wait()  # never
         return await good(scenario, sample=sample)
 
-    with path.open("a") as file:
-        crew = Crew("batch", [Wanted(INCIDENT, range(4))], one, file, failed_share=0.0, limit=2)
-        playing = asyncio.ensure_future(crew.play())
-        async with asyncio.timeout(10):
-            while not (path.stat().st_size and len(begun) == 3):  # noqa: ASYNC110 - a file has no event to wait for
-                await asyncio.sleep(0)
-        crew.interrupt()
+    with writing(path) as store:
+        stored = asyncio.Event()
+
+        def keep(episode: Episode) -> None:
+            store(episode)
+            stored.set()
+
+        wanted = [Wanted(INCIDENT, range(4))]
+        batch = RolloutBatch("batch", wanted, one, keep, failed_share=0.0, at_once=2)
+        playing = asyncio.ensure_future(batch.play())
+        await stored.wait()
+        batch.interrupt()
         with pytest.raises(Interrupted):
             await playing
     assert [episode.sample for episode in read_episodes(path)] == begun[:1]
-
-
-async def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
-    running, most = 0, 0
-
-    async def one(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0)
-        running -= 1
-        return await good(scenario, sample=sample)
-
-    await play(tmp_path / "e.jsonl", one, samples=20, limit=3)
-    assert most == 3

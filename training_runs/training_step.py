@@ -1,0 +1,87 @@
+"""One training step: rollouts, one training job on the groups that differ, one row of metrics.jsonl."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from core.episode_store.run_folder import ROLLOUTS
+from core.episode_store.run_writer import RunWriter
+from project_types import Scenario, TrainingConfig
+from training_runs.backend import Backend
+from training_runs.episodes import forget
+from training_runs.flat_groups import is_flat, lessons
+from training_runs.learning_rate import learning_rate
+from training_runs.progress import Progress
+from training_runs.rollout_batch import Played, Wanted
+from training_runs.rollouts import Rollouts
+from training_runs.summary import words
+
+
+class TrainingStep:
+    """Makes the steps of one run."""
+
+    def __init__(
+        self,
+        folder: RunWriter,
+        config: TrainingConfig,
+        backend: Backend,
+        rollouts: Rollouts,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._config, self._backend = folder, config, backend
+        self._rollouts, self._progress = rollouts, progress
+
+    async def make(self, scenarios: Sequence[Scenario], elapsed_s: float) -> dict[str, Any]:
+        """Make the next step with these scenarios, and return its row.
+
+        `elapsed_s` is how long the run had trained before.
+        """
+        began, progress = time.monotonic(), self._progress
+        step = progress.position + 1
+        played = await self._backend.surviving(partial(self._played, scenarios, step))
+        submitted = time.monotonic()
+        rate = learning_rate(self._config, step)
+        train = partial(self._backend.train, lessons(played.groups), rate, progress.checkpoint)
+        progress.checkpoint, job = await self._backend.surviving(train)
+        trained = time.monotonic()
+        await self._backend.model.log(played.groups, split="train", metrics=job, step=progress.checkpoint)
+        progress.position = step
+        seconds = time.monotonic() - began
+        timings = {
+            "seconds": seconds,
+            "job_seconds": trained - submitted,
+            "overhead_seconds": seconds - played.seconds - _gradient_seconds(job),
+            "elapsed_seconds": elapsed_s + seconds,
+        }
+        return progress.row("train", step, played, **_counts(played), **_rounded(timings), job=job)
+
+    async def _played(self, scenarios: Sequence[Scenario], step: int) -> Played:
+        path = self._folder.episodes_path("train", step, ROLLOUTS)
+        forget(path)
+        wanted = [Wanted(scenario, range(self._config.rollouts_per_group)) for scenario in scenarios]
+        temperature = self._config.episode.temperature
+        return await self._rollouts.play(
+            f"step {step}", wanted, path, "train", self._progress.checkpoint, temperature
+        )
+
+
+def line(row: Mapping[str, Any], steps: int) -> str:
+    """Return a step's row as one line for whoever watches."""
+    flat, failed = f"{row['flat_groups']} of {row['groups']} groups flat", f"{row['failed']} failed"
+    return f"step {row['step']}/{steps}: {words(row)}, {flat}, {failed}, {row['seconds']:.1f} s"
+
+
+def _counts(played: Played) -> dict[str, int]:
+    return {"groups": len(played.groups), "flat_groups": sum(map(is_flat, played.groups))}
+
+
+def _gradient_seconds(job: Mapping[str, float]) -> float:
+    """Return the seconds of a job that were gradient steps, where the backend says so."""
+    return job.get("gradient_seconds", 0.0) * job.get("data/step_num_gradient_steps", 0.0)
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}
