@@ -27,7 +27,7 @@ from core.redaction import READ_BACK
 from failure_analysis.episodes.investigations import failed
 from failure_analysis.explaining import Explainer
 from failure_analysis.logs.analyzer import LogAnalyzer
-from failure_analysis.logs.rules import LOG_CHARACTERS
+from failure_analysis.logs.rules import READ_CHARACTERS
 from failure_analysis.records import EpisodeFacts, Experiment, ExperimentType, Failure, Status, experiment_id
 from failure_analysis.store import FailureStore, Source
 from failure_analysis.tailing import reached, unchanged_start
@@ -296,7 +296,7 @@ class _Capture:
         return self.explainer.error(id, "training_run", said, self._service_log())
 
     def _service_log(self) -> str:
-        return self.run.service_log(LOG_CHARACTERS + READ_BACK)
+        return self.run.service_log(READ_CHARACTERS + READ_BACK)
 
     def _failures_are_told(self) -> bool:
         return self.run.path.is_dir() and self.run.failures_path.is_file()

@@ -11,7 +11,8 @@ from failure_analysis.episodes.investigations import claims
 from failure_analysis.episodes.kinds import MEANING
 from failure_analysis.episodes.second_opinion import second_opinion
 from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
-from failure_analysis.logs.rules import LOG_CHARACTERS
+from failure_analysis.logs.rules import READ_CHARACTERS, SHOWN_CHARACTERS
+from failure_analysis.logs.suspects import excerpt
 from failure_analysis.records import Failure, FailureAnalysis, InvestigationKind, signature_of
 from failure_analysis.signatures import template
 from failure_analysis.store import FailureStore, Wanted
@@ -132,7 +133,7 @@ def _redacted(failure: Failure) -> Failure:
             "analysis": why.model_copy(update=texts),
             "template": redacted_message(failure.template, ERROR_CHARACTERS),
             "error_message": redacted_message(failure.error_message, ERROR_CHARACTERS),
-            "excerpt": redacted_end(failure.excerpt, LOG_CHARACTERS),
+            "excerpt": excerpt(redacted_end(failure.excerpt, READ_CHARACTERS), SHOWN_CHARACTERS),
             "claims": tuple(
                 claim.model_copy(update={"text": redacted_message(claim.text, 1000)})
                 for claim in failure.claims

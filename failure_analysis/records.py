@@ -70,6 +70,8 @@ class FailureAnalysis(Frozen):
     """
     model: str | None = None
     cost_usd: float = 0.0
+    failure_found: bool = True
+    """False: nothing in the texts says that anything failed."""
 
 
 class InvestigationKind(StrEnum):
@@ -173,7 +175,7 @@ class Failure(Frozen):
     error_message: str = ""
     """Redacted and cut."""
     excerpt: str = ""
-    """The end of the log that was analysed, redacted, 3,000 characters at most."""
+    """The part of the log around the line that says why, redacted, 3,000 characters at most."""
     times: int = 1
     """How many failures this stands for (a training step counts its failed rollouts by reason)."""
 

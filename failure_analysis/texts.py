@@ -60,7 +60,7 @@ def render(store: FailureStore, signature: str) -> str:
     if failure.error_message:
         lines += ["", "error", failure.error_message]
     if failure.excerpt:
-        lines += ["", "end of the log", failure.excerpt]
+        lines += ["", "the log around it", failure.excerpt]
     return "\n".join(printable(line) for line in "\n".join(lines).split("\n")) + "\n"
 
 

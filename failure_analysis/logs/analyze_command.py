@@ -9,7 +9,7 @@ from pathlib import Path
 from core.episode_store.lines import last_text
 from failure_analysis.capture_command import analyzer
 from failure_analysis.logs.ingest import END, STANDARD_INPUT, standard_input
-from failure_analysis.logs.rules import LOG_CHARACTERS, error_line
+from failure_analysis.logs.rules import error_line
 from failure_analysis.records import StoreError
 
 
@@ -22,7 +22,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise StoreError(
             f"{trouble.filename}: cannot be read ({trouble.strerror}); check the path"
         ) from trouble
-    message = arguments.error or error_line(logs[-LOG_CHARACTERS:])
+    message = arguments.error or error_line(logs)
     found = analyzer(arguments).analyze_failure(arguments.file, arguments.type, message, logs, code)
     sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     return 0

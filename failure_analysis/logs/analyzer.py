@@ -4,8 +4,9 @@
 
 A language model answers where one is configured (FAILURE_ANALYSIS_MODEL or `model=`, any name litellm knows;
 without either, the default model when its key is set), and pattern rules answer where none is, or where it
-does not answer in time or readably; the result says who did and why. A model is sent the error, the last
-3,000 characters of the log and the code, all redacted first.
+does not answer in time or readably; the result says who did and why. Rules read the last 60,000 characters
+of the log. A model is sent the error, the 3,000 characters around the line that says why, and the code, all
+redacted first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from core.json_answers import JsonAnswers, json_in
 from core.model_calls import CallError, Patience, reached, within
 from core.redaction import redacted_end, redacted_message
 from failure_analysis.logs import rules
+from failure_analysis.logs.suspects import excerpt
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
 
 DEFAULT_MODEL = "openai/gpt-4.1-mini"
@@ -113,7 +115,7 @@ class LogAnalyzer:
             "experiment_id": redacted_end(experiment_id, 200),
             "experiment_type": redacted_end(experiment_type, 100),
             "error_message": redacted_message(error_message, MESSAGE_CHARACTERS),
-            "logs": redacted_end(logs, rules.LOG_CHARACTERS),
+            "logs": excerpt(redacted_end(logs, rules.READ_CHARACTERS), rules.SHOWN_CHARACTERS),
             **({"code_snippet": redacted_end(code_snippet, CODE_CHARACTERS)} if code_snippet else {}),
         }
         try:
@@ -141,7 +143,7 @@ class LogAnalyzer:
         """What the pattern rules say, from redacted texts."""
         message, end = (
             redacted_message(error_message, MESSAGE_CHARACTERS),
-            redacted_end(logs, rules.LOG_CHARACTERS),
+            redacted_end(logs, rules.READ_CHARACTERS),
         )
         return rules.analyze(experiment_type, message, end, redacted_end(why, 500))
 

@@ -19,12 +19,12 @@ from core.redaction import READ_BACK
 from failure_analysis.explaining import Explainer
 from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.logs.junit import JUnitTrouble, failed_cases, looks_like_junit
-from failure_analysis.logs.rules import LOG_CHARACTERS, error_line
+from failure_analysis.logs.rules import READ_CHARACTERS, error_line
 from failure_analysis.records import Experiment, ExperimentType, Status, StoreError, experiment_id
 from failure_analysis.store import FailureStore
 from failure_analysis.texts import write_texts
 
-END = LOG_CHARACTERS + READ_BACK
+END = READ_CHARACTERS + READ_BACK
 BATCH = 100
 STANDARD_INPUT = "-"
 
@@ -98,11 +98,9 @@ def _of_file(
 def _of_log(
     run: str, end: str, at: datetime, explainer: Explainer, log_type: str, error: str, notes: list[str]
 ) -> Iterator[Experiment]:
-    message = error or error_line(end[-LOG_CHARACTERS:])
+    message = error or error_line(end)
     if not message:
-        notes.append(
-            f"{run}: nothing at its end looks like a failure; give --error TEXT to store it all the same"
-        )
+        notes.append(f"{run}: no failure found; give --error TEXT to store one all the same")
         return
     id = experiment_id("log", run, at, message)
     failure = explainer.error(id, log_type or "log", message, end)

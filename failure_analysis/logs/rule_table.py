@@ -56,9 +56,15 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RESOURCE,
-        r"no space left on device|enospc|errno 28\b|disk quota exceeded|edquot|disk (is )?full|not enough (free )?disk"
+        r"no space left|enospc|errno 28\b|disk quota exceeded|edquot|disk (is )?(almost )?full|not enough (free )?disk"
         r"|database or disk is full|disk usage exceeded|flood-stage|low disk|disk space|no inodes|storage (is )?full"
-        r"|only \d+ mib are free",
+        r"|only \d+ mib are free|not enough space|insufficient (free |disk )?space|out of (disk )?space|no free space"
+        r"|volume (is )?full|(file ?system|device|partition|drive) (is )?full|could not extend (file|relation)"
+        r"|espacio en (el )?dispositivo|disco lleno|sin espacio"
+        r"|kein speicherplatz|nicht gen(ug|ügend) (speicher)?platz|festplatte (ist )?voll|kein platz"
+        r"|aucun espace|plus d'espace|espace disque insuffisant|disque plein"
+        r"|(ディスク|デバイス).{0,8}(空き|一杯|いっぱい|不足)|空き(領域|容量).{0,4}(ありません|不足)"
+        r"|(磁盘|设备|硬盘).{0,6}(空间不足|没有空间|已满)|空间不足",
         "Free space on the volume or point the output elsewhere; then run it again, and add an alert on free space.",
     ),
     _rule(
@@ -67,7 +73,12 @@ RULES: tuple[Rule, ...] = (
         r"|cannot allocate memory|std::bad_alloc|signal: killed|killed signal|oom_reaper|exit code 137|^killed$"
         r"|alloc failed|memory size of \d+ bytes exhausted|exceed\w* (the )?memory"
         r"|memory (limit|quota) (was )?(exceeded|reached)|no available memory|'?maxmemory'?"
-        r"|(out of|insufficient|not enough|low on) (shared |physical |virtual |gpu )?memory|\bevicted\b|memoryexception",
+        r"|(out of|insufficient|not enough|low on) (shared |physical |virtual |gpu )?memory|\bevicted\b|memoryexception"
+        r"|\bsigkill\b|exit ?code:? ?-9\b|signal 9\b|(free|available) memory [^\n]{0,80}\b(less|lower|below)\b"
+        r"|exceeding memory limits|memory cgroup out"
+        r"|memoria insuficiente|sin memoria"
+        r"|(kein|nicht genug|nicht genügend|zu wenig) (haupt|arbeits)?speicher\b|speicher reicht nicht"
+        r"|mémoire (insuffisante|épuisée)|メモリ.{0,4}(不足|足りません)|内存不足|无法分配内存",
         "Give the process more memory or make it use less: fewer workers, smaller batches, streaming instead of loading.",
     ),
     _rule(
@@ -115,6 +126,15 @@ RULES: tuple[Rule, ...] = (
         r"|message larger than max|file too large",
         "Send less at once, or raise the limit on the side that refuses.",
     ),
+    _rule(
+        RUNTIME,
+        r"(expected|same|mismatch\w*|unsupported|different|but (got|found)) [^\n]{0,60}"
+        r"\b(dtype|scalar type|data type|c10::\w+|bfloat16|half)\b"
+        r"|\b(dtype|scalar type)s? [^\n]{0,40}(mismatch|differ|expected|but (got|found))"
+        r"|(half|bfloat16|float)tensor\b[^\n]{0,80}should be the same"
+        r"|not implemented for '(half|bfloat16|float\w*)'",
+        "Bring both sides to one dtype: .to(dtype) on the input, or autocast around the call; print both before the line.",
+    ),
     # -- missing code
     _rule(
         IMPORT,
@@ -129,25 +149,35 @@ RULES: tuple[Rule, ...] = (
     _rule(
         IMPORT,
         r"cannot find (module|package)|module not found|can'?t resolve '|no required module provides|err_module_not_found"
+        r"|missing go\.sum entry|is not in (goroot|std)\b|no matching versions for query|unknown revision"
+        r"|module \S+: (reading|not found|git ls-remote)|no matching package named|failed to get `[^`]+` as a dependency"
+        r"|err_package_path_not_exported|no matching version found for|\betarget\b|npm (err!|error) 404"
+        r"|no matching package to install|nothing provides \S+ needed|failed build dependencies|no match for argument"
+        r"|there is no package called|can't locate \S+ in @inc|could not find module|no such module"
+        r"|target of uri doesn't exist|could not find (gem|a package configuration file)|dependency \S+ not found"
+        r"|(falta|no se encuentra) el módulo|modul \S+ (wurde )?nicht gefunden|module [^\n]{1,60} introuvable"
+        r"|モジュール.{0,30}見つかりません|找不到模块"
         r"|could not resolve (dependency|\"|all files for configuration|[\w.-]+:[\w.-]+:)|could not find [\w.-]+:[\w.-]+:"
         r"|404 '[^']+' is not in this registry|npm err! (code )?e?404|failed to resolve import",
         "Add the package to the manifest and install again; if it is private, check the registry and its token.",
     ),
     _rule(
         IMPORT,
-        r"undefined symbol|undefined reference|symbol not found|unresolved external|cannot find -l|ld returned"
+        r"undefined symbol|undefined reference|symbol not found|library not found for -l"
+        r"|unable to find library|unresolved external|cannot find -l|ld returned"
         r"|linker command failed|error while loading shared libraries|cannot open shared object|library not loaded"
         r"|dll load failed|glibc(xx)?_[\d.]+' not found|unsatisfiedlinkerror",
         "Install the library, of the version that this was built against, or build it again here.",
     ),
     _rule(
         IMPORT,
-        r"cannot import name|importerror|noclassdeffounderror|classnotfoundexception|nosuchmethoderror|nosuchfielderror"
+        r"cannot import name|import\w*error|noclassdeffounderror|classnotfoundexception|nosuchmethoderror|nosuchfielderror"
         r"|no such module|unable to load class|could not load file or assembly|cannot load such file"
         r"|uninitialized constant|class '[^']+' not found|package [\w.]+ does not exist|unresolved import"
         r"|module '[\w.]+' has no attribute|unsupportedclassversion"
         r"|compiled (against|with|by) (a |an )?(different|newer|older|more recent)|(abi|version) mismatch|can't find crate"
-        r"|no external crate|could not find [`'][\w:]+[`'] in",
+        r"|no external crate|could not find [`'][\w:]+[`'] in|use of undeclared crate|(wrong|bad) class (file|version)"
+        r"|has wrong version \d+(\.\d+)?, should be|class file for \S+ not found",
         "The version that is installed lacks this name: align the versions, or import it from where it is now.",
     ),
     _rule(
@@ -178,6 +208,8 @@ RULES: tuple[Rule, ...] = (
         r"syntaxerror|syntax error|indentationerror|taberror|unexpected (token|indent|end of|eof|symbol|keyword)"
         r"|parse error|parsererror|scannererror|yaml\.|templatesyntaxerror|tomldecodeerror|error parsing"
         r"|unterminated string|unbalanced|unmatched|missing (closing|semicolon|parenthes)|unexpected \"|unexpected '[^'\w]"
+        r"|error de sintaxis|syntaxfehler|erreur de syntaxe|構文エラー|语法错误"
+        r"|(non-(parse?able|readable)|malformed) pom|not well-formed|mapping values are not allowed"
         r"|configuration file [^\n]* test failed|invalid workflow file syntax|while parsing a",
         "Mend the text at the place named; a linter or `--check` before the commit finds this.",
     ),
@@ -219,14 +251,16 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         VALIDATION,
-        r"keyerror: '[A-Z][A-Z0-9_]{3,}'",
+        r"keyerror: '(?-i:[A-Z][A-Z0-9_]{3,})'",
         "Set this environment variable.",
     ),
     _rule(
         VALIDATION,
         r"invalid literal for|jsondecodeerror|could not convert string|unicodedecodeerror|invalid date|invalid format"
         r"|numberformatexception|datetimeparseexception|malformed (json|input|request|call)|malformed_call"
-        r"|cannot deserialize|cannot unmarshal|invalid character '",
+        r"|cannot deserialize|cannot unmarshal|invalid character '"
+        r"|(?-i:\bMalformed[A-Z]\w+|\bInvalid(Request|Parameter|Argument|Input|Value)\w*:)"
+        r"|\bhas invalid \w+",
         "Find the record that does not fit and check it where it enters.",
     ),
     # -- time
@@ -239,7 +273,9 @@ RULES: tuple[Rule, ...] = (
         r"|stuck (for|at)"
         r"|(\bnot|n't|\bnever|\bno)\b[^\n]{0,60}\b(within|in|after) \d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|hours?|m|h)\b"
         r"|(waited|waiting|still [\w ]{1,30}) (for |after )?\d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|h\w*)\b"
-        r"|no (response|progress|output)[\w ]{0,20} (for |after )\d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|h\w*)\b",
+        r"|tiempo de espera (agotado|excedido)|zeitüberschreitung|zeitlimit|délai [\w' ]{0,20}(dépassé|expiré)"
+        r"|タイムアウト|超时"
+        r"|no (response|progress|output|event)[\w ]{0,20} (for |after )\d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|h\w*)\b",
         "Find what it waited for; raise the limit only if the work is that long, else mend what hangs.",
     ),
     _rule(
@@ -259,7 +295,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         VALIDATION,
-        r"line too long|imported but unused|\b(?-i:[EFWC])\d{3,4} |eslint|ruff|flake8|pylint|checkstyle"
+        r"line too long|imported but unused|:\d+:\d+:? (?-i:[EFWCDNRUBSI])\d{3,4}\b"
+        r"|\berror  .{1,200}  [\w@/-]+$|eslint|ruff|flake8|pylint|checkstyle"
         r"|would (be )?reformat(ted)?|prettier",
         "Run the linter or formatter locally and commit what it says.",
     ),
@@ -290,14 +327,18 @@ RULES: tuple[Rule, ...] = (
     # -- everything else that has a name
     _rule(
         RUNTIME,
-        r"(?<!line )(?<![:.\d#])\b40[13]\b|not logged in|not accessible by|permission denied|access denied|accessdenied"
+        r"(?<!line )(?<![:.\d#])\b40[13]\b|(acceso|permiso) denegado|zugriff verweigert|keine berechtigung"
+        r"|permission (non accordée|refusée)|accès refusé|(アクセス|許可).{0,6}(拒否|ありません)"
+        r"|(权限|访问)(不够|不足|被拒绝)|拒绝访问|not logged in|not accessible by|permission denied|access denied|accessdenied"
         r"|unauthori[sz]ed|forbidden|nocredentials|invalid api key|could not read username"
         r"|requested access to the resource is denied|authentication failed|permissionerror",
         "Check the credentials and what they may do.",
     ),
     _rule(
         RUNTIME,
-        r"connection ?(refused|reset|error|aborted)|remotedisconnected|econnrefused|econnreset|name or service not known"
+        r"conexión (rechazada|reiniciada)|verbindung(saufbau)? (wurde )?(verweigert|abgelehnt|abgebrochen)"
+        r"|connexion (refusée|interrompue)|接続.{0,6}拒否|拒绝连接|连接被?拒绝"
+        r"|connection ?(refused|reset|error|aborted)|remotedisconnected|econnrefused|econnreset|name or service not known"
         r"|temporary failure in name resolution|could not resolve host|no route to host|\b50[0234]\b|bad gateway"
         r"|service unavailable|broken pipe|connecterror|tls handshake|certificate|unreachable|imagepull|failed to pull"
         r"|no [\w ]{0,30}answers|all connection attempts failed|\brpc failed|early eof",
@@ -311,7 +352,9 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         RUNTIME,
-        r"filenotfounderror|no such file|enoent|nosuchkey|404\s+not found|does not appear to have a file"
+        r"no existe (el|la) (archivo|fichero|carpeta)|datei oder verzeichnis nicht|aucun fichier ou dossier|introuvable"
+        r"|(ファイル|ディレクトリ).{0,10}(ありません|見つかりません)|没有那个文件|找不到(文件|指定的)"
+        r"|filenotfounderror|no such file|enoent|nosuchkey|404\s+not found|does not appear to have a file"
         r"|(dataset|model|repository|bucket|table|fixture) '[^']+' (not found|doesn't exist)",
         "Check the path and that the step which makes the file ran before.",
     ),
@@ -372,3 +415,4 @@ RULES: tuple[Rule, ...] = (
         "Read the frame named; reproduce it with the smallest input.",
     ),
 )
+DISK_FULL = next(rule for rule in RULES if rule.pattern.search("no space left on device"))

@@ -1,31 +1,30 @@
 """Pattern rules: category, cause and fix of a failure from its error message and its log, without a model.
 
 A rule is a pattern over text, the category it means, and what to do. Rules are tried in order, the telling
-before the general: first on the error message, then on the lines of the log that look like errors, from the
-last one back, then on the whole log. How urgent it is decides `severity`. How right both are is measured:
-`python -m failure_analysis score` (docs/failures.md).
+before the general: first on the error message, then on the line of the log that says why (`suspects`) and on
+what stands around it, then on the other suspicious lines. How urgent it is decides `severity`. How right all of
+this is, is measured: `python -m failure_analysis score` and benchmarks/ci_logs.py (docs/failures.md).
 """
 
 from __future__ import annotations
 
 import re
 
-from failure_analysis.logs.rule_table import RULES, RUNTIME, Rule
-from failure_analysis.logs.severity import severity
-from failure_analysis.records import FailureAnalysis
+from failure_analysis.logs.lines import unwrapped
+from failure_analysis.logs.rule_table import DISK_FULL, RULES, RUNTIME, Rule
+from failure_analysis.logs.severity import NOT_LOADED, severity
+from failure_analysis.logs.suspects import Suspect, Weight, suspect, weight_of
+from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
 
-LOG_CHARACTERS = 3000
-"""The end of a log that is looked at, by rules and models alike."""
+READ_CHARACTERS = 60_000
+"""The end of a log that rules read; it never leaves the machine."""
+SHOWN_CHARACTERS = 3000
+"""What of it is kept, and what a model is sent."""
 CAUSE_CHARACTERS = 400
+SHORT_LOG = 3000
+"""Characters of a log that is read as a whole, besides its suspicious lines."""
+UNKNOWN_FIX = "Read the log before the last line; run it again with more logging."
 
-_LOOKS_LIKE_ERROR = re.compile(
-    r"error|exception|fatal|panic|fail|traceback|critical|\bE  |killed|abort|cannot|denied|refused|timed? ?out|invalid"
-    r"|unexpected",
-    re.IGNORECASE,
-)
-_RAISED = re.compile(
-    r"(E\s{1,8})?([a-z_]\w{0,60}\.){0,8}[A-Z]\w{0,80}(Error|Exception|Timeout|Exit|Interrupt|Panic|Failure|Violation)(: |$)"
-)
 _PLACES = (
     re.compile(r'File "(?P<file>[^"\n]{1,300})", line (?P<line>\d+)'),
     re.compile(r"-->\s*(?P<file>[^\s:]{1,300}):(?P<line>\d+)"),
@@ -37,69 +36,99 @@ _LIBRARY = re.compile(
 )
 
 
-def analyze(experiment_type: str, error_message: str, logs: str, why: str) -> FailureAnalysis:
-    """What the rules say; `why` is the reason that they and no model were asked. Never fails: unknown is a
-    runtime error.
+def find_failure(
+    experiment_type: str, error_message: str, logs: str, why: str = ""
+) -> FailureAnalysis | None:
+    """Whether anything failed, and why. Without an error message the log must say so; None when it does not.
+
+    `why` is the reason that rules and no model were asked.
     """
-    logs = logs[-LOG_CHARACTERS:]
-    rule, found = _first(error_message, logs)
-    category, fix = (
-        (rule.category, _fix(rule, found))
-        if rule
-        else (RUNTIME, "Read the log before the last line; run it again with more logging.")
-    )
+    logs = logs[-READ_CHARACTERS:]
+    found = suspect(logs)
+    if found is None and not error_message.strip():
+        return None
+    texts = _texts(error_message, found, logs)
+    category, fix = _explained(*texts)
+    told = _told(error_message, found, logs)
+    place = where(found.frames if found else logs[-SHORT_LOG:]) or where(error_message)
     return FailureAnalysis(
         failure_category=category,
-        root_cause=cause(error_message, logs),
-        fix_suggestion=fix,
-        severity=severity(category, experiment_type, error_message, logs),
+        root_cause=cause(error_message, found),
+        fix_suggestion=f"{fix} (at {place})" if place else fix,
+        severity=severity(category, experiment_type, error_message, told),
         method="rules",
         why_method=why,
     )
 
 
-def _first(error_message: str, logs: str) -> tuple[Rule | None, re.Match[str] | None]:
-    """The rule that speaks first, where it should be heard first."""
-    suspicious = [line for line in logs.splitlines() if _LOOKS_LIKE_ERROR.search(line)]
-    telling, last = RULES[:-1], RULES[-1:]
-    texts = (
-        (error_message, telling),
-        *((line, telling) for line in reversed(suspicious)),
-        (logs, telling),
-        (error_message, last),
+def analyze(experiment_type: str, error_message: str, logs: str, why: str) -> FailureAnalysis:
+    """Why something failed that is known to have failed. What nothing is known of is a runtime error."""
+    return find_failure(experiment_type, error_message, logs, why) or FailureAnalysis(
+        failure_category=RUNTIME,
+        root_cause="no failure found: nothing in the log says that anything went wrong",
+        fix_suggestion=UNKNOWN_FIX,
+        severity=Severity.LOW,
+        method="rules",
+        why_method=why,
+        failure_found=False,
     )
-    for text, rules in texts:
-        for rule in rules:
-            if found := rule.pattern.search(text):
-                return rule, found
-    return None, None
 
 
-def _fix(rule: Rule, found: re.Match[str] | None) -> str:
-    name = (found.groupdict().get("name") or "") if found else ""
+def _texts(error_message: str, found: Suspect | None, logs: str) -> tuple[list[str], str]:
+    """Where a telling rule is looked for, in this order; and where a general one is, when none was found."""
+    own = [found.line, *found.around] if found else []
+    suspicious = found.others if found else ()
+    # where an error is known that no rule knows, words elsewhere in the log are no better
+    whole = logs if found is None else found.whole if found.weight < Weight.STRONG else ""
+    texts = [error_message, *own, *suspicious, *([whole] if len(whole) <= SHORT_LOG else [])]
+    return [text for text in texts if text.strip()], "\n".join([error_message, *own[:1]])
+
+
+def _explained(texts: list[str], general: str) -> tuple[FailureCategory, str]:
+    telling, last = RULES[:-1], RULES[-1]
+    if any(DISK_FULL.pattern.search(text) for text in texts):  # whatever else went wrong, this is why
+        return DISK_FULL.category, DISK_FULL.fix
+    for text in texts:
+        for rule in telling:
+            if match := rule.pattern.search(text):
+                return _unless_not_loaded(rule, texts), _fix(rule, match)
+    match = last.pattern.search(general)
+    return (last.category, _fix(last, match)) if match else (RUNTIME, UNKNOWN_FIX)
+
+
+def _unless_not_loaded(rule: Rule, texts: list[str]) -> FailureCategory:
+    """The category of a rule. Where tests could not even be loaded, none of them has found a wrong result."""
+    unloaded = rule.category is FailureCategory.LOGIC_ERROR and any(map(NOT_LOADED.search, texts))
+    return FailureCategory.IMPORT_ERROR if unloaded else rule.category
+
+
+def _fix(rule: Rule, found: re.Match[str]) -> str:
+    name = found.groupdict().get("name") or ""
     return rule.fix.replace("{name}", name or "the missing name")
 
 
-def cause(error_message: str, logs: str) -> str:
-    """The sentence that says most: the error's last telling line, and where in our own code it happened."""
+def _told(error_message: str, found: Suspect | None, logs: str) -> str:
+    """What severity is read from: a short log as a whole, of a long one what belongs to the failure."""
+    if len(logs) <= SHORT_LOG or found is None:
+        return logs[-SHORT_LOG:]
+    return "\n".join([*found.around, *found.others])[-SHORT_LOG:]
+
+
+def cause(error_message: str, found: Suspect | None) -> str:
+    """The line that says most: of the error message, unless that only says that something failed."""
     lines = [line.strip() for line in error_message.splitlines() if line.strip()]
     if not lines:
-        lines = [line.strip() for line in logs.splitlines() if _LOOKS_LIKE_ERROR.search(line)][-1:] or [
-            "no error message was given"
-        ]
+        return (found.line if found else "no error message was given")[:CAUSE_CHARACTERS].strip()
     said = lines[0] if not lines[0].startswith("Traceback") else lines[-1]
-    place = where(logs) or where(error_message)
-    return (said[:CAUSE_CHARACTERS] + (f" (at {place})" if place and place not in said else "")).strip()
+    if found and found.weight >= Weight.PHRASE and weight_of(unwrapped(said)) <= Weight.VERDICT:
+        return found.line[:CAUSE_CHARACTERS].strip()
+    return said[:CAUSE_CHARACTERS].strip()
 
 
 def error_line(log: str) -> str:
-    """The line of a log that says what went wrong: what a traceback ends with, else the last that looks like
-    an error.
-    """
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    raised = [line for line in lines if _RAISED.match(line)]
-    suspicious = [line for line in lines if _LOOKS_LIKE_ERROR.search(line)]
-    return (raised or suspicious or [""])[-1]
+    """The line of a log that says what went wrong; empty when nothing did."""
+    found = suspect(log[-READ_CHARACTERS:])
+    return found.line if found else ""
 
 
 def where(text: str) -> str:

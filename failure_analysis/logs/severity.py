@@ -36,7 +36,7 @@ _SERVICE_DOWN = re.compile(
     r"|database system is shut down",
     re.IGNORECASE,
 )
-_NOT_LOADED = re.compile(
+NOT_LOADED = re.compile(
     r"error collecting|error while importing|errors? during collection|test suite failed to run"
     r"|cannot import|interrupted: \d+ error",
     re.IGNORECASE,
@@ -75,7 +75,7 @@ def severity(category: FailureCategory, experiment_type: str, error_message: str
     if experiment_type in _SINGLE:
         return Severity.HIGH if _NO_QUOTA.search(text) else Severity.MEDIUM
     if experiment_type == "ci_test":
-        return Severity.HIGH if _NOT_LOADED.search(text) or _never_ran(category, text) else Severity.MEDIUM
+        return Severity.HIGH if NOT_LOADED.search(text) or _never_ran(category, text) else Severity.MEDIUM
     if experiment_type == "evaluation":
         return Severity.MEDIUM if _ONE_OF_MANY.search(text) else Severity.HIGH
     if experiment_type == "log" and _GOES_ON.search(text) and not _STOPS.search(text):

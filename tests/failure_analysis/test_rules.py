@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
-from failure_analysis.logs.rules import analyze, error_line, where
+from failure_analysis.logs.rules import analyze, where
 from failure_analysis.logs.scoring import answer, read_labelled
 from failure_analysis.records import FailureCategory, Severity
 
@@ -74,17 +74,12 @@ def test_a_number_or_an_id_is_no_status(said: str) -> None:
     assert analyze("log", said, "", "").failure_category is FailureCategory.RUNTIME_ERROR
 
 
-def test_the_cause_quotes_the_error_and_our_own_line() -> None:
+def test_the_cause_quotes_the_error_and_the_fix_names_our_own_line() -> None:
     logs = 'File "/app/cart.py", line 12, in total\n  File "/venv/site-packages/lib/x.py", line 9, in y\nKeyError: 7'
     found = analyze("log", "KeyError: 7", logs, "")
-    assert found.root_cause == "KeyError: 7 (at /app/cart.py:12)"
+    assert found.root_cause == "KeyError: 7"
+    assert found.fix_suggestion.endswith("(at /app/cart.py:12)")
     assert where("nothing") == ""
-
-
-def test_the_line_that_says_what_went_wrong_is_what_was_raised_else_the_last_suspicious_one() -> None:
-    assert error_line("INFO a\nValueError: x\n  retry failed\n") == "ValueError: x"
-    assert error_line("INFO a\nconnection refused by db\nbye") == "connection refused by db"
-    assert error_line("all went well") == ""
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=20))
