@@ -19,10 +19,10 @@ from training_runs.backend import Backend
 from training_runs.best_checkpoint import best_checkpoint, selection, val_rewards
 from training_runs.episodes import missing
 from training_runs.failed_rollouts import TooManyFailures
+from training_runs.metrics_row import words
 from training_runs.progress import Progress
 from training_runs.rollout_batch import Played
 from training_runs.rollouts import Rollouts
-from training_runs.summary import words
 from training_runs.terminal import say
 from training_runs.wandb_log import TrainingLog
 

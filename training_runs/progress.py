@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from core.episode_store.run_folder import ROLLOUTS
 from core.episode_store.run_writer import RunWriter
 from project_types import ConfigurationError
+from training_runs.metrics_row import measured
 from training_runs.rollout_batch import Played
-from training_runs.summary import measured
 
 if TYPE_CHECKING:
     import art

@@ -19,8 +19,9 @@ from typing import Any
 from core.episode_store.runs import training_run
 from core.files import replace_file
 from project_types import InvestigatorError
+from training_runs.headline import table
 from training_runs.report_page import page
-from training_runs.summary import summary_of, table
+from training_runs.summary import summary_of
 
 
 def write_report(run: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from project_types import Ending, Episode
 from training_runs.arithmetic import arithmetic
 from training_runs.before_after import Comparison, before_and_after
-from training_runs.summary import headline, percent
+from training_runs.headline import headline, percent
 
 MOST_CHARACTERS = 6000
 """Longest piece of a transcript that is shown; the file holds all of it."""

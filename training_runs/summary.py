@@ -1,16 +1,13 @@
-"""What a training run did, in numbers: the rows of metrics.jsonl, summary.json, and the few lines a terminal
-shows of it.
+"""What a training run came to, in numbers: the content of summary.json.
 
 Everything is computed from `config.json`, `metrics.jsonl`, `episodes/` and ART's `state.json`. It runs
-nothing, judges nothing and writes nothing; files and pages are `training_report`.
+nothing, judges nothing and writes nothing. Not here: how the numbers are shown (`headline`, `report_page`).
 """
 
 from __future__ import annotations
 
-import re
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
@@ -21,46 +18,12 @@ from training_runs.before_after import Comparison, before_and_after
 from training_runs.resuming import resume_command
 from training_runs.time_limit import out_of_time
 
-
-def measured(
-    episodes: Sequence[Episode], seed: int, failures: Mapping[str, int], seconds: float
-) -> dict[str, Any]:
-    """What a metrics row says of a batch of rollouts that took `seconds`; None where nothing was measured."""
-    whole = summarise(episodes, seed=seed).whole
-    accuracy = whole.measures["accuracy"]
-    rewards = [episode.reward for episode in episodes if episode.reward is not None]
-    names = ("reward", "grounded", "service", "opened", "fabricated", "turns", "tool_calls")
-    prompt, completion = (
-        sum(getattr(e.outcome, f"{kind}_tokens") for e in episodes) for kind in ("prompt", "completion")
-    )
-    return {
-        "rollouts": len(episodes),
-        "failed": sum(failures.values()),
-        "failures": dict(failures),
-        "accuracy": _value(accuracy),
-        "accuracy_low": None if accuracy.n == 0 else round(accuracy.low, 4),
-        "accuracy_high": None if accuracy.n == 0 else round(accuracy.high, 4),
-        **{name: _value(whole.measures[name]) for name in names},
-        "reward_spread": round(statistics.pstdev(rewards), 4) if rewards else None,
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "tokens_per_s": round((prompt + completion) / seconds, 1) if seconds else 0.0,
-        "judge_cost_usd": sum(episode.verdict.cost_usd for episode in episodes if episode.verdict),
-        "endings": dict(whole.endings),
-        "rollout_seconds": round(seconds, 3),
-        "seconds": round(seconds, 3),
-    }
-
-
-def words(row: Mapping[str, Any]) -> str:
-    """A metrics row in a few words."""
-    if row["accuracy"] is None:
-        return "no episode"
-    return f"reward {row['reward']:+.3f}, right {row['accuracy']:.0%}, {row['tokens_per_s']:,.0f} tokens/s"
+Measured = Mapping[str, Summary | None]
+"""The episodes of one side by way of sampling, summarised; None where there are none."""
 
 
 def summary_of(run: RunFolder) -> dict[str, Any]:
-    """The content of summary.json."""
+    """Return the content of summary.json."""
     rows = run.rows
     failures: Counter[str] = Counter()
     for row in rows:
@@ -113,38 +76,39 @@ def _cost(tokens: int, usd_per_million: float | None) -> float | None:
 
 
 def _split_json(comparison: Comparison, seed: int) -> dict[str, Any]:
-    before, after = ({kind: summarise(side[kind], seed=seed) if side[kind] else None for kind in (GREEDY, SAMPLED)}
-                     for side in (comparison.before, comparison.after))  # fmt: skip
-    known = before[GREEDY] or after[GREEDY]
+    sides = {
+        "before": _summarised(comparison.before, seed),
+        "after": _summarised(comparison.after, seed),
+    }
+    known = sides["before"][GREEDY] or sides["after"][GREEDY]
     average = f"avg{comparison.samples}"
     result: dict[str, Any] = {"n": known.whole.scenarios if known else 0}
-    for side, found in (("before", before), ("after", after)):
+    for side, found in sides.items():
         result |= _side(side, _whole(found[GREEDY]), _whole(found[SAMPLED]), average)
-    for name, kind in (("gain", GREEDY), (f"{average}_gain", SAMPLED)):
-        gain = gained(comparison.before[kind], comparison.after[kind], seed)
+    for name, sampling in (("gain", GREEDY), (f"{average}_gain", SAMPLED)):
+        gain = gained(comparison.before[sampling], comparison.after[sampling], seed)
         result |= {name: _value(gain), f"{name}_ci95": _bounds(gain)}
-    result["by_slice"] = {
-        slicing: {
-            value: {
-                "n": part.scenarios,
-                **_side(
-                    "before",
-                    _slice(before[GREEDY], slicing, value),
-                    _slice(before[SAMPLED], slicing, value),
-                    average,
-                ),
-                **_side(
-                    "after",
-                    _slice(after[GREEDY], slicing, value),
-                    _slice(after[SAMPLED], slicing, value),
-                    average,
-                ),
-            }
-            for value, part in values.items()
-        }
-        for slicing, values in (known.slices.items() if known else ())
-        if slicing != "topology"
+    slicings = [name for name in known.slices if name != "topology"] if known else []
+    return result | {"by_slice": {name: _sliced(known, name, sides, average) for name in slicings}}
+
+
+def _summarised(episodes: Mapping[str, list[Episode]], seed: int) -> Measured:
+    return {
+        sampling: summarise(episodes[sampling], seed=seed) if episodes[sampling] else None
+        for sampling in (GREEDY, SAMPLED)
     }
+
+
+def _sliced(
+    known: Summary | None, slicing: str, sides: Mapping[str, Measured], average: str
+) -> dict[str, Any]:
+    """Return both sides of every slice, such as every family of faults."""
+    result: dict[str, Any] = {}
+    for value, part in (known.slices[slicing] if known else {}).items():
+        result[value] = {"n": part.scenarios}
+        for side, found in sides.items():
+            greedy, sampled = (_slice(found[sampling], slicing, value) for sampling in (GREEDY, SAMPLED))
+            result[value] |= _side(side, greedy, sampled, average)
     return result
 
 
@@ -161,9 +125,7 @@ def _side(side: str, greedy: Part | None, sampled: Part | None, average: str) ->
 
 
 def gained(before: Iterable[Episode], after: Iterable[Episode], seed: int) -> Interval | None:
-    """Accuracy after minus before over the scenarios both sides have, with its interval; None when there is
-    none.
-    """
+    """Return accuracy after minus before over the scenarios both sides have; None when there is none."""
     old, new = _accuracy_by_scenario(before), _accuracy_by_scenario(after)
     shared = sorted(old.keys() & new.keys())
     if not shared:
@@ -194,48 +156,3 @@ def _value(interval: Interval | None) -> float | None:
 
 def _bounds(interval: Interval | None) -> list[float] | None:
     return None if interval is None or interval.n == 0 else [round(interval.low, 4), round(interval.high, 4)]
-
-
-def table(summary: Mapping[str, Any]) -> str:
-    """Before and after, as a few lines for a terminal."""
-    lines = [f"{'':<26}{'before':>22}{'after':>22}{'gain in points':>22}"]
-    lines += [
-        f"{label:<26}{before:>22}{after:>22}{gained:>22}"
-        for label, before, after, gained in headline(summary)
-    ]
-    return "\n".join(lines)
-
-
-def headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """(what was measured, before, after, gain in percentage points) of each split and sampling that was
-    measured.
-    """
-    rows = []
-    for split, found in summary["splits"].items():
-        for key, how in measures_of(found):
-            bounds, gain = ("ci95", "gain") if key == "accuracy" else (f"{key}_ci95", f"{key}_gain")
-            before, after = (
-                percent(found[f"{key}_{side}"], found[f"{bounds}_{side}"]) for side in ("before", "after")
-            )
-            if (before, after) != ("-", "-"):
-                gained = percent(found[gain], found[f"{gain}_ci95"], points=True)
-                rows.append((f"{split} ({found['n']}), {how}", before, after, gained))
-    return rows
-
-
-def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The keys under which one split's summary holds accuracy, and how it was sampled: ('accuracy', 'temp.
-    0'), ('avg4', ...).
-    """
-    averages = [key.removesuffix("_before") for key in found if re.fullmatch(r"avg[0-9]+_before", key)]
-    return [("accuracy", "temp. 0"), *((key, f"{key.replace('avg', 'avg@')}, temp. 1") for key in averages)]
-
-
-def percent(value: float | None, bounds: Sequence[float] | None, points: bool = False) -> str:
-    """'41.2 % [35, 47]', a difference in percentage points as '+12.5 [3, 20]', or '-' when it was not
-    measured.
-    """
-    if value is None:
-        return "-"
-    said = f"{100 * value:+.1f}" if points else f"{100 * value:.1f} %"
-    return said + (f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]" if bounds else "")

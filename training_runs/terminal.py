@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.episode_store.run_writer import RunWriter
+from training_runs.headline import table
 from training_runs.resuming import next_command
-from training_runs.summary import table
 
 
 def say(text: str) -> None:

@@ -14,10 +14,10 @@ from training_runs.backend import Backend
 from training_runs.episodes import forget
 from training_runs.flat_groups import is_flat, lessons
 from training_runs.learning_rate import learning_rate
+from training_runs.metrics_row import words
 from training_runs.progress import Progress
 from training_runs.rollout_batch import Played, Wanted
 from training_runs.rollouts import Rollouts
-from training_runs.summary import words
 
 
 class TrainingStep:

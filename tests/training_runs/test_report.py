@@ -19,8 +19,10 @@ from core.episode_store.runs import training_run
 from dashboard.browser import executable
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
 from rollout import write_episode
+from training_runs.headline import table
+from training_runs.metrics_row import measured
 from training_runs.report import main, write_report
-from training_runs.summary import measured, summary_of, table
+from training_runs.summary import summary_of
 from training_runs.terminal import last_lines
 
 HOSTILE = "</pre><script>alert('pwned')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
