@@ -355,6 +355,14 @@ class GroundTruth(Frozen):
         return self.service == UNKNOWN
 
 
+def _nothing_is_an_empty_list(value: Any) -> Any:
+    return () if value is None else value
+
+
+OrNull = BeforeValidator(_nothing_is_an_empty_list)
+"""Marks a list for which null may stand: models write it where they have nothing to put in."""
+
+
 class Report(Frozen):
     """The final answer of an investigation, as `return_final_answer` takes it."""
 
@@ -370,14 +378,16 @@ class Report(Frozen):
         str | None, Field(max_length=100, description="Kind of fault, if you can name it.")
     ] = None
     primary_trace_ids: Annotated[
-        tuple[str, ...], Field(max_length=50, description="Traces that show the fault.")
+        tuple[str, ...], Field(max_length=50, description="Traces that show the fault."), OrNull
     ] = ()
     key_log_ids: Annotated[
-        tuple[str, ...], Field(max_length=50, description="Log lines that prove the root cause.")
+        tuple[str, ...], Field(max_length=50, description="Log lines that prove the root cause."), OrNull
     ] = ()
-    timeline: Annotated[tuple[str, ...], Field(max_length=50, description="What happened, in order.")] = ()
+    timeline: Annotated[
+        tuple[str, ...], Field(max_length=50, description="What happened, in order."), OrNull
+    ] = ()
     next_actions: Annotated[
-        tuple[str, ...], Field(max_length=50, description="What the on-call should do now.")
+        tuple[str, ...], Field(max_length=50, description="What the on-call should do now."), OrNull
     ] = ()
     confidence: Annotated[float | None, Field(ge=0, le=1, description="0 to 1.")] = None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from rollout import (
     opening,
     read_episodes,
     reward,
-    text_call,
     write_episode,
 )
 from tests.fakes.incident import CAUSE, GOLD, INCIDENT, NOISE, SYMPTOM, TRACE, Grep, Says
@@ -158,6 +158,13 @@ async def test_without_a_judge_an_episode_is_kept_and_not_scored() -> None:
 # ---------------------------------------------------------------------------------------------------- endings
 
 BAD_JSON = calls(("grep", '{"word": "sp'))
+
+
+def cut_call() -> Reply:
+    """Two calls, the second of which ran into the length limit."""
+    return replace(calls(("grep", '{"word": "cdn"}'), ("grep", '{"word": "sp')), finish_reason="length")
+
+
 BAD_REPORT = call("return_final_answer", root_cause="", suspected_service="ledger")
 
 
@@ -171,8 +178,12 @@ BAD_REPORT = call("return_final_answer", root_cause="", suspected_service="ledge
         pytest.param(Ending.UNKNOWN, [answer("ledger", "The root cause is unknown.")], RULES, id="unknown cause"),
         pytest.param(Ending.OUT_OF_TURNS, [call("grep", word="cdn")] * 4, RULES, id="out of turns"),
         pytest.param(Ending.OUT_OF_CONTEXT, [call("grep", word="cdn"), overflow()], RULES, id="conversation too long"),
-        pytest.param(Ending.OUT_OF_CONTEXT, [cut_off("Let me think about")], RULES, id="reply cut off"),
         pytest.param(Ending.OUT_OF_CONTEXT, [cut_off('{"tool": "grep", "argu')], TEXT, id="text call cut off"),
+        pytest.param(Ending.OUT_OF_CONTEXT, [cut_off('<tool_call>{"name": "gr')], RULES, id="call cut off, handed on as text"),
+        pytest.param(Ending.OUT_OF_CONTEXT, [cut_call()], RULES, id="call cut off"),
+        pytest.param(Ending.MALFORMED_CALL, [cut_off("Let me think about")] * 2, RULES, id="cut off before any call"),
+        pytest.param(Ending.MALFORMED_CALL, [cut_off("Let me think about")] * 2, TEXT, id="text cut off before any call"),
+        pytest.param(Ending.EMPTY_REPLY, [cut_off("")] * 2, RULES, id="cut off inside a hidden thought"),
         pytest.param(Ending.MALFORMED_CALL, [BAD_JSON, BAD_JSON], RULES, id="broken JSON"),
         pytest.param(Ending.MALFORMED_CALL, [say("It was the ledger.")] * 2, RULES, id="no call"),
         pytest.param(Ending.MALFORMED_CALL, [say('{"tool": "grep", "arguments": {"word": ')] * 2, TEXT, id="broken JSON as text"),
@@ -200,6 +211,27 @@ def test_every_ending_is_reached_by_a_test_above_or_raises() -> None:
     marks = test_an_episode_ends_for_the_reason_it_says.pytestmark  # type: ignore[attr-defined]
     reached = {case.values[0] for case in marks[0].args[1]}
     assert reached | {Ending.PROVIDER_ERROR} == set(Ending)
+
+
+@pytest.mark.parametrize("config", [RULES, TEXT], ids=["native", "text"])
+async def test_rambling_up_to_the_length_limit_is_worth_no_more_than_a_short_reply_without_a_call(
+    config: EpisodeConfig,
+) -> None:
+    rambling, _ = await play([cut_off("I wonder " * 200)] * 2, config=config)
+    short, _ = await play([say("no idea")] * 2, config=config)
+    assert rambling.reward is not None
+    assert rambling.reward == short.reward
+
+
+async def test_a_whole_call_before_one_that_was_cut_is_run() -> None:
+    episode, _ = await play([cut_call()])
+    assert (episode.outcome.ending, episode.outcome.tool_calls) == (Ending.OUT_OF_CONTEXT, 1)
+
+
+async def test_null_stands_for_an_empty_list_of_a_report() -> None:
+    nulls = dict.fromkeys(("primary_trace_ids", "key_log_ids", "timeline", "next_actions", "fault_type"))
+    episode, _ = await play([answer("ledger", CAUSE, **nulls)])
+    assert (episode.outcome.ending, episode.outcome.cited) == (Ending.ANSWERED, 0)
 
 
 async def test_only_a_report_that_names_a_service_goes_to_the_judge() -> None:
@@ -387,28 +419,6 @@ def test_admitting_ignorance_is_recognised_in_many_words(word: str) -> None:
 )
 def test_a_cause_that_merely_contains_such_a_word_is_an_answer(cause: str) -> None:
     assert not is_unknown(Report(root_cause=cause, suspected_service="ledger"), INCIDENT)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"tool": "grep", "arguments": {"word": "a"}}',
-        'First I look.\n```json\n{"tool": "grep", "arguments": {"word": "a"}}\n```\nThen I wait.',
-        'The line {x} and {"y": 1} matter. {"arguments": {"word": "a"}, "tool": "grep"}',
-        '<think>maybe {"tool": "rm", "arguments": {}}</think>{"tool": "grep", "arguments": {"word": "a"}}',
-    ],
-)
-def test_a_call_is_found_in_the_text_around_it(text: str) -> None:
-    found = text_call(text)
-    assert found is not None
-    assert (found.name, json.loads(found.arguments)) == ("grep", {"word": "a"})
-
-
-@pytest.mark.parametrize(
-    "text", ["", "no call", '{"tool": 3}', '{"name": "grep"}', '{"a": {"tool": "grep"}}', "{" * 10_000]
-)
-def test_a_text_without_a_call_holds_none(text: str) -> None:
-    assert text_call(text) is None
 
 
 def test_the_short_prompt_is_one_line_and_the_long_one_teaches_the_faults() -> None:

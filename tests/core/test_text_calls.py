@@ -35,8 +35,26 @@ def test_the_call_of_a_reply_is_found(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["", "no call", '{"tool": 7}', CALL[:-2], f"<think>{CALL}", f"{CALL} I could say.</think> No."],
-    ids=["empty", "prose", "no name", "cut", "in a thought", "in a thought that the template opened"],
+    [
+        "",
+        "no call",
+        '{"tool": 7}',
+        '{"name": "grep"}',
+        '{"a": {"tool": "grep"}}',
+        CALL[:-2],
+        f"<think>{CALL}",
+        f"{CALL} I could say.</think> No.",
+    ],
+    ids=[
+        "empty",
+        "prose",
+        "no name",
+        "no tool",
+        "nested",
+        "cut",
+        "in a thought",
+        "in a thought that the template opened",
+    ],
 )
 def test_a_reply_without_a_call_has_none(reply: str) -> None:
     assert text_call(reply) is None

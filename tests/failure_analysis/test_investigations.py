@@ -43,6 +43,8 @@ BLAMES_MAILER = answer("mailer", "mailer: template store unreachable", LOUD)
 REPAIRS = RULES.model_copy(update={"repairs": 1})
 TEXT = RULES.model_copy(update={"call_format": "text"})
 
+CUT_IN_A_CALL = ChatReply(content='<tool_call>{"na', finish_reason="length")
+CUT_BEFORE_ANY = ChatReply(content="well", finish_reason="length")
 CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ...], tuple[str, ...]]] = {
     "saw the decisive line and blamed the caller": (Kind.SAW_AND_IGNORED, (WARNINGS, BLAMES_ORDERS), RULES, (1, 2), (GOLD,)),
     "blamed a victim": (Kind.STOPPED_AT_SYMPTOM, (search(service="orders"), BLAMES_ORDERS), RULES, (1, 2), (SYMPTOM,)),
@@ -75,7 +77,8 @@ CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ..
     "a tool that does not exist": (Kind.WRONG_TOOL_USE, (call("grep", word="x"),), RULES, (1,), ()),
     "arguments a tool refuses, twice": (Kind.WRONG_TOOL_USE, (search(min_level="LOUD"),), REPAIRS, (1, 2), ()),
     "a report without a cause": (Kind.INVALID_REPORT, (call("return_final_answer", suspected_service="x"),), RULES, (1,), ()),
-    "a reply that was cut": (Kind.OUT_OF_CONTEXT, (WARNINGS, ChatReply(content="well", finish_reason="length")), RULES, (2,), ()),
+    "a call that was cut": (Kind.OUT_OF_CONTEXT, (WARNINGS, CUT_IN_A_CALL), RULES, (2,), ()),
+    "cut before any call": (Kind.MALFORMED_CALL, (WARNINGS, CUT_BEFORE_ANY), RULES, (2,), ()),
     "declined": (Kind.REFUSED, (WARNINGS, ChatReply(refusal="no")), RULES, (2,), ()),
     "calls as text": (
         Kind.STOPPED_AT_SYMPTOM,

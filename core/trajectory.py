@@ -1,0 +1,52 @@
+"""A judged episode as ART trains on it: its messages, its reward, and its facts as metrics.
+
+Not here: how the episode came about (`rollout`), and training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from project_types import Episode
+
+if TYPE_CHECKING:
+    import art
+
+
+def trajectory(
+    episode: Episode, choices: Sequence[Any], offered: list[dict[str, Any]] | None
+) -> art.Trajectory:
+    """A judged episode to train on. The policy's Choices stand for its messages: only they keep logprobs and
+    token ids.
+    """
+    import art
+
+    assert episode.reward is not None, (
+        "an episode without a reward cannot be trained on; give investigate a judge"
+    )
+    spoken, outcome = iter(choices), episode.outcome
+    facts = {key: float(value) for key, value in outcome.model_dump(exclude={"ending"}).items()}
+    tokens = {
+        f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")
+    }  # ART owns 'completion_tokens'
+    parts = {f"reward_{key}": value for key, value in episode.reward_components.items()}
+    costs = {
+        "policy_cost_usd": episode.cost_usd,
+        "judge_cost_usd": episode.verdict.cost_usd if episode.verdict else 0.0,
+    }
+    names = {
+        "scenario_id": episode.scenario_id,
+        "split": episode.split,
+        "ending": str(outcome.ending),
+        "sample": episode.sample,
+    }
+    replies = [(next(spoken) or said) if said["role"] == "assistant" else said for said in episode.messages]
+    return art.Trajectory(
+        messages_and_choices=replies,
+        tools=offered,
+        reward=episode.reward,
+        metrics={**facts, **tokens, **parts, **costs, "grounded": float(outcome.grounded)},
+        metadata={**episode.metadata, **names, "policy": episode.policy},
+        logs=[f"verdict of {episode.verdict.judge}: {episode.verdict.reason}"] if episode.verdict else [],
+    )
