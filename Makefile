@@ -7,7 +7,7 @@ SEED ?= 1
 NAME ?= seed$(SEED)
 ARGS ?=
 RUN := .venv/bin/python
-EXPLAIN = $(RUN) -m failure_analysis ingest --database build/failures.db
+EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
 .PHONY: train test lint types fast slow clean

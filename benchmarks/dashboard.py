@@ -151,7 +151,7 @@ def make_run(folder: Path, episodes: int) -> Path:
 @contextmanager
 def _served(runs: Path, *flags: str) -> Iterator[str]:
     """A fresh server process over a folder of runs."""
-    command = [sys.executable, "-m", "failure_analysis", "serve", "--runs", str(runs), "--port", "0", *flags]
+    command = [sys.executable, "-m", "dashboard", "serve", "--runs", str(runs), "--port", "0", *flags]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FAILURE_ANALYSIS")}
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=kept

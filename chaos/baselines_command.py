@@ -1,4 +1,4 @@
-"""The command behind `python -m evaluation baselines`: measure the trivial rules, print and document the
+"""The command behind `python -m chaos baselines`: measure the trivial rules, print and document the
 table.
 """
 

@@ -1,7 +1,7 @@
 """Four rules of thumb that name a service without investigating: a quick alarm that a split has become too
 easy.
 
-The published baselines, with the judge and with intervals, are `python -m evaluation baselines`.
+The published baselines, with the judge and with intervals, are `python -m chaos baselines`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command behind `python -m failure_analysis serve`: the address, the token, the watcher, uvicorn.
+"""The command behind `python -m dashboard serve`: the address, the token, the watcher, uvicorn.
 
 Loopback needs no token unless `FAILURE_ANALYSIS_TOKEN` is set; any other address needs one, and gets a fresh
 one when none is set. A token is read from the environment only, because others can read a command line.
@@ -48,7 +48,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.alerts and webhook is None:
         raise ConfigurationError(f"--alerts: set {WEBHOOK} to the address that takes Slack-compatible JSON")
     folder: Path = arguments.runs
-    store = FailureStore(arguments.database or folder / DATABASE)
+    store = FailureStore(arguments.failures or folder / DATABASE)
     token = os.environ.get(TOKEN) or None
     made = token is None and not is_loopback(arguments.host)
     if made:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from core.command_line import printable
 from core.episode_store.lines import EpisodesError
-from core.episode_store.loading import Loaded, load
+from core.episode_store.loading import Loaded, load_run
 from core.intervals import Interval, as_json, paired_difference, proportion
 from evaluation.summary import MEASURES, PASS, slices_of
 from evaluation.tables import LABELS, aligned
@@ -72,7 +72,8 @@ Sides = dict[str, tuple[list[Episode], list[Episode]]]
 
 def command(arguments: argparse.Namespace) -> int:
     """Load both, compare, print."""
-    before, after = load(arguments.before), load(arguments.after)
+    chosen = {"split": arguments.split, "sampling": arguments.sampling}
+    before, after = load_run(arguments.before, **chosen), load_run(arguments.after, **chosen)
     for note in (*before.warnings(), *after.warnings()):
         print(printable(f"note: {note}"), file=sys.stderr)
     found = compare(before.episodes, after.episodes)
@@ -166,7 +167,7 @@ def _change_json(change: Change) -> dict[str, Any]:
 
 
 def _text(before: Loaded, after: Loaded, found: Comparison, everything: bool) -> str:
-    parts = [f"A  {before.name}  ({before.path})\nB  {after.name}  ({after.path})"]
+    parts = [f"A  {before.name}  ({before.again})\nB  {after.name}  ({after.again})"]
     left_out = f"{found.only_before} only in A, {found.only_after} only in B, {len(found.changed_files)} whose file changed"
     parts.append(
         f"{found.scenarios} scenarios in both (left out: {left_out}); B - A is paired by scenario, 95 % interval"
@@ -185,7 +186,7 @@ def _text(before: Loaded, after: Loaded, found: Comparison, everything: bool) ->
     for title, flips in (("less often right in B", lost), ("more often right in B", won)):
         parts.append(
             _flip_text(
-                title, flips if everything else flips[:SHOWN_FLIPS], len(flips), before.path, after.path
+                title, flips if everything else flips[:SHOWN_FLIPS], len(flips), before.again, after.again
             )
         )
     return "\n\n".join(parts)

@@ -22,6 +22,7 @@ from core.command_line import printable
 from core.episode_store.episodes import BadLine, read
 from core.episode_store.loading import choose
 from core.episode_store.run_folder import RunFolder
+from core.episode_store.runs import find_run
 from evaluation.summary import SLICES, slices_of
 from project_types import ConfigurationError, Episode, Outcome
 
@@ -87,14 +88,15 @@ def row(episode: Episode) -> dict[str, Any]:
 
 def command(arguments: argparse.Namespace) -> int:
     """Write the table, whole or not at all."""
-    target: Path = arguments.parquet
+    target: Path = arguments.out
+    path, step = find_run(arguments.run)
+    source = choose(RunFolder(path), step=step, split=arguments.split, sampling=arguments.sampling)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = choose(RunFolder(arguments.folder), step=None, split="", sampling="")
         count = _write(source.path, target)
     except OSError as trouble:
         raise ConfigurationError(
-            f"{target}: cannot be written ({trouble.strerror}); choose another --parquet"
+            f"{target}: cannot be written ({trouble.strerror}); choose another --out"
         ) from trouble
     print(f"{target}: {count} episodes, {len(schema())} columns, {target.stat().st_size} bytes")
     return 0

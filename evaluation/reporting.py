@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.command_line import printable
-from core.episode_store.loading import Loaded, load
+from core.episode_store.loading import Loaded, load_run
 from evaluation.pictures import Picture, histogram, intervals, stacked
 from evaluation.run_record import write_text
 from evaluation.showing import transcript
@@ -40,10 +40,11 @@ TRANSCRIPT_KINDS: Sequence[tuple[str, Callable[[Episode], bool]]] = (
 
 def command(arguments: argparse.Namespace) -> int:
     """Write the page."""
-    found = load(arguments.folder)
+    found = load_run(arguments.run, split=arguments.split, sampling=arguments.sampling)
     for note in found.warnings():
         print(printable(f"note: {note}"), file=sys.stderr)
-    beside = found.path / "report.html" if found.path.is_dir() else found.path.with_suffix(".html")
+    # a training run has a report.html of its own, made by training_runs
+    beside = found.again / "report.html" if found.again.is_dir() else found.again.with_suffix(".html")
     target: Path = arguments.out or beside
     write_text(target, page(found))
     print(f"{target}: {len(found.episodes)} episodes")

@@ -15,7 +15,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -23,12 +22,13 @@ from tqdm import tqdm
 from core.command_line import printable
 from core.episode_store.episodes import read_models
 from core.episode_store.lines import EpisodesError, append
-from core.episode_store.loading import load
-from core.episode_store.scenarios import digest, find_scenario, split_folder
+from core.episode_store.loading import load_run
+from core.episode_store.runs import run_of
+from core.episode_store.scenarios import PlayedScenarios, digest, split_folder
 from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain
 from make_judge_model import check_judge, load_judge
-from project_types import Episode, Frozen, Judge, JudgeError, Scenario, ScenarioError, Verdict, read_scenario
+from project_types import Episode, Frozen, Judge, JudgeError, Scenario, ScenarioError, Verdict
 
 
 class Rescored(Frozen):
@@ -43,23 +43,24 @@ class Rescored(Frozen):
 
 def command(arguments: argparse.Namespace) -> int:
     """Judge what is missing, then compare. Returns 1 when the judge failed on some."""
-    found = load(arguments.folder)
+    found = load_run(arguments.run, split=Path(arguments.split).name, sampling=arguments.sampling)
     for note in found.warnings():
         print(printable(f"note: {note}"), file=sys.stderr)
     judged = [episode for episode in found.episodes if episode.report and episode.verdict]
     if not judged:
         raise EpisodesError(
-            f"{found.path}: no episode has a report and a verdict; there is nothing to judge again"
+            f"{found.again}: no episode has a report and a verdict; there is nothing to judge again"
         )
     judge = load_judge(arguments.judge)
-    folder = split_folder(arguments.split or str(found.run.get("scenarios") or judged[0].split))
-    store = verdicts_file(found.path, judge.name)
+    folder = split_folder(arguments.split) if arguments.split else None
+    scenarios = Scenarios(run_of(found.file.path).scenarios, folder)
+    store = verdicts_file(found.again, judge.name)
     known = {
         (line.scenario_id, line.sample, line.report_digest): line.verdict
         for line in read_models(store, Rescored)
     }
     missing = [episode for episode in judged if _key(episode) not in known]
-    failed = asyncio.run(_judge(missing, judge, folder, store, arguments.concurrency)) if missing else []
+    failed = asyncio.run(_judge(missing, judge, scenarios, store, arguments.concurrency)) if missing else []
     known |= {
         (line.scenario_id, line.sample, line.report_digest): line.verdict
         for line in read_models(store, Rescored)
@@ -94,7 +95,7 @@ def verdicts_file(where: Path, judge: str) -> Path:
 
 
 async def _judge(
-    episodes: Sequence[Episode], judge: Judge, folder: Path, store: Path, at_once: int
+    episodes: Sequence[Episode], judge: Judge, scenarios: Scenarios, store: Path, at_once: int
 ) -> list[str]:
     """Ask about every episode; returns why some got no verdict."""
     await check_judge(judge)
@@ -108,7 +109,7 @@ async def _judge(
         async def one(episode: Episode) -> None:
             assert episode.report is not None
             try:
-                scenario, mark = _scenario(folder, episode.scenario_id)
+                scenario, mark = scenarios.of(episode)
                 if episode.metadata.get("scenario_digest", mark) != mark:
                     raise JudgeError("its scenario file has changed since it was played")
                 verdict = await judge.verdict(scenario, episode.report)
@@ -126,10 +127,25 @@ async def _judge(
     return failed
 
 
-@lru_cache(maxsize=64)
-def _scenario(folder: Path, scenario_id: str) -> tuple[Scenario, str]:
-    path = find_scenario(folder, scenario_id)
-    return read_scenario(path), digest(path)
+class Scenarios:
+    """The scenarios that the episodes were played on, each read once while its episodes are judged."""
+
+    def __init__(self, played: PlayedScenarios, folder: Path | None) -> None:
+        self._played, self._folder = played, folder
+        self._latest: tuple[str, Scenario, str] | None = None
+
+    def of(self, episode: Episode) -> tuple[Scenario, str]:
+        """Return the scenario of an episode and the digest of its file. Raises ScenarioError."""
+        if self._latest is None or self._latest[0] != episode.scenario_id:
+            found = self._played.find(episode.scenario_id, episode.split, self._folder)
+            if found is None:
+                where = self._folder or "where the run had it"
+                raise ScenarioError(
+                    f"scenario {episode.scenario_id}: no file {where}; name the folder "
+                    "these episodes were played on with --split"
+                )
+            self._latest = episode.scenario_id, found[0], digest(found[1])
+        return self._latest[1:]
 
 
 def _key(episode: Episode) -> tuple[str, int, str]:

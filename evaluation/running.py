@@ -20,10 +20,11 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
+from core.command_line import printable
 from core.episode_store.episodes import played
-from core.episode_store.evaluation_store import EvaluationStore
+from core.episode_store.evaluation_store import EvaluationStore, check_own
 from core.episode_store.lines import EpisodesError
-from core.episode_store.run_folder import EPISODES
+from core.episode_store.run_folder import EPISODES, RUN
 from core.episode_store.scenarios import digest, id_by_name, scenario_paths, split_folder
 from core.policies.registry import PolicyName, access, opened, parse, usual_rules
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
@@ -31,6 +32,7 @@ from evaluation.run_record import check, continued, remember
 from evaluation.summarising import conclude
 from evaluation.wandb_log import log_evaluation
 from evaluation.wandb_session import WandbError, begin
+from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge
 
@@ -41,7 +43,17 @@ FREE_BYTES = 200 << 20
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Play, store, print. Returns 1 when samples failed, 130 when interrupted."""
+    """Play, store, print, explain. Returns 1 when samples failed, 130 when interrupted."""
+    check_own(arguments.out)
+    try:
+        return _play(arguments)
+    finally:
+        asked = not (arguments.dry_run or arguments.no_explain)
+        if asked and (arguments.out / RUN).exists():
+            print(printable(explain(arguments.out)))
+
+
+def _play(arguments: argparse.Namespace) -> int:
     name = continued(arguments.out, parse(arguments.policy))
     if arguments.workers > 1 and name.kind != "script":
         raise ConfigurationError("--workers is for scripts; a model is asked in parallel with --concurrency")

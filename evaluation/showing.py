@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 from core.command_line import printable
 from core.episode_store.lines import EpisodesError
-from core.episode_store.loading import load
+from core.episode_store.loading import load_run
 from project_types import Episode
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Print the episodes of a scenario, or one sample of it."""
-    found = load(arguments.folder)
+    found = load_run(arguments.run, split=arguments.split, sampling=arguments.sampling)
     scenario_id, _, sample = arguments.episode.partition("#")
     episodes = [
         e for e in found.episodes if e.scenario_id.startswith(scenario_id) and sample in ("", str(e.sample))
@@ -27,7 +27,7 @@ def command(arguments: argparse.Namespace) -> int:
     if not episodes:
         known = ", ".join(sorted({e.scenario_id for e in found.episodes})[:3])
         raise EpisodesError(
-            f"{arguments.folder}: no episode of {arguments.episode!r}; it has {known or 'none'}, ..."
+            f"{found.again}: no episode of {arguments.episode!r}; it has {known or 'none'}, ..."
         )
     for note in found.warnings():
         print(printable(f"note: {note}"), file=sys.stderr)

@@ -11,21 +11,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from core.command_line import printable
+from core.episode_store.runs import parse_run
 from failure_analysis.aggregates import counts, groups, similar
 from failure_analysis.comparing import Comparison, Flip, Side, compare
 from failure_analysis.records import ExperimentType, StoreError
 from failure_analysis.store import FailureStore, Wanted
-from failure_analysis.texts import printable
 
 SHOWN_FLIPS = 20
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Print what was asked for."""
-    store = FailureStore(arguments.database)
-    return {"groups": _groups, "counts": _counts, "similar": _similar, "compare": _compare}[arguments.what](
-        arguments, store
-    )
+    store = FailureStore(arguments.failures)
+    return {"groups": _groups, "counts": _counts, "similar": _similar, "compare": _compare}[
+        arguments.command
+    ](arguments, store)
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
@@ -33,7 +34,8 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
     if arguments.type and arguments.type not in set(ExperimentType):
         raise StoreError(f"--type {arguments.type!r}: no such type; known: {known}")
     types = (ExperimentType(arguments.type),) if arguments.type else ()
-    return Wanted(types=types, run=arguments.run, split=arguments.split, step=arguments.step)
+    run, step = parse_run(arguments.run) if arguments.run else (None, None)
+    return Wanted(types=types, run=run, split=arguments.split, step=step)
 
 
 def _groups(arguments: argparse.Namespace, store: FailureStore) -> int:
@@ -99,12 +101,10 @@ def _side(arguments: argparse.Namespace, text: str) -> Side:
     """RUN or RUN@STEP; a checkpoint of a training run is compared on its greedy test episodes unless told
     otherwise.
     """
-    run, at, step = text.rpartition("@")
-    if not at:
-        return Side(run=text, split=arguments.split, sampling=arguments.sampling)
-    if not step.isdigit():
-        raise StoreError(f"{text}: the step after @ is no number; write {run}@40")
-    return Side(run=run, step=int(step), split=arguments.split or "test", sampling=arguments.sampling or "t0")
+    run, step = parse_run(text)
+    if step is None:
+        return Side(run=run, split=arguments.split, sampling=arguments.sampling)
+    return Side(run=run, step=step, split=arguments.split or "test", sampling=arguments.sampling or "t0")
 
 
 def _print_comparison(found: Comparison) -> None:

@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from core.command_line import printable
+from core.episode_store.runs import find_run, is_run
 from failure_analysis.aggregates import groups
 from failure_analysis.capture import capture
 from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
@@ -19,15 +21,16 @@ def command(arguments: argparse.Namespace) -> int:
     """Capture, print what was taken in. Returns 0, also when something could not be read: that is said."""
     from tqdm import tqdm
 
-    store = FailureStore(arguments.database or beside(arguments.path))
+    path, _ = find_run(arguments.run)
+    store = FailureStore(arguments.failures or beside(path))
     with tqdm(unit="line", desc="capture", leave=False, disable=None) as bar:
 
         def moved(lines: int) -> None:
             bar.update(lines)
 
-        done = capture(arguments.path, store, analyzer(arguments), moved)
+        done = capture(path, store, analyzer(arguments), moved)
     for note in done.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     if not arguments.quiet:
         print(
             f"{store.path}: {done.experiments} new, {done.failures} of them failed; texts in {store.folder / FOLDER}"
@@ -54,10 +57,7 @@ def explain(run: Path) -> str:
 
 def beside(run: Path) -> Path:
     """Where the failures of a run are kept unless told otherwise: one file for all runs of a folder."""
-    holds_runs = run.is_dir() and not any(
-        (run / name).exists() for name in ("config.json", "run.json", "episodes.jsonl")
-    )
-    return (run if holds_runs else run.resolve().parent) / DATABASE
+    return (run if run.is_dir() and not is_run(run) else run.resolve().parent) / DATABASE
 
 
 def analyzer(arguments: argparse.Namespace) -> LogAnalyzer:

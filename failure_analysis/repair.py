@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from core.episode_store.lines import EpisodesError
 from failure_analysis.capture import capture
 from failure_analysis.capture_command import analyzer
 from failure_analysis.records import StoreError
@@ -32,14 +33,14 @@ def set_aside(path: Path) -> Path:
 
 def command(arguments: argparse.Namespace) -> int:
     """Repair, and say what was captured and what to do about the rest."""
-    kept = set_aside(arguments.database)
-    store = FailureStore(arguments.database)
-    print(f"{arguments.database}: the old file is {kept}")
+    kept = set_aside(arguments.failures)
+    store = FailureStore(arguments.failures)
+    print(f"{arguments.failures}: the old file is {kept}")
     with store.writing():
         pass  # an empty one, also where there is no run to capture
     try:
         done = capture(store.folder, store, analyzer(arguments))
-    except StoreError as no_run:
+    except EpisodesError as no_run:
         print(no_run)
         return 0
     print(f"captured again: {done.experiments} experiments, {done.failures} of them failed")

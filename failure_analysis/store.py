@@ -265,14 +265,14 @@ class FailureStore:
             yield
         except sqlite3.OperationalError as trouble:
             raise StoreError(
-                f"{self.path}: cannot be used now ({trouble}); try again, or give another --database"
+                f"{self.path}: cannot be used now ({trouble}); try again, or give another --failures"
             ) from trouble
         except sqlite3.DatabaseError as trouble:
-            fix = f"run: python -m failure_analysis repair {self.path}"
+            fix = f"run: python -m failure_analysis repair --failures {self.path}"
             raise StoreError(f"{self.path}: damaged, or no SQLite file ({trouble}); {fix}") from trouble
         except OSError as trouble:
             raise StoreError(
-                f"{self.path}: cannot be written ({trouble.strerror}); give another --database"
+                f"{self.path}: cannot be written ({trouble.strerror}); give another --failures"
             ) from trouble
 
 
@@ -411,7 +411,7 @@ def _check_version(database: sqlite3.Connection, path: Path) -> int:
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, VERSION):
         raise StoreError(
-            f"{path}: written by another version ({version}, this one reads {VERSION}); give another --database"
+            f"{path}: written by another version ({version}, this one reads {VERSION}); give another --failures"
         )
     return version
 

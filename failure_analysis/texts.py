@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from core.command_line import printable
 from failure_analysis.records import Experiment, StoreError
 from failure_analysis.store import FailureStore, Wanted
 
@@ -76,13 +77,6 @@ def _cited(turns: tuple[int, ...], log_ids: tuple[str, ...]) -> str:
     return "; ".join(parts)
 
 
-def printable(line: str) -> str:
-    """The line without control characters, so that printing it to a terminal does nothing but print it."""
-    return "".join(
-        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
-    )
-
-
 def _write(path: Path, text: str) -> Path:
     half = path.with_name(f"{path.name}.{os.getpid()}.half")
     try:
@@ -91,6 +85,6 @@ def _write(path: Path, text: str) -> Path:
         os.replace(half, path)
     except OSError as trouble:
         raise StoreError(
-            f"{path}: cannot be written ({trouble.strerror}); give another --database"
+            f"{path}: cannot be written ({trouble.strerror}); give another --failures"
         ) from trouble
     return path

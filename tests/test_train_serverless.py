@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from core.episode_store.run_writer import RunWriter
+from core.serving.child_service import ChildService
 from project_types import Episode
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode
-from core.serving.child_service import ChildService
 
 ROOT = Path(__file__).parent.parent
 GUARD = Path(__file__).parent / "fakes" / "only_loopback"

@@ -41,7 +41,7 @@ starting policy of the embedded training service. It was trained from scratch, o
 | reports that cite the line asked for | {copied.right} of {copied.reports} |
 | logits multiplied by | {sharpen:.3g}, in the last norm: temperature 1 here is {temperature:.2g} of what was trained |
 | weights | bfloat16, sha256 `{sha256}` |
-| made | {date}, `python -m training_service.pretrain {options}` |
+| made | {date}, `python -m training_service pretrain {options}` |
 
 Chat format: `<|role|>text<|end|>`, calls as `<|call|>name {{json}}`. Tool schemas are not rendered, so it can use no other tools.
 It is of no use outside this project: it has never read ordinary language.
@@ -141,15 +141,15 @@ def publish(
         width=model.config.hidden_size,
         vocabulary=model.config.vocab_size,
         tokens=log["tokens"],
-        scenarios=args.scenarios,
-        samples=args.samples,
+        scenarios=args.count,
+        samples=args.k,
         loss=log["loss"],
         copied=copied,
         sharpen=args.sharpen,
         temperature=1 / args.sharpen,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         date=datetime.now(UTC).date(),
-        options=f"--scenarios {args.scenarios} --samples {args.samples} --tokens {args.tokens:g} --seed {args.seed}"
+        options=f"--count {args.count} --k {args.k} --tokens {args.tokens:g} --seed {args.seed}"
         + (f" --sharpen {args.sharpen:.3g}" if args.sharpen != 1 / 0.7 else ""),
     )
     (args.out / "README.md").write_text(card, encoding="utf-8")

@@ -1,7 +1,7 @@
 """Make `tiny-investigator` from nothing: scenarios, demonstrations, vocabulary, imitation, measurement, model
 card.
 
-    python -m training_service.pretrain
+    python -m training_service pretrain
 
 Each stage leaves a file in the work folder and is skipped when its file is there, and training continues from
 its newest checkpoint, so the command can be killed and called again at any time. The warm start imitates a
@@ -22,17 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from core.episode_store.episodes import read_episodes
+from core.policies.registry import policy_flag
 
 DEFAULT_OUT = Path(__file__).parent / "weights" / "tiny-investigator"
 LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 1e5
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training_service.pretrain",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add every flag of the command."""
     parser.add_argument(
         "--work",
         type=Path,
@@ -43,15 +40,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=DEFAULT_OUT, help="folder the finished model is written to"
     )
     parser.add_argument(
-        "--scenarios",
+        "--count",
         type=int,
         default=4000,
         help="scenarios to generate, none of them shipped (default 4000)",
     )
-    parser.add_argument("--samples", type=int, default=4, help="demonstrations per scenario (default 4)")
-    parser.add_argument(
-        "--policy", default="script:demonstrator", help="whom to imitate (default script:demonstrator)"
-    )
+    parser.add_argument("--k", type=int, default=4, help="demonstrations per scenario (default 4)")
+    policy_flag(parser, "whom to imitate", default="script:demonstrator")
     parser.add_argument("--tokens", type=float, default=22e6, help="training tokens in all (default 22e6)")
     parser.add_argument(
         "--repeats", type=float, default=4e5, help="of these first, on repeating random strings (default 4e5)"
@@ -69,7 +64,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--batch-tokens", type=int, default=4096, help="tokens per optimiser step (default 4096)"
     )
     parser.add_argument(
-        "--lr",
+        "--learning-rate",
         type=float,
         default=2e-3,
         help="peak learning rate of Muon; AdamW has half of it (default 2e-3)",
@@ -85,7 +80,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
-    return parser.parse_args(argv)
 
 
 def _run(*command: str) -> None:
@@ -105,7 +99,7 @@ def demonstrations(args: argparse.Namespace) -> Path:
             "--split",
             "pretrain",
             "--count",
-            str(args.scenarios),
+            str(args.count),
             "--seed",
             str(args.seed),
             "--out",
@@ -113,8 +107,8 @@ def demonstrations(args: argparse.Namespace) -> Path:
         )
     if not (episodes / "summary.json").exists():
         _run(
-            "-m", "evaluation", "run", "--policy", args.policy, "--split", str(scenarios), "--k", str(args.samples),
-            "--out", str(episodes), "--embedded", "--no-explain",
+            "-m", "evaluation", "run", "--policy", args.policy, "--split", str(scenarios), "--k", str(args.k),
+            "--out", str(episodes), "--rules", "embedded", "--no-explain",
         )  # fmt: skip
     return episodes
 
@@ -298,8 +292,8 @@ def train(args: argparse.Namespace, packed: Path) -> Any:
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     optimizers = [
-        torch.optim.Muon(matrices, lr=args.lr, adjust_lr_fn="match_rms_adamw", weight_decay=0.0),
-        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=args.learning_rate, adjust_lr_fn="match_rms_adamw", weight_decay=0.0),
+        torch.optim.AdamW(others, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     data = Packed(packed, int(tokenizer.pad_token_id))
     seen, step, checkpoint = 0, 0, Path(args.work) / "checkpoint.pt"
@@ -324,7 +318,7 @@ def train(args: argparse.Namespace, packed: Path) -> Any:
             ids, mask = data.batch(next(stream))
             read += 1
         rate = min(1.0, (step + 1) / 30) * max(0.02, 1 - seen / total)
-        for optimizer, peak in zip(optimizers, (args.lr, args.lr / 2), strict=True):
+        for optimizer, peak in zip(optimizers, (args.learning_rate, args.learning_rate / 2), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -364,9 +358,8 @@ def train(args: argparse.Namespace, packed: Path) -> Any:
     return model
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def command(args: argparse.Namespace) -> int:
     """Run every stage that is not done yet."""
-    args = _arguments(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     model = train(args, prepare(args))
 
@@ -380,7 +373,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         tool_results(conversations(args.work / "episodes")),
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,7 @@ from core.episode_store.episodes import BadLine, latest, read
 from core.episode_store.failures import Failure, latest_failures
 from core.episode_store.lines import EpisodesError
 from core.episode_store.run_folder import EPISODES, GREEDY, EpisodeFile, RunFolder
+from core.episode_store.runs import find_run
 from project_types import Episode
 
 SHOWN_NOTES = 5
@@ -45,6 +46,11 @@ class Loaded(NamedTuple):
             self.run.get("policy") or (self.episodes[0].policy if self.episodes else "") or self.path.name
         )
 
+    @property
+    def again(self) -> Path:
+        """What to type to read the same episodes again."""
+        return self.path if self.file.step is None else self.file.path
+
     def warnings(self) -> list[str]:
         """Say what a reader should know about what is missing, worst first."""
         notes = [f"{self.path}/{trouble}" for trouble in self.troubles]
@@ -63,6 +69,12 @@ class Loaded(NamedTuple):
                 "run the same command again to redo them"
             )
         return notes
+
+
+def load_run(text: str, *, split: str = "", sampling: str = "") -> Loaded:
+    """Read what RUN[@STEP] means on a command line. Raises EpisodesError, ConfigurationError."""
+    path, step = find_run(text)
+    return load(path, step=step, split=split, sampling=sampling)
 
 
 def load(where: Path, *, step: int | None = None, split: str = "", sampling: str = "") -> Loaded:

@@ -111,6 +111,13 @@ def training_run(path: Path) -> RunFolder:
     return run
 
 
+def run_of(file: Path) -> RunFolder:
+    """Return the run that a file of episodes belongs to: the folder it lies in, or the training run above."""
+    above = file.parent.parent
+    training = file.parent.name == "episodes" and (above / CONFIG).exists()
+    return RunFolder(above if training else file.parent)
+
+
 def latest_run(runs: Path) -> str:
     """Return the name of the training run that was started or resumed last. Raises ConfigurationError."""
     found = sorted(runs.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)

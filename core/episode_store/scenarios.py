@@ -55,16 +55,6 @@ def id_by_name(path: Path) -> str:
     return path.stem.removeprefix(PREFIX)
 
 
-def find_scenario(folder: Path, scenario_id: str) -> Path:
-    """The file of a scenario, by its usual name. Raises ScenarioError when it is not there."""
-    path = folder / f"{PREFIX}{scenario_id}.json"
-    if not _SAFE_NAME.fullmatch(scenario_id) or not path.is_file():
-        raise ScenarioError(
-            f"{path}: no such file; name the folder these episodes were played on with --split"
-        )
-    return path
-
-
 def digest(path: Path) -> str:
     """A short hash of a scenario file's content: two episodes are comparable when theirs are equal."""
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

@@ -11,11 +11,12 @@ An opened policy makes one Chat per episode. Policies do not judge and do not st
 from __future__ import annotations
 
 import argparse
-import json
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from core.command_line import runs_flag
+from core.episode_store.run_folder import RunFolder
 from core.policies import embedded, litellm, openai, scripted
 from core.policies.contract import Access, Opener, Policy
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig
@@ -67,6 +68,14 @@ def usual_rules(policy: PolicyName) -> EpisodeConfig:
     return EMBEDDED if policy.kind in ("script", "embedded") else EpisodeConfig()
 
 
+def policy_flag(
+    parser: argparse.ArgumentParser, about: str = "who investigates", default: str | None = None
+) -> None:
+    """The flag that says who plays; `parse` reads it."""
+    said = f"{about}: {FORMS}" + (f" (default {default})" if default else "")
+    parser.add_argument("--policy", required=default is None, default=default, metavar="POLICY", help=said)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say how a model is reached; `access` reads them."""
     reach = parser.add_argument_group("reaching a model")
@@ -74,9 +83,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1"
     )
     reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
-    reach.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="training runs (default runs)"
-    )
+    runs_flag(reach)
     reach.add_argument(
         "--data",
         type=Path,
@@ -106,8 +113,5 @@ def access(arguments: argparse.Namespace, policy: PolicyName) -> Access:
 
 def _base_model_of(run: Path) -> str:
     """The base model of a training run as the service takes it; empty when the run does not say."""
-    try:
-        name = str(json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]["base_model"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    name = str(RunFolder(run).config.get("base_model", ""))
     return f"{Path(name).resolve().name}={Path(name).resolve()}" if Path(name).is_dir() else name

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from core.episode_store.runs import parse_run
 from failure_analysis.records import ExperimentType, Status, StoreError
 from failure_analysis.store import JOINED, FailureStore, Wanted
 from project_types import FAULT_TYPES
@@ -53,7 +54,7 @@ def request(store: FailureStore, wanted: Wanted, splits: tuple[str, ...]) -> dic
     if not faults:
         asked = f"of the splits {', '.join(splits)}"
         raise StoreError(
-            f"{store.path}: no captured episodes {asked}; capture a run first, or name others with --splits"
+            f"{store.path}: no captured episodes {asked}; capture a run first, or name others with --split"
         )
     return {"faults": _weights(faults), "topologies": _weights(topologies)}
 
@@ -68,8 +69,9 @@ def _weights(names: dict[str, Counter[bool]]) -> dict[str, float]:
 
 def command(arguments: argparse.Namespace) -> int:
     """Write the request and print what it asks for."""
-    splits = tuple(part.strip() for part in arguments.splits.split(",") if part.strip())
-    found = request(FailureStore(arguments.database), Wanted(run=arguments.run, step=arguments.step), splits)
+    splits = tuple(arguments.split or ("train", "val"))
+    run, step = parse_run(arguments.run) if arguments.run else (None, None)
+    found = request(FailureStore(arguments.failures), Wanted(run=run, step=step), splits)
     out: Path = arguments.out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

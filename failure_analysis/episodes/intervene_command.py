@@ -20,6 +20,7 @@ from build_logs import build
 from core.episode_store.episodes import read_numbered
 from core.episode_store.lines import last_text
 from core.episode_store.run_folder import RunFolder
+from core.episode_store.runs import run_of
 from core.policies.registry import access, opened, parse
 from failure_analysis.episodes.intervening import (
     Change,
@@ -88,23 +89,14 @@ def _episode(arguments: argparse.Namespace) -> tuple[Episode, RunFolder]:
     """The episode named, and the run it belongs to."""
     path, colon, line = arguments.episode.rpartition(":")
     if colon and line.isdigit():
-        return read_numbered(Path(path), int(line)), _run_of(Path(path))
-    store = FailureStore(arguments.database)
+        return read_numbered(Path(path), int(line)), run_of(Path(path))
+    store = FailureStore(arguments.failures)
     found = store.experiment(arguments.episode)
     if found is None or found.episode is None:
         raise StoreError(
             f"--episode {arguments.episode}: no captured episode has this id; give an id, or FILE:LINE of a JSONL file"
         )
-    return store.transcript(found), _run_of(store.folder / found.episode.file)
-
-
-def _run_of(file: Path) -> RunFolder:
-    """The run a JSONL file belongs to."""
-    return RunFolder(
-        file.parent.parent
-        if file.parent.name == "episodes" and (file.parent.parent / "config.json").exists()
-        else file.parent
-    )
+    return store.transcript(found), run_of(store.folder / found.episode.file)
 
 
 def _scenario(arguments: argparse.Namespace, episode: Episode, run: RunFolder) -> tuple[Scenario, Path]:
@@ -140,8 +132,8 @@ def _read(path: Path) -> str:
 @contextmanager
 def _logs(arguments: argparse.Namespace, file: Path, scenario: Scenario) -> Iterator[Path]:
     """The searchable logs: those given, or those of this one scenario, built for as long as they are needed."""
-    if arguments.logs:
-        yield arguments.logs
+    if arguments.database:
+        yield arguments.database
         return
     with tempfile.TemporaryDirectory(prefix="intervene-") as scratch:
         split = Path(scratch) / "scenarios"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
+from core.command_line import printable
 from failure_analysis.capture_command import analyzer
 from failure_analysis.logs.ingest import ingest
 from failure_analysis.store import FailureStore
-from failure_analysis.texts import FOLDER, printable
+from failure_analysis.texts import FOLDER
 
 SHOWN = 20
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Take in, print each failure in two lines. Returns 1 with --exit-code when there was one."""
-    store = FailureStore(arguments.database)
+    store = FailureStore(arguments.failures)
     done = ingest(arguments.files, store, analyzer(arguments), arguments.type, arguments.error)
     for note in done.notes:
         print(printable(note), file=sys.stderr)

@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from chaos import baselines
+from chaos.__main__ import main
 from chaos.baselines import RULES, measure, over_the_bar
 from project_types import LevelName, LogRecord, Report, Scenario, Span
-from tests.evaluation.made import run, scenario, write_scenarios
+from tests.evaluation.made import scenario, write_scenarios
 from tests.fakes.incident import INCIDENT, Says
 
 START = datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
 
 
 def row(second: int, service: str, level: LevelName, message: str, trace_id: str | None = None) -> LogRecord:

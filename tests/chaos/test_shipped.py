@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.__main__ import SHIPPED, SHIPPED_SEED, main
+from chaos.__main__ import main
 from chaos.rules import RULES
+from chaos.shipped import SHIPPED, SHIPPED_SEED
 from chaos.splits import scenarios, write_split
 from project_types import read_scenarios
 

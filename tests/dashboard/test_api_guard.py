@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from core.serving.guard import COOKIE, Door
+from dashboard.__main__ import main
 from dashboard.guard import LARGEST_BODY
-from failure_analysis.__main__ import main
 from tests.dashboard.dashboard_runs import captured, dashboard, training_run
 
 TOKEN = "a token that nobody guesses"
@@ -221,7 +221,7 @@ def started(root: Path, *flags: str, **environment: str) -> tuple[subprocess.Pop
     command = [
         sys.executable,
         "-m",
-        "failure_analysis",
+        "dashboard",
         "serve",
         "--runs",
         str(root),

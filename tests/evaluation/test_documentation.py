@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ import pytest
 from core.episode_store.failures import Failure
 from core.episode_store.run_folder import RUN, SUMMARY
 from core.policies.scripted import SCRIPTED
-from evaluation.__main__ import main, parser
 from evaluation.exporting import schema
 from evaluation.rescoring import Rescored
 from evaluation.summary import MEASURES, PASS
@@ -70,45 +66,3 @@ def test_the_example_is_an_episode() -> None:
 
 def test_every_script_is_in_the_readme() -> None:
     assert set(re.findall(r"`script:([a-z-]+)`", README)) == set(SCRIPTED)
-
-
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-TYPED = [line for block in BLOCKS for line in block.splitlines()]
-
-
-@pytest.mark.parametrize("line", TYPED)
-def test_a_command_of_the_readme_can_be_typed(line: str) -> None:
-    python, flag, module, *arguments = shlex.split(line)
-    assert (python, flag, module) == ("python", "-m", "evaluation")
-    assert parser().parse_args(arguments).command == arguments[0]
-
-
-COMMANDS = ("baselines", "run", "compare", "report", "show", "rescore", "export")
-
-
-def test_every_command_is_shown_in_the_readme() -> None:
-    assert {shlex.split(line)[3] for line in TYPED} == set(COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
-    assert end.value.code == 0
-    text = capsys.readouterr().out
-    examples = [
-        line.strip()
-        for line in text.splitlines()
-        if line.strip().startswith(f"python -m evaluation {command} ")
-    ]
-    assert examples
-    for example in examples:
-        assert parser().parse_args(shlex.split(example)[3:]).command == command
-
-
-def test_help_is_quick() -> None:
-    """Arguments are parsed before anything heavy is imported."""
-    heavy = {"numpy", "matplotlib", "litellm", "art", "pyarrow"}
-    code = f"import sys, evaluation.__main__ as m; m.parser(); print(*{heavy!r} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""

@@ -22,7 +22,7 @@ THREE = [
 
 def exported(folder: Path) -> list[dict[str, Any]]:
     write_episodes(folder / EPISODES, *THREE)
-    assert run("export", folder, "--parquet", folder / "out" / "table.parquet") == 0
+    assert run("export", folder, "--out", folder / "out" / "table.parquet") == 0
     rows: list[dict[str, Any]] = pq.read_table(folder / "out" / "table.parquet").to_pylist()
     return rows
 
@@ -57,6 +57,6 @@ def test_a_table_that_cannot_be_written_leaves_nothing_behind(
 ) -> None:
     write_episodes(tmp_path / EPISODES, *THREE)
     (tmp_path / "file").write_text("")
-    assert run("export", tmp_path, "--parquet", tmp_path / "file" / "table.parquet") == 2
+    assert run("export", tmp_path, "--out", tmp_path / "file" / "table.parquet") == 2
     assert "cannot be written" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == [EPISODES, "file"]

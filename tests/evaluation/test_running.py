@@ -240,7 +240,7 @@ def model_run(split: Path, out: Path, server: OpenAIServer, *more: str) -> int:
 
 def test_a_model_behind_litellm_is_asked_and_its_tokens_counted(split: Path, tmp_path: Path) -> None:
     with OpenAIServer(INVESTIGATION) as server:
-        assert model_run(split, tmp_path / "run", server, "--temperature", "0.25", "--embedded") == 0
+        assert model_run(split, tmp_path / "run", server, "--temperature", "0.25", "--rules", "embedded") == 0
     episodes = load(tmp_path / "run").episodes
     assert [episode.outcome.grounded for episode in episodes] == [True] * 3
     assert all(episode.outcome.prompt_tokens > 0 for episode in episodes)

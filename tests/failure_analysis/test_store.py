@@ -223,7 +223,7 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_folder_nobody_may_write_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(StoreError, match="--database"),
+        pytest.raises(StoreError, match="--failures"),
         FailureStore(tmp_path / "file" / "failures.db").writing(),
     ):
         pass

@@ -19,9 +19,10 @@ from core.episode_store.runs import training_run
 from dashboard.browser import executable
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
 from rollout import write_episode
+from training_runs.__main__ import main
 from training_runs.headline import table
 from training_runs.metrics_row import measured
-from training_runs.report import main, write_report
+from training_runs.report import write_report
 from training_runs.summary import summary_of
 from training_runs.terminal import last_lines
 
@@ -312,9 +313,9 @@ def test_a_report_can_be_rendered_again_from_the_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "run")
-    assert main([str(tmp_path / "run")]) == 0
+    assert main(["report", str(tmp_path / "run")]) == 0
     first = (tmp_path / "run/report.html").read_bytes()
-    assert main([str(tmp_path / "run")]) == 0
+    assert main(["report", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run/report.html").read_bytes() == first
     assert "report.html" in capsys.readouterr().out
 
@@ -322,7 +323,7 @@ def test_a_report_can_be_rendered_again_from_the_files(
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(EpisodesError, match=r"no config\.json"):
         training_run(tmp_path)
-    assert main([str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path)]) == 2
     assert "train_serverless.py" in capsys.readouterr().err
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from core.serving.child_service import ChildService
 from tests.training_service.conversations import ASK, choices, teaching
 from tests.training_service.random_model import TOOLS, write_random_model
-from core.serving.child_service import ChildService
 
 pytestmark = pytest.mark.slow
 

@@ -85,8 +85,9 @@ def test_batches_hold_every_document_once_before_any_comes_again() -> None:
 def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     def command(tokens: float) -> list[str]:
         return [
-            sys.executable, "-m", "training_service.pretrain", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
-            "--scenarios", "12", "--samples", "2", "--tokens", str(tokens), "--repeats", "1e4", "--batch-tokens", "512",
+            sys.executable, "-m", "training_service", "pretrain",
+            "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
+            "--count", "12", "--k", "2", "--tokens", str(tokens), "--repeats", "1e4", "--batch-tokens", "512",
             "--questions", "8",
         ]  # fmt: skip
 
