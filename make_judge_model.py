@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from core.judges.calibration import CALIBRATION, Calibration, Pair, calibrate, read_calibration, table
+from core.art_versions import model_names
+from core.files import replace_file
+from core.judges.calibration import CALIBRATION, Calibration, calibrate, read_calibration, table
 from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge
 from core.judges.offline import OfflineJudge
 from core.model_calls import load_litellm
@@ -79,12 +79,8 @@ def register(name: str, entry: Registered, path: Path = REGISTRY) -> None:
     """Add or replace one entry; the file is replaced whole, so a reader never sees half of it."""
     entries = {**read_registry(path), name: entry}
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(
-        json.dumps({key: value.model_dump(mode="json") for key, value in entries.items()}, indent=1),
-        encoding="utf-8",
-    )
-    draft.replace(path)
+    told = {key: value.model_dump(mode="json") for key, value in entries.items()}
+    replace_file(path, json.dumps(told, indent=1).encode())
 
 
 def load_judge(
@@ -183,7 +179,10 @@ async def register_model(args: argparse.Namespace, environ: Mapping[str, str]) -
     base_url = environ.get("JUDGE_API_BASE") or WANDB_BASE_URL
     backend = ServerlessBackend(api_key=key, base_url=base_url)
     model = art.TrainableModel(
-        name=args.name or "judge", project=args.project, entity=args.entity, base_model=args.base_model
+        **model_names(args.name or "judge"),
+        project=args.project,
+        entity=args.entity,
+        base_model=args.base_model,
     )
     try:
         await model.register(backend)
@@ -307,18 +306,6 @@ def _share(text: str) -> float:
     return share
 
 
-async def _first_question(judge: Judge, pair: Pair) -> float:
-    """Ask one question before the many; its cost. Raises JudgeError when nobody replies: what a reply is
-    worth comes later.
-    """
-    try:
-        return (await judge.verdict(pair.scenario, pair.report)).cost_usd
-    except JudgeError as trouble:
-        if trouble.__cause__ is None or isinstance(trouble.__cause__, ValidationError):
-            return 0.0
-        raise
-
-
 async def run(args: argparse.Namespace) -> int:
     """Calibrate as the arguments say; 0 when the judge was registered, 1 when it was refused."""
     pairs = read_calibration(args.calibration)
@@ -335,12 +322,10 @@ async def run(args: argparse.Namespace) -> int:
         with warnings.catch_warnings(action="ignore"):  # that it is not calibrated is why we are here
             judge = load_judge(args.model, registry=args.registry, cache=args.cache, environ=environ)
     name = args.name or args.model or judge.name
-    cost_usd = await _first_question(judge, pairs[0])
     from tqdm import tqdm
 
     with tqdm(total=len(pairs), desc="calibrating", file=sys.stderr, disable=None) as bar:
         result = await calibrate(judge, pairs, bar.update)
-    result = result.model_copy(update={"cost_usd": result.cost_usd + cost_usd})
     objections = result.objections(args.bar)
     print(
         json.dumps({**result.model_dump(mode="json"), "objections": objections}, indent=1)

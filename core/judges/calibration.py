@@ -8,14 +8,17 @@ Not here: registering one.
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from core.model_calls import CallError
+from core.revision import revision
 from project_types import (
     ConfigurationError,
     Frozen,
@@ -33,6 +36,9 @@ MUST_PASS = ("injection", "every_service_list")
 """Categories in which one wrong verdict refuses a judge: a policy in training finds and repeats whatever it
 is paid for.
 """
+TRIED = 5
+"""Replies, before any verdict, after which a judge is given up."""
+WORDS = {True: "right", False: "wrong", None: "none"}
 
 
 class Pair(Frozen):
@@ -115,77 +121,96 @@ def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
     return pairs
 
 
+class _Opinion(NamedTuple):
+    """What a judge said of one pair; `correct` None: no verdict."""
+
+    correct: bool | None
+    reason: str
+    cost_usd: float = 0.0
+
+
 async def calibrate(
     judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object] = lambda: None
 ) -> Calibration:
-    """Judge every pair and compare with the labels. Never raises JudgeError: a missing verdict is counted."""
+    """Judge every pair and compare with the labels. A missing verdict is counted.
 
-    async def opinion(pair: Pair) -> tuple[bool | None, str, float]:
-        try:
-            verdict = await judge.verdict(pair.scenario, pair.report)
-        except JudgeError as trouble:
-            return None, str(trouble), 0.0
-        finally:
-            progress()
-        return verdict.correct, verdict.reason, verdict.cost_usd
+    The first pairs are asked one by one, so that a judge that cannot be reached or read is not paid for all.
 
-    opinions = await asyncio.gather(*(opinion(pair) for pair in pairs))
-    words = {True: "right", False: "wrong", None: "none"}
-    confusion = Counter(
-        f"{words[pair.correct]}/{words[said]}" for pair, (said, _, _) in zip(pairs, opinions, strict=True)
+    Raises:
+        JudgeError: nobody replies to the first question, or no verdict is in any of the first replies.
+    """
+    opinions = await _first_opinions(judge, pairs, progress)
+    left = pairs[len(opinions) :]
+    opinions += await asyncio.gather(*(_opinion(judge, pair, progress) for pair in left))
+    return _compared(judge, pairs, opinions)
+
+
+async def _first_opinions(
+    judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object]
+) -> list[_Opinion]:
+    """Opinions up to the first verdict."""
+    opinions: list[_Opinion] = []
+    for pair in pairs[:TRIED]:
+        opinions.append(await _opinion(judge, pair, progress, first=not opinions))
+        if opinions[-1].correct is not None:
+            return opinions
+    raise JudgeError(
+        f"no verdict is in any of the first {len(opinions)} replies, so no more is asked; the last: "
+        f"{opinions[-1].reason}; name a model that can reply with one JSON object and nothing else"
     )
-    totals, hits = Counter(pair.category for pair in pairs), Counter[str]()
-    mistakes = []
-    for pair, (said, reason, _) in zip(pairs, opinions, strict=True):
-        hits[pair.category] += said == pair.correct
-        if said != pair.correct:
-            text = pair.report.root_cause
-            mistakes.append(
-                Mistake(
-                    scenario_id=pair.scenario.id,
-                    category=pair.category,
-                    correct=pair.correct,
-                    verdict=said,
-                    root_cause=text,
-                    reason=reason,
-                )
-            )
+
+
+async def _opinion(judge: Judge, pair: Pair, progress: Callable[[], object], first: bool = False) -> _Opinion:
+    """What the judge says. Raises JudgeError when it cannot even be asked the first question."""
+    try:
+        verdict = await judge.verdict(pair.scenario, pair.report)
+    except JudgeError as trouble:
+        if first and isinstance(trouble.__cause__, CallError):
+            raise
+        return _Opinion(None, str(trouble))
+    finally:
+        progress()
+    return _Opinion(verdict.correct, verdict.reason, verdict.cost_usd)
+
+
+def _compared(judge: Judge, pairs: Sequence[Pair], opinions: Sequence[_Opinion]) -> Calibration:
+    """Opinions beside the labels."""
+    both = list(zip(pairs, opinions, strict=True))
+    confusion = Counter(f"{WORDS[pair.correct]}/{WORDS[said.correct]}" for pair, said in both)
+    totals = Counter(pair.category for pair in pairs)
+    hits = Counter(pair.category for pair, said in both if said.correct == pair.correct)
+    mistakes = tuple(_mistake(pair, said) for pair, said in both if said.correct != pair.correct)
     return Calibration(
         judge=judge.name,
         pairs=len(pairs),
         accuracy=1 - len(mistakes) / len(pairs),
-        kappa=cohen_kappa(confusion),
+        kappa=_kappa(both),
         categories={name: (hits[name], totals[name]) for name in sorted(totals)},
         confusion={key: confusion[key] for key in sorted(confusion)},
-        mistakes=tuple(mistakes),
-        cost_usd=sum(cost for _, _, cost in opinions),
+        mistakes=mistakes,
+        cost_usd=sum(said.cost_usd for said in opinions),
         calibrated_at=datetime.now(UTC).isoformat(timespec="seconds"),
         revision=revision(),
     )
 
 
-def cohen_kappa(confusion: Counter[str]) -> float:
-    """(observed - chance) / (1 - chance) agreement of two raters (Cohen 1960); 1.0 when chance alone explains
-    all of it.
-    """
-    total = sum(confusion.values())
-    kinds = ("right", "wrong", "none")
-    observed = sum(confusion[f"{kind}/{kind}"] for kind in kinds) / total
-    label = {kind: sum(confusion[f"{kind}/{other}"] for other in kinds) / total for kind in kinds}
-    verdict = {kind: sum(confusion[f"{other}/{kind}"] for other in kinds) / total for kind in kinds}
-    chance = sum(label[kind] * verdict[kind] for kind in kinds)
-    return 1.0 if chance == 1 else (observed - chance) / (1 - chance)
+def _mistake(pair: Pair, said: _Opinion) -> Mistake:
+    return Mistake(
+        scenario_id=pair.scenario.id,
+        category=pair.category,
+        correct=pair.correct,
+        verdict=said.correct,
+        root_cause=pair.report.root_cause,
+        reason=said.reason,
+    )
 
 
-def revision() -> str:
-    """The git revision of this code, or '' outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _kappa(both: Sequence[tuple[Pair, _Opinion]]) -> float:
+    """Cohen's kappa; 1.0 where label and judge always say the same one thing."""
+    from core.intervals import cohens_kappa  # numpy is not loaded for whoever only asks a judge
+
+    kappa = cohens_kappa([pair.correct for pair, _ in both], [said.correct for _, said in both])
+    return 1.0 if math.isnan(kappa) else kappa
 
 
 def table(result: Calibration) -> str:
