@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from core.art_versions import model_names
 from core.serving.child_service import ChildService, health
 from project_types import ConfigurationError, InvestigatorError, TrainingConfig
-from training_runs.art_versions import model_names
 from training_runs.failed_rollouts import TooManyFailures
 from training_runs.interruption import Interruption
 from training_runs.terminal import say

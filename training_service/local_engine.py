@@ -192,7 +192,9 @@ class LocalEngine:
         try:
             base, state = self._of(source).base, read_state(source)
             job = JobConfig.of(config, options)
-            batch = batch_of(groups, job.scale_rewards, job.advantage_balance)
+            batch = batch_of(
+                groups, job.scale_rewards, job.advantage_balance, job.allow_training_without_logprobs
+            )
             steps = planned_steps(batch.sequences, options)
             report({"num_sequences": steps})
             left_out = {"groups": float(batch.groups), "flat_groups": float(batch.flat_groups)}
@@ -269,9 +271,9 @@ def _choice(
 ) -> dict[str, Any]:
     chat = served.base.chat
     text = prompt.forced + chat.text(reply.tokens)
-    cut = min(
-        (place for place in (text.find(string) for string in request.stop) if place >= 0), default=len(text)
-    )
+    # a stop string that stands in the forced opening of a call was not written by the model
+    places = (text.find(string, len(prompt.forced)) for string in request.stop)
+    cut = min((place for place in places if place >= 0), default=len(text))
     message = chat.message(text[:cut], with_calls=bool(request.tools) and request.tool_choice != "none")
     chat.remember(prompt, message, reply.tokens)
     finish = "length" if not reply.ended else "tool_calls" if message.get("tool_calls") else "stop"

@@ -1,4 +1,4 @@
-"""The policy-gradient loss, with the semantics of `art.loss.loss_fn` in ART 0.5.18.
+"""The policy-gradient loss, with the semantics of `art.loss.loss_fn` in ART 0.5.18 and 0.5.23.
 
 Works on sampled tokens only, laid end to end: every tensor here is `[N]`, and `sequence` says which sequence
 a token belongs to. The default is CISPO, `-clip(ratio.detach(), 0, 5) * advantage * logprob` (clipped
@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 Level = Literal["token", "sequence", "average", "geometric_average"]
+LARGEST_LOG_RATIO = 20.0
+"""Ratios beyond e^20 are rounding of a model that has moved far: ART 0.5.23 cuts them there."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class LossConfig:
     mask_prob_ratio: bool = False
     kimi_k2_tau: float | None = None
     kl_penalty_coef: float = 0.0
+    kl_penalty_source: Literal["current_learner", "sample"] = "current_learner"
+    truncated_importance_sampling: float | None = None
 
     def clip_range(self) -> tuple[float, float]:
         """Lowest and highest ratio that is not clipped. CISPO: 0 to 5; PPO: 0.8 to 1.2."""
@@ -68,10 +72,13 @@ def loss_sums(
     sequence: Tensor,
     config: LossConfig,
     base: Tensor | None = None,
+    sampler: Tensor | None = None,
 ) -> LossSums:
-    """The loss of sampled tokens, each tensor `[N]`; `base` is for the KL penalty.
+    """Return the loss of sampled tokens, each tensor `[N]`.
 
-    A NaN in `old` means sampled from the current policy.
+    `base` holds the base model's log-probabilities, for the KL penalty. `sampler` holds those the tokens were
+    sampled with, where `old` was computed afresh: truncated importance sampling corrects for the gap.
+    A NaN in `old` or `sampler` means sampled from the current policy.
     """
     old = torch.where(torch.isnan(old), new.detach(), old)
     difference = new - old
@@ -86,13 +93,17 @@ def loss_sums(
         advantages = advantages - config.kimi_k2_tau * difference.detach()
     kl_to_base = 0.0
     if config.kl_penalty_coef > 0 and base is not None:
-        gap = (new - base).detach()
+        source = old if config.kl_penalty_source == "sample" else new
+        gap = (source - base).detach()
         advantages = advantages + config.kl_penalty_coef * (gap.sum() / (len(gap) + 1e-6) - gap)
         kl_to_base = float(gap.sum())
     if config.ppo:
         loss = -torch.min(ratio * advantages, ratio.clip(low, high) * advantages)
     else:
         loss = -(ratio.detach().clip(low, high) * advantages * new)
+    if config.truncated_importance_sampling is not None and sampler is not None:
+        sampler = torch.where(torch.isnan(sampler), new.detach(), sampler)
+        loss = loss * (old - sampler).exp().clamp(max=config.truncated_importance_sampling).detach()
     moved = difference.detach()
     return LossSums(
         policy=(loss * weights).sum(),
@@ -104,6 +115,7 @@ def loss_sums(
 
 
 def _ratio(difference: Tensor, sequence: Tensor, level: Level) -> Tensor:
+    difference = difference.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
     ratio = difference.exp()
     if level == "token":
         return ratio

@@ -36,6 +36,8 @@ class TokenSequence:
     sampled: list[bool] = field(default_factory=list)
     old_logprobs: list[float] = field(default_factory=list)
     """NaN where nothing was sampled or nothing is known."""
+    sampler_logprobs: list[float] | None = None
+    """What the sampler said, once `old_logprobs` has been computed afresh."""
     advantage: float = 0.0
     weight: float = 0.0
     group: int = 0
@@ -60,8 +62,15 @@ class Batch:
     flat_groups: int
 
 
-def batch_of(groups: Sequence[Json], scale_rewards: bool = True, advantage_balance: float = 0.0) -> Batch:
+def batch_of(
+    groups: Sequence[Json],
+    scale_rewards: bool = True,
+    advantage_balance: float = 0.0,
+    without_logprobs: bool = True,
+) -> Batch:
     """Tokens, advantages and weights of every trajectory that can teach something.
+
+    With `without_logprobs` False a choice that has no log-probabilities is only read.
 
     Raises TrainingError for a foreign choice, for log-probabilities that do not match the tokens, and for a
     reward that is not finite; names the group and the trajectory.
@@ -70,7 +79,7 @@ def batch_of(groups: Sequence[Json], scale_rewards: bool = True, advantage_balan
     flat = 0
     for number, group in enumerate(groups):
         trajectories = group["trajectories"]
-        rewards = [float(trajectory["reward"]) for trajectory in trajectories]
+        rewards = [float(trajectory.get("reward", 0.0)) for trajectory in trajectories]
         if not all(map(math.isfinite, rewards)):
             raise TrainingError(
                 f"group {number}: a reward is not finite; drop that trajectory or fix its reward"
@@ -80,7 +89,7 @@ def batch_of(groups: Sequence[Json], scale_rewards: bool = True, advantage_balan
         for place, (trajectory, advantage) in enumerate(zip(trajectories, advantages, strict=True)):
             if advantage == 0:
                 continue
-            own = list(_of_trajectory(trajectory, f"group {number}, trajectory {place}"))
+            own = list(_of_trajectory(trajectory, without_logprobs, f"group {number}, trajectory {place}"))
             weight = 1 / (sum(sequence.sampled_count for sequence in own) + 1e-6)
             for sequence in own:
                 sequence.advantage, sequence.weight, sequence.group = advantage, weight, number
@@ -121,9 +130,9 @@ def _normalise(sequences: Sequence[TokenSequence], balance: float) -> None:
         sequence.advantage /= size or 1.0
 
 
-def _of_trajectory(trajectory: Json, where: str) -> Iterator[TokenSequence]:
-    histories = [trajectory["messages_and_choices"]]
-    histories += [history["messages_and_choices"] for history in trajectory.get("additional_histories") or []]
+def _of_trajectory(trajectory: Json, without_logprobs: bool, where: str) -> Iterator[TokenSequence]:
+    histories = [trajectory.get("messages_and_choices") or []]
+    histories += [history.get("messages_and_choices") or [] for history in trajectory.get("additional_histories") or []]
     for entries in histories:
         sequence = TokenSequence()
         for entry in entries:
@@ -134,8 +143,9 @@ def _of_trajectory(trajectory: Json, where: str) -> Iterator[TokenSequence]:
             if prompt[:known] != sequence.tokens:
                 yield sequence
                 sequence, known = TokenSequence(), 0
+            unscored = not without_logprobs and not (entry.get("logprobs") or {}).get("content")
             sequence.append(prompt[known:], None)
-            sequence.append(tokens, logprobs)
+            sequence.append(tokens, None if unscored else logprobs)
         if sequence.tokens:
             yield sequence
 

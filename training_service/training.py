@@ -26,11 +26,13 @@ from torch.optim import AdamW
 from training_service.engine import TrainingError
 from training_service.loss import LossConfig, LossSums, loss_sums
 from training_service.precision import Precision, arithmetic
-from training_service.prefix_tree import Places, TokenTree, TreePlan
+from training_service.prefix_tree import Places, TokenTree, TreePlan, common_prefix
 from training_service.sequences import TokenSequence
 
 LOGITS_AT_ONCE = 1 << 28
 """Logits (sampled tokens x vocabulary) of one micro-batch, at most: 1 GiB in float32."""
+READS_PER_TOKEN = 8
+"""Tokens whose keys and values a sequence reads that cost as much as one token computed."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def train_sequences(
     """
     _check_fits(model, sequences)
     if job.precalculate_logprobs:
-        _recompute_old(model, sequences, options, device)
+        _recompute_old(model, sequences, job, options, device)
     history = []
     for part in _parts(sequences, options.gradient_steps, seed):
         if cancelled():
@@ -187,22 +189,23 @@ def _parts(sequences: Sequence[TokenSequence], steps: int, seed: int) -> Iterato
 def _micro_batches(
     sequences: Sequence[TokenSequence], limit: int, vocabulary: int
 ) -> Iterator[list[TokenSequence]]:
-    """Sequences of a group side by side, up to a number of tokens and of logits; a longer sequence goes
-    alone.
+    """Yield sequences that begin alike side by side, up to `limit` in cost and LOGITS_AT_ONCE in logits.
+
+    The cost of a sequence is its tokens beyond the beginning it shares with the one before it, and a part of
+    its whole length for the keys and values it reads. A sequence above the limit goes alone.
     """
     batch: list[TokenSequence] = []
-    tokens = sampled = 0
-    for sequence in sorted(sequences, key=lambda entry: (entry.group, len(entry.tokens))):
-        full = (
-            tokens + len(sequence.tokens) > limit
-            or (sampled + sequence.sampled_count) * vocabulary > LOGITS_AT_ONCE
-        )
-        if batch and full:
-            yield batch
-            batch, tokens, sampled = [], 0, 0
-        batch.append(sequence)
-        tokens += len(sequence.tokens)
+    before, cost, sampled = np.empty(0, np.int32), 0, 0
+    for sequence in sorted(sequences, key=lambda entry: entry.tokens):
+        own = np.array(sequence.tokens, np.int32)
+        read = len(own) // READS_PER_TOKEN
+        cost += len(own) - common_prefix(before, own) + read
         sampled += sequence.sampled_count
+        if batch and (cost > limit or sampled * vocabulary > LOGITS_AT_ONCE):
+            yield batch
+            batch, cost, sampled = [], len(own) + read, sequence.sampled_count
+        batch.append(sequence)
+        before = own
     if batch:
         yield batch
 
@@ -224,7 +227,7 @@ def _gradient_step(
     sums: list[LossSums] = []
     entropy = 0.0
     optimizer.zero_grad(set_to_none=True)
-    for batch in _micro_batches(part, options.micro_batch_tokens, _vocabulary(model)):
+    for batch in _micro_batches(part, _tokens_at_once(job, options), _vocabulary(model)):
         torch.set_num_threads(options.threads)
         scored = score(model, batch, device, options.precision)
         with torch.no_grad():
@@ -241,14 +244,15 @@ def _gradient_step(
         raise TrainingError(
             f"the {what} is not finite; the model was left as it was: lower the learning rate"
         )
+    learning_rate = job.learning_rate * len(part) ** job.num_trajectories_learning_rate_multiplier_power
     for group in optimizer.param_groups:
-        group["lr"] = job.learning_rate
+        group["lr"] = learning_rate
     optimizer.step()
     seconds = time.perf_counter() - started
     return {
         "loss": loss,
         "grad_norm": norm,
-        "learning_rate": job.learning_rate,
+        "learning_rate": learning_rate,
         "entropy": entropy / sampled,
         "kl_div": sum(entry.kl for entry in sums) / sampled,
         "logprob_drift": sum(entry.drift for entry in sums) / sampled,
@@ -262,15 +266,23 @@ def _gradient_step(
 
 
 def _columns(batch: Sequence[TokenSequence], device: torch.device) -> dict[str, Tensor]:
-    """Per sampled token: old log-probability, advantage, weight and the number of its sequence, each `[N]`."""
+    """Per sampled token, each `[N]`: old and sampler's log-probability, advantage, weight, sequence number."""
     rows = [
-        (old, sequence.advantage, sequence.weight, number)
+        (old, sampler, sequence.advantage, sequence.weight, number)
         for number, sequence in enumerate(batch)
-        for place, (old, sampled) in enumerate(zip(sequence.old_logprobs, sequence.sampled, strict=True))
+        for place, (old, sampler, sampled) in enumerate(
+            zip(
+                sequence.old_logprobs,
+                sequence.sampler_logprobs or sequence.old_logprobs,
+                sequence.sampled,
+                strict=True,
+            )
+        )
         if sampled and place
     ]
-    old, advantages, weights, numbers = zip(*rows, strict=True)
+    old, sampler, advantages, weights, numbers = zip(*rows, strict=True)
     return {
+        "sampler": torch.tensor(sampler, dtype=torch.float32, device=device),
         "old": torch.tensor(old, dtype=torch.float32, device=device),
         "advantages": torch.tensor(advantages, dtype=torch.float32, device=device),
         "weights": torch.tensor(weights, dtype=torch.float32, device=device),
@@ -278,14 +290,23 @@ def _columns(batch: Sequence[TokenSequence], device: torch.device) -> dict[str, 
     }
 
 
+def _tokens_at_once(job: JobConfig, options: TrainingOptions) -> int:
+    return job.packed_sequence_length or options.micro_batch_tokens
+
+
 def _recompute_old(
-    model: nn.Module, sequences: Sequence[TokenSequence], options: TrainingOptions, device: torch.device
+    model: nn.Module,
+    sequences: Sequence[TokenSequence],
+    job: JobConfig,
+    options: TrainingOptions,
+    device: torch.device,
 ) -> None:
     """Replace the sampler's log-probabilities by those of the training forward before the first step."""
-    for batch in _micro_batches(sequences, options.micro_batch_tokens, _vocabulary(model)):
+    for batch in _micro_batches(sequences, _tokens_at_once(job, options), _vocabulary(model)):
         with torch.no_grad():
             fresh = iter(score(model, batch, device, options.precision).logprobs.tolist())
         for sequence in batch:
+            sequence.sampler_logprobs = list(sequence.old_logprobs)
             for place, sampled in enumerate(sequence.sampled):
                 if sampled and place:
                     sequence.old_logprobs[place] = next(fresh)

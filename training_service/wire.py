@@ -1,5 +1,4 @@
-"""What goes over the wire: the requests of ART 0.5.18's serverless client and of ordinary OpenAI clients,
-checked.
+"""What goes over the wire: requests of ART's serverless client (0.5.18 and 0.5.23) and of OpenAI clients.
 
 Pydantic models only. A request that asks for something this service would have to ignore (a response format,
 a penalty) is refused by name rather than half obeyed. Trajectories are checked for shape and passed on as the
@@ -132,6 +131,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "prediction": (None,),
     "web_search_options": (None,),
     "stream": (None, False),
+    "chat_template_kwargs": (None, {}, {"preserve_thinking": True}),
 }
 """Parameters this service does not implement, with the values that change nothing. Any other value is
 refused.
@@ -149,6 +149,7 @@ WITHOUT_EFFECT = frozenset(
         "verbosity",
     }
     | {
+        "nvext",
         "safety_identifier",
         "prompt_cache_key",
         "prompt_cache_retention",
@@ -244,13 +245,22 @@ def _message_or_choice(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 class History(Lenient):
-    messages_and_choices: list[Annotated[Json, _with(Choice, _message_or_choice)]]
+    """Part of a trajectory. ART 0.5.23 leaves out every field that has its default."""
+
+    messages_and_choices: list[Annotated[Json, _with(Choice, _message_or_choice)]] = []
     tools: list[Json] | None = None
 
 
 class Trajectory(History):
-    reward: FiniteFloat
+    reward: FiniteFloat = 0.0
     additional_histories: list[History] = []
+    exchanges: None = None
+
+    @field_validator("exchanges", mode="before")
+    @classmethod
+    def _only_messages_and_choices(cls, value: object) -> None:
+        if value:
+            raise ValueError("exchanges are not supported here; make trajectories of messages_and_choices")
 
 
 class TrajectoryGroup(Lenient):
@@ -260,26 +270,85 @@ class TrajectoryGroup(Lenient):
 Ratio = Annotated[FiniteFloat, Field(ge=0)]
 
 
+UNSUPPORTED: dict[str, tuple[tuple[object, ...], str]] = {
+    "kl_penalty_reference_step": ((None,), "the KL penalty is taken against the base model; leave it out"),
+    "kl_penalty_step_lag": ((None,), "the KL penalty is taken against the base model; leave it out"),
+    "kl_ref_adapter_path": ((None,), "the KL penalty is taken against the base model; leave it out"),
+    "plot_tensors": ((None, False), "no pictures are drawn here; leave it out"),
+    "scale_learning_rate_by_reward_std_dev": ((None, False), "set learning_rate for each step instead"),
+}
+"""What ART 0.5.23 may ask for and this service does not do: the values that change nothing, and what to do."""
+
+
 class TrainingConfig(Frozen):
-    """`experimental_config`. ART sends null for what the caller left alone; defaults are the engine's."""
+    """`experimental_config`. ART sends null for what the caller left alone; defaults are the engine's.
+
+    ART 0.5.18 sends a part of these keys, 0.5.23 all of them. Two keys are other names for older ones:
+    `loss_fn` says what `ppo` says, `normalize_advantages` what `scale_rewards` says. A request whose names
+    disagree is refused. `logprob_calculation_chunk_size` only saves memory in ART and is not used here.
+    """
 
     advantage_balance: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
+    allow_training_without_logprobs: bool | None = None
+    """False: a choice without log-probabilities is only read. Otherwise it counts as sampled just now."""
     epsilon: Ratio | None = None
     epsilon_high: Ratio | None = None
     importance_sampling_level: Literal["token", "sequence", "average", "geometric_average"] | None = None
     kimi_k2_tau: Ratio | None = None
     kl_penalty_coef: Ratio | None = None
-    """Not sent by ART 0.5.18's serverless client; other clients may."""
+    """Not sent by ART 0.5.18's serverless client; 0.5.23 and other clients do."""
+    kl_penalty_source: Literal["current_learner", "sample"] | None = None
+    """Whose log-probabilities are compared with the base model's: the model in training, or the sampler."""
     learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     mask_prob_ratio: bool | None = None
     max_negative_advantage_importance_sampling_weight: Ratio | None = None
+    num_trajectories_learning_rate_multiplier_power: Annotated[FiniteFloat, Field(ge=-4, le=4)] | None = None
+    """The learning rate is multiplied by the number of trained trajectories to this power."""
+    packed_sequence_length: Annotated[int, Field(ge=64, le=1 << 20)] | None = None
+    """Tokens of one micro-batch. A longer trajectory is trained alone, not cut."""
     ppo: bool | None = None
     precalculate_logprobs: bool | None = None
     scale_rewards: bool | None = None
+    truncated_importance_sampling: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Upper bound of the ratio of precalculated to sampled probabilities; needs `precalculate_logprobs`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _newer_names(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        given = {name: entry for name, entry in value.items() if name != "logprob_calculation_chunk_size"}
+        for name, (neutral, advice) in UNSUPPORTED.items():
+            if given.pop(name, None) not in neutral:
+                raise ValueError(f"{name}: not supported here; {advice}")
+        loss_fn = given.pop("loss_fn", None)
+        if loss_fn not in (None, "cispo", "ppo"):
+            raise ValueError(f"loss_fn: {loss_fn!r} is not known here; use cispo or ppo")
+        if loss_fn is not None:
+            _agree(given, "ppo", loss_fn == "ppo", f"loss_fn={loss_fn}")
+        scaled = given.pop("normalize_advantages", None)
+        if scaled is not None:
+            _agree(given, "scale_rewards", scaled, f"normalize_advantages={scaled}")
+        return given
+
+    @model_validator(mode="after")
+    def _truncation_has_something_to_truncate(self) -> TrainingConfig:
+        if self.truncated_importance_sampling is not None and not self.precalculate_logprobs:
+            raise ValueError(
+                "truncated_importance_sampling: needs precalculate_logprobs=true; set it, or leave this out"
+            )
+        return self
 
     def given(self) -> Json:
         """The keys that were set."""
         return self.model_dump(exclude_none=True)
+
+
+def _agree(given: Json, name: str, value: object, said: str) -> None:
+    """Take over what the newer name said. Raises ValueError where the older name says something else."""
+    if given.get(name) not in (None, value):
+        raise ValueError(f"{said} contradicts {name}={given[name]}; send one of the two")
+    given[name] = value
 
 
 class TrainingJobRequest(Lenient):

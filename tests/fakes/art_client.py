@@ -12,9 +12,12 @@ import itertools
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from core.art_versions import model_names
 
 START_S, ANSWER_S = 300.0, 300.0
 """Importing art alone takes minutes on a busy machine."""
@@ -28,8 +31,8 @@ class ClientRaised(Exception):
 class ArtClient:
     """Parent's half: `await client.do("train", model="m", ...)`. Commands run side by side in the child."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._command = [sys.executable, "-m", "tests.fakes.art_client", f"{url}/v1", str(folder)]
+    def __init__(self, url: str, folder: Path, python: str = sys.executable) -> None:
+        self._command = [python, "-m", "tests.fakes.art_client", f"{url}/v1", str(folder)]
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
@@ -93,7 +96,8 @@ class Commands:
         self._backend = self._art.ServerlessBackend(api_key=key, base_url=self._url)
 
     async def hello(self) -> str:
-        return str(self._art.__name__)
+        """Say which ART this is."""
+        return version("openpipe-art")
 
     async def connect(self, key: str) -> None:
         """Talk with another key from here on."""
@@ -104,7 +108,7 @@ class Commands:
         self, model: str, base_model: str = "tiny-investigator", project: str = "tests"
     ) -> dict[str, Any]:
         made = self._art.TrainableModel(
-            name=model, project=project, base_model=base_model, base_path=str(self._folder)
+            **model_names(model), project=project, base_model=base_model, base_path=str(self._folder)
         )
         await made.register(self._backend)
         self._models[model] = made

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.art_versions import model_names
 from evaluation.wandb_session import begin
 from make_judge_model import prepare_wandb
 from project_types import Episode
@@ -53,7 +54,7 @@ async def log(folder: Path, first: int, last: int) -> None:
 
     spoken = Choice.model_validate(SPOKEN)
     model = art.TrainableModel(
-        name=folder.name, project="tests", base_model="tiny", base_path=str(folder / "art")
+        **model_names(folder.name), project="tests", base_model="tiny", base_path=str(folder / "art")
     )
     told, rows = TrainingLog(), list[dict[str, Any]]()
     told.attach(model, json.loads((folder / "config.json").read_text()) | {"command": ["train", str(last)]})

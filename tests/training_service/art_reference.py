@@ -30,6 +30,9 @@ def loss(case: Json) -> Json:
         "assistant_mask": mask,
         "group_ids": torch.tensor([case["sequence"]]) + 1,
     }
+    if case["config"].get("truncated_importance_sampling"):
+        sampler = [float("nan") if value is None else value for value in case["sampler"]]
+        inputs["original_logprobs"] = torch.tensor([sampler])
     result = loss_fn(inputs, new, shifted, None, case["config"])
     result.policy_loss.backward()
     assert new.grad is not None

@@ -35,6 +35,7 @@ OPTIONS: dict[str, Json] = {
     "masked ratios": {"mask_prob_ratio": True, "epsilon": 0.2, "epsilon_high": 0.2},
     "kimi k2": {"kimi_k2_tau": 0.3},
     "kl to the base": {"kl_penalty_coef": 0.2},
+    "truncated importance sampling": {"truncated_importance_sampling": 1.05},
     "ppo, average ratios, kimi k2 and kl": {
         "ppo": True,
         "importance_sampling_level": "average",
@@ -49,7 +50,7 @@ def row(seed: int) -> Json:
     """Three sequences packed into one row; one sampled token has no old log-probability."""
     numbers = random.Random(seed)
     columns: Json = {
-        name: [] for name in ("sampled", "sequence", "old", "new", "base", "advantages", "weights")
+        name: [] for name in ("sampled", "sequence", "old", "sampler", "new", "base", "advantages", "weights")
     }
     for sequence, advantage in enumerate((1.3, -0.7, 0.4)):
         for place in range(12):
@@ -58,6 +59,7 @@ def row(seed: int) -> Json:
             columns["sampled"].append(sampled)
             columns["sequence"].append(sequence)
             columns["old"].append(old if sampled and (sequence, place) != (1, 5) else None)
+            columns["sampler"].append(old + 0.1 * (place % 3 - 1) if sampled and place != 9 else None)
             columns["new"].append(old + numbers.gauss(0, 0.4))
             columns["base"].append(old + numbers.gauss(0, 0.4))
             columns["advantages"].append(advantage if sampled else 0.0)
@@ -160,6 +162,7 @@ def test_loss_and_gradient_are_those_of_art(name: str, art: dict[str, Json]) -> 
         torch.tensor(columns["sequence"])[keep],
         config,
         column(columns["base"]) if config.kl_penalty_coef else None,
+        column(columns["sampler"]),
     )
     loss = sums.policy / int(keep.sum())
     loss.backward()  # type: ignore[no-untyped-call]
@@ -184,6 +187,19 @@ def test_advantages_and_weights_are_normalised_as_art_does(balance: float, art: 
 def test_the_options_do_not_all_compute_the_same_thing(art: dict[str, Json]) -> None:
     losses = {round(art[name]["loss"], 6) for name in OPTIONS}
     assert len(losses) >= len(OPTIONS) - 2
+
+
+def test_the_kl_penalty_can_be_taken_of_the_sampler() -> None:
+    columns = row(7)
+    keep = torch.tensor(columns["sampled"])
+    new, old, base, advantages, weights = (
+        torch.tensor([value or 0.0 for value in columns[name]])[keep]
+        for name in ("new", "old", "base", "advantages", "weights")
+    )
+    numbers = torch.tensor(columns["sequence"])[keep]
+    config = LossConfig(kl_penalty_coef=0.2, kl_penalty_source="sample")
+    sums = loss_sums(new, old, advantages, weights, numbers, config, base)
+    assert sums.kl_to_base == pytest.approx(float((old - base).sum()), abs=1e-4)
 
 
 def test_split_into_micro_batches_the_sums_add_up() -> None:

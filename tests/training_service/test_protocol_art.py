@@ -12,13 +12,20 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.art_client import ArtClient, ClientRaised
+from tests.fakes.art_clients import art_pythons
 from tests.training_service.service_process import ServiceProcess, wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
+@pytest.fixture(scope="module", params=art_pythons())
+def python(request: pytest.FixtureRequest) -> str:
+    """Each line of ART in turn."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+def service(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with ServiceProcess(
         tmp_path_factory.mktemp("service") / "data", "--base-models", "tiny-investigator", "other-base"
     ) as service:
@@ -26,8 +33,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def art(service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ArtClient]:
-    async with ArtClient(service.url, tmp_path_factory.mktemp("art")) as client:
+async def art(
+    python: str, service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ArtClient]:
+    async with ArtClient(service.url, tmp_path_factory.mktemp("art"), python) as client:
         yield client
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.art_client import ArtClient, ClientRaised
+from tests.fakes.art_clients import art_pythons
 from tests.training_service.random_model import TOOLS, write_random_model
 from tests.training_service.service_process import ServiceProcess
 
@@ -49,11 +50,12 @@ async def greedy(art: ArtClient, at: int | None = None) -> list[int]:
     return tokens
 
 
-async def test_art_trains_a_model_across_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", art_pythons())
+async def test_art_trains_a_model_across_a_kill(tmp_path: Path, python: str) -> None:
     base = write_random_model(tmp_path / "random")
-    options = ("--base-models", f"random={base}", "--device", "cpu")
+    options = ("--base-models", f"random={base}", "--device", "cpu", "--precision", "float32")
     with ServiceProcess(tmp_path / "data", *options, module="training_service") as service:
-        async with ArtClient(service.url, tmp_path / "art") as art:
+        async with ArtClient(service.url, tmp_path / "art", python) as art:
             await art.do("register", model="policy", base_model="random")
             for seed in (0, 6):
                 result = await step(art, seed)
