@@ -6,7 +6,7 @@ else is in the file. A build writes `<database>.building` beside the target and 
 reads the old file keeps reading it, and a build that dies leaves it intact. Files whose content has not
 changed are copied over, not parsed again. The database holds only what an agent may see; ground truth, gold
 reports, distractors, provenance and the incident's description stay in the files. How a file becomes rows is
-`core.log_stores.scenario_rows`; searching is `log_search_tools`.
+`core.log_stores.scenario_rows`, the tables are `core.log_stores.tables`; searching is `log_search_tools`.
 """
 
 from __future__ import annotations
@@ -14,48 +14,34 @@ from __future__ import annotations
 import argparse
 import gc
 import hashlib
-import json
 import os
 import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from core.log_stores.scenario_rows import log_rows, masked, milliseconds, one_line, read_rows, span_rows
-from project_types import DatabaseError, Frozen, InvestigatorError, Level, ScenarioError
+from pydantic import Field
+
+from core.log_stores.masks import masked
+from core.log_stores.scenario_rows import read_rows
+from core.log_stores.tables import (
+    APPLICATION_ID,
+    INGESTED,
+    SCHEMA_VERSION,
+    add_incident,
+    block,
+    create,
+    index_words,
+    next_number,
+    remove_incident,
+)
+from project_types import DatabaseError, Frozen, InvestigatorError, ScenarioError
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
-
-APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 2
-"""Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from
-nothing.
-"""
-
-_SCHEMA = """
-CREATE TABLE scenarios(
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
-    services TEXT NOT NULL,                                    -- JSON array
-    first_row INTEGER NOT NULL, last_row INTEGER NOT NULL,     -- its log lines
-    first_span INTEGER NOT NULL, last_span INTEGER NOT NULL,   -- its spans; last < first when there are none
-    first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL);      -- its first and last log line, ms since 1970 UTC
-CREATE TABLE logs(
-    row INTEGER PRIMARY KEY, scenario INTEGER NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL, service TEXT NOT NULL,
-    level INTEGER NOT NULL, text TEXT NOT NULL, trace_id TEXT, span_id TEXT,
-    kind INTEGER NOT NULL);                                    -- alike lines of a scenario share a number
-CREATE TABLE spans(
-    row INTEGER PRIMARY KEY, scenario INTEGER NOT NULL, trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_span_id TEXT,
-    service TEXT NOT NULL, operation TEXT NOT NULL, start_ms INTEGER NOT NULL, duration_ms REAL NOT NULL, status TEXT NOT NULL);
-CREATE TABLE metrics(scenario INTEGER NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL, points TEXT NOT NULL);
-CREATE TABLE edges(scenario INTEGER NOT NULL, caller TEXT NOT NULL, callee TEXT NOT NULL);
-CREATE VIRTUAL TABLE log_words USING fts5(text, content='', columnsize=0, tokenize='porter unicode61');
-"""
-_LEVEL_NAME = " ".join(f"WHEN {level.value} THEN '{level.name}'" for level in Level)
-_WORDS = f"service || ' ' || CASE level {_LEVEL_NAME} END || ' ' || text"
-"""What the full-text index knows of a line: every word of it that a tool prints."""
 
 
 class BuildResult(Frozen):
@@ -66,6 +52,10 @@ class BuildResult(Frozen):
     removed: int
     rows: int
     seconds: float
+    far_clocks: dict[str, int] = Field(default_factory=dict)
+    """Lines whose clock is far from the rest of their incident, such as the year 1754, by incident. They can
+    be searched, and do not decide what a time of day means.
+    """
 
 
 class _File(NamedTuple):
@@ -77,12 +67,16 @@ class _File(NamedTuple):
 # ----------------------------------------------------------------------------------------- what the files say
 
 
+_PATTERNS = ("scenario-*.json", "incident-*.json", "*/scenario-*.json", "*/incident-*.json")
+
+
 def _files(root: Path) -> list[_File]:
-    """Every scenario file below `root`: its split folders, or the folder itself when it holds the files."""
-    paths = sorted(root.glob("scenario-*.json")) + sorted(root.glob("*/scenario-*.json"))
+    """Every scenario or incident file below `root`: its split folders, or the folder itself when it holds the files."""
+    paths = [path for pattern in _PATTERNS for path in sorted(root.glob(pattern))]
     if not paths:
         raise ScenarioError(
-            f"{root}: holds no scenario-*.json, nor does a folder in it; give --scenarios the folder that does"
+            f"{root}: holds no scenario-*.json or incident-*.json, nor does a folder in it; give --scenarios "
+            "the folder that does"
         )
     return [_File(path, path.relative_to(root).as_posix(), _digest(path)) for path in paths]
 
@@ -159,6 +153,7 @@ def build(
     with _only_builder(database, wait_s):
         files = _files(scenarios_root)
         known = _known(database)
+        _refuse_ingested(database, known or {})
         wanted = {file.source: file.digest for file in files}
         gone = [source for source, (digest, _) in (known or {}).items() if wanted.get(source) != digest]
         changed = [file for file in files if (known or {}).get(file.source, ("", ""))[0] != file.digest]
@@ -176,13 +171,25 @@ def build(
             rows = connection.execute(
                 "SELECT coalesce(sum(last_row - first_row + 1), 0) FROM scenarios"
             ).fetchone()[0]
+            far = connection.execute("SELECT id, far_clocks FROM scenarios WHERE far_clocks > 0 ORDER BY id")
+            far_clocks = dict(far.fetchall())
     return BuildResult(
         built=len(changed),
         unchanged=len(files) - len(changed),
         removed=removed,
         rows=rows,
         seconds=time.monotonic() - began,
+        far_clocks=far_clocks,
     )
+
+
+def _refuse_ingested(database: Path, known: Mapping[str, object]) -> None:
+    """A build makes the file mirror a folder, so it would delete what came from elsewhere."""
+    if other := [source for source in known if source.startswith(INGESTED)]:
+        name = other[0].removeprefix(INGESTED)
+        raise DatabaseError(
+            f"{database}: holds {name}, which came from no scenario file; give --database another file"
+        )
 
 
 @contextmanager
@@ -216,21 +223,15 @@ def _replace(
                 "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"
             )
             if not copy:
-                connection.executescript(_SCHEMA)
+                create(connection)
             connection.execute("BEGIN")
             for source in gone:
-                _remove(connection, source)
-            first_row = _next(connection, "logs")
+                remove_incident(connection, source)
+            first_row = block(next_number(connection))
             with _no_garbage_collection():
                 for file in _shown(changed, progress):
                     _add(connection, file)
-            # one statement for all: FTS5 writes a segment at the end of each
-            connection.execute(
-                f"INSERT INTO log_words(rowid, text) SELECT row, {_WORDS} FROM logs WHERE row >= ?",
-                (first_row,),
-            )
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            index_words(connection, first_row)
             connection.execute("COMMIT")
         with building.open("rb") as finished:
             os.fsync(finished.fileno())
@@ -261,65 +262,14 @@ def _shown(files: Sequence[_File], progress: bool) -> Iterable[_File]:
     return tqdm(files, desc="building logs.db", unit="scenario")
 
 
-def _remove(connection: sqlite3.Connection, source: str) -> None:
-    number, first_row, last_row, first_span, last_span = connection.execute(
-        "SELECT number, first_row, last_row, first_span, last_span FROM scenarios WHERE source = ?", (source,)
-    ).fetchone()
-    connection.execute(
-        f"INSERT INTO log_words(log_words, rowid, text) SELECT 'delete', row, {_WORDS} FROM logs WHERE row BETWEEN ? AND ?",
-        (first_row, last_row),
-    )
-    connection.execute("DELETE FROM logs WHERE row BETWEEN ? AND ?", (first_row, last_row))
-    connection.execute("DELETE FROM spans WHERE row BETWEEN ? AND ?", (first_span, last_span))
-    for table, column in (("metrics", "scenario"), ("edges", "scenario"), ("scenarios", "number")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))
-
-
-def _next(connection: sqlite3.Connection, table: str, column: str = "row") -> int:
-    return int(connection.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()[0])
-
-
 def _add(connection: sqlite3.Connection, file: _File) -> None:
-    scenario = read_rows(file.path)
-    number = _next(connection, "scenarios", "number")
-    first_row, first_span = _next(connection, "logs"), _next(connection, "spans")
-    logs = log_rows(scenario["logs"], number, first_row)
-    spans = span_rows(scenario.get("spans", ()), number, first_span)
-    connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", logs)
-    connection.executemany("INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", spans)
-    connection.executemany(
-        "INSERT INTO metrics VALUES (?,?,?,?)",
-        [
-            (
-                number,
-                m.service,
-                one_line(m.name),
-                json.dumps([[milliseconds(at), value] for at, value in m.points]),
-            )
-            for m in scenario.get("metrics", ())
-        ],
-    )
-    connection.executemany(
-        "INSERT INTO edges VALUES (?,?,?)",
-        [(number, e.caller, e.callee) for e in scenario.get("topology", ())],
-    )
-    services = dict.fromkeys((*scenario["services"], *(span[5] for span in spans), *(log[4] for log in logs)))
-    about = (number, scenario["id"], file.source, file.digest, json.dumps(list(services)))
-    ranges = (
-        first_row,
-        first_row + len(logs) - 1,
-        first_span,
-        first_span + len(spans) - 1,
-        logs[0][3],
-        logs[-1][3],
-    )
+    incident = read_rows(file.path)
+    number = next_number(connection)
     try:
-        connection.execute("INSERT INTO scenarios VALUES (?,?,?,?,?,?,?,?,?,?,?)", (*about, *ranges))
+        add_incident(connection, number, incident, source=file.source, digest=file.digest)
     except sqlite3.IntegrityError:
-        twin = connection.execute("SELECT source FROM scenarios WHERE id = ?", (scenario["id"],)).fetchone()[
-            0
-        ]
-        problem = f"field id: {scenario['id']!r} is also the id of {twin}; give one of the two a new id"
+        found = connection.execute("SELECT source FROM scenarios WHERE id = ?", (incident["id"],)).fetchone()
+        problem = f"field id: {incident['id']!r} is also the id of {found[0]}; give one of the two a new id"
         raise ScenarioError(f"{file.path}: {problem}") from None
 
 
@@ -355,6 +305,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{arguments.database}: {result.built} built, {result.unchanged} unchanged, {result.removed} removed; "
         f"{result.rows} log lines in {result.seconds:.1f} s"
     )
+    for incident, lines in result.far_clocks.items():
+        print(f"{incident}: {lines} lines have a clock far from the rest; they do not say when it was")
     return 0
 
 

@@ -3,24 +3,25 @@ numbered alike.
 
 Rows are plain tuples, because a build handles millions of them and its time is the bar of
 `benchmarks/build.py`; whoever wants a scenario with attributes calls `project_types.read_scenario`, which
-accepts and refuses the same files. The tables they go into are in `build_logs`.
+accepts and refuses the same files. The tables they go into are in `core.log_stores.tables`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from core.log_stores.masks import mask_key, mask_of_key
+from core.log_stores.ordering import in_time_order
 from project_types import (
+    Event,
     Incident,
     Level,
     LogRecord,
@@ -105,10 +106,10 @@ def _fill_nanoseconds(found: dict[str, Any], written: dict[str, Any]) -> None:
                 row.setdefault("nanosecond", nanoseconds_beyond(text[clock]))
 
 
-# --------------------------------------------------------------------------------------------------- cleaning
+# ---------------------------------------------------------------------------------------------------------------
+# cleaning
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
-_VARIABLE_PART = re.compile(r"\"[^\"\s]*\"|'[^'\s]*'|(?<![0-9A-Za-z])[A-Za-z]*[0-9][0-9A-Za-z]*")
 
 
 def one_line(text: str) -> str:
@@ -121,92 +122,115 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
-def masked(text: str) -> str:
-    """The text with quoted single words and every word that has a digit in it blanked: lines with equal masks
-    are alike.
-    """
-    return _VARIABLE_PART.sub("#", text)
-
-
 def with_attributes(message: str, attributes: Mapping[str, Scalar]) -> str:
     """The message, and each attribute as name=value."""
     return message + "".join(f" {name}={value}" for name, value in attributes.items())
 
 
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _LEVELS = {level.name: level.value for level in Level}
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
-def milliseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
     """Since 1970, UTC."""
-    return (moment - _EPOCH) // _MILLISECOND
+    return (moment - _EPOCH) // _MICROSECOND
 
 
-# ------------------------------------------------------------------------------------------------------- rows
+# -------------------------------------------------------------------------------------------------------------------
+# rows
+
+LogRow = tuple[int, int, str, int, int, str, int, str, str | None, str | None, int]
+"""row, scenario, id, at_us, has_clock, service, level, text, trace_id, span_id, kind"""
 
 
-def log_rows(logs: Sequence[dict[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
-    """Rows of table logs, in time order."""
-    kind_of = Kinds()
-    times = [(log["timestamp"] - _EPOCH) // _MILLISECOND for log in logs]
+def log_rows(
+    logs: Sequence[Mapping[str, Any]], number: int, first_row: int, kinds: Kinds | None = None
+) -> list[LogRow]:
+    """Rows of table logs, in time order. `kinds` goes on numbering where an earlier call stopped."""
+    kind_of = Kinds() if kinds is None else kinds
     rows = []
-    for row, place in enumerate(sorted(range(len(logs)), key=times.__getitem__), first_row):
+    for row, (place, at_us) in enumerate(_placed(logs), first_row):
         log = logs[place]
-        get, service, level, text = log.get, log["service"], _LEVELS[log["level"]], log["message"]
+        get, level, text = log.get, _LEVELS[log["level"]], log["message"]
         if get("attributes"):
             text = with_attributes(text, log["attributes"])
         if not text.isprintable():
             text = one_line(text)
-        kind = kind_of[service, level, _digits_blank(text)]
-        rows.append(
-            (
-                row,
-                number,
-                log["id"],
-                times[place],
-                service,
-                level,
-                text,
-                get("trace_id"),
-                get("span_id"),
-                kind,
-            )
+        about = (
+            row,
+            number,
+            log["id"],
+            at_us,
+            int(log["timestamp"] is not None),
+            log["service"],
+            level,
+            text,
         )
+        rows.append((*about, get("trace_id"), get("span_id"), kind_of[level, mask_key(text)]))
     return rows
 
 
-def span_rows(spans: Sequence[dict[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
+def _placed(logs: Sequence[Mapping[str, Any]]) -> Sequence[tuple[int, int]]:
+    """Place in `logs` and microseconds of each line, in time order."""
+    moments = [log["timestamp"] for log in logs]
+    if None in moments or any("sequence" in log or "nanosecond" in log for log in logs):
+        nanoseconds = [
+            None if at is None else microseconds(at) * 1000 + log.get("nanosecond", 0)
+            for at, log in zip(moments, logs, strict=True)
+        ]
+        placed = in_time_order(nanoseconds, [log.get("sequence") for log in logs])
+        return [(place, at_ns // 1000) for place, at_ns in placed]
+    # the same for lines that all have a plain clock, several times as fast
+    clocks = [(at - _EPOCH) // _MICROSECOND for at in moments]
+    return [(place, clocks[place]) for place in sorted(range(len(clocks)), key=clocks.__getitem__)]
+
+
+def span_rows(spans: Sequence[Mapping[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
     """Rows of table spans, in time order."""
+    ordered = sorted(spans, key=lambda span: (span["start"], span.get("nanosecond", 0)))
     return [
         (
             *(row, number, span["trace_id"], span["span_id"], span.get("parent_span_id"), span["service"]),
-            *(one_line(span["operation"]), milliseconds(span["start"]), span["duration_ms"], span["status"]),
+            *(one_line(span["operation"]), microseconds(span["start"]), span["duration_ms"], span["status"]),
         )
-        for row, span in enumerate(sorted(spans, key=itemgetter("start")), first_row)
+        for row, span in enumerate(ordered, first_row)
     ]
 
 
-def _digits_blank(text: str) -> bytes:
-    """A quick first step towards the mask: all texts with one result have one mask."""
-    return text.encode().translate(_ZEROS).replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+FIRST_OCCURRENCE = ":first"
+"""Ends the id of the line that stands for the first of an event's several occurrences."""
 
 
-@lru_cache(maxsize=65_536)
-def _mask(digits_blank: bytes) -> str:
-    return masked(digits_blank.decode())
+def event_logs(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+    """Events as log lines: one for the last occurrence and, where there were several, one for the first."""
+    for event in events:
+        about = f"{event.object} {event.reason}: {event.message}"
+        line = {
+            "id": event.id,
+            "timestamp": event.timestamp,
+            "service": event.service,
+            "level": "WARN" if event.type == "Warning" else "INFO",
+            "message": about + (f" (seen {event.count} times)" if event.count > 1 else ""),
+            "sequence": event.sequence,
+        }
+        if event.first_timestamp not in (None, event.timestamp):
+            yield line | {
+                "id": event.id + FIRST_OCCURRENCE,
+                "timestamp": event.first_timestamp,
+                "message": about,
+            }
+        yield line
 
 
-class Kinds(dict[tuple[str, int, bytes], int]):
-    """The kinds of lines of one scenario, numbered as they come: (service, level, `_digits_blank` of the
-    text) → number.
-    """
+class Kinds(dict[tuple[int, bytes], int]):
+    """The kinds of lines of one scenario, numbered as they come: (level, `mask_key` of the text) → number."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, int, str], int] = {}
+        self.numbers: dict[tuple[int, str], int] = {}
+        """(level, mask) → number."""
 
-    def __missing__(self, key: tuple[str, int, bytes]) -> int:
-        service, level, digits_blank = key
-        number = self._numbers.setdefault((service, level, _mask(digits_blank)), len(self._numbers))
+    def __missing__(self, key: tuple[int, bytes]) -> int:
+        level, letters = key
+        number = self.numbers.setdefault((level, mask_of_key(letters)), len(self.numbers))
         self[key] = number
         return number

@@ -13,7 +13,8 @@ from core.log_stores.printing import printed_rows
 from project_types import Level
 
 _SPAN = re.compile(
-    r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.*?) ?(?P<ms>\d+) ms(?: (?P<status>error|timeout))?(?: \(parent missing\))?$"
+    r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.*?) ?(?P<ms>\d+) ms(?: \((?:own|gap) [^()]*\))?"
+    r"(?: (?P<status>error|timeout))?(?: \(parent missing\))?$"
 )
 _CURSOR = re.compile(r"cursor=(?P<cursor>\d+)")
 

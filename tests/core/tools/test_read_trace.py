@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.log_stores.traces import Span, tree, worst_first
+from core.log_stores.contract import StoredSpan
+from core.log_stores.traces import tree
+from core.tools.read_trace import worst_first
 from log_search_tools import estimate_tokens, log_tools, printed_rows
 from project_types import EMBEDDED, EpisodeConfig, Tool, ToolInputError
 from tests.scenes import database, row, scenario, span
@@ -49,9 +51,9 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
     result = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id="aaaa")
     assert result.text == (
         "trace aaaa: 4 spans, 5203 ms from 14:05:28\n"
-        "gateway GET /cart 5203 ms error\n"
-        "  orders place 5198 ms error\n"
-        "    ledger post 5001 ms timeout\n"
+        "gateway GET /cart 5203 ms (own 5) error\n"
+        "  orders place 5198 ms (own 197) error\n"
+        "    ledger post 5001 ms (gap 197) timeout\n"
         "  auth check 3 ms\n"
         "lines\n"
         "14:05:29 INFO orders cart loaded log 5fa2\n"
@@ -80,7 +82,7 @@ def test_a_trace_without_lines_shows_its_spans(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        ("aaaa", "2 traces begin with \"aaaa\": aaaa00 aaaa11"),
+        ("aaaa", "2 traces begin with \"aaaa\"; the worst is trace aaaa00: 1 span, "),
         ("aaaa0", "trace aaaa00: 1 span, "),
         (" aaaa11 ", "trace aaaa11: no spans, "),
         ("9999", 'no trace "9999" in this incident. trace ids stand after \'trace\' in rows of search_logs.'),
@@ -97,7 +99,7 @@ def test_a_trace_is_found_by_a_unique_beginning_and_anything_else_is_explained(
         reader(tmp_path, EMBEDDED, lines, spans=[span("s1", trace_id="aaaa000000000000")]), trace_id=asked
     )
     assert result.text.startswith(answer)
-    assert len(result.trace_ids) == answer.startswith("trace ")
+    assert len(result.trace_ids) == ("trace aaaa" in answer and "log line" not in answer)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_a_long_trace_keeps_its_failing_branch_and_says_what_is_left(tmp_path: P
     lines = [row(f"{n:04x}", f"14:05:{n:02d}", f"step {chr(97 + n)}", trace_id=TRACE) for n in range(20)]
     lines += [row("ffff", "14:05:59", "decisive", level="WARN", trace_id=TRACE)]
     result = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id=TRACE)
-    assert "\ngateway place 9000 ms\n" in result.text
-    assert "\n  orders place 8000 ms\n    ledger place 20 ms timeout\n" in result.text
+    assert "\ngateway place 9000 ms (own " in result.text
+    assert "\n  orders place 8000 ms (own 7980)\n    ledger place 20 ms (gap 7980) timeout\n" in result.text
     assert printed_rows(result.text)[-1].message == "decisive"
     assert re.search(
         r"trace aaaa: 43 spans, \d+ ms from 14:00:00, \d+ spans and \d+ lines left, more: cursor=\d+$",
@@ -153,9 +155,10 @@ def test_the_cursor_walks_through_every_span_and_line_once(tmp_path: Path, budge
     assert ask(read, trace_id=TRACE, cursor=50).text == "nothing after cursor=50: the trace has 50 parts"
 
 
-def made(*links: tuple[str, str | None]) -> list[Span]:
+def made(*links: tuple[str, str | None]) -> list[StoredSpan]:
     return [
-        Span(name, parent, "orders", name, place, 1.0, "ok") for place, (name, parent) in enumerate(links)
+        StoredSpan("t", name, parent, "orders", name, place, 1.0, "ok")
+        for place, (name, parent) in enumerate(links)
     ]
 
 

@@ -1,0 +1,202 @@
+"""A SQLite log store that grows: batches of lines and spans are added to runs while others read.
+
+Several runs may stand in one file. A line or a span that is stored already is left out, so a batch may be sent
+twice. Ids are printed whole, because the next batch could make a prefix ambiguous. Kinds stay as they were
+numbered first.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.log_stores.contract import IdKind, LogQuery, StoredSpan
+from core.log_stores.id_prefix import SHORTEST
+from core.log_stores.ordering import within_reach
+from core.log_stores.scenario_rows import Kinds, LogRow, event_logs, log_rows, span_rows
+from core.log_stores.sqlite import LogFile, SqliteStore, check_version
+from core.log_stores.tables import (
+    GROWING,
+    INGESTED,
+    add_rest,
+    block,
+    create,
+    index_words,
+    known_kinds,
+    next_number,
+    stretch,
+)
+from project_types import DatabaseError, Edge, Event, LogRecord, MetricSeries, Span
+
+_LAST = "\U0010ffff"
+"""Follows every character of an id."""
+
+
+def growing_store(database: Path | None, run_id: str) -> GrowingStore:
+    """Return the run's part of a file that grows; file and run are made when they are new.
+
+    Args:
+        database: the file; None for a store in memory.
+        run_id: names the run within the file.
+
+    Raises:
+        DatabaseError: the file cannot be opened or written, or is no log store of this version.
+    """
+    name = str(database or "memory")
+    try:
+        connection = sqlite3.connect(database or ":memory:", check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            create(connection)
+        check_version(name, connection)
+        connection.executescript(GROWING)
+        _add_run(connection, run_id)
+    except sqlite3.Error as trouble:
+        raise DatabaseError(
+            f"{name}: cannot be written ({trouble}); check the path and its permissions"
+        ) from trouble
+    return GrowingStore(LogFile(name, connection), run_id)
+
+
+def _add_run(connection: sqlite3.Connection, run_id: str) -> None:
+    if connection.execute("SELECT 1 FROM scenarios WHERE id = ?", (run_id,)).fetchone():
+        return
+    number = next_number(connection)
+    connection.execute(
+        "INSERT OR IGNORE INTO scenarios VALUES (?,?,?,'','[]',?,?,?,?,NULL,NULL,0,NULL,NULL)",
+        (number, run_id, INGESTED + run_id, *([block(number), block(number + 1) - 1] * 2)),
+    )
+
+
+class GrowingStore(SqliteStore):
+    """One run in a file that grows."""
+
+    _order = "at_us, row"
+    _first = "min(at_us)"
+    _version = -1
+
+    def _source(self, query: LogQuery) -> tuple[str, list[Any]]:
+        if query.start_us is None and query.end_us is None:
+            return super()._source(query)
+        return "logs INDEXED BY logs_time WHERE scenario = ?", [self.number]
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a query on the file as it is now."""
+        with self.file.lock:
+            version = self.file.rows("PRAGMA data_version")[0][0]
+            if version != self._version:  # another connection has written
+                self._version = version
+                self._read()
+            return self.file.rows(query, *parameters)
+
+    # -- ids
+
+    def resolve(self, kind: IdKind, shown: str) -> Sequence[str]:
+        column = "id" if kind == "log" else "trace_id"
+        found = self._like(f"SELECT DISTINCT {column} FROM logs", column, shown)
+        if kind == "trace":
+            found |= self._like("SELECT DISTINCT trace_id FROM spans", "trace_id", shown)
+        if shown in found:
+            return [shown]
+        return sorted(found) if len(shown) >= SHORTEST else []
+
+    def _like(self, select: str, column: str, shown: str) -> set[str]:
+        found = self.rows(
+            f"{select} WHERE scenario = ? AND {column} >= ? AND {column} < ? LIMIT 100",
+            *(self.number, shown, shown + _LAST),
+        )
+        return {id for (id,) in found}
+
+    def short(self, kind: IdKind, full: str) -> str:
+        return full
+
+    # -- writing
+
+    def ingest(
+        self,
+        logs: Iterable[LogRecord] = (),
+        spans: Iterable[Span] = (),
+        metrics: Iterable[MetricSeries] = (),
+        events: Iterable[Event] = (),
+        topology: Iterable[Edge] = (),
+    ) -> None:
+        lines: list[Mapping[str, Any]] = [vars(record) for record in logs]
+        lines += event_logs(events)
+        made = [vars(span) for span in spans]
+        series = list(metrics)
+        connection = self.file.connection
+        with self.file.lock:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                self._add(lines, made, series, topology)
+                connection.execute("COMMIT")
+            except sqlite3.Error as trouble:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise DatabaseError(
+                    f"{self.file.name}: cannot be written ({trouble}); nothing of this batch was stored"
+                ) from trouble
+            self._read()
+
+    def _add(
+        self,
+        lines: Sequence[Mapping[str, Any]],
+        spans: Sequence[Mapping[str, Any]],
+        metrics: Sequence[MetricSeries],
+        topology: Iterable[Edge],
+    ) -> None:
+        connection = self.file.connection
+        kinds = known_kinds(connection, self.number)
+        first_row, first_span = self._next("logs"), self._next("spans")
+        log_tuples = log_rows(lines, self.number, first_row, kinds)
+        span_tuples = span_rows(spans, self.number, first_span)
+        connection.executemany("INSERT OR IGNORE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?,?)", log_tuples)
+        connection.executemany("INSERT OR IGNORE INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", span_tuples)
+        index_words(connection, first_row, block(self.number + 1) - 1)
+        add_rest(connection, self.number, metrics, topology)
+        self._remember(kinds)
+        self._widen(log_tuples, span_tuples, metrics)
+
+    def _next(self, table: str) -> int:
+        found = self.file.rows(
+            f"SELECT max(row) FROM {table} WHERE row BETWEEN ? AND ?",
+            *(block(self.number), block(self.number + 1) - 1),
+        )
+        return block(self.number) if found[0][0] is None else int(found[0][0]) + 1
+
+    def _remember(self, kinds: Kinds) -> None:
+        self.file.connection.executemany(
+            "INSERT OR IGNORE INTO kinds VALUES (?,?,?,?)",
+            [(self.number, level, mask, kind) for (level, mask), kind in kinds.numbers.items()],
+        )
+
+    def _widen(
+        self, lines: Sequence[LogRow], spans: Sequence[tuple[Any, ...]], metrics: Sequence[MetricSeries]
+    ) -> None:
+        """Count a batch's services and its time in."""
+        named = (
+            *(line[5] for line in lines),
+            *(span[5] for span in spans),
+            *(one.service for one in metrics),
+        )
+        services = list(dict.fromkeys((*self._services, *named)))
+        clocks = sorted(line[3] for line in lines if line[4])
+        first, last, far = stretch(clocks, [span[7] for span in spans], metrics)
+        if first is None or last is None:
+            first, last = self._stretch or (None, None)
+        elif self._stretch:
+            first, last = within_reach(self._stretch, (first, last))
+        self.file.connection.execute(
+            "UPDATE scenarios SET services = ?, first_us = ?, last_us = ?, far_clocks = far_clocks + ? WHERE number = ?",
+            (json.dumps(services), first, last, far, self.number),
+        )
+
+    def spans(
+        self, service: str | None = None, start_us: int | None = None, end_us: int | None = None
+    ) -> list[StoredSpan]:
+        self.rows("SELECT 1")  # another connection's spans count
+        return super().spans(service, start_us, end_us)

@@ -1,0 +1,90 @@
+"""Kinds of lines as a search shows them: grouped, ordered, and with what differs among them.
+
+A store counts lines by kind and service. A kind that many services wrote is one kind here; one that a few
+wrote is one for each of them, because which of them said it matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from core.log_stores.contract import Count, Tally
+from core.log_stores.masks import values
+
+MANY_SERVICES = 4
+"""From so many services on, a kind is shown once for all of them."""
+_MOST_VALUES = 4
+"""Values of one place that are named; more are counted."""
+_MOST_PLACES = 3
+_FEW = 8
+"""Different values of one place up to which they are worth naming."""
+
+
+class Group(NamedTuple):
+    """Lines shown as one row."""
+
+    kind: int
+    level: int
+    times: int
+    first: tuple[int, int]
+    services: tuple[str, ...]
+    """The one that wrote most lines first."""
+
+
+class Grouped(NamedTuple):
+    """The kinds a query matches, in the order they are shown."""
+
+    groups: Sequence[Group]
+    total: Count
+
+
+def grouped(tallies: Iterable[Tally]) -> Grouped:
+    """Group what a store counted: the worst level first, then the rarest, then the earliest."""
+    by_kind: dict[int, list[Tally]] = {}
+    for tally in tallies:
+        by_kind.setdefault(tally.kind, []).append(tally)
+    groups: list[Group] = []
+    for kind, parts in by_kind.items():
+        if len(parts) >= MANY_SERVICES:
+            groups.append(_one_of_all(kind, parts))
+        else:
+            groups += [Group(kind, one.level, one.times, one.first, (one.service,)) for one in parts]
+    groups.sort(key=lambda group: (-group.level, group.times, group.first))
+    return Grouped(groups, Count(sum(group.times for group in groups), len(groups)))
+
+
+def _one_of_all(kind: int, parts: Sequence[Tally]) -> Group:
+    ranked = sorted(parts, key=lambda one: (-one.times, one.service))
+    times, first = sum(one.times for one in parts), min(one.first for one in parts)
+    return Group(kind, parts[0].level, times, first, tuple(one.service for one in ranked))
+
+
+def difference(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return what differs among alike lines where it takes few values: '200 x20, 500 x3'."""
+    found = [values(text) for text in texts]
+    usual = Counter(map(len, found)).most_common(1)[0][0]
+    places = zip(*(row for row in found if len(row) == usual), strict=True)
+    told = [text for column in places if (text := _told(Counter(column)))]
+    return tuple(told[:_MOST_PLACES])
+
+
+def _told(counts: Counter[str]) -> str:
+    """Name the values of one place; nothing when they are one, or as good as all different."""
+    lines = counts.total()
+    words = all(not any(char.isdigit() for char in value) for value in counts)
+    telling = 1 < len(counts) <= _FEW and (words or lines >= 2 * len(counts))
+    if not telling:
+        return ""
+    named = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_MOST_VALUES]
+    told = ", ".join(f"{_plain(value)} x{times}" for value, times in named)
+    left = len(counts) - len(named)
+    return f"{told}, {left} more" if left else told
+
+
+def _plain(value: str) -> str:
+    """A value without quotes, cut, and without the marks that end the list."""
+    value = value.strip(" \"'[]")
+    value = value if len(value) <= 24 else f"{value[:20]}..."
+    return value.translate({ord(mark): "_" for mark in "{};,"}) or '""'

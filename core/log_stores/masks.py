@@ -1,0 +1,51 @@
+"""Which lines are alike: a mask blanks whatever differs between two happenings of the same thing.
+
+Blanked are numbers with their sign and unit, dates, times, addresses, ids, tokens, quoted words, the values
+of key=value, and thread names in brackets. Plain words stay. `values` gives what was blanked, in order. It
+knows nothing of stores; words that vary among many lines are `core.log_stores.families`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+BLANK = "#"
+_WORD_WITH_DIGIT = r"[A-Za-z]*[0-9][0-9A-Za-z]*"
+_UNIT = r"[nuµm]?s|secs?|seconds?|millis|milliseconds?|mins?|minutes?|hours?|bytes|[KMGTkmgt]?i?[Bb]"
+_VARIABLE = re.compile(
+    rf"""
+      (?<![\w-])eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?                                            # JSON web token
+    | (?<![0-9A-Za-z])[0-9A-Fa-f]{{1,8}}(?:-[0-9A-Fa-f]{{1,4}}){{3}}-[0-9A-Fa-f]{{1,12}}(?![0-9A-Za-z])  # UUID
+    | \[[^\[\]\s]{{0,60}}(?:[Tt]hread|exec|[Pp]ool|[Ww]orker|sched|[Dd]ispatch|[Ee]vent-?[Ll]oop|main)[^\[\]\s]{{0,60}}\]
+    | "[^"\s]*"(?!\s*:) | '[^'\s]*'                                             # a quoted word, no JSON key
+    | (?<=[A-Za-z_]=)[A-Za-z][^\s,;&)\]}}"']*                                   # key=value
+    | (?<=":)\s?(?:true|false|null)\b                                           # JSON
+    | (?<![0-9A-Za-z])[a-f]{{8,}}(?![0-9A-Za-z])                                # hexadecimal without a digit
+    | (?<![0-9A-Za-z])[+-]?{_WORD_WITH_DIGIT}(?:(?:,\ ?|[.:/+-]){_WORD_WITH_DIGIT})*
+      (?:\ ?(?:µs|%)|\ (?:{_UNIT})\b)?                                          # number, date, address, id
+    """,
+    re.VERBOSE,
+)
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def masked(text: str) -> str:
+    """Return the text with what varies blanked: lines with equal masks are alike."""
+    return _VARIABLE.sub(BLANK, text)
+
+
+def values(text: str) -> list[str]:
+    """Return what `masked` blanks in the text, in order."""
+    return _VARIABLE.findall(text)
+
+
+def mask_key(text: str) -> bytes:
+    """Return a quick first step towards the mask: all texts with one key have one mask."""
+    return text.encode().translate(_ZEROS).replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+
+
+@lru_cache(maxsize=65_536)
+def mask_of_key(key: bytes) -> str:
+    """Return the mask of every text that has this key."""
+    return masked(key.decode())
