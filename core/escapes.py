@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_ESCAPE = r"(?:\x1b|#x1[bB];?|&#(?:27|x1[bB]);|\\+u001[bB]|\\+x1[bB]|\\+033|\\+e(?=\[)|%1[bB](?=%5[bB]|\[))"
+_ESCAPE = r"(?:\x1b|\u241b|\^\[(?=[\[\]])|#x1[bB];?|&#(?:27|x1[bB]);|\\+u001[bB]|\\+x1[bB]|\\+033|\\+e(?=\[)|%1[bB](?=%5[bB]|\[))"
 _PATTERN = re.compile(
     rf"{_ESCAPE}\[8mha:[A-Za-z0-9+/=:]{{0,20000}}{_ESCAPE}\[0m"  # what Jenkins hides in its console
     rf"|{_ESCAPE}(?:\[|%5[bB])[0-?]{{0,60}}[ -/]{{0,4}}[@-~]"
