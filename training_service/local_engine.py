@@ -32,7 +32,7 @@ from training_service.checkpoints import (
 )
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
 from training_service.generation import Generator, Job, Stop, Written
-from training_service.kv_cache import Arena
+from training_service.kv_cache import Arena, shape_of
 from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
@@ -55,7 +55,9 @@ class EngineOptions:
     kept_sequences: int = 64
     """Further sequences whose keys and values are kept for their next turn."""
     cache_bytes: int = 3 << 30
-    """Upper bound of the keys and values of one base model; lowers the two numbers above."""
+    """Upper bound of the keys and values of one base model."""
+    cache_tokens: int = 64 << 10
+    """Tokens whose keys and values are kept at most: 64 conversations of 1,024 tokens."""
     loaded_checkpoints: int = 4
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
@@ -66,14 +68,7 @@ class _Served:
     def __init__(self, base: Base, options: EngineOptions) -> None:
         self.base, self._limit = base, options.loaded_checkpoints
         self._loaded: OrderedDict[str, nn.Module] = OrderedDict()
-        config = base.model.config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        slot_bytes = 2 * config.num_hidden_layers * heads * width * base.context * base.model.dtype.itemsize
-        slots = max(
-            1, min(options.concurrent_sequences + options.kept_sequences, options.cache_bytes // slot_bytes)
-        )
-        self.arena = Arena(config, slots, base.context, base.model.dtype, base.device)
+        self.arena = _arena(base, options)
         self.generator = Generator(self.arena, self._load, base.device, options.concurrent_sequences)
         self.text = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
 
@@ -90,6 +85,17 @@ class _Served:
     def close(self) -> None:
         self.generator.close()
         self.text.shutdown()
+
+
+def _arena(base: Base, options: EngineOptions) -> Arena:
+    """Reserve keys and values for the sequences of one base model, within the limits of the options."""
+    config, dtype = base.model.config, base.model.dtype
+    token_bytes = 2 * math.prod(shape_of(config)) * dtype.itemsize
+    slots = options.concurrent_sequences + options.kept_sequences
+    if base.device.type != "cpu":  # there a slot takes its memory at once
+        slots = max(1, min(slots, options.cache_bytes // (token_bytes * base.context)))
+    most_tokens = min(options.cache_tokens, options.cache_bytes // token_bytes)
+    return Arena(config, slots, base.context, dtype, base.device, most_tokens=most_tokens)
 
 
 class LocalEngine:

@@ -126,6 +126,16 @@ async def test_without_tools_a_call_is_only_text(engine: LocalEngine, step0: Pat
     assert all("tool_calls" not in choice["message"] for choice in replies["choices"])
 
 
+async def test_a_stop_string_in_the_forced_opening_does_not_cut_the_calls_name(
+    engine: LocalEngine, step0: Path
+) -> None:
+    named = {"type": "function", "function": {"name": "search_logs"}}
+    for stop in ("<", "|", "search", " "):
+        asked = request(ASK, tools=TOOLS, tool_choice=named, seed=1, stop=[stop])
+        message = (await engine.complete(step0, asked))["choices"][0]["message"]
+        assert [call["function"]["name"] for call in message["tool_calls"]] == ["search_logs"], stop
+
+
 async def test_a_client_that_goes_away_does_not_stop_the_others(engine: LocalEngine, step0: Path) -> None:
     gone = asyncio.create_task(engine.complete(step0, request(ASK, seed=1, max_completion_tokens=400)))
     stays = asyncio.create_task(engine.complete(step0, request(ASK, seed=2)))
