@@ -146,6 +146,10 @@ class LogStore(Protocol):
         """Return the ids of all matching lines, in time order."""
         ...
 
+    def lines(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> Sequence[Line]:
+        """Return matching lines, in time order."""
+        ...
+
     def trace(self, trace_id: str) -> Trace:
         """Return a trace by its whole id; an unknown one is empty."""
         ...

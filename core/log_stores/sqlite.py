@@ -30,7 +30,7 @@ from core.log_stores.contract import (
 )
 from core.log_stores.id_prefix import IdPrefixes
 from core.log_stores.kinds import Grouped, difference, grouped
-from core.log_stores.tables import APPLICATION_ID, SCHEMA_VERSION
+from core.log_stores.tables import APPLICATION_ID, SCHEMA_VERSION, pairs
 from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSeries, Span
 
 _REBUILD = "run: python build_logs.py"
@@ -224,6 +224,14 @@ class SqliteStore:
         found = self.rows(f"SELECT id FROM {where} ORDER BY {self._order}", *parameters)
         return [id for (id,) in found]
 
+    def lines(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Line]:
+        where, parameters = self._where(query)
+        page = (-1 if limit is None else limit, offset)
+        found = self.rows(
+            f"SELECT {_LINE} FROM {where} ORDER BY {self._order} LIMIT ? OFFSET ?", *parameters, *page
+        )
+        return [Line(*line) for line in found]
+
     def _source(self, query: LogQuery) -> tuple[str, list[Any]]:
         """SQL for where to look, without the query's filters, and its parameters."""
         return "logs WHERE row BETWEEN ? AND ?", [*self.log_range]
@@ -301,7 +309,7 @@ class SqliteStore:
             *(self.number, service, service, name, name),
         )
         return [
-            StoredSeries(service, name, [(at_ms * 1000, value) for at_ms, value in json.loads(points)])
+            StoredSeries(service, name, [(at_ms * 1000, value) for at_ms, value in pairs(points)])
             for service, name, points in found
         ]
 

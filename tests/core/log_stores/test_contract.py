@@ -201,6 +201,16 @@ def test_lines_come_in_time_order_to_the_nanosecond(make: Make, tmp_path: Path) 
     assert make(tmp_path, scenario("one", lines)).matched(LogQuery()) == ["bb02", "bb01", "bb03", "bb00"]
 
 
+def test_lines_are_read_in_time_order_page_by_page(store: LogStore) -> None:
+    query = LogQuery(service="web")
+    whole = store.lines(query)
+    assert [line.id for line in whole] == list(store.matched(query))
+    assert [line.at_us for line in whole] == sorted(line.at_us for line in whole)
+    pages = [line for at in range(0, len(whole), 2) for line in store.lines(query, at, 2)]
+    assert pages == list(whole)
+    assert store.lines(query, len(whole)) == []
+
+
 # ---------------------------------------------------------------------------------------------- kinds
 
 
