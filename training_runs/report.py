@@ -1,34 +1,35 @@
 """What a training run did, as files in its folder: `summary.json`, `report.html` and the learning curve.
 
-    python -m training_runs.report runs/NAME
+    python -m training_runs report NAME
 
-Written from the files that the run left (`training_summary`), so that an interrupted run has a report too and
-any run can be rendered again. Transcripts are hostile text: the page is rendered with autoescape, holds no
-script and loads nothing.
+Written from the files that the run left, so that an interrupted run has a report too, and any run can be
+rendered again. The numbers are `summary`'s, the page is `report_page`'s. Transcripts are hostile text: the
+page is rendered with autoescape, holds no script and loads nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.episode_store.runs import training_run
 from core.files import replace_file
-from project_types import InvestigatorError
-from training_runs.headline import table
 from training_runs.report_page import page
 from training_runs.summary import summary_of
 
 
 def write_report(run: Path) -> dict[str, Any]:
-    """Write summary.json, report.html and learning_curve.png/.svg into the run's folder; returns the summary."""
-    from training_runs.learning_curve import (
-        draw,
-    )  # matplotlib takes as long to import as everything else together
+    """Write summary.json, report.html and learning_curve.png/.svg into the run's folder.
+
+    Returns:
+        The summary.
+
+    Raises:
+        EpisodesError: the folder holds no training run.
+    """
+    # here: matplotlib takes as long to import as everything else together
+    from training_runs.learning_curve import draw
 
     files = training_run(run)
     summary = summary_of(files)
@@ -42,26 +43,3 @@ def write_report(run: Path) -> dict[str, Any]:
     for name, content in written.items():
         replace_file(run / name, content)
     return summary
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Render the report of a run again."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training_runs.report",
-        description=main.__doc__,
-        epilog="example: python -m training_runs.report runs/seed1",
-    )
-    parser.add_argument("run", type=Path, help="the run's folder, e.g. runs/seed1")
-    arguments = parser.parse_args(argv)
-    try:
-        summary = write_report(arguments.run)
-    except InvestigatorError as trouble:
-        print(f"training_report: {trouble}", file=sys.stderr)
-        return 2
-    print(table(summary))
-    print(f"report: {arguments.run / 'report.html'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

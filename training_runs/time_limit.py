@@ -56,12 +56,14 @@ def step_seconds(rows: Sequence[Mapping[str, Any]], validate_every: int) -> floa
 def forecast(config: TrainingConfig, position: int, step_s: float, left_s: float) -> str:
     """Say how many of the steps that are left fit into the time that is left."""
     to_do = config.steps - position
-    pace, all_of_them = f"at {step_s:.1f} s a step", f"{minutes(to_do * step_s)} minutes"
+    pace = f"at {step_s:.1f} s a step"
+    takes = f"the {to_do} steps left take" if to_do > 1 else "the step left takes"
+    all_of_them = f"{pace}, {takes} about {minutes(to_do * step_s)} minutes"
     if left_s == float("inf"):
-        return f"{pace}, the {to_do} steps left take about {all_of_them}"
+        return all_of_them
     fitting = int(max(left_s, 0) / step_s)
     if fitting >= to_do:
-        return f"{pace}, the {to_do} steps left take about {all_of_them} of {minutes(left_s)} allowed"
+        return f"{all_of_them} of {minutes(left_s)} allowed"
     ends = f"{pace}, only {fitting} of the {to_do} steps left fit into the time (--max-minutes)"
     return f"{ends}: this run will end after about step {position + fitting} of {config.steps}"
 
