@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -198,11 +198,40 @@ FAILED = frozenset({"error", "timeout"})
 
 
 class MetricSeries(Frozen):
-    """A metric of one service; `points` are (UTC time, value)."""
+    """A metric of one service: `points`, (UTC time, value), or values at regular steps.
+
+    Steps are compact: `start`, `step_s` and `values`, where null says that nothing was measured. Either way
+    `points` reads the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     service: Name
     name: str
-    points: tuple[tuple[Timestamp, float], ...]
+    given: tuple[tuple[Timestamp, float], ...] = Field((), alias="points")
+    start: Timestamp | None = None
+    """Moment of the first value; UTC."""
+    step_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds between two values."""
+    values: tuple[float | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_form(self) -> MetricSeries:
+        if (self.start is None) != (self.step_s is None) or (self.values and self.start is None):
+            raise ValueError("values need start and step_s; give all three or points")
+        if self.values and self.given:
+            raise ValueError("give points or values, not both")
+        return self
+
+    @property
+    def points(self) -> tuple[tuple[datetime, float], ...]:
+        """(UTC time, value) of everything that was measured, in the order given."""
+        if self.start is None or self.step_s is None:
+            return self.given
+        start, step = self.start, timedelta(seconds=self.step_s)
+        return tuple(
+            (start + number * step, value) for number, value in enumerate(self.values) if value is not None
+        )
 
     @property
     def id(self) -> str:
@@ -410,6 +439,8 @@ class Provenance(Frozen):
     licence: str | None = None
     unseen: bool = False
     """True when its fault type and topology never occur in the train split."""
+    twin: Name | None = None
+    """The scenario with the same system, noise and suspicious rows, in which another of them is the cause."""
 
 
 class Incident(Frozen):

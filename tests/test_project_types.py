@@ -15,6 +15,7 @@ from project_types import (
     Evidence,
     Incident,
     LogRecord,
+    MetricSeries,
     Scenario,
     ScenarioError,
     Span,
@@ -193,3 +194,32 @@ def test_an_incident_is_no_scenario_and_a_bad_file_names_its_field(tmp_path: Pat
     bare.write_text("{")
     with pytest.raises(ScenarioError, match="Invalid JSON"):
         read_incident(bare)
+
+
+def test_a_metric_at_regular_steps_reads_like_one_with_points() -> None:
+    points = [["2025-03-04T14:00:00Z", 1], ["2025-03-04T14:00:20Z", 3]]
+    steps = {"start": "2025-03-04T14:00:00Z", "step_s": 10, "values": [1, None, 3]}
+    named = {"service": "orders", "name": "cpu"}
+    given, compact = (MetricSeries.model_validate({**named, **form}) for form in ({"points": points}, steps))
+    assert given.points == compact.points
+    for one in (given, compact):
+        assert MetricSeries.model_validate_json(one.model_dump_json()) == one
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"values": [1, 2]},
+        {"start": "2025-03-04T14:00:00Z", "values": [1]},
+        {
+            "start": "2025-03-04T14:00:00Z",
+            "step_s": 10,
+            "values": [1],
+            "points": [["2025-03-04T14:00:00Z", 1]],
+        },
+    ],
+    ids=["no start", "no step", "both forms"],
+)
+def test_half_a_regular_metric_is_refused(form: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        MetricSeries.model_validate({"service": "orders", "name": "cpu", **form})

@@ -131,8 +131,19 @@ def add_rest(
 
 
 def _points(series: MetricSeries) -> str:
-    """Write the points in milliseconds, in time order."""
+    """Write the points in milliseconds, in time order; regular steps as [start, step, values]."""
+    if series.start is not None and series.step_s is not None:
+        return json.dumps([microseconds(series.start) // 1000, round(series.step_s * 1000), series.values])
     return json.dumps(sorted([microseconds(at) // 1000, value] for at, value in series.points))
+
+
+def pairs(points: str) -> list[tuple[int, float]]:
+    """Read what `add_rest` wrote: (milliseconds, value), in time order."""
+    found: list[Any] = json.loads(points)
+    if not (found and isinstance(found[0], int)):
+        return found
+    start, step, values = found
+    return [(start + number * step, value) for number, value in enumerate(values) if value is not None]
 
 
 def stretch(

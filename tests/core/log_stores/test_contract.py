@@ -308,6 +308,12 @@ def test_spans_are_found_by_service_and_time(store: LogStore) -> None:
     assert [one.span_id for one in store.spans(start_us=AT + SECOND, end_us=AT + 2 * SECOND)] == ["s2"]
 
 
+def test_a_metric_at_regular_steps_has_its_points_in_a_store(make: Make, tmp_path: Path) -> None:
+    steps = {"start": "2025-03-04T14:00:00Z", "step_s": 10, "values": [1, None, 3]}
+    content = {**WHOLE, "metrics": [{"service": "web", "name": "cpu", **steps}]}
+    assert make(tmp_path, content).metrics() == [("web", "cpu", [(AT, 1), (AT + 20 * SECOND, 3)])]
+
+
 def test_metrics_are_found_by_service_and_a_part_of_the_name(store: LogStore) -> None:
     assert store.metrics() == [("web", "cpu", [(AT, 0.5)])]
     assert store.metrics(service="web", name="CP") == store.metrics()
