@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from core.archives import Line
-from project_types import LevelName, Scalar
+from project_types import LevelName, LogRecord, Scalar
 
 Stream = Literal["action", "event", "node", "stress", "sct"]
 STREAMS: Mapping[Stream, str] = {
@@ -31,7 +31,9 @@ STREAMS: Mapping[Stream, str] = {
     "sct": "the log of the test framework itself (sct.log)",
 }
 RUNNER = "sct-runner"
-"""Who writes a row that names no node."""
+"""Who acts where no node is named."""
+SERVICES: Mapping[Stream, str] = {"action": "actions", "event": "events", "sct": "sct"}
+"""The service that all rows of a stream belong to; elsewhere it is the node."""
 MOST_JOINED_BYTES = 64 << 10
 _KINDS: tuple[tuple[str, Stream], ...] = (
     ("actions.log", "action"),
@@ -63,7 +65,7 @@ class Row(NamedTuple):
     """Depends on the run, the file and the line alone: the same file gives the same ids again."""
     stream: Stream
     service: str
-    """The node, or who acted."""
+    """The node, or the stream where one file speaks of all nodes."""
     level: LevelName
     at: datetime | None
     text: str
@@ -118,7 +120,7 @@ def rows(run_id: str, name: str, stream: Stream, lines: Iterable[Line], counts: 
         yield Row(
             digest.hexdigest(),
             stream,
-            draft.service,
+            SERVICES.get(stream) or draft.service,
             draft.level,
             draft.at,
             draft.text,
@@ -126,6 +128,34 @@ def rows(run_id: str, name: str, stream: Stream, lines: Iterable[Line], counts: 
             draft.trace_id,
             draft.attributes,
         )
+
+
+def log_record(row: Row, sequence: int) -> LogRecord:
+    """Return the row as log stores take it. `sequence` is its place among the rows that are stored together."""
+    record = LogRecord.__new__(LogRecord)
+    # made here from checked parts: validating millions of rows again would take longer than storing them
+    record.__dict__.update(
+        id=row.id,
+        timestamp=row.at,
+        service=row.service,
+        level=row.level,
+        message=row.text,
+        trace_id=row.trace_id,
+        span_id=None,
+        attributes={"log": row.stream, "place": row.place, **row.attributes},
+        nanosecond=0,
+        sequence=sequence,
+    )
+    for slot, value in _PYDANTIC_SLOTS:
+        object.__setattr__(record, slot, value)
+    return record
+
+
+_PYDANTIC_SLOTS = (
+    ("__pydantic_fields_set__", frozenset(LogRecord.model_fields)),
+    ("__pydantic_extra__", None),
+    ("__pydantic_private__", None),
+)
 
 
 @lru_cache(maxsize=4096)
@@ -180,13 +210,14 @@ _ACTION_LEVELS: Mapping[str, LevelName] = {
 
 
 def _action(fields: Mapping[str, Any], counts: Counts) -> _Draft:
-    text = str(fields["action"])
+    source = safe_service(str(fields.get("source") or RUNNER))
+    text = f"{source}: {fields['action']}"
     if target := fields.get("target"):
         text += f" target={target}"
     if metadata := fields.get("metadata"):
         text += f" {json.dumps(metadata, ensure_ascii=False)}"
     return _Draft(
-        safe_service(str(fields.get("source") or RUNNER)),
+        source,
         _ACTION_LEVELS.get(str(fields.get("status")), "UNKNOWN"),
         moment(str(fields["datetime"]), counts),
         text,
@@ -212,13 +243,14 @@ def _event(fields: Mapping[str, Any], counts: Counts) -> _Draft:
     kind = ".".join(str(fields[name]) for name in ("base", "type", "subtype") if fields.get(name))
     during = [str(one["nemesis_name"]) for one in fields.get("subcontext") or () if one.get("nemesis_name")]
     nemesis = str(fields.get("nemesis_name") or ",".join(during))
-    attributes: dict[str, Scalar] = {"event_type": kind}
+    node = safe_service(str(fields.get("node") or RUNNER))
+    attributes: dict[str, Scalar] = {"event_type": kind, "node": node}
     if nemesis:
         attributes["nemesis"] = nemesis
     # the database's own clock where the event was read from a log, else SCT's
     seconds = fields.get("source_timestamp") or fields["event_timestamp"]
     return _Draft(
-        safe_service(str(fields.get("node") or RUNNER)),
+        node,
         _EVENT_LEVELS.get(str(fields.get("severity")), "UNKNOWN"),
         datetime.fromtimestamp(float(seconds), UTC),
         " ".join(_event_parts(fields, kind, nemesis)),
@@ -232,6 +264,8 @@ def _event_parts(fields: Mapping[str, Any], kind: str, nemesis: str) -> Iterator
     yield f"({kind} {fields.get('severity')})"
     if fields.get("period_type") in ("begin", "end"):
         yield str(fields["period_type"])
+    if fields.get("node"):
+        yield f"node={fields['node']}"
     if nemesis:
         yield f"{'nemesis' if fields.get('nemesis_name') else 'during_nemesis'}={nemesis}"
     if isinstance(fields.get("duration"), int | float):

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.archives import lines
-from core.sct_logs import RUNNER, STREAMS, Row, Stream, rows, stream_of
+from core.sct_logs import SERVICES, STREAMS, Row, Stream, log_record, rows, stream_of
+from project_types import LogRecord
 
 
 def read(
@@ -37,8 +38,8 @@ ACTION = {
 def test_an_action_keeps_who_what_and_when_and_its_clock_is_repaired() -> None:
     (row,), counts = read("action", json.dumps(ACTION))
     assert row.at == datetime(2026, 5, 17, 4, 44, 0, 123456, tzinfo=UTC)
-    assert (row.service, row.level, row.trace_id) == ("Sisyphus_Monkey/1", "WARN", "9f1c")
-    assert row.text == 'Rebooting node target=db-node-1 {"times": 2}'
+    assert (row.service, row.level, row.trace_id) == ("actions", "WARN", "9f1c")
+    assert row.text == 'Sisyphus_Monkey/1: Rebooting node target=db-node-1 {"times": 2}'
     assert counts["repaired_clocks"] == counts["rows"] == 1
 
 
@@ -61,11 +62,15 @@ def test_an_event_says_its_type_severity_node_and_the_nemesis_it_fell_into() -> 
     (row,), _ = read("event", json.dumps(EVENT))
     assert (
         row.text
-        == "(DatabaseLogEvent.NO_SPACE_ERROR ERROR) during_nemesis=RepairMonkey No space left on device"
+        == "(DatabaseLogEvent.NO_SPACE_ERROR ERROR) node=db-node-3 during_nemesis=RepairMonkey No space left on device"
     )
     assert (row.service, row.level) == ("db-node-3", "ERROR")
     assert row.at == datetime.fromtimestamp(1778999999.25, UTC)
-    assert row.attributes == {"event_type": "DatabaseLogEvent.NO_SPACE_ERROR", "nemesis": "RepairMonkey"}
+    assert row.attributes == {
+        "event_type": "DatabaseLogEvent.NO_SPACE_ERROR",
+        "node": "db-node-3",
+        "nemesis": "RepairMonkey",
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_an_event_says_its_type_severity_node_and_the_nemesis_it_fell_into() -> 
 @pytest.mark.parametrize("stream", ["action", "event"])
 def test_a_line_that_does_not_fit_is_kept_as_it_is(stream: Stream, line: str) -> None:
     (row,), counts = read(stream, line)
-    assert (row.text, row.level, row.service, row.at) == (line, "UNKNOWN", RUNNER, None)
+    assert (row.text, row.level, row.service, row.at) == (line, "UNKNOWN", SERVICES[stream], None)
     assert counts["unparsed"] == 1
 
 
@@ -123,6 +128,14 @@ def test_ids_depend_on_run_file_and_line_alone() -> None:
     other, _ = read("stress", "a\nb\na\n", "run.tar!db-node-2/system.log")
     assert [row.id for row in first] == [row.id for row in again]
     assert len({row.id for row in first + other}) == 6
+
+
+@given(st.binary(max_size=300))
+def test_a_row_is_a_log_record_that_validation_would_accept(content: bytes) -> None:
+    for stream in STREAMS:
+        for place, row in enumerate(read(stream, content)[0]):
+            record = log_record(row, place)
+            assert LogRecord.model_validate(record.model_dump()) == record
 
 
 @given(st.binary(max_size=300))
