@@ -64,7 +64,7 @@ def test_an_event_says_its_type_severity_node_and_the_nemesis_it_fell_into() -> 
         row.text
         == "(DatabaseLogEvent.NO_SPACE_ERROR ERROR) node=db-node-3 during_nemesis=RepairMonkey No space left on device"
     )
-    assert (row.service, row.level) == ("db-node-3", "ERROR")
+    assert (row.service, row.level) == ("events", "ERROR")
     assert row.at == datetime.fromtimestamp(1778999999.25, UTC)
     assert row.attributes == {
         "event_type": "DatabaseLogEvent.NO_SPACE_ERROR",
