@@ -496,7 +496,9 @@ Parts = Mapping[str, Any]
 
 def _values(parts: Parts, field: str, name: str) -> list[Any]:
     rows = parts.get(field) or ()
-    return [row.get(name) if isinstance(row, dict) else getattr(row, name) for row in rows]
+    if rows and isinstance(rows[0], dict):
+        return [row.get(name) for row in rows]
+    return [getattr(row, name) for row in rows]
 
 
 def check_incident(parts: Parts) -> None:

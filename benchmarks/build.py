@@ -28,8 +28,8 @@ from project_types import Level
 
 BAR = 2.0
 _TABLES = """
-CREATE TABLE logs(row INTEGER PRIMARY KEY, scenario, id, at_ms, service, level, text, trace_id, span_id, kind);
-CREATE TABLE spans(row INTEGER PRIMARY KEY, scenario, trace_id, span_id, parent, service, operation, start_ms, took, status);
+CREATE TABLE logs(row INTEGER PRIMARY KEY, scenario, id, at_us, has_clock, service, level, text, trace_id, span_id, kind);
+CREATE TABLE spans(row INTEGER PRIMARY KEY, scenario, trace_id, span_id, parent, service, operation, start_us, took, status);
 CREATE VIRTUAL TABLE log_words USING fts5(service, level, text, content='logs', content_rowid='row'{options});
 """
 _PRAGMAS = "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;"
@@ -44,7 +44,7 @@ def floor(database: Path, pragmas: str, options: str, logs: Rows, spans: Rows) -
     """Fill the tables the plain way."""
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(pragmas + _TABLES.format(options=options))
-        connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)", logs)
+        connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?,?)", logs)
         connection.executemany("INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", spans)
         connection.execute("INSERT INTO log_words(log_words) VALUES ('rebuild')")
         connection.commit()
@@ -55,7 +55,7 @@ def _stored(database: Path) -> tuple[Rows, Rows]:
     names = {level.value: level.name for level in Level}
     with closing(sqlite3.connect(database)) as connection:
         logs = connection.execute("SELECT * FROM logs").fetchall()
-        return [(*log[:5], names[log[5]], *log[6:]) for log in logs], connection.execute(
+        return [(*log[:6], names[log[6]], *log[7:]) for log in logs], connection.execute(
             "SELECT * FROM spans"
         ).fetchall()
 

@@ -61,7 +61,7 @@ async def _search_ms(database: Path, scenarios: int, arguments: dict[str, Any], 
 def _plain_ms(connection: sqlite3.Connection, scenarios: int, words: str, rng: random.Random) -> float:
     began = time.perf_counter()
     connection.execute(
-        "SELECT logs.id, at_ms, service, level, logs.text, trace_id FROM log_words CROSS JOIN logs ON logs.row = log_words.rowid "
+        "SELECT logs.id, at_us, service, level, logs.text, trace_id FROM log_words CROSS JOIN logs ON logs.row = log_words.rowid "
         "WHERE log_words MATCH ? AND scenario = ?",
         (words, rng.randrange(scenarios) + 1),
     ).fetchall()

@@ -85,6 +85,6 @@ def _told(counts: Counter[str]) -> str:
 
 def _plain(value: str) -> str:
     """A value without quotes, cut, and without the marks that end the list."""
-    value = value.strip(" \"'[]")
+    value = value.strip(" \"'[]=:")
     value = value if len(value) <= 24 else f"{value[:20]}..."
     return value.translate({ord(mark): "_" for mark in "{};,"}) or '""'

@@ -148,7 +148,7 @@ def log_rows(
 ) -> list[LogRow]:
     """Rows of table logs, in time order. `kinds` goes on numbering where an earlier call stopped."""
     kind_of = Kinds() if kinds is None else kinds
-    rows = []
+    rows: list[LogRow] = []
     for row, (place, at_us) in enumerate(_placed(logs), first_row):
         log = logs[place]
         get, level, text = log.get, _LEVELS[log["level"]], log["message"]
@@ -156,17 +156,14 @@ def log_rows(
             text = with_attributes(text, log["attributes"])
         if not text.isprintable():
             text = one_line(text)
-        about = (
-            row,
-            number,
-            log["id"],
-            at_us,
+        clock, trace, kind = (
             int(log["timestamp"] is not None),
-            log["service"],
-            level,
-            text,
+            get("trace_id"),
+            kind_of[level, mask_key(text)],
         )
-        rows.append((*about, get("trace_id"), get("span_id"), kind_of[level, mask_key(text)]))
+        rows.append(
+            (row, number, log["id"], at_us, clock, log["service"], level, text, trace, get("span_id"), kind)
+        )
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,11 @@ class LogFile:
 def _holds(text: str, word: str) -> bool:
     """Whether the text holds a word that is not plain ASCII, whatever the case; SQLite's lower() is for ASCII."""
     return word.casefold() in text.casefold()
+
+
+def _like(word: str) -> str:
+    """A LIKE pattern for texts that hold the word."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", word) + "%"
 
 
 def open_store(database: Path, scenario_id: str) -> SqliteStore:
@@ -211,12 +217,10 @@ class SqliteStore:
         return [lines[row] for row in rows]
 
     def _alike(self, query: LogQuery, kind: int, services: Sequence[str]) -> list[str]:
-        where, parameters = self._where(query)
-        of = "" if len(services) > 1 else " AND service = ?"
-        found = self.rows(
-            f"SELECT text FROM {where} AND kind = ?{of} LIMIT {_MOST_ALIKE}",
-            *(*parameters, kind, *(services if of else ())),
-        )
+        # before the words, which take longer to compare
+        of = [("kind", kind)] if len(services) > 1 else [("kind", kind), ("service", services[0])]
+        where, parameters = self._where(query, of)
+        found = self.rows(f"SELECT text FROM {where} LIMIT {_MOST_ALIKE}", *parameters)
         return [text for (text,) in found]
 
     def matched(self, query: LogQuery) -> list[str]:
@@ -236,10 +240,11 @@ class SqliteStore:
         """SQL for where to look, without the query's filters, and its parameters."""
         return "logs WHERE row BETWEEN ? AND ?", [*self.log_range]
 
-    def _where(self, query: LogQuery) -> tuple[str, list[Any]]:
-        """SQL for the lines a query asks for, and its parameters."""
+    def _where(self, query: LogQuery, equal: Sequence[tuple[str, Any]] = ()) -> tuple[str, list[Any]]:
+        """SQL for the lines a query asks for, those with equal columns only, and its parameters."""
         source, parameters = self._source(query)
-        where = [source]
+        where = [source, *(f"{column} = ?" for column, _ in equal)]
+        parameters += [value for _, value in equal]
         for column, compare, value in (
             ("service", "=", query.service),
             ("level", ">=", query.min_level),
@@ -266,8 +271,9 @@ class SqliteStore:
             if wanted:
                 either.append(f"{column} IN ({', '.join('?' * len(wanted))})")
                 values += wanted
-        either.append("instr(lower(text), ?) > 0" if word.isascii() else "holds(text, ?)")
-        return f"({' OR '.join(either)})", [*values, word.lower() if word.isascii() else word]
+        # LIKE ignores the case of ASCII letters only, and is the quickest way to compare them
+        either.append(r"text LIKE ? ESCAPE '\'" if word.isascii() else "holds(text, ?)")
+        return f"({' OR '.join(either)})", [*values, _like(word) if word.isascii() else word]
 
     # -- traces, spans, metrics
 
