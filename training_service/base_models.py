@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
@@ -29,6 +30,7 @@ from training_service import ragged_attention
 from training_service.chat_format import ChatFormat
 from training_service.checkpoints import State, load_full, read_state
 from training_service.engine import RequestError
+from training_service.prefix_tree import TokenTree, tree_logits
 
 SHIPPED = Path(__file__).parent / "weights"
 FULL_BELOW = 200_000_000
@@ -229,7 +231,7 @@ def _check_runs(model: nn.Module, name: str, device: torch.device) -> None:
     """
     try:
         with torch.inference_mode():
-            ragged_attention.packed_logits(model, [[0, 1], [1]], device)
+            tree_logits(model, TokenTree([np.array([0, 1], np.int32), np.array([0], np.int32)]), device)
     except (RuntimeError, ValueError, TypeError, AttributeError) as trouble:
         message = (
             f"base model {name!r} cannot run packed: {trouble}; use a Llama-, Qwen- or Mistral-like model"

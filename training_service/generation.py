@@ -26,7 +26,8 @@ import torch
 from torch import nn
 
 from project_types import InvestigatorError
-from training_service.kv_cache import Arena, CachedPlan, Segment, Slot, Tokens
+from training_service.kv_cache import Arena, CachedPlan, Segment, Slot
+from training_service.prefix_tree import Tokens
 from training_service.sampling import Sampling, draw
 
 PREFILL_TOKENS = 4096

@@ -1,15 +1,15 @@
-"""Keys and values of the sequences being generated, kept in slots, and reused when a later prompt begins
-alike.
+"""Keys and values of the sequences being generated, kept in slots and reused when a later prompt begins alike.
 
 One arena per base model, shared by all its checkpoints. A slot holds the keys and values of one sequence of
-one checkpoint. When a sequence ends, its slot stays filled until the room is needed: the next turn of the
-same conversation takes the slot over and computes only what is new, and a prompt that merely begins like a
-filled slot copies the common part, which costs memory traffic instead of arithmetic. Memory is bounded by the
-number of slots; the least recently used one is evicted first. On a CPU untouched parts of the arena are never
-backed by memory.
+one checkpoint. When a sequence ends, its slot stays filled until the room is needed. The next turn of the
+same conversation takes the slot over and computes only what is new. A prompt that merely begins like a
+filled slot copies the common part, which costs memory traffic instead of arithmetic.
 
-Not here: which sequences run when (`generation`), and attention without a cache
-(`ragged_attention.PackedPlan`).
+Memory is bounded by the number of slots and by the tokens in all of them. The least recently used slot is
+emptied first. On a CPU only tokens that are there take memory (`lazy_memory`).
+
+Not here: which sequences run when (`generation`), and attention without a cache (`ragged_attention`,
+`prefix_tree`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PretrainedConfig
 
+from training_service.lazy_memory import LazyTensor
+from training_service.prefix_tree import Tokens, common_prefix
 from training_service.ragged_attention import causal
 
-Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
 NOTHING: Tokens = np.zeros(0, dtype=np.int32)
+WORTH_WAITING = 16
+"""Tokens that are worth waiting for, or throwing away, rather than computing or copying."""
 
 
 @dataclass
@@ -51,13 +54,6 @@ class Segment:
     count: int
 
 
-def common_prefix(a: Tokens, b: Tokens) -> int:
-    """How many leading tokens are equal."""
-    shorter = min(len(a), len(b))
-    different = np.flatnonzero(a[:shorter] != b[:shorter])
-    return int(different[0]) if len(different) else shorter
-
-
 class Arena:
     """The slots of one base model."""
 
@@ -69,61 +65,56 @@ class Arena:
         dtype: torch.dtype,
         device: torch.device,
         padded: bool | None = None,
+        most_tokens: int | None = None,
     ) -> None:
-        """`padded`: attend to single tokens in one padded call; None leaves it to the device."""
+        """Reserve `slots` places of `capacity` tokens.
+
+        `padded`: attend to single tokens in one padded call; None leaves it to the device. `most_tokens`
+        bounds the tokens of all slots together; one sequence alone may have more.
+        """
         self.padded = device.type != "cpu" if padded is None else padded
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (slots, heads, capacity, width)
-        layers = config.num_hidden_layers
-        self.keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
+        layers, heads, width = shape_of(config)
+        self._memory = LazyTensor((layers, 2, slots, capacity, heads, width), dtype, device)
+        self.keys = list(self._memory.tensor[:, 0])
+        """Of each layer, `[slots, capacity, heads, width]`; `values` likewise."""
+        self.values = list(self._memory.tensor[:, 1])
         self.capacity = capacity
         self.slots = [Slot(index) for index in range(slots)]
+        self._most_tokens = slots * capacity if most_tokens is None else most_tokens
         self._clock = 0
 
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens are kept in all slots."""
+        return sum(slot.filled for slot in self.slots)
+
     def acquire(self, owner: str, prompt: Tokens) -> Slot | None:
-        """A busy slot for `prompt` with as much of it filled as any slot has; None when it is better to wait.
+        """Return a busy slot for `prompt` with as much of it filled as any slot has; None when it is better
+        to wait.
 
         At least the last token is left to compute, since its logits are wanted. Waits when all slots are
-        busy, or when a busy slot is about to compute a beginning that this prompt shares.
+        busy, when there is no room for more tokens, or when a busy slot is about to compute a beginning that
+        this prompt shares.
         """
         self._clock += 1
-        limit = len(prompt) - 1
-        free = [slot for slot in self.slots if not slot.busy]
-        if not free:
+        if all(slot.busy for slot in self.slots):
             return None
-        best, shared, promised = None, 0, 0
-        for slot in self.slots:
-            if slot.owner != owner or not len(slot.tokens):
-                continue
-            common = min(common_prefix(slot.tokens, prompt), limit)
-            if min(common, slot.filled) > shared or (
-                best and best.busy and not slot.busy and min(common, slot.filled) == shared
-            ):
-                best, shared = slot, min(common, slot.filled)
-            promised = max(promised, common if slot.busy else 0)
-        if promised > shared + 16:
+        best, shared, promised = self._alike(owner, prompt)
+        if promised > shared + WORTH_WAITING:
             return None
-        if (
-            best is not None and not best.busy and best.filled - shared <= 16
-        ):  # the same conversation, continued
-            chosen = best
-        else:
-            chosen = min(free, key=lambda slot: (bool(slot.owner), slot.used_at))
-            if best is not None and chosen is not best:
-                self._copy(best.index, chosen.index, shared)
-        chosen.owner, chosen.tokens, chosen.filled, chosen.busy, chosen.used_at = (
-            owner,
-            prompt,
-            shared,
-            True,
-            self._clock,
-        )
+        goes_on = best is not None and not best.busy and best.filled - shared <= WORTH_WAITING
+        if not self._make_room(len(prompt) - (shared if goes_on else 0), best):
+            return None
+        chosen = best if best is not None and goes_on else self._oldest_free()
+        if best is not None and chosen is not best:
+            self._empty(chosen)
+            self._copy(best.index, chosen.index, shared)
+        chosen.owner, chosen.tokens, chosen.filled = owner, prompt, shared
+        chosen.busy, chosen.used_at = True, self._clock
         return chosen
 
     def release(self, slot: Slot, tokens: Tokens) -> None:
-        """The sequence has ended as `tokens`; keep what is filled of it for those that go on from here."""
+        """Keep what is filled of a sequence that has ended as `tokens`, for those that go on from here."""
         self._clock += 1
         slot.tokens, slot.busy, slot.used_at = tokens[: slot.filled], False, self._clock
 
@@ -131,11 +122,53 @@ class Arena:
         """Empty the slots of a checkpoint that is no longer loaded."""
         for slot in self.slots:
             if slot.owner == owner and not slot.busy:
-                slot.owner, slot.tokens, slot.filled = "", NOTHING, 0
+                self._empty(slot)
+
+    def _alike(self, owner: str, prompt: Tokens) -> tuple[Slot | None, int, int]:
+        """Find the slot with the longest beginning of `prompt`, free ones first.
+
+        Returns it, how long that beginning is, and how long it will be once busy slots have read their prompts.
+        """
+        best, shared, promised, limit = None, 0, 0, len(prompt) - 1
+        for slot in self.slots:
+            if slot.owner != owner or not len(slot.tokens):
+                continue
+            common = min(common_prefix(slot.tokens, prompt), limit)
+            filled = min(common, slot.filled)
+            instead_of_busy = best is not None and best.busy and not slot.busy and filled == shared
+            if filled > shared or instead_of_busy:
+                best, shared = slot, filled
+            promised = max(promised, common if slot.busy else 0)
+        return best, shared, promised
+
+    def _make_room(self, needed: int, keep: Slot | None) -> bool:
+        """Empty free slots, oldest first, until `needed` tokens fit. False when running ones leave no room."""
+        while self.tokens + needed > self._most_tokens:
+            idle = [slot for slot in self.slots if slot.filled and not slot.busy and slot is not keep]
+            if not idle:
+                return not any(slot.busy for slot in self.slots)
+            self._empty(min(idle, key=lambda slot: slot.used_at))
+        return True
+
+    def _oldest_free(self) -> Slot:
+        free = (slot for slot in self.slots if not slot.busy)
+        return min(free, key=lambda slot: (bool(slot.owner), slot.used_at))
+
+    def _empty(self, slot: Slot) -> None:
+        slot.owner, slot.tokens, slot.filled = "", NOTHING, 0
+        for tensor in (*self.keys, *self.values):
+            self._memory.give_back(tensor[slot.index])
 
     def _copy(self, source: int, target: int, count: int) -> None:
         for tensor in (*self.keys, *self.values):
-            tensor[target, :, :count] = tensor[source, :, :count]
+            tensor[target, :count] = tensor[source, :count]
+
+
+def shape_of(config: PretrainedConfig) -> tuple[int, int, int]:
+    """Return layers, key-value heads and their width."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, heads, width
 
 
 class CachedPlan:
@@ -160,15 +193,16 @@ class CachedPlan:
     ) -> Tensor:
         keys, values = self.arena.keys[layer], self.arena.values[layer]
         if self.singles:
-            keys[self.slots, :, self.past] = key[:, : self.singles].transpose(0, 1).to(keys.dtype)
-            values[self.slots, :, self.past] = value[:, : self.singles].transpose(0, 1).to(values.dtype)
+            keys[self.slots, self.past] = key[:, : self.singles].transpose(0, 1).to(keys.dtype)
+            values[self.slots, self.past] = value[:, : self.singles].transpose(0, 1).to(values.dtype)
         pieces = [self._padded(query, keys, values, scaling, window)] if self.together else []
         for segment in self.segments[len(pieces) and self.singles :]:
             stop, filled = segment.start + segment.count, segment.past + segment.count
             if segment.count > 1:
-                keys[segment.slot, :, segment.past : filled] = key[:, segment.start : stop]
-                values[segment.slot, :, segment.past : filled] = value[:, segment.start : stop]
-            seen_keys, seen_values = keys[segment.slot, :, :filled], values[segment.slot, :, :filled]
+                keys[segment.slot, segment.past : filled] = key[:, segment.start : stop].transpose(0, 1)
+                values[segment.slot, segment.past : filled] = value[:, segment.start : stop].transpose(0, 1)
+            seen_keys = keys[segment.slot, :filled].transpose(0, 1)
+            seen_values = values[segment.slot, :filled].transpose(0, 1)
             pieces.append(causal(query[:, segment.start : stop], seen_keys, seen_values, scaling, window))
         return torch.cat(pieces, dim=1).transpose(0, 1)
 
@@ -179,13 +213,13 @@ class CachedPlan:
         mask = places <= self.past[:, None]
         if window is not None:
             mask &= places > self.past[:, None] - window
-        unused = ~mask[:, None, :, None]  # whatever lies there, not even a NaN may pass
+        unused = ~mask[:, :, None, None]  # whatever lies there, not even a NaN may pass
         result = scaled_dot_product_attention(
             query[:, : self.singles].transpose(0, 1)[:, :, None],
-            keys[self.slots, :, : self.longest].masked_fill_(unused, 0),
-            values[self.slots, :, : self.longest].masked_fill_(unused, 0),
+            keys[self.slots, : self.longest].masked_fill_(unused, 0).transpose(1, 2),
+            values[self.slots, : self.longest].masked_fill_(unused, 0).transpose(1, 2),
             attn_mask=mask[:, None, None],
             scale=scaling,
-            enable_gqa=query.shape[0] != keys.shape[1],
+            enable_gqa=query.shape[0] != keys.shape[2],
         )
         return result[:, :, 0].transpose(0, 1)

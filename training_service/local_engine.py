@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from training_service.base_models import Base, locate, pick_device
@@ -36,13 +37,8 @@ from training_service.kv_cache import Arena, shape_of
 from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
-from training_service.training import (
-    JobConfig,
-    TrainingOptions,
-    make_optimizer,
-    planned_steps,
-    train_sequences,
-)
+from training_service.threads import Threads
+from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer, planned_steps
 from training_service.wire import ChatRequest, NamedToolChoice
 
 
@@ -107,6 +103,7 @@ class LocalEngine:
         """`chosen` says how the arithmetic in `options` was picked."""
         self.options = options or EngineOptions()
         self._chosen = chosen
+        self._threads = Threads(torch.get_num_threads())
         self._served = {base.name: _Served(base, self.options) for base in bases}
 
     def base_models(self) -> Sequence[str]:
@@ -191,43 +188,38 @@ class LocalEngine:
         report: Report,
         cancelled: Cancelled,
     ) -> TrainResult:
-        """One job. `num_sequences` is the number of gradient steps to come, which is what ART's client counts
-        against it.
+        """Run one job. See `engine.Engine.train`.
+
+        `num_sequences` is the number of gradient steps to come: that is what ART's client counts against it.
         """
-        options = self.options.training
         try:
             base, state = self._of(source).base, read_state(source)
-            job = JobConfig.of(config, options)
+            job = JobConfig.of(config, self.options.training)
             batch = batch_of(
                 groups, job.scale_rewards, job.advantage_balance, job.allow_training_without_logprobs
             )
-            steps = planned_steps(batch.sequences, options)
+            steps = planned_steps(batch.sequences, self.options.training)
             report({"num_sequences": steps})
             left_out = {"groups": float(batch.groups), "flat_groups": float(batch.flat_groups)}
             if not steps:
                 return TrainResult(0, left_out)
-            model = base.trainee(source)
+            trainer = self._trainer(base, base.trainee(source), job)
         except RequestError as trouble:
             raise TrainingError(trouble.message) from trouble
-        optimizer = make_optimizer(model, job.learning_rate, options)
-        load_optimizer(model, optimizer, source, state.optimizer_steps)
-        history = train_sequences(
-            model,
-            optimizer,
-            batch.sequences,
-            job,
-            options,
-            base.device,
-            report,
-            cancelled,
-            seed=state.optimizer_steps,
-            base=base.model if job.loss.kl_penalty_coef > 0 else None,
-        )
+        load_optimizer(trainer.model, trainer.optimizer, source, state.optimizer_steps)
+        history = trainer.train(batch.sequences, report, cancelled, seed=state.optimizer_steps)
         kind: Kind = "lora" if base.lora else "full"
-        save_trained(model, target, kind)
-        save_optimizer(model, optimizer, target)
+        save_trained(trainer.model, target, kind)
+        save_optimizer(trainer.model, trainer.optimizer, target)
         write_state(target, replace(base.state(), kind=kind, optimizer_steps=state.optimizer_steps + steps))
         return TrainResult(steps, _mean(history) | left_out)
+
+    def _trainer(self, base: Base, model: nn.Module, job: JobConfig) -> Trainer:
+        """Put together what one job needs. What is known about threads stays for the next one."""
+        options = self.options.training
+        optimizer = make_optimizer(model, job.learning_rate, options)
+        reference = base.model if job.loss.kl_penalty_coef > 0 else None
+        return Trainer(model, optimizer, job, options, base.device, self._threads, reference)
 
 
 def open_engine(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from training_service.ragged_attention import causal
 
@@ -74,8 +74,22 @@ class TreePlan:
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None
     ) -> Tensor:
         # one gather for all stretches: its backward is one addition instead of one per stretch
-        keys = key.index_select(1, self._gather).split(self._lengths, dim=1)
-        values = value.index_select(1, self._gather).split(self._lengths, dim=1)
-        queries = query.split(self._counts, dim=1)
+        keys = torch.split(key.index_select(1, self._gather), self._lengths, dim=1)
+        values = torch.split(value.index_select(1, self._gather), self._lengths, dim=1)
+        queries = torch.split(query, self._counts, dim=1)
         pieces = [causal(q, k, v, scaling, window) for q, k, v in zip(queries, keys, values, strict=True)]
         return torch.cat(pieces, dim=1).transpose(0, 1)
+
+
+def tree_logits(
+    model: nn.Module, tree: TokenTree, device: torch.device, keep: Places | None = None
+) -> Tensor:
+    """Run a model over a tree; returns logits `[T, V]`, or `[len(keep), V]` of the places in `keep`."""
+    logits: Tensor = model(
+        input_ids=torch.from_numpy(tree.tokens).long().to(device)[None],
+        position_ids=torch.from_numpy(tree.positions).to(device)[None],
+        use_cache=False,
+        logits_to_keep=0 if keep is None else torch.from_numpy(keep).to(device),
+        plan=TreePlan(tree, device),
+    ).logits[0]
+    return logits

@@ -52,6 +52,10 @@ class TokenSequence:
     def sampled_count(self) -> int:
         return sum(self.sampled)
 
+    def scored_places(self) -> list[int]:
+        """Return where sampled tokens stand. The first token has nothing before it and is never scored."""
+        return [place for place, sampled in enumerate(self.sampled) if sampled and place]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -132,7 +136,9 @@ def _normalise(sequences: Sequence[TokenSequence], balance: float) -> None:
 
 def _of_trajectory(trajectory: Json, without_logprobs: bool, where: str) -> Iterator[TokenSequence]:
     histories = [trajectory.get("messages_and_choices") or []]
-    histories += [history.get("messages_and_choices") or [] for history in trajectory.get("additional_histories") or []]
+    histories += [
+        history.get("messages_and_choices") or [] for history in trajectory.get("additional_histories") or []
+    ]
     for entries in histories:
         sequence = TokenSequence()
         for entry in entries:

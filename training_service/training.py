@@ -1,12 +1,11 @@
 """One training job: sequences in, gradient steps on a private copy of the model, metrics out.
 
-A job's sequences are shuffled whole into `gradient_steps` parts; each part is one AdamW step. Within a step,
-sequences are packed into micro-batches without padding and their losses add up to exactly the step's loss.
-Log-probabilities are needed of sampled tokens only, so the output layer runs on those positions and nowhere
-else.
+A job's sequences are shuffled whole into `gradient_steps` parts; each part is one AdamW step. Within a step
+the losses of micro-batches add up to exactly the step's loss.
 
 A loss or gradient that is not finite raises TrainingError; nothing was written, the checkpoint before is
-untouched. Not here: what the loss is (`loss`), tokens and advantages (`sequences`), folders (`checkpoints`).
+untouched. Not here: the forward pass (`scoring`), what the loss is (`loss`), tokens and advantages
+(`sequences`), folders (`checkpoints`).
 """
 
 from __future__ import annotations
@@ -15,24 +14,19 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from training_service.engine import TrainingError
 from training_service.loss import LossConfig, LossSums, loss_sums
-from training_service.precision import Precision, arithmetic
-from training_service.prefix_tree import Places, TokenTree, TreePlan, common_prefix
+from training_service.precision import Precision
+from training_service.scoring import Scored, micro_batches, score
 from training_service.sequences import TokenSequence
-
-LOGITS_AT_ONCE = 1 << 28
-"""Logits (sampled tokens x vocabulary) of one micro-batch, at most: 1 GiB in float32."""
-READS_PER_TOKEN = 8
-"""Tokens whose keys and values a sequence reads that cost as much as one token computed."""
+from training_service.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -43,18 +37,13 @@ class TrainingOptions:
     """Used when the job names none."""
     gradient_steps: int = 1
     """Optimizer steps per job; each takes an equal share of the sequences."""
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = 2048
+    """Bounds the memory of a step: about 200 KB for each with tiny-investigator."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    threads: int = field(default_factory=torch.get_num_threads)
-    """Cores a job uses. Set again before each forward, since generation, on its own thread, sets them for its
-    small steps.
-    """
     precision: Precision = "float32"
-    """bfloat16 runs the training forward under autocast: faster on CPUs with bf16 arithmetic,
-    log-probabilities less exact.
-    """
+    """What the forward of training computes in; weights and optimizer are float32 either way."""
 
 
 @dataclass(frozen=True)
@@ -90,92 +79,139 @@ class JobConfig:
             loss=LossConfig(**{name: config[name] for name in names if name in config}),
         )
 
-
-@dataclass(frozen=True)
-class Scored:
-    """Log-probability and entropy of each sampled token of a micro-batch, in order, `[N]`."""
-
-    logprobs: Tensor
-    entropies: Tensor
+    def rate(self, trajectories: int) -> float:
+        """Return the learning rate of a step on so many trajectories."""
+        power = self.num_trajectories_learning_rate_multiplier_power
+        return self.learning_rate * float(trajectories**power)
 
 
 def make_optimizer(model: nn.Module, learning_rate: float, options: TrainingOptions) -> AdamW:
-    """AdamW over what is trainable."""
+    """Make an AdamW over what is trainable."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return AdamW(trainable, lr=learning_rate, betas=options.betas, weight_decay=options.weight_decay)
 
 
-def score(
-    model: nn.Module, sequences: Sequence[TokenSequence], device: torch.device, precision: Precision
-) -> Scored:
-    """Score every sampled token of the sequences in order.
-
-    The first token of a sequence has nothing before it and is never scored.
-    """
-    tree = TokenTree([np.array(sequence.tokens, np.int32) for sequence in sequences])
-    reads, writes, which = _targets(tree, sequences)
-    with arithmetic(precision, device):
-        logits = model(
-            input_ids=torch.from_numpy(tree.tokens).long().to(device)[None],
-            position_ids=torch.from_numpy(tree.positions).to(device)[None],
-            use_cache=False,
-            logits_to_keep=torch.from_numpy(reads).to(device),
-            plan=TreePlan(tree, device),
-        ).logits[0]
-    every = logits.float().log_softmax(-1)
-    with torch.no_grad():
-        entropies = -(every.exp() * every).sum(-1)
-    written = torch.from_numpy(tree.tokens[writes]).long().to(device)
-    order = torch.from_numpy(which).to(device)
-    return Scored(every.gather(-1, written[:, None])[:, 0][order], entropies[order])
-
-
-def _targets(tree: TokenTree, sequences: Sequence[TokenSequence]) -> tuple[Places, Places, Places]:
-    """Find where logits are needed: the places that read, the places of the tokens that follow them, and
-    which of these each sampled token of the sequences is.
-    """
-    reads, writes = [], []
-    for sequence, path in zip(sequences, tree.paths, strict=True):
-        sampled = np.flatnonzero(sequence.sampled[1:])
-        reads.append(path[sampled])
-        writes.append(path[sampled + 1])
-    places, first, which = np.unique(np.concatenate(writes), return_index=True, return_inverse=True)
-    return np.concatenate(reads)[first], places, which
-
-
-def train_sequences(
-    model: nn.Module,
-    optimizer: AdamW,
-    sequences: Sequence[TokenSequence],
-    job: JobConfig,
-    options: TrainingOptions,
-    device: torch.device,
-    report: Callable[[Mapping[str, float]], None],
-    cancelled: Callable[[], bool],
-    *,
-    seed: int = 0,
-    base: nn.Module | None = None,
-) -> list[dict[str, float]]:
-    """Take the job's gradient steps; the metrics of each. `base` is the reference of the KL penalty.
-
-    Raises TrainingError when it is cancelled or something is not finite.
-    """
-    _check_fits(model, sequences)
-    if job.precalculate_logprobs:
-        _recompute_old(model, sequences, job, options, device)
-    history = []
-    for part in _parts(sequences, options.gradient_steps, seed):
-        if cancelled():
-            raise TrainingError("the job was cancelled before it finished; submit it again")
-        metrics = _gradient_step(model, optimizer, part, job, options, device, base)
-        report(metrics)
-        history.append(metrics)
-    return history
-
-
 def planned_steps(sequences: Sequence[TokenSequence], options: TrainingOptions) -> int:
-    """How many gradient steps a job on these sequences takes."""
+    """Return how many gradient steps a job on these sequences takes."""
     return min(options.gradient_steps, len(sequences))
+
+
+@dataclass
+class Trainer:
+    """One job under way: the private model it trains, and how."""
+
+    model: nn.Module
+    optimizer: AdamW
+    job: JobConfig
+    options: TrainingOptions
+    device: torch.device
+    threads: Threads = field(default_factory=lambda: Threads(torch.get_num_threads()))
+    base: nn.Module | None = None
+    """The reference of the KL penalty."""
+
+    def train(
+        self,
+        sequences: Sequence[TokenSequence],
+        report: Callable[[Mapping[str, float]], None],
+        cancelled: Callable[[], bool],
+        seed: int = 0,
+    ) -> list[dict[str, float]]:
+        """Take the job's gradient steps and return the metrics of each.
+
+        `seed` shuffles the sequences into steps. Raises TrainingError when the job is cancelled, when tokens
+        do not fit the model, and when something is not finite.
+        """
+        _check_fits(self.model, sequences)
+        if self.job.precalculate_logprobs:
+            self._recompute_old(sequences)
+        history = []
+        for part in _parts(sequences, self.options.gradient_steps, seed):
+            if cancelled():
+                raise TrainingError("the job was cancelled before it finished; submit it again")
+            metrics = self._step(part)
+            report(metrics)
+            history.append(metrics)
+        return history
+
+    def _step(self, part: Sequence[TokenSequence]) -> dict[str, float]:
+        """Take one gradient step and return its metrics."""
+        started = time.perf_counter()
+        sampled = sum(sequence.sampled_count for sequence in part)
+        self.optimizer.zero_grad(set_to_none=True)
+        passes = [self._pass(batch, sampled) for batch in self._batches(part)]
+        loss = sum(float(sums.policy) for sums, _ in passes) / sampled
+        norm = self._clip(loss)
+        learning_rate = self.job.rate(len(part))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        means = _means(passes, sampled)
+        if self.base is None:
+            del means["kl_policy_ref"]
+        tokens, seconds = sum(len(sequence.tokens) for sequence in part), time.perf_counter() - started
+        return means | {
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": learning_rate,
+            "num_datums": float(len(part)),
+            "num_tokens": float(tokens),
+            "num_trainable_tokens": float(sampled),
+            "tokens_per_second": tokens / seconds,
+            "gradient_seconds": seconds,
+        }
+
+    def _pass(self, batch: Sequence[TokenSequence], sampled: int) -> tuple[LossSums, float]:
+        """Run a micro-batch forward and backward; returns its sums and the sum of its entropies.
+
+        `sampled` is the number of sampled tokens of the whole step, so that micro-batches add up.
+        """
+        with self.threads.piece(sum(len(sequence.tokens) for sequence in batch)):
+            scored = self._score(self.model, batch)
+            with torch.no_grad():
+                reference = None if self.base is None else self._score(self.base, batch).logprobs
+            columns = _columns(batch, self.device)
+            sums = loss_sums(scored.logprobs, **columns, config=self.job.loss, base=reference)
+            (sums.policy / sampled).backward()  # type: ignore[no-untyped-call]
+        return replace(sums, policy=sums.policy.detach()), float(scored.entropies.sum())
+
+    def _score(self, model: nn.Module, batch: Sequence[TokenSequence]) -> Scored:
+        return score(model, batch, self.device, self.options.precision)
+
+    def _batches(self, sequences: Sequence[TokenSequence]) -> Iterator[list[TokenSequence]]:
+        limit = self.job.packed_sequence_length or self.options.micro_batch_tokens
+        return micro_batches(sequences, limit, _vocabulary(self.model))
+
+    def _clip(self, loss: float) -> float:
+        """Clip the gradient and return its norm. Raises TrainingError when loss or norm is not finite."""
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = float(nn.utils.clip_grad_norm_(trainable, self.options.max_grad_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = "gradient" if math.isfinite(loss) else "loss"
+            raise TrainingError(
+                f"the {what} is not finite; the model was left as it was: lower the learning rate"
+            )
+        return norm
+
+    def _recompute_old(self, sequences: Sequence[TokenSequence]) -> None:
+        """Replace the sampler's log-probabilities by those of the training forward before the first step."""
+        for batch in self._batches(sequences):
+            with torch.no_grad():
+                fresh = iter(self._score(self.model, batch).logprobs.tolist())
+            for sequence in batch:
+                sequence.sampler_logprobs = list(sequence.old_logprobs)
+                for place in sequence.scored_places():
+                    sequence.old_logprobs[place] = next(fresh)
+
+
+def _means(passes: Sequence[tuple[LossSums, float]], sampled: int) -> dict[str, float]:
+    """Average what was summed over the sampled tokens of a step."""
+    return {
+        "entropy": sum(entropy for _, entropy in passes) / sampled,
+        "kl_div": sum(sums.kl for sums, _ in passes) / sampled,
+        "logprob_drift": sum(sums.drift for sums, _ in passes) / sampled,
+        "clipped_fraction": sum(sums.clipped for sums, _ in passes) / sampled,
+        "kl_policy_ref": sum(sums.kl_to_base for sums, _ in passes) / sampled,
+    }
 
 
 def _parts(sequences: Sequence[TokenSequence], steps: int, seed: int) -> Iterator[list[TokenSequence]]:
@@ -186,130 +222,22 @@ def _parts(sequences: Sequence[TokenSequence], steps: int, seed: int) -> Iterato
         yield order[part::count]
 
 
-def _micro_batches(
-    sequences: Sequence[TokenSequence], limit: int, vocabulary: int
-) -> Iterator[list[TokenSequence]]:
-    """Yield sequences that begin alike side by side, up to `limit` in cost and LOGITS_AT_ONCE in logits.
-
-    The cost of a sequence is its tokens beyond the beginning it shares with the one before it, and a part of
-    its whole length for the keys and values it reads. A sequence above the limit goes alone.
-    """
-    batch: list[TokenSequence] = []
-    before, cost, sampled = np.empty(0, np.int32), 0, 0
-    for sequence in sorted(sequences, key=lambda entry: entry.tokens):
-        own = np.array(sequence.tokens, np.int32)
-        read = len(own) // READS_PER_TOKEN
-        cost += len(own) - common_prefix(before, own) + read
-        sampled += sequence.sampled_count
-        if batch and (cost > limit or sampled * vocabulary > LOGITS_AT_ONCE):
-            yield batch
-            batch, cost, sampled = [], len(own) + read, sequence.sampled_count
-        batch.append(sequence)
-        before = own
-    if batch:
-        yield batch
-
-
-def _gradient_step(
-    model: nn.Module,
-    optimizer: AdamW,
-    part: Sequence[TokenSequence],
-    job: JobConfig,
-    options: TrainingOptions,
-    device: torch.device,
-    base: nn.Module | None,
-) -> dict[str, float]:
-    started = time.perf_counter()
-    tokens, sampled = (
-        sum(len(sequence.tokens) for sequence in part),
-        sum(sequence.sampled_count for sequence in part),
-    )
-    sums: list[LossSums] = []
-    entropy = 0.0
-    optimizer.zero_grad(set_to_none=True)
-    for batch in _micro_batches(part, _tokens_at_once(job, options), _vocabulary(model)):
-        torch.set_num_threads(options.threads)
-        scored = score(model, batch, device, options.precision)
-        with torch.no_grad():
-            reference = score(base, batch, device, options.precision).logprobs if base is not None else None
-        part_sums = loss_sums(scored.logprobs, **_columns(batch, device), config=job.loss, base=reference)
-        (part_sums.policy / sampled).backward()  # type: ignore[no-untyped-call]
-        sums.append(part_sums)
-        entropy += float(scored.entropies.sum())
-    loss = sum(float(entry.policy.detach()) for entry in sums) / sampled
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    norm = float(nn.utils.clip_grad_norm_(trainable, options.max_grad_norm))
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        what = "gradient" if math.isfinite(loss) else "loss"
-        raise TrainingError(
-            f"the {what} is not finite; the model was left as it was: lower the learning rate"
-        )
-    learning_rate = job.learning_rate * len(part) ** job.num_trajectories_learning_rate_multiplier_power
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.step()
-    seconds = time.perf_counter() - started
-    return {
-        "loss": loss,
-        "grad_norm": norm,
-        "learning_rate": learning_rate,
-        "entropy": entropy / sampled,
-        "kl_div": sum(entry.kl for entry in sums) / sampled,
-        "logprob_drift": sum(entry.drift for entry in sums) / sampled,
-        "clipped_fraction": sum(entry.clipped for entry in sums) / sampled,
-        "num_datums": float(len(part)),
-        "num_tokens": float(tokens),
-        "num_trainable_tokens": float(sampled),
-        "tokens_per_second": tokens / seconds,
-        "gradient_seconds": seconds,
-    } | ({"kl_policy_ref": sum(entry.kl_to_base for entry in sums) / sampled} if base is not None else {})
-
-
 def _columns(batch: Sequence[TokenSequence], device: torch.device) -> dict[str, Tensor]:
     """Per sampled token, each `[N]`: old and sampler's log-probability, advantage, weight, sequence number."""
-    rows = [
-        (old, sampler, sequence.advantage, sequence.weight, number)
-        for number, sequence in enumerate(batch)
-        for place, (old, sampler, sampled) in enumerate(
-            zip(
-                sequence.old_logprobs,
-                sequence.sampler_logprobs or sequence.old_logprobs,
-                sequence.sampled,
-                strict=True,
-            )
-        )
-        if sampled and place
-    ]
-    old, sampler, advantages, weights, numbers = zip(*rows, strict=True)
-    return {
-        "sampler": torch.tensor(sampler, dtype=torch.float32, device=device),
-        "old": torch.tensor(old, dtype=torch.float32, device=device),
-        "advantages": torch.tensor(advantages, dtype=torch.float32, device=device),
-        "weights": torch.tensor(weights, dtype=torch.float32, device=device),
-        "sequence": torch.tensor(numbers, device=device),
+    columns: dict[str, list[float]] = {name: [] for name in ("old", "sampler", "advantages", "weights")}
+    numbers: list[int] = []
+    for number, sequence in enumerate(batch):
+        sampler = sequence.sampler_logprobs or sequence.old_logprobs
+        places = sequence.scored_places()
+        columns["old"] += [sequence.old_logprobs[place] for place in places]
+        columns["sampler"] += [sampler[place] for place in places]
+        columns["advantages"] += [sequence.advantage] * len(places)
+        columns["weights"] += [sequence.weight] * len(places)
+        numbers += [number] * len(places)
+    tensors = {
+        name: torch.tensor(values, dtype=torch.float32, device=device) for name, values in columns.items()
     }
-
-
-def _tokens_at_once(job: JobConfig, options: TrainingOptions) -> int:
-    return job.packed_sequence_length or options.micro_batch_tokens
-
-
-def _recompute_old(
-    model: nn.Module,
-    sequences: Sequence[TokenSequence],
-    job: JobConfig,
-    options: TrainingOptions,
-    device: torch.device,
-) -> None:
-    """Replace the sampler's log-probabilities by those of the training forward before the first step."""
-    for batch in _micro_batches(sequences, _tokens_at_once(job, options), _vocabulary(model)):
-        with torch.no_grad():
-            fresh = iter(score(model, batch, device, options.precision).logprobs.tolist())
-        for sequence in batch:
-            sequence.sampler_logprobs = list(sequence.old_logprobs)
-            for place, sampled in enumerate(sequence.sampled):
-                if sampled and place:
-                    sequence.old_logprobs[place] = next(fresh)
+    return tensors | {"sequence": torch.tensor(numbers, device=device)}
 
 
 def _check_fits(model: nn.Module, sequences: Sequence[TokenSequence]) -> None:

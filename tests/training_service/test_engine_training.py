@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,7 +19,7 @@ from tests.training_service.random_model import random_base
 from training_service.base_models import Base
 from training_service.engine import RequestError, TrainingError, TrainResult
 from training_service.local_engine import EngineOptions, LocalEngine
-from training_service.ragged_attention import packed_logits
+from training_service.prefix_tree import TokenTree, tree_logits
 from training_service.training import TrainingOptions
 
 RATE = {"learning_rate": 3e-3}
@@ -50,7 +51,9 @@ def reply_logprob(base: Base, checkpoint: Path, choice: Json) -> float:
     """Log-probability of a whole reply under a checkpoint."""
     prompt, tokens = choice["prompt_token_ids"], choice["token_ids"]
     with torch.inference_mode():
-        logits = packed_logits(base.policy(checkpoint), [prompt + tokens], base.device)
+        logits = tree_logits(
+            base.policy(checkpoint), TokenTree([np.array(prompt + tokens, np.int32)]), base.device
+        )
     picked = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(-1, torch.tensor(tokens)[:, None])
     return float(picked.sum())
 

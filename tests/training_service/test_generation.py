@@ -28,8 +28,8 @@ from training_service import ragged_attention
 from training_service.base_models import Base
 from training_service.engine import RequestError
 from training_service.generation import Generator, Job, Stop, Written
-from training_service.kv_cache import Arena, Tokens
-from training_service.ragged_attention import packed_logits
+from training_service.kv_cache import Arena
+from training_service.prefix_tree import Tokens, TokenTree, tree_logits
 from training_service.sampling import Sampling, draw
 
 PROMPTS = [[5, 9, 200, 31, 77], [5, 9, 200], [300] * 40, list(range(10, 150)), [8]]
@@ -106,7 +106,7 @@ def test_logprobs_are_those_of_a_forward_over_the_whole_sequence(base: Base, ope
     futures = [generator.submit(job(prompt, seed, limit=20)) for seed, prompt in enumerate(PROMPTS)]
     for prompt, reply in zip(PROMPTS, results(futures), strict=True):
         with torch.inference_mode():
-            logits = packed_logits(base.model, [prompt + reply.tokens], base.device)
+            logits = tree_logits(base.model, TokenTree([tokens(prompt + reply.tokens)]), base.device)
         exact = logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(-1, torch.tensor(reply.tokens)[:, None])[
             :, 0
         ]

@@ -1,0 +1,39 @@
+"""A large tensor of which only the parts in use take memory.
+
+The address space is reserved at once. The system backs a page when it is first written, and takes it back when
+a part is given back. Large pages are switched off here: with them one token of a sequence takes the memory of
+two thousand. On a GPU, and on systems without these calls, it is an ordinary tensor.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class LazyTensor:
+    """`tensor` is the whole of it; its content is undefined until it is written."""
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        self._mapping: mmap.mmap | None = None
+        if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self.tensor = torch.empty(*shape, dtype=dtype, device=device)
+            return
+        count = math.prod(shape)
+        self._mapping = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._mapping.madvise(mmap.MADV_NOHUGEPAGE)
+        self.tensor = torch.frombuffer(self._mapping, dtype=dtype, count=count).view(*shape)
+
+    def give_back(self, part: Tensor) -> None:
+        """Let go of the memory of a contiguous part of `tensor`; its content is undefined afterwards."""
+        if self._mapping is None:
+            return
+        begin = part.data_ptr() - self.tensor.data_ptr()
+        end = begin + part.numel() * part.itemsize
+        first, last = -(-begin // mmap.PAGESIZE), end // mmap.PAGESIZE  # whole pages only
+        if last > first:
+            self._mapping.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)

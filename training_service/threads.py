@@ -1,0 +1,61 @@
+"""How many threads a piece of work uses, chosen by what earlier pieces took.
+
+A parallel operation ends with its slowest thread. Where another process has one of the cores, two threads are
+often slower than one, since the first waits for the second at every operation. Nothing says so beforehand,
+so the pieces themselves are timed: each number of threads is tried once, the fastest goes on, and the others
+are tried again now and then, or at once when the fastest has become much slower.
+
+Not here: how a thread waits, which is set before torch is imported (`training_service/__init__`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+TRY_EVERY = 32
+"""Pieces between two trials of another number of threads."""
+MUCH_SLOWER = 0.7
+"""Share of its own speed below which the fastest number is doubted."""
+
+
+class Threads:
+    """Picks a number of threads for each piece of one kind of work. Not to be shared between threads."""
+
+    def __init__(self, most: int) -> None:
+        """Choose among all `most` threads, one less, half of them, and one."""
+        self._speeds: dict[int, float] = {}
+        self._untried = sorted({most, max(1, most - 1), max(1, most // 2), 1})
+        self._since_trial = 0
+
+    @contextmanager
+    def piece(self, size: float) -> Iterator[None]:
+        """Run the body with the number of threads that is best now. `size` is in any unit of work."""
+        number = self.choose()
+        torch.set_num_threads(number)
+        began = time.perf_counter()
+        yield
+        self.learn(number, size / max(time.perf_counter() - began, 1e-9))
+
+    def choose(self) -> int:
+        """Return the number of threads for the next piece."""
+        if not self._untried and self._since_trial >= TRY_EVERY:
+            self._untried, self._since_trial = sorted(set(self._speeds) - {self.fastest()}), 0
+        if self._untried:
+            return self._untried.pop()
+        self._since_trial += 1
+        return self.fastest()
+
+    def learn(self, number: int, speed: float) -> None:
+        """Remember how fast a piece was, in units of work a second."""
+        before = self._speeds.get(number, speed)
+        if speed < MUCH_SLOWER * before and number == self.fastest():
+            self._since_trial = TRY_EVERY
+        self._speeds[number] = (before + speed) / 2
+
+    def fastest(self) -> int:
+        """Return the number of threads that was fastest so far."""
+        return max(self._speeds, key=lambda number: self._speeds[number])
