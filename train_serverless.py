@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import build_logs
+from core.command_line import parser, run, tell_error
 from core.episode_store.run_writer import RUN_NAME, RunWriter
-from core.episode_store.runs import latest_run
+from core.episode_store.runs import RUNS, latest_run
 from core.episode_store.scenarios import fingerprint
 from core.revision import revision
 from evaluation.wandb_session import begin
@@ -63,8 +64,8 @@ from training_runs.time_limit import (
 from training_runs.training_step import TrainingStep, line
 from training_runs.wandb_log import TrainingLog
 
-EPILOG = """
-examples:
+PROGRAM = "python train_serverless.py"
+EPILOG = """examples:
   python train_serverless.py
       with WANDB_API_KEY: train on W&B's serverless service; without: train the small shipped model here
   python train_serverless.py --dry-run
@@ -171,15 +172,15 @@ class Run:
 def import_art(config: TrainingConfig) -> None:
     """Import ART so that, without a key, nothing in this process has a reason to contact anybody."""
     if config.backend != "local":
-        sys.modules.setdefault("transformers", None)  # type: ignore[arg-type] # else ART imports and patches it: 3 s and 200 MB
+        # else ART imports and patches it: 3 s and 200 MB
+        sys.modules.setdefault("transformers", None)  # type: ignore[arg-type]
     prepare_wandb()
     import art  # noqa: F401
 
     ours = config.backend == "embedded" or config.service_url is not None
     if not begin(config.project, allowed=not ours):
-        os.environ.pop(
-            "WANDB_API_KEY", None
-        )  # importing ART reads .env; it takes even an empty key for a wish to log to W&B
+        # importing ART reads .env; it takes even an empty key for a wish to log to W&B
+        os.environ.pop("WANDB_API_KEY", None)
 
 
 def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
@@ -216,21 +217,21 @@ def _say_what_comes(config: TrainingConfig) -> None:
         say(busy)
 
 
-def _executed(run: Run) -> tuple[int, str]:
+def _executed(training: Run) -> tuple[int, str]:
     """Execute the run; the exit code, and what went wrong in words. A second Ctrl-C surfaces."""
     import openai
 
     try:
-        asyncio.run(run.execute())
+        asyncio.run(training.execute())
     except Interrupted:
-        return 128 + (run.interruption.signal or signal.SIGINT), ""
+        return 128 + (training.interruption.signal or signal.SIGINT), ""
     except ConfigurationError:
         raise
     except InvestigatorError as problem:
-        run.folder.fail(problem)
+        training.folder.fail(problem)
         return 1, str(problem)
     except openai.OpenAIError as problem:  # a refused key, a wrong address, a service that is down
-        run.folder.fail(problem)
+        training.folder.fail(problem)
         return 1, f"the backend: {problem}"
     return 0, ""
 
@@ -240,32 +241,29 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     folder = RunWriter(config.runs / name)
     with folder.claimed(resume):
         facts = _facts(name, config, folder, resume)
-        run = Run(folder, config, _scenarios(config))
+        training = Run(folder, config, _scenarios(config))
         folder.write("config.json", (json.dumps(facts, indent=2) + "\n").encode())
         _say_what_comes(config)
         import_art(config)
         try:
-            code, trouble = _executed(run)
+            code, trouble = _executed(training)
         except KeyboardInterrupt:
             return 130
         summary = write_report(folder.path)
-        run.wandb.conclude(folder.path, summary, folder.rows, code)
-    print(last_lines(folder, summary, stopped=code != 0))
+        training.wandb.conclude(folder.path, summary, folder.rows, code)
+    print(last_lines(folder.path, summary, stopped=code != 0))
     print(explain(folder.path))
     if trouble:
-        print(f"train_serverless: {trouble}", file=sys.stderr)
+        tell_error(PROGRAM, trouble)
     return code
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, measure, report; or say what would happen."""
-    flags = argparse.ArgumentParser(
-        prog="python train_serverless.py",
+def _flags() -> argparse.ArgumentParser:
+    flags = parser(
+        PROGRAM,
+        (__doc__ or "").split("\n\n")[0],
+        EPILOG,
         usage="%(prog)s [--name NAME] [--resume] [--config FILE] [--dry-run] [any setting below]",
-        description=(__doc__ or "").split("\n\n")[0],
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     flags.add_argument(
         "--name", help="name of the run, of its folder and of its model (default: the date and time)"
@@ -278,30 +276,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dry-run", action="store_true", help="print the plan and stop; contacts nothing, spends nothing"
     )
     add_flags(flags)
-    arguments = flags.parse_args(argv)
-    os.environ.setdefault(
-        "LITELLM_LOCAL_MODEL_COST_MAP", "True"
-    )  # else importing litellm asks the network for prices
-    os.environ.setdefault(
-        "TQDM_DISABLE", "1"
-    )  # ART's own bars; ours decide for themselves. Read when tqdm is first imported
-    try:
-        runs, saved = Path(getattr(arguments, "runs", "runs")), None
-        name = arguments.name or (
-            latest_run(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        )
-        if not RUN_NAME.fullmatch(name):
-            raise ConfigurationError(f"--name {name!r}: use letters, digits, '.', '_' and '-', 64 at most")
-        if arguments.resume:
-            saved = RunWriter(runs / name).settings()["config"]
-        config = resolve(arguments, saved)
-        if arguments.dry_run:
-            print(plan(config, name))
-            return 0
+    return flags
+
+
+def _train_or_plan(arguments: argparse.Namespace) -> int:
+    runs, saved = Path(getattr(arguments, "runs", RUNS)), None
+    name = arguments.name or (latest_run(runs) if arguments.resume else f"{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    if not RUN_NAME.fullmatch(name):
+        raise ConfigurationError(f"--name {name!r}: use letters, digits, '.', '_' and '-', 64 at most")
+    if arguments.resume:
+        saved = RunWriter(runs / name).settings()["config"]
+    config = resolve(arguments, saved)
+    if not arguments.dry_run:
         return _train(name, config, arguments.resume)
-    except InvestigatorError as trouble:
-        print(f"train_serverless: {trouble}", file=sys.stderr)
-        return 2
+    print(plan(config, name))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, measure, report; or say what would happen."""
+    arguments = _flags().parse_args(argv)
+    # else importing litellm asks the network for prices
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # ART's own bars; ours decide for themselves. Read when tqdm is first imported
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    return run(PROGRAM, lambda: _train_or_plan(arguments))
 
 
 if __name__ == "__main__":

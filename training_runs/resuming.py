@@ -6,8 +6,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from core.episode_store.run_folder import GREEDY
-from core.episode_store.run_writer import RunWriter
 from core.episode_store.runs import RUNS
 
 
@@ -17,13 +15,12 @@ def resume_command(run: Path, *more: str) -> str:
     return shlex.join([_python(), "train_serverless.py", "--name", run.name, "--resume", *where, *more])
 
 
-def next_command(folder: RunWriter, best: int, steps: int) -> str:
+def next_command(run: Path, best: int, steps: int) -> str:
     """Return what to type when all steps are done: compare before and after, or train longer."""
     if not best:
-        longer = resume_command(folder.path, "--steps", str(2 * steps), "--max-minutes", "none")
+        longer = resume_command(run, "--steps", str(2 * steps), "--max-minutes", "none")
         return f"no checkpoint beat the start on val; train longer: {longer}"
-    before, after = (str(folder.episodes_path("test", step, GREEDY)) for step in (0, best))
-    return shlex.join([_python(), "-m", "evaluation", "compare", before, after])
+    return shlex.join([_python(), "-m", "evaluation", "compare", f"{run}@0", f"{run}@{best}"])
 
 
 def _python() -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from core.episode_store.run_writer import RunWriter
 from training_runs.headline import table
 from training_runs.resuming import next_command
 
@@ -19,12 +19,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def last_lines(run: RunWriter, summary: Mapping[str, Any], stopped: bool) -> str:
+def last_lines(run: Path, summary: Mapping[str, Any], stopped: bool) -> str:
     """Return what a run ends with: before and after, where the report is, and what to type next."""
     lines = ["", table(summary), ""]
     if summary["out_of_time"]:
         lines.append(f"attention  {summary['out_of_time']}")
-    lines.append(f"report     {run.path / 'report.html'}")
+    lines.append(f"report     {run / 'report.html'}")
     if summary["go_on"]:
         lines.append(f"go on      {summary['go_on']}")
     if summary["finished"] and not stopped:

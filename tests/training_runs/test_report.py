@@ -222,7 +222,7 @@ def ended_by_time(path: Path, steps_asked: int) -> dict[str, Any]:
 def test_a_run_that_the_clock_ended_before_half_of_its_steps_says_so_everywhere(tmp_path: Path) -> None:
     summary = ended_by_time(tmp_path / "run", steps_asked=40)
     page = Page(tmp_path / "run/report.html").text
-    said = last_lines(RunWriter(tmp_path / "run"), summary, stopped=False)
+    said = last_lines(tmp_path / "run", summary, stopped=False)
     told = json.loads((tmp_path / "run/summary.json").read_text())
     for words in (page, said, told["out_of_time"]):
         assert "12 minutes were enough for 2 of 40 training steps" in words
@@ -237,7 +237,7 @@ def test_a_run_that_the_clock_ended_before_half_of_its_steps_says_so_everywhere(
 def test_a_run_that_made_most_of_its_steps_counts_and_says_how_many(tmp_path: Path) -> None:
     summary = ended_by_time(tmp_path / "run", steps_asked=4)
     assert summary["finished"]
-    said = last_lines(RunWriter(tmp_path / "run"), summary, stopped=False)
+    said = last_lines(tmp_path / "run", summary, stopped=False)
     assert "enough for 2 of 4 training steps" in said
     assert "--max-minutes none" in said
     assert "evaluation compare" in said
@@ -245,7 +245,7 @@ def test_a_run_that_made_most_of_its_steps_counts_and_says_how_many(tmp_path: Pa
 
 def test_a_run_that_made_all_of_its_steps_ends_with_what_to_look_at(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    said = last_lines(RunWriter(tmp_path / "run"), write_report(tmp_path / "run"), stopped=False)
+    said = last_lines(tmp_path / "run", write_report(tmp_path / "run"), stopped=False)
     assert "evaluation compare" in said
     assert "--resume" not in said
 

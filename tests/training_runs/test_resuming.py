@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from core.episode_store.run_writer import RunWriter
 from training_runs.resuming import next_command, resume_command
 
 
@@ -33,11 +32,9 @@ def test_an_interpreter_elsewhere_is_python(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_after_the_last_step_before_and_after_are_compared() -> None:
-    command = next_command(RunWriter(Path("runs/a")), best=20, steps=40)
-    assert (
-        "evaluation compare runs/a/episodes/test-0000-t0.jsonl runs/a/episodes/test-0020-t0.jsonl" in command
-    )
+    command = next_command(Path("runs/a"), best=20, steps=40)
+    assert "-m evaluation compare runs/a@0 runs/a@20" in command
 
 
 def test_a_run_that_never_beat_its_start_is_to_be_trained_longer() -> None:
-    assert "--steps 80 --max-minutes none" in next_command(RunWriter(Path("runs/a")), best=0, steps=40)
+    assert "--steps 80 --max-minutes none" in next_command(Path("runs/a"), best=0, steps=40)
