@@ -48,6 +48,8 @@ def _ingest(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--exit-code", action="store_true", help="exit 1 when a failure was found")
     failures_flag(parser)
+    # what --failures was called once, for scripts of that time
+    parser.add_argument("--database", dest="failures", type=Path, help=argparse.SUPPRESS)
     model_flags(parser)
 
 

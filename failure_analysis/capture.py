@@ -24,6 +24,7 @@ from core.episode_store.lines import Line, read_lines
 from core.episode_store.run_folder import EpisodeFile, RunFolder, State, moment
 from core.episode_store.runs import find_runs
 from core.redaction import READ_BACK
+from failure_analysis.batches import batches
 from failure_analysis.episodes.investigations import failed
 from failure_analysis.explaining import Explainer
 from failure_analysis.logs.analyzer import LogAnalyzer
@@ -108,7 +109,7 @@ class _Capture:
                 writer.forget_file(name)  # replaced or cut: what it holds now is taken in anew
                 writer.put_source(start)
         bad, unended = list[str](), list[Line]()
-        for batch in _batches(_whole(read_lines(path, start.offset, start.line), unended), BATCH):
+        for batch in batches(_whole(read_lines(path, start.offset, start.line), unended), BATCH):
             found = list[Experiment]()
             for line in batch:
                 try:
@@ -329,17 +330,6 @@ def _whole(lines: Iterator[Line], unended: list[Line]) -> Iterator[Line]:
             yield line
         else:
             unended.append(line)
-
-
-def _batches(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
-    batch: list[Line] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _first_problem(trouble: ValueError) -> str:

@@ -347,9 +347,10 @@ class Writer:
         for (id,) in ids:
             self.forget(id)
 
-    def known(self, id: str) -> bool:
-        """Whether an experiment of this id is stored."""
-        return self._connection.execute("SELECT 1 FROM experiments WHERE id = ?", [id]).fetchone() is not None
+    def stored_at(self, id: str) -> datetime | None:
+        """When the stored experiment of this id happened; None when there is none."""
+        row = self._connection.execute("SELECT at_ms FROM experiments WHERE id = ?", [id]).fetchone()
+        return datetime.fromtimestamp(row[0] / 1000, UTC) if row else None
 
     def source(self, path: str) -> Source | None:
         """How far a file has been read."""

@@ -28,5 +28,6 @@ def command(arguments: argparse.Namespace) -> int:
         print(printable(f"    fix: {why.fix_suggestion[:300]}"))
     if done.total > SHOWN:
         print(f"... and {done.total - SHOWN} more")
-    print(f"{store.path}: {done.total} failures taken in; texts in {store.folder / FOLDER}")
+    before = f", {done.known} of them known before" if done.known else ""
+    print(f"{store.path}: {done.total} failures taken in{before}; texts in {store.folder / FOLDER}")
     return 1 if arguments.exit_code and done.total else 0

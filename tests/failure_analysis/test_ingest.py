@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.sax.saxutils import quoteattr
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.logs.ingest import Ingested, ingest
@@ -90,7 +94,9 @@ def test_the_same_file_twice_is_stored_once_and_a_later_run_groups_with_it(
     tmp_path: Path, store: FailureStore
 ) -> None:
     take(store, written(tmp_path / "junit.xml", PYTEST))
-    take(store, tmp_path / "junit.xml")
+    os.utime(tmp_path / "junit.xml", (1, 1))
+    again = take(store, tmp_path / "junit.xml")
+    assert (again.total, again.known) == (2, 2)
     assert store.experiments().total == 2
     take(store, written(tmp_path / "later.xml", PYTEST.replace("T10:00", "T12:00").replace("41", "40")))
     page = store.experiments()
@@ -156,8 +162,9 @@ def test_entities_are_never_expanded(tmp_path: Path, store: FailureStore) -> Non
     bomb = f'<!DOCTYPE x [<!ENTITY a0 "ha">{laughs}<!ENTITY f SYSTEM "file:///etc/passwd">]>'
     case = '<testsuite><testcase name="t"><failure message="&a9;">&f;</failure></testcase></testsuite>'
     done = take(store, written(tmp_path / "junit.xml", f"{bomb}{case}"))
-    assert done.total == 0
+    assert [row.name for row in store.experiments().rows] == ["junit.xml: unreadable"]
     assert "DOCTYPE" in done.notes[0]
+    assert "root:" not in store.path.read_bytes().decode("latin-1")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +173,10 @@ def test_entities_are_never_expanded(tmp_path: Path, store: FailureStore) -> Non
         ("<testsuite>" + "<a>" * 1000, "nested"),
         ('<testsuite><testcase name="t"', "no XML any more"),
         ("<testsuite><testcase></testsuite>", "no XML any more"),
-        ("<testsuite>\x00", "no XML any more"),
+        ("", "no XML any more"),
+        ("Traceback (most recent call last):", "no XML any more"),
     ],
-    ids=["deep", "cut", "crossed", "zero-byte"],
+    ids=["deep", "cut", "crossed", "empty", "no-xml"],
 )
 def test_xml_that_breaks_off_is_said(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(JUnitTrouble, match=why):
@@ -177,7 +185,8 @@ def test_xml_that_breaks_off_is_said(tmp_path: Path, text: str, why: str) -> Non
 
 def test_what_came_before_a_mistake_in_the_xml_counts(tmp_path: Path, store: FailureStore) -> None:
     done = take(store, written(tmp_path / "junit.xml", PYTEST[: PYTEST.index('<testcase classname=""') + 20]))
-    assert done.total == 1
+    names = {row.name for row in store.experiments().rows}
+    assert names == {"tests.test_cart::test_total[a & b]", "junit.xml: unreadable"}
     assert "read up to there" in done.notes[0]
 
 
@@ -216,3 +225,108 @@ def test_a_hostile_test_name_is_only_a_name(tmp_path: Path, store: FailureStore,
     assert take(store, written(tmp_path / "junit.xml", xml)).total == 1
     assert store.experiments().rows[0].name == name[:500]
     assert {path.name for path in tmp_path.iterdir()} == {"junit.xml", "failures", "failures.db"}
+
+
+# ------------------------------------------------------------------------------- nothing lost, nothing twice
+
+LICENCE = "<!-- " + "Licensed to whom it may concern. " * 40_000 + "-->"
+ONE = '<testsuite name="s"><testcase classname="p.T" name="one"><failure message="boom">x</failure></testcase></testsuite>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ONE.replace("boom", "expected \x1b[32m1\x1b[39m got 2").encode(),
+        ONE.replace("boom", "bad &#27;[31mred&#x1b;[0m &#0;").encode(),
+        ONE.replace("boom", "nul \0 and bell \a").encode(),
+        ONE.replace("boom", "not UTF-8: ").encode() .replace(b"UTF-8: ", b"UTF-8: \xff\xfe\xe9"),
+        ('<?xml version="1.0" encoding="UTF-16"?>' + ONE).encode("utf-16"),
+        ('<?xml version="1.0" encoding="UTF-16"?>' + ONE).encode("utf-16-be"),
+        ('<?xml version="1.0" encoding="UTF-16LE"?>' + ONE).encode("utf-16-le"),
+        ('<?xml version="1.0" encoding="ISO-8859-1"?>' + ONE.replace("boom", "gru\u00df")).encode("latin-1"),
+        ('<?xml version="1.0" encoding="no-such-thing"?>' + ONE).encode(),
+        ("\ufeff" + ONE).encode(),
+        ('<?xml version="1.0"?>' + LICENCE[:900_000] + "-->" + ONE).encode(),
+        ("\n\n  " + ONE).encode(),
+    ],
+    ids=["escape", "escape-reference", "control", "bytes", "utf-16", "utf-16-be", "utf-16-le", "latin-1", "encoding", "bom",
+         "licence", "space"],
+)  # fmt: skip
+def test_a_file_that_strict_readers_refuse_loses_no_failure(
+    tmp_path: Path, store: FailureStore, content: bytes
+) -> None:
+    path = tmp_path / "junit.xml"
+    path.write_bytes(content)
+    done = take(store, path)
+    assert [row.name for row in store.experiments().rows] == ["p.T::one"]
+    assert done.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("xml", "names"),
+    [
+        ('<testsuite name="db" errors="1"><error message="setUpClass failed">x</error></testsuite>', ["db"]),
+        ('<testsuites><testsuite name="db" errors="1" tests="0"/></testsuites>', ["db"]),
+        ('<testsuite failures="3"><testcase name="a"><failure/></testcase></testsuite>', ["(a suite without a name)", "a"]),
+        ('<testsuites failures="1"><testsuite failures="1"><testcase name="a"><failure/></testcase></testsuite></testsuites>',
+         ["a"]),
+        ('<testsuite errors="1" failures="1"><testcase name="a"><failure/><error/></testcase></testsuite>', ["a"]),
+        ('<testsuite><testcase name="a"><failure message="it had failed already"><!-- cut', ["a", "junit.xml: unreadable"]),
+    ],
+    ids=["error-of-a-suite", "only-counted", "counts-more", "sums", "twice-in-one", "cut-inside"],
+)  # fmt: skip
+def test_what_a_suite_says_of_itself_is_not_lost(
+    tmp_path: Path, store: FailureStore, xml: str, names: list[str]
+) -> None:
+    take(store, written(tmp_path / "junit.xml", xml))
+    assert sorted(row.name for row in store.experiments().rows) == names
+
+
+CASES = st.lists(
+    st.tuples(st.sampled_from(["t1", "t2"]), st.sampled_from(["ok", "failure", "error", "skipped"])),
+    max_size=5,
+)
+SUITES = st.lists(st.tuples(st.sampled_from(["s1", "s2"]), CASES), min_size=1, max_size=3)
+FILES = st.dictionaries(st.sampled_from(["a/junit.xml", "b/junit.xml", "c.xml"]), SUITES, min_size=1)
+
+
+def as_xml(suites: list[tuple[str, list[tuple[str, str]]]]) -> str:
+    cases = {
+        "ok": "",
+        "failure": '<failure message="boom"/>',
+        "error": "<error>boom</error>",
+        "skipped": "<skipped/>",
+    }
+    texts = [
+        f'<testsuite name="{name}">'
+        + "".join(f'<testcase name="{case}">{cases[how]}</testcase>' for case, how in found)
+        for name, found in suites
+    ]
+    return "<testsuites>" + "".join(f"{text}</testsuite>" for text in texts) + "</testsuites>"
+
+
+@settings(max_examples=40, deadline=None)
+@given(FILES)
+def test_nothing_twice_nothing_lost(files: dict[str, list[tuple[str, list[tuple[str, str]]]]]) -> None:
+    with TemporaryDirectory() as folder:
+        store = FailureStore(Path(folder) / "failures.db")
+        paths = [Path(folder) / name for name in files]
+        for path, suites in zip(paths, files.values(), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(as_xml(suites))
+        failed = [
+            (name, suite, case)
+            for name, suites in files.items()
+            for suite, cases in suites
+            for case, how in cases
+            if how in ("failure", "error")
+        ]
+        done = take(store, *paths)
+        assert (done.total, done.known) == (len(failed), 0)
+        stored = store.experiments(limit=1000).rows if failed else ()
+        assert Counter((row.run, row.name) for row in stored) == Counter(
+            (run, case) for run, _, case in failed
+        )
+        os.utime(paths[0], (1, 1))
+        assert take(store, *paths, paths[0]).known >= len(failed)
+        assert (store.experiments(limit=1000).rows if failed else ()) == stored
