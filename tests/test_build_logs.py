@@ -18,7 +18,7 @@ import build_logs
 from build_logs import build, is_stale, main
 from core.log_stores.tables import block
 from project_types import DatabaseError, ScenarioError
-from tests.scenes import row, scenario, span, write
+from tests.builders.scenarios import row, scenario, span, write
 
 ROOT = Path(__file__).parent.parent
 

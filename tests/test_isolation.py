@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from log_search_tools import estimate_tokens, log_tools
 from project_types import EpisodeConfig, Tool, ToolInputError
-from tests.scenes import database, row, scenario, span
+from tests.builders.scenarios import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
 NAMES = ("s-1", "s-10", "s-2")

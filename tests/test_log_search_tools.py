@@ -21,7 +21,7 @@ from build_logs import build
 from core.log_stores import printing, token_budget
 from log_search_tools import PrintedRow, estimate_tokens, function_schema, log_tools, printed_rows
 from project_types import EMBEDDED, DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
-from tests.scenes import database, row, scenario, write
+from tests.builders.scenarios import database, row, scenario, write
 
 ROOMY = EpisodeConfig(tool_budget_tokens=390)
 LINES = [

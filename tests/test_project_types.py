@@ -23,7 +23,7 @@ from project_types import (
     read_incident,
     read_scenario,
 )
-from tests.scenes import row, scenario, span, write
+from tests.builders.scenarios import row, scenario, span, write
 
 METRIC = {"service": "orders", "name": "cpu", "points": [["2025-03-04T14:00:00Z", 0.5]]}
 EVENT = {

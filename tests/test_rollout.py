@@ -38,7 +38,7 @@ from rollout import (
     reward,
     write_episode,
 )
-from tests.fakes.incident import CAUSE, GOLD, INCIDENT, NOISE, SYMPTOM, TRACE, Grep, Says
+from tests.builders.scenarios import CAUSE, GOLD, INCIDENT, NOISE, SYMPTOM, TRACE
 from tests.fakes.openai_server import (
     Reply,
     answer,
@@ -53,6 +53,7 @@ from tests.fakes.openai_server import (
 )
 from tests.fakes.openai_server import text_call as written_call
 from tests.fakes.played import RULES, TEXT, play
+from tests.fakes.stand_ins import Grep, Says
 
 # ---------------------------------------------------------------------------------------------- good episodes
 

@@ -15,7 +15,7 @@ import pytest
 from build_logs import build
 from project_types import Episode, Outcome
 from rollout import BANDS, reward
-from tests.fakes.incident import GOLD, INCIDENT
+from tests.builders.scenarios import GOLD, INCIDENT
 
 pytestmark = pytest.mark.slow
 

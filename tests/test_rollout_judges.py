@@ -9,7 +9,7 @@ import pytest
 from core.judges.llm import LLMJudge
 from project_types import Ending, JudgeError
 from rollout import BANDS, reward
-from tests.fakes.incident import CAUSE, GOLD
+from tests.builders.scenarios import CAUSE, GOLD
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode, OpenAIServer, answer, call
 from tests.fakes.played import play

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.incident import GOLD
+from tests.builders.scenarios import GOLD
 
 pytestmark = pytest.mark.slow
 

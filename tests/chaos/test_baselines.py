@@ -13,8 +13,8 @@ from chaos import baselines
 from chaos.__main__ import main
 from chaos.baselines import RULES, measure, over_the_bar
 from project_types import LevelName, LogRecord, Report, Scenario, Span
-from tests.evaluation.made import scenario, write_scenarios
-from tests.fakes.incident import INCIDENT, Says
+from tests.builders.scenarios import INCIDENT, incident, write_scenarios
+from tests.fakes.stand_ins import Says
 
 START = datetime(2026, 3, 1, 14, 0, tzinfo=UTC)
 
@@ -115,7 +115,7 @@ def test_spans_that_are_their_own_ancestors_have_a_depth() -> None:
 
 
 async def test_accuracy_is_what_the_judge_says_and_slices_are_apart() -> None:
-    found = await measure([scenario("a"), scenario("b", unseen=True)], Says(correct=True))
+    found = await measure([incident("a"), incident("b", unseen=True)], Says(correct=True))
     first = found["first error service"]
     assert (first["all"].cause.value, first["all"].cause.n) == (1.0, 2)
     assert (first["seen"].cause.n, first["unseen"].cause.n) == (1, 1)
@@ -126,7 +126,7 @@ async def test_accuracy_is_what_the_judge_says_and_slices_are_apart() -> None:
 
 async def test_the_random_rule_is_averaged_over_many_draws() -> None:
     judge = Says(correct=False)
-    found = await measure([scenario("a")], judge)
+    found = await measure([incident("a")], judge)
     assert judge.asked == baselines.DRAWS + len(RULES) - 1
     assert 0 < found["random service"]["all"].service.value < 1
 

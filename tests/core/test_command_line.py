@@ -16,7 +16,7 @@ import pytest
 
 from core.command_line import MOST_CHARACTERS, Command, Room, printable
 from core.rooms import DOORS, ROOMS, main, rooms
-from tests.evaluation.made import episode, write_episodes
+from tests.builders.episodes import episode, write_episodes
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [(room, command.name) for room, found in rooms().items() for command in found.commands]

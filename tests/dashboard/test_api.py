@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from failure_analysis.store import DATABASE
-from tests.dashboard.dashboard_runs import captured, dashboard, training_run
+from tests.builders.runs import training_run
+from tests.dashboard.served import captured, dashboard
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from failure_analysis.aggregates import Trend
 from failure_analysis.records import ExperimentType, FailureCategory, InvestigationKind, Severity, Status
-from tests.dashboard.dashboard_runs import captured, dashboard, training_run
+from tests.builders.runs import training_run
+from tests.dashboard.served import captured, dashboard
 
 PATHS = [
     "/api/experiments",

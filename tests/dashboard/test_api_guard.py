@@ -19,7 +19,8 @@ import pytest
 from core.serving.guard import COOKIE, Door
 from dashboard.__main__ import main
 from dashboard.guard import LARGEST_BODY
-from tests.dashboard.dashboard_runs import captured, dashboard, training_run
+from tests.builders.runs import training_run
+from tests.dashboard.served import captured, dashboard
 
 TOKEN = "a token that nobody guesses"
 

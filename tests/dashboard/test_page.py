@@ -17,7 +17,9 @@ import pytest
 from dashboard.rendering import ago, environment, href, visible
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, Wanted
-from tests.dashboard.dashboard_runs import captured, dashboard, episode, training_run, write_episodes
+from tests.builders.episodes import episode, write_episodes
+from tests.builders.runs import training_run
+from tests.dashboard.served import captured, dashboard
 from tests.failure_analysis.hostile import EVERYTHING, ID, RUN_NAME, hostile_run
 
 PLAIN_TAGS = """html head meta title link script body a svg symbol path circle rect line use header nav span button main
@@ -264,7 +266,7 @@ def test_two_checkpoints_that_tried_nothing_in_common_are_not_said_to_be_without
     run = training_run(tmp_path / "runs")
     write_episodes(
         run / "episodes" / "train-0001-t1.jsonl",
-        [episode("9f9f", right=False, split="train", policy="seed1@1")],
+        episode("9f9f", split="train", policy="seed1@1"),
     )
     captured(tmp_path / "runs")
     with dashboard(tmp_path / "runs") as url:

@@ -23,15 +23,9 @@ from dashboard.browser import executable
 from failure_analysis.records import ExperimentType, Severity
 from failure_analysis.store import FailureStore, Wanted
 from project_types import ConfigurationError
-from tests.dashboard.dashboard_runs import (
-    SCENARIOS,
-    captured,
-    dashboard,
-    episode,
-    metrics_row,
-    training_run,
-    write_episodes,
-)
+from tests.builders.episodes import episode, write_episodes
+from tests.builders.runs import SCENARIOS, metrics_row, training_run
+from tests.dashboard.served import captured, dashboard
 from tests.failure_analysis.hostile import ID, RUN_NAME, hostile_run
 
 pytestmark = pytest.mark.slow
@@ -259,7 +253,8 @@ def test_episodes_appear_on_the_open_page_of_a_run_as_they_are_written(page: Pag
         fcntl.flock(lock, fcntl.LOCK_EX)
         page.goto(f"{url}/run?name=seed1")
         expect(page.locator("#run-results")).to_contain_text("All 8 episodes")
-        write_episodes(run / "episodes" / "val-0003-t0.jsonl", [episode(id, split="val") for id in SCENARIOS])
+        played = [episode(id, correct=True, split="val") for id in SCENARIOS]
+        write_episodes(run / "episodes" / "val-0003-t0.jsonl", *played)
         expect(page.locator("#run-results")).to_contain_text("All 12 episodes")
         expect(page.locator("#run-results")).to_contain_text("val, temperature 0")
 

@@ -4,9 +4,7 @@ changes.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from core.episode_store.run_folder import State
-from core.episode_store.runs import Runs, UnknownRun
 from dashboard.curves import curves
 from dashboard.overviews import MOST_BARS, MOST_NAMES, chart_of, natural_bucket
 from dashboard.shelf import Shelf
@@ -24,87 +20,20 @@ from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.store import DATABASE, FailureStore, Wanted
 from failure_analysis.watching import Watcher
 from project_types import ConfigurationError
-from tests.dashboard.dashboard_runs import (
-    captured,
-    dashboard,
-    episode,
-    metrics_row,
-    training_run,
-    write_episodes,
-)
-
-
-def runs(root: Path) -> Runs:
-    """The runs of a folder, named from it."""
-    return Runs(root, root)
-
-
-def test_a_run_whose_folder_is_held_is_running(tmp_path: Path) -> None:
-    run = training_run(tmp_path, finished=True)
-    with (run / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert runs(tmp_path).get("seed1").state is State.RUNNING
-    assert runs(tmp_path).get("seed1").state is State.FINISHED
-
-
-def test_a_run_that_did_not_finish_and_is_not_held_was_stopped(tmp_path: Path) -> None:
-    training_run(tmp_path, finished=False)
-    found = runs(tmp_path).get("seed1")
-    assert found.state is State.STOPPED
-    assert (found.steps, found.most_steps) == (3, 3)
+from tests.builders.episodes import episode, write_episodes
+from tests.builders.runs import metrics_row, training_run, write_state
+from tests.dashboard.served import captured, dashboard
 
 
 def test_a_run_that_the_clock_ended_early_is_out_of_time_and_not_finished(tmp_path: Path) -> None:
     run = training_run(tmp_path, finished=False)
-    state = next(run.glob("art/*/models/*/state.json"))
-    state.write_text(json.dumps({"run": {"finished": False, "ended_by": "time"}}))
+    write_state(run, {"finished": False, "ended_by": "time"})
     (run / "summary.json").write_text(json.dumps({"go_on": "python train_serverless.py --resume"}))
-    found = runs(tmp_path).get("seed1")
-    assert found.state is State.OUT_OF_TIME
-    assert found.goes_on_with == "python train_serverless.py --resume"
     with dashboard(tmp_path) as url, urlopen(f"{url}/run?name=seed1") as reply:
         page = reply.read().decode()
     assert "out of time" in page
     assert "Go on with: python train_serverless.py --resume" in page
     assert "finished" not in page
-
-
-def test_an_evaluation_is_a_run_too(tmp_path: Path) -> None:
-    write_episodes(tmp_path / "eval" / "episodes.jsonl", [episode()])
-    (tmp_path / "eval" / "run.json").write_text(
-        json.dumps({"policy": "script:x", "started": "2026-03-01T14:00:00+00:00"})
-    )
-    found = runs(tmp_path).get("eval")
-    assert found.kind == "evaluation"
-    assert found.settings["policy"] == "script:x"
-    assert [run.name for run in runs(tmp_path).all()] == ["eval"]
-
-
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xfe", b'{"config": [1]}', b"[" * 100_000])
-def test_settings_that_cannot_be_read_are_said_and_the_rest_is_shown(tmp_path: Path, content: bytes) -> None:
-    run = training_run(tmp_path)
-    (run / "config.json").write_bytes(content)
-    found = runs(tmp_path).get("seed1")
-    assert found.steps == 3
-    assert found.config == {}
-    assert found.troubles or content == b'{"config": [1]}'
-
-
-def test_a_name_that_is_no_utf8_can_be_shown_and_found_again(tmp_path: Path) -> None:
-    training_run(tmp_path / "odd", "x")
-    os.rename(os.fsencode(tmp_path / "odd" / "x"), os.fsencode(tmp_path) + b"/bad\xffname")
-    (found,) = [run for run in runs(tmp_path).all() if run.name.startswith("bad")]
-    assert found.name.encode("utf-8")
-    assert runs(tmp_path).get(found.name).steps == 3
-
-
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
-    training_run(tmp_path / "elsewhere")
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "link").symlink_to(tmp_path / "elsewhere" / "seed1")
-    assert runs(tmp_path / "runs").all() == []
-    with pytest.raises(UnknownRun):
-        runs(tmp_path / "runs").get("../elsewhere/seed1")
 
 
 def rows_with(**fields: Any) -> list[dict[str, Any]]:
@@ -175,7 +104,7 @@ def test_the_watcher_captures_what_is_there_and_then_what_is_added(tmp_path: Pat
     with Watcher(tmp_path, store, LogAnalyzer(NO_MODEL), every_s=0.05) as watcher:
         assert watcher.wait_for_pass(1, 60)
         before = store.experiments().total
-        write_episodes(run / "episodes" / "val-0003-t0.jsonl", [episode("0f3c", right=False)])
+        write_episodes(run / "episodes" / "val-0003-t0.jsonl", episode("0f3c"))
         assert watcher.wait_for_pass(watcher.passes + 2, 60)
         assert store.experiments().total == before + 1
         assert watcher.trouble() == ""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dashboard.transcripts import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, MOST_TURNS, Line, View, view
 from failure_analysis.episodes.investigations import claims
 from project_types import Episode
-from tests.dashboard.dashboard_runs import call, episode
-from tests.fakes.incident import GOLD, INCIDENT, SYMPTOM, TRACE
+from tests.builders.episodes import call, episode
+from tests.builders.scenarios import GOLD, INCIDENT, SYMPTOM, TRACE
 
 
 def shown(line: Line) -> str:
@@ -26,35 +26,36 @@ def result_lines(made: View) -> list[Line]:
 
 
 def test_a_line_is_marked_by_whether_it_is_cited_and_gold() -> None:
-    marks = {shown(line)[-4:]: line.mark for line in result_lines(view(episode(right=False), INCIDENT))}
+    marks = {shown(line)[-4:]: line.mark for line in result_lines(view(episode(), INCIDENT))}
     assert marks == {"ARN)": "", "c3d4": "", "a1b2": "gold", "b2c3": "cited"}
-    assert {line.mark for line in result_lines(view(episode(right=True), INCIDENT))} == {"", "both"}
+    assert {line.mark for line in result_lines(view(episode(correct=True), INCIDENT))} == {"", "both"}
 
 
 def test_without_the_scenario_only_citations_are_marked() -> None:
-    made = view(episode(right=True))
+    made = view(episode(correct=True))
     assert not made.has_gold
     assert {line.mark for line in result_lines(made)} == {"", "cited"}
 
 
 def test_rows_of_older_runs_whose_id_comes_first_are_marked_too() -> None:
-    made = view(
-        episode(right=False, result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT
-    )
+    made = view(episode(result="a1b2 14:05:02 WARN ledger journal write failed trace 0011"), INCIDENT)
     (line,) = result_lines(made)
     assert line.mark == "gold"
     assert [piece.id for piece in line.pieces if piece.mark] == [GOLD, TRACE]
 
 
 def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
-    made = view(episode(result="14:05:01 ERROR gateway user a1b2 gave a1b2c3d4e5f6 back log c3d4"), INCIDENT)
+    made = view(
+        episode(correct=True, result="14:05:01 ERROR gateway user a1b2 gave a1b2c3d4e5f6 back log c3d4"),
+        INCIDENT,
+    )
     (line,) = result_lines(made)
     assert line.mark == ""
     assert [piece.level for piece in line.pieces if piece.level] == ["ERROR"]
 
 
 def test_evidence_lists_gold_first_and_says_what_was_seen_cited_and_invented() -> None:
-    made = episode(right=False).model_copy(
+    made = episode().model_copy(
         update={"cited_log_ids": (SYMPTOM, "feedbeef0000"), "shown_log_ids": (SYMPTOM,)}
     )
     evidence = {one.id: one for one in view(made, INCIDENT).evidence}
@@ -66,7 +67,7 @@ def test_evidence_lists_gold_first_and_says_what_was_seen_cited_and_invented() -
 
 
 def test_claims_stand_at_the_turns_they_cite() -> None:
-    wrong = episode(right=False)
+    wrong = episode()
     made = view(wrong, INCIDENT, claims(wrong, INCIDENT))
     assert all(turn.number in claim.turns for turn in made.turns for claim in turn.claims)
     assert made.turns[-1].claims
@@ -80,7 +81,7 @@ def test_claims_stand_at_the_turns_they_cite() -> None:
     ],
 )
 def test_a_long_result_is_cut_and_says_by_how_much(result: str, says: str) -> None:
-    made = view(episode(result=result), INCIDENT)
+    made = view(episode(correct=True, result=result), INCIDENT)
     text = "".join(shown(line) for line in result_lines(made)) + made.turns[0].calls[0].cut
     assert says in text
     assert len(result_lines(made)) <= MOST_LINES
@@ -94,7 +95,7 @@ def endless(turns: int, size: int) -> Episode:
             {**call(number, "search_logs", keywords="x" * size), "content": "y" * size},
             {"role": "tool", "content": "z\n" * size},
         ]
-    return episode().model_copy(update={"messages": tuple(messages)})
+    return episode(correct=True).model_copy(update={"messages": tuple(messages)})
 
 
 def test_an_endless_transcript_is_cut_and_says_so() -> None:
@@ -131,11 +132,11 @@ messages = st.fixed_dictionaries(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(messages, max_size=8))
 def test_whatever_the_messages_hold_there_is_a_view_of_them(said: list[dict[str, object]]) -> None:
-    made = view(episode().model_copy(update={"messages": tuple(said)}), INCIDENT)
+    made = view(episode(correct=True).model_copy(update={"messages": tuple(said)}), INCIDENT)
     assert len(made.turns) == sum(message["role"] == "assistant" for message in said)
 
 
 @given(st.text(alphabet="0123456789abcdef trce:\n.x", max_size=300))
 def test_marking_a_result_never_changes_its_text(result: str) -> None:
-    lines = result_lines(view(episode(result=result), INCIDENT))
+    lines = result_lines(view(episode(correct=True, result=result), INCIDENT))
     assert "\n".join(shown(line) for line in lines) == result

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from evaluation.comparing import compare
 from project_types import Episode
-from tests.evaluation.made import episode, run, write_episodes
+from tests.builders.commands import evaluation as run
+from tests.builders.episodes import episode, write_episodes
 
 ROOT = Path(__file__).parent.parent.parent
 BEFORE = [episode("a", 0, correct=True), episode("a", 1), episode("b", 0), episode("b", 1), episode("only-a")]
@@ -125,7 +126,7 @@ def test_show_prints_an_episode_without_control_characters(
     path = write_episodes(tmp_path / "a.jsonl", episode("abc1", 2, messages=hostile), episode("abc1", 3))
     assert run("show", path, "abc#2") == 0
     said = capsys.readouterr().out
-    assert "== abc1#2  script:made  answered, not right, reward -0.900" in said
+    assert "== abc1#2  script:made  answered, not right, reward -0.850" in said
     assert "\\x1b]0;owned\\x07\\x1b[2J\\u202eevil\nsecond line" in said
     assert "#3" not in said
 

@@ -15,7 +15,8 @@ from evaluation.exporting import schema
 from evaluation.rescoring import Rescored
 from evaluation.summary import MEASURES, PASS
 from project_types import Episode, Outcome, Report, Verdict
-from tests.evaluation.made import run, write_scenarios
+from tests.builders.commands import evaluation as run
+from tests.builders.scenarios import write_scenarios
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "episodes.md").read_text(encoding="utf-8")

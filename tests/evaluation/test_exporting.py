@@ -11,7 +11,8 @@ import pytest
 
 from core.episode_store.run_folder import EPISODES
 from project_types import Ending
-from tests.evaluation.made import episode, run, write_episodes
+from tests.builders.commands import evaluation as run
+from tests.builders.episodes import episode, write_episodes
 
 THREE = [
     episode("a", correct=True, shown_log_ids=("l1", "l2"), cost_usd=0.5),
@@ -38,10 +39,10 @@ def test_facts_are_columns_and_texts_read_back(tmp_path: Path) -> None:
         "answered",
         "seen",
         "resource",
-        3,
+        2,
     )
     assert json.loads(row["messages"]) == list(THREE[2].messages)
-    assert json.loads(row["report"])["suspected_service"] == "ledger"
+    assert json.loads(row["report"])["suspected_service"] == "orders"
     assert row["verdict_correct"] is False
 
 

@@ -14,7 +14,8 @@ from core.intervals import Interval
 from evaluation.pictures import intervals
 from evaluation.reporting import page
 from project_types import Ending, Episode, Verdict
-from tests.evaluation.made import episode, run, write_episodes
+from tests.builders.commands import evaluation as run
+from tests.builders.episodes import episode, write_episodes
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 

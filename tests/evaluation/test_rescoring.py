@@ -13,7 +13,9 @@ from core.episode_store.run_folder import EPISODES
 from evaluation.agreement import agreement
 from evaluation.rescoring import verdicts_file
 from project_types import Report, Verdict
-from tests.evaluation.made import episode, run, write_episodes, write_scenarios
+from tests.builders.commands import evaluation as run
+from tests.builders.episodes import episode, write_episodes
+from tests.builders.scenarios import write_scenarios
 
 
 def verdict(correct: bool) -> Verdict:

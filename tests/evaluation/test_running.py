@@ -17,7 +17,9 @@ from core.episode_store.loading import load
 from core.episode_store.run_folder import EPISODES
 from evaluation.__main__ import main
 from evaluation.run_record import read_run
-from tests.evaluation.made import eventually, run, scenario, write_scenarios
+from tests.builders.commands import evaluation as run
+from tests.builders.commands import eventually
+from tests.builders.scenarios import incident, write_scenarios
 from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error
 
 IDS = ("aa01", "aa02", "aa03")
@@ -144,7 +146,7 @@ def test_another_seed_rolls_other_dice(split: Path, tmp_path: Path) -> None:
 
 def test_a_file_name_that_lies_about_its_id_is_still_played_once(split: Path, tmp_path: Path) -> None:
     (split / "scenario-<script>alert(1); rm -rf $(HOME)\n\x1b[31m.json").write_text(
-        scenario("real-id").model_dump_json()
+        incident("real-id").model_dump_json()
     )
     command = ("run", "--policy", "script:first-error", "--split", split, "--out", tmp_path / "run")
     assert run(*command) == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluation.summary import summarise
 from evaluation.tables import summary_table
 from project_types import Ending
-from tests.evaluation.made import episode
+from tests.builders.episodes import episode
 
 FOUR = [
     episode("a", 0, correct=True),
@@ -70,7 +70,7 @@ def test_endings_are_counted_and_totals_summed() -> None:
     )
     summary = summarise([*FOUR, cut])
     assert summary.whole.endings == {"answered": 4, "out_of_turns": 1}
-    assert summary.totals == {"prompt_tokens": 70, "completion_tokens": 5, "cost_usd": 0.25, "seconds": 0.0}
+    assert summary.totals == {"prompt_tokens": 70, "completion_tokens": 5, "cost_usd": 0.25, "seconds": 7.5}
 
 
 def test_an_unscored_episode_has_no_reward_to_average() -> None:

@@ -12,7 +12,7 @@ from evaluation.summary import MEASURES, PASS
 from evaluation.wandb_rollouts import COLUMNS, COMPONENTS
 from evaluation.wandb_session import WandbError
 from project_types import ConfigurationError
-from tests.evaluation.made import write_scenarios
+from tests.builders.scenarios import write_scenarios
 from tests.fakes.offline_wandb import OFFLINE, documented, python
 from tests.fakes.wandb_files import offline_runs
 

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from project_types import Ending, Episode
-from tests.dashboard.dashboard_runs import call, episode, training_run, write_episodes
+from tests.builders.episodes import call, episode, write_episodes
+from tests.builders.runs import training_run
 
 SCRIPT = "<script>window.pwned=1</script>"
 IMAGE = "\"><img src=x onerror='window.pwned=2'>"
@@ -27,7 +28,6 @@ def hostile_episode(**fields: str) -> Episode:
     row = f"14:05:02 WARN ledger {EVERYTHING} trace 0011 log a1b2"
     made = episode(
         ID,
-        right=False,
         result=f"1 line {SCRIPT}\n{row}",
         said=EVERYTHING,
         cause=EVERYTHING,
@@ -64,7 +64,8 @@ def hostile_run(root: Path) -> Path:
     for step in (0, 3):
         write_episodes(
             run / "episodes" / f"test-{step:04}-t0.jsonl",
-            [hostile_episode(), episode("1a2b", ending=Ending.OUT_OF_TURNS)],
+            hostile_episode(),
+            episode("1a2b", correct=True, ending=Ending.OUT_OF_TURNS),
         )
     row = {
         "scenario_id": ID,

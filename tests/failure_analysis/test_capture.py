@@ -28,7 +28,8 @@ from failure_analysis.records import (
 )
 from failure_analysis.store import FailureStore, Wanted
 from project_types import Episode, ProviderError
-from tests.failure_analysis.scene import GOLD, Stage, add_episodes, answer, evaluation, search, training
+from tests.builders.episodes import add_episodes
+from tests.builders.played import GOLD, Stage, answer, evaluation, search, training
 
 RULES = LogAnalyzer(NO_MODEL)
 FAILED = Wanted(statuses=(Status.FAILED,))

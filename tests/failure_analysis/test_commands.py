@@ -15,16 +15,8 @@ import pytest
 from chaos.plans import read_mix
 from failure_analysis.__main__ import main
 from failure_analysis.store import FailureStore
-from tests.failure_analysis.scene import (
-    GOLD,
-    RIGHT,
-    Stage,
-    add_episodes,
-    answer,
-    evaluation,
-    search,
-    training,
-)
+from tests.builders.episodes import add_episodes
+from tests.builders.played import GOLD, RIGHT, Stage, answer, evaluation, search, training
 from tests.failure_analysis.test_ingest import PYTEST
 from tests.fakes.openai_server import OpenAIServer, by_turn
 from tests.fakes.openai_server import answer as says_answer

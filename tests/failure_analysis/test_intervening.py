@@ -24,18 +24,7 @@ from failure_analysis.records import StoreError
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import Chat, ChatReply, Episode, EpisodeConfig, Message, ProviderError, ToolCall
-from tests.failure_analysis.scene import (
-    GOLD,
-    LOUD,
-    RIGHT,
-    RULES,
-    SYMPTOM,
-    Stage,
-    answer,
-    raw_call,
-    scripted,
-    search,
-)
+from tests.builders.played import GOLD, LOUD, RIGHT, RULES, SYMPTOM, Stage, answer, raw_call, scripted, search
 
 TEXT = RULES.model_copy(update={"call_format": "text"})
 

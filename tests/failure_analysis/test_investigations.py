@@ -22,7 +22,7 @@ from project_types import (
     Scenario,
     Verdict,
 )
-from tests.failure_analysis.scene import (
+from tests.builders.played import (
     FRONT,
     GOLD,
     LOUD,

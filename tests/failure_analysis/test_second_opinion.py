@@ -15,7 +15,7 @@ from failure_analysis.episodes.second_opinion import Opinion, second_opinion
 from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.records import InvestigationKind
 from failure_analysis.store import FailureStore, Wanted
-from tests.failure_analysis.scene import GOLD, SYMPTOM, Stage, answer, evaluation, search
+from tests.builders.played import GOLD, SYMPTOM, Stage, answer, evaluation, search
 from tests.fakes.openai_server import OpenAIServer, Reply, http_error, say
 
 

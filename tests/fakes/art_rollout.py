@@ -16,8 +16,9 @@ from pathlib import Path
 
 from project_types import EpisodeConfig, read_scenario
 from rollout import rollout, rollout_with_episode
-from tests.fakes.incident import CAUSE, GOLD, Says
+from tests.builders.scenarios import CAUSE, GOLD
 from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, text_call
+from tests.fakes.stand_ins import Says
 
 NATIVE = [call("search_logs", keywords="space"), answer("ledger", CAUSE, key_log_ids=[GOLD])]
 TEXT = [

@@ -11,8 +11,9 @@ from openai import AsyncOpenAI
 
 from project_types import Episode, EpisodeConfig, Judge, Tool
 from rollout import Patience, investigate, openai_chat
-from tests.fakes.incident import INCIDENT, Grep, Says
+from tests.builders.scenarios import INCIDENT
 from tests.fakes.openai_server import OpenAIServer, Script
+from tests.fakes.stand_ins import Grep, Says
 
 RULES = EpisodeConfig(provider_timeout_s=5, prompt="brief", max_turns=4)
 TEXT = RULES.model_copy(update={"call_format": "text"})

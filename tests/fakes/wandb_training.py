@@ -19,8 +19,8 @@ from evaluation.wandb_session import begin
 from make_judge_model import prepare_wandb
 from project_types import Episode
 from rollout import reward, scenario_facts, trajectory
-from tests.evaluation.made import episode
-from tests.fakes.incident import INCIDENT
+from tests.builders.episodes import episode
+from tests.builders.scenarios import INCIDENT
 from training_runs.wandb_log import TrainingLog
 
 BACKEND = {"loss/train": 0.1, "loss/entropy": 0.5, "data/step_num_gradient_steps": 1.0}

@@ -11,9 +11,10 @@ import json
 
 from evaluation.wandb_rollouts import weave_evaluation
 from evaluation.wandb_session import begin
-from tests.fakes.incident import CAUSE, GOLD, Says
+from tests.builders.scenarios import CAUSE, GOLD
 from tests.fakes.openai_server import answer, call
 from tests.fakes.played import play
+from tests.fakes.stand_ins import Says
 from tests.fakes.weave_server import Received, trace_server
 
 

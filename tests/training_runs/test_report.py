@@ -17,8 +17,10 @@ from core.episode_store.run_folder import GREEDY, SAMPLED
 from core.episode_store.run_writer import RunWriter
 from core.episode_store.runs import training_run
 from dashboard.browser import executable
-from project_types import ConfigurationError, Ending, Episode, Outcome, Report, TrainingConfig, Verdict
-from rollout import write_episode
+from project_types import ConfigurationError, Episode, Report, TrainingConfig, Verdict
+from tests.builders.episodes import call, write_episodes
+from tests.builders.episodes import episode as made_episode
+from tests.builders.runs import write_state
 from training_runs.__main__ import main
 from training_runs.headline import table
 from training_runs.metrics_row import measured
@@ -32,38 +34,22 @@ FAMILIES = ("resource", "network")
 
 def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Episode:
     """One episode of one of the scenarios: of two families, each third one unseen."""
-    return Episode(
-        scenario_id=f"{scenario:04x}",
-        sample=sample,
-        messages=(
-            {"role": "user", "content": text},
-            {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [{"function": {"name": "search_logs", "arguments": text}}],
-            },
-            {"role": "tool", "content": text},
-        ),
+    called = call(1, "search_logs")
+    called["tool_calls"][0]["function"]["arguments"] = text
+    told = ({"role": "user", "content": text}, called, {"role": "tool", "content": text})
+    return made_episode(
+        f"{scenario:04x}",
+        sample,
+        correct=right,
+        messages=told,
         report=Report(root_cause=text, suspected_service=text),
         verdict=Verdict(
             correct=right, service_correct=right, cause_correct=right, reason=text, judge="offline"
         ),
-        outcome=Outcome(
-            ending=Ending.ANSWERED,
-            correct=right,
-            cited=1,
-            cited_seen=1,
-            prompt_tokens=100,
-            completion_tokens=10,
-        ),
+        outcome={"cited": 1, "cited_seen": 1, "prompt_tokens": 100, "completion_tokens": 10},
         reward=1.0 if right else -1.0,
         reward_components={"band": 1.0 if right else -1.0},
-        metadata={
-            "fault_type": text,
-            "family": FAMILIES[scenario % 2],
-            "unseen": scenario % 3 == 0,
-            "topology": "shop",
-        },
+        metadata={"fault_type": text, "family": FAMILIES[scenario % 2], "unseen": scenario % 3 == 0},
     )
 
 
@@ -101,9 +87,7 @@ def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunWr
         for step, right in [(0, 3), (2, 9)] if trained else [(0, 3)]:
             for kind, samples, name in ((GREEDY, 1, "test"), (SAMPLED, 4, "test_sampled")):
                 episodes = [episode(n, k, n < right, text) for n in range(12) for k in range(samples)]
-                with folder.episodes_path("test", step, kind).open("w") as file:
-                    for each in episodes:
-                        write_episode(file, each)
+                write_episodes(folder.episodes_path("test", step, kind), *episodes)
                 folder.add(row(name, step, episodes))
         if trained:
             folder.add(row("train", 1, [episode(0, k, k > 2) for k in range(8)], groups=1))
@@ -111,8 +95,7 @@ def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunWr
             folder.add(row("train", 2, [episode(1, k, k > 2) for k in range(8)], **lost))
             folder.add(row("val", 2, [episode(n, 0, True) for n in range(3)]))
             state |= {"best_checkpoint": 2, "finished": True}
-        (path / "art/p/models/m").mkdir(parents=True)
-        (path / "art/p/models/m/state.json").write_text(json.dumps({"run": state}))
+        write_state(path, state)
     return folder
 
 
@@ -202,8 +185,7 @@ def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
 
 def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    state = tmp_path / "run/art/p/models/m/state.json"
-    state.write_text(json.dumps({"run": {"best_checkpoint": 0, "finished": True}}))
+    write_state(tmp_path / "run", {"best_checkpoint": 0, "finished": True})
     write_report(tmp_path / "run")
     assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
 
@@ -214,8 +196,7 @@ def ended_by_time(path: Path, steps_asked: int) -> dict[str, Any]:
     config = json.loads((path / "config.json").read_text())
     config["config"] |= {"steps": steps_asked, "max_minutes": 12.0}
     (path / "config.json").write_text(json.dumps(config))
-    ended = {"best_checkpoint": 2, "finished": steps_asked <= 2 * 2, "ended_by": "time"}
-    (path / "art/p/models/m/state.json").write_text(json.dumps({"run": ended}))
+    write_state(path, {"best_checkpoint": 2, "finished": steps_asked <= 2 * 2, "ended_by": "time"})
     return write_report(path)
 
 

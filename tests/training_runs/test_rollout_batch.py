@@ -10,8 +10,8 @@ import pytest
 
 from project_types import Ending, Episode, JudgeError, Outcome, ProviderError, Scenario
 from rollout import read_episodes
+from tests.builders.scenarios import INCIDENT
 from tests.fakes.art_alone import art
-from tests.fakes.incident import INCIDENT
 from training_runs.episodes import writing
 from training_runs.failed_rollouts import TooManyFailures
 from training_runs.rollout_batch import Interrupted, Played, RolloutBatch, Wanted

@@ -14,7 +14,7 @@ from core.episode_store.lines import TORN, EpisodesError, append
 from core.episode_store.loading import load
 from core.episode_store.run_folder import EPISODES
 from project_types import ProviderError
-from tests.evaluation.made import episode, write_episodes
+from tests.builders.episodes import episode, write_episodes
 
 THREE = [episode("a"), episode("b", correct=True), episode("c", 1)]
 

@@ -18,7 +18,7 @@ import pytest
 
 from core.judges.llm import LLMJudge, VerdictCache, facts, question
 from project_types import ConfigurationError, JudgeError, Report, Scenario
-from tests.fakes.incident import CAUSE, INCIDENT, NOISE, SYMPTOM
+from tests.builders.scenarios import CAUSE, INCIDENT, NOISE, SYMPTOM
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode, OpenAIServer, Reply, cut_off, empty, http_error, late, say
 

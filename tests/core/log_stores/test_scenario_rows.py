@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from core.log_stores.masks import masked
 from core.log_stores.scenario_rows import log_rows, one_line, read_rows
 from project_types import ScenarioError, read_scenario
-from tests.scenes import row, scenario, span
+from tests.builders.scenarios import row, scenario, span
 
 WHOLE = scenario(
     "one",

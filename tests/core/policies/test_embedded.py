@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 from core.episode_store.loading import load
-from tests.evaluation.made import eventually, run, write_scenarios
+from tests.builders.commands import evaluation as run
+from tests.builders.commands import eventually
+from tests.builders.scenarios import write_scenarios
 
 ROOT = Path(__file__).parents[3]
 

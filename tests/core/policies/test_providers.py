@@ -17,7 +17,7 @@ from openai import AsyncOpenAI
 
 from project_types import Ending, Episode, ProviderError
 from rollout import investigate, litellm_chat, openai_chat, tool_schemas
-from tests.fakes.incident import CAUSE, GOLD, INCIDENT, Grep, Says
+from tests.builders.scenarios import CAUSE, GOLD, INCIDENT
 from tests.fakes.openai_server import (
     OpenAIServer,
     Reply,
@@ -35,6 +35,7 @@ from tests.fakes.openai_server import (
     text_call,
 )
 from tests.fakes.played import HASTY, RULES, TEXT, play
+from tests.fakes.stand_ins import Grep, Says
 
 
 @pytest.mark.parametrize(

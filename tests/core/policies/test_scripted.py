@@ -14,7 +14,7 @@ from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import EMBEDDED, Ending, Episode, EpisodeConfig, Level, Scenario, read_scenario
 from rollout import investigate
-from tests.evaluation.made import write_scenarios
+from tests.builders.scenarios import write_scenarios
 
 SHIPPED = Path("log_scenarios/val")
 RULES = {

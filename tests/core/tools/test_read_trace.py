@@ -17,7 +17,7 @@ from core.log_stores.traces import tree
 from core.tools.read_trace import worst_first
 from log_search_tools import estimate_tokens, log_tools, printed_rows
 from project_types import EMBEDDED, EpisodeConfig, Tool, ToolInputError
-from tests.scenes import database, row, scenario, span
+from tests.builders.scenarios import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
 TRACE = "aaaa000011112222"

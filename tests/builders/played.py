@@ -28,7 +28,9 @@ from project_types import (
     Scenario,
     ToolCall,
 )
-from rollout import investigate, write_episode
+from rollout import investigate
+from tests.builders.runs import evaluation_run, write_run
+from tests.builders.scenarios import row, write
 
 GOLD, SYMPTOM, FRONT, LOUD = "a1b2c3d4e5f6", "b2c3d4e5f6a1", "c3d4e5f6a1b2", "d4e5f6a1b2c3"
 TRACE = "00112233aabbccdd"
@@ -39,14 +41,7 @@ NARROW = RULES.model_copy(update={"tool_budget_tokens": 60})
 
 def line(id: str, at: str, service: str, level: str, message: str, **more: str) -> dict[str, Any]:
     """A log line of 4 March 2025."""
-    return {
-        "id": id,
-        "timestamp": f"2025-03-04T{at}Z",
-        "service": service,
-        "level": level,
-        "message": message,
-        **more,
-    }
+    return row(id, at, message, service=service, level=level, **more)
 
 
 def scenario_json(
@@ -133,10 +128,9 @@ class Stage:
 
     def __init__(self, folder: Path, scenario_id: str = "0f3c", **fields: Any) -> None:
         self.split = folder / "scenarios" / "test"
-        self.split.mkdir(parents=True, exist_ok=True)
         content = scenario_json(scenario_id, **fields)
         self.scenario = Scenario.model_validate(content)
-        (self.split / f"scenario-{scenario_id}.json").write_text(json.dumps(content), encoding="utf-8")
+        write(self.split, content)
         self.database = folder / f"logs-{scenario_id}.db"
         build(self.split, self.database)
 
@@ -170,39 +164,19 @@ class Stage:
 
 def evaluation(folder: Path, stage: Stage, episodes: Sequence[Episode]) -> Path:
     """The folder of an evaluation run that holds these episodes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "policy": "script:scripted",
-        "split": "test",
-        "scenarios": str(stage.split),
-        "config": RULES.model_dump(mode="json"),
-    }
-    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    add_episodes(folder / "episodes.jsonl", episodes)
-    return folder
+    rules = RULES.model_dump(mode="json")
+    return evaluation_run(
+        folder, episodes, policy="script:scripted", scenarios=str(stage.split), config=rules
+    )
 
 
 def training(
     folder: Path, stage: Stage, rows: Sequence[Mapping[str, Any]] = (), *, finished: bool = True
 ) -> Path:
     """The folder of a training run with these metrics rows."""
-    (folder / "episodes").mkdir(parents=True, exist_ok=True)
     config = {
         "scenarios": str(stage.split.parent),
         "base_model": "tiny",
         "episode": RULES.model_dump(mode="json"),
     }
-    (folder / "config.json").write_text(json.dumps({"name": folder.name, "config": config}), encoding="utf-8")
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    state = folder / "art" / "project" / "models" / folder.name / "state.json"
-    state.parent.mkdir(parents=True, exist_ok=True)
-    state.write_text(json.dumps({"run": {"finished": finished}}), encoding="utf-8")
-    return folder
-
-
-def add_episodes(path: Path, episodes: Sequence[Episode]) -> None:
-    """Append episodes to a JSONL file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        for episode in episodes:
-            write_episode(file, episode)
+    return write_run(folder, config, rows=rows, state={"finished": finished})

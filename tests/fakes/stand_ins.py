@@ -1,7 +1,7 @@
-"""A small incident written by hand, and a tool over it that needs no database.
+"""A tool that needs no database and a judge that needs no model, over the incident written by hand.
 
-`INCIDENT`: the ledger's volume fills up, its caller `orders` times out, users see the gateway fail. `Grep`
-prints every line that contains a word, with full ids. `Says` is a judge whose verdict is decided beforehand.
+`Grep` prints every line that contains a word, with full ids. `Says` is a judge whose verdict is decided
+beforehand.
 """
 
 from __future__ import annotations
@@ -11,44 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from project_types import Report, Scenario, ToolInputError, ToolResult, Verdict
-
-GOLD, SYMPTOM, NOISE, TRACE = "a1b2c3d4e5f6", "b2c3d4e5f6a1", "c3d4e5f6a1b2", "00112233aabbccdd"
-CAUSE = "ledger: no space left on device"
-
-
-def _line(id_: str, second: int, service: str, level: str, message: str, **more: str) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "timestamp": f"2026-03-01T14:05:{second:02}Z",
-        "service": service,
-        "level": level,
-        "message": message,
-        **more,
-    }
-
-
-INCIDENT = Scenario.model_validate(
-    {
-        "id": "0f3c",
-        "description": "Orders fail for some users.",
-        "time_hint": "14:05",
-        "services": ["gateway", "orders", "ledger"],
-        "logs": [
-            _line(NOISE, 1, "gateway", "ERROR", "healthcheck of cdn failed, retried"),
-            _line(GOLD, 2, "ledger", "WARN", "journal write: no space left on device", trace_id=TRACE),
-            _line(SYMPTOM, 5, "orders", "ERROR", "call to ledger failed: deadline exceeded", trace_id=TRACE),
-        ],
-        "expected_root_cause": "The ledger's volume is full, so its journal cannot be written.",
-        "ground_truth": {
-            "service": "ledger",
-            "fault_type": "disk_full",
-            "evidence_log_ids": [GOLD],
-            "evidence_trace_ids": [TRACE],
-            "propagation_path": ["ledger", "orders", "gateway"],
-        },
-        "gold_report": {"root_cause": CAUSE, "suspected_service": "ledger", "key_log_ids": [GOLD]},
-    }
-)
+from tests.builders.scenarios import INCIDENT, TRACE
 
 
 class Word(BaseModel):

@@ -1,0 +1,36 @@
+"""The dashboard over a folder of runs, served to a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.serving.guard import Door
+from core.serving.listening import in_background
+from dashboard.app import build_app
+from dashboard.shelf import Shelf
+from failure_analysis.capture import capture
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.store import DATABASE, FailureStore
+from failure_analysis.watching import Watcher
+
+
+def captured(root: Path) -> FailureStore:
+    """Capture every run of a folder."""
+    store = FailureStore(root / DATABASE)
+    capture(root, store, LogAnalyzer(NO_MODEL))
+    return store
+
+
+@contextmanager
+def dashboard(root: Path, door: Door | None = None, *, watching: bool = False) -> Iterator[str]:
+    """The dashboard over a folder of runs, capturing what is new if `watching`; gives its address."""
+    store = FailureStore(root / DATABASE)
+    watcher = Watcher(root, store, LogAnalyzer(NO_MODEL), every_s=0.1)
+    with in_background(build_app(Shelf(root, store, watcher if watching else None), door or Door())) as url:
+        if not watching:
+            yield url
+        else:
+            with watcher:
+                yield url
