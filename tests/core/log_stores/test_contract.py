@@ -16,7 +16,7 @@ from core.log_stores.memory import memory_store
 from core.log_stores.sqlite import open_store
 from log_search_tools import store_tools
 from project_types import DatabaseError, EpisodeConfig, Incident, Level, LogRecord, Span
-from tests.scenes import database, row, scenario, span
+from tests.builders.scenarios import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
 AT = 1_741_096_800_000_000
