@@ -9,7 +9,6 @@ service and quotes the row it relied on. A set on which such a rule passes the b
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.intervals import Interval, as_json, bootstrap_mean, proportion
+from core.log_stores.masks import masked
 from project_types import Judge, Level, LogRecord, Report, Scenario, Span
 
 DRAWS = 16
@@ -80,8 +80,8 @@ def rarest_warning_service(scenario: Scenario, rng: random.Random) -> Report:
     warnings = [row for row in scenario.logs if row.level == "WARN"]
     if not warnings:
         return random_service(scenario, rng)
-    wordings = Counter((row.service, _wording(row.message)) for row in warnings)
-    rarest = min(warnings, key=lambda row: (wordings[row.service, _wording(row.message)], row.sort_key))
+    wordings = Counter((row.service, masked(row.message)) for row in warnings)
+    rarest = min(warnings, key=lambda row: (wordings[row.service, masked(row.message)], row.sort_key))
     return _quote(rarest)
 
 
@@ -213,8 +213,3 @@ def _depths(spans: Iterable[Span]) -> dict[tuple[str, str], int]:
             passed.add(at)
         depths[trace_id, span_id] = depth
     return depths
-
-
-def _wording(message: str) -> str:
-    """The message with its changing parts taken out, so that two lines of one template are equal."""
-    return re.sub(r"\"[^\"]*\"|'[^']*'|\b[0-9a-f]{4,}\b|\d+(?:\.\d+)?", "#", message)

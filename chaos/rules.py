@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from build_logs import masked
+from core.log_stores.masks import masked
 from project_types import Scenario, Span
 
 

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from failure_analysis.episodes.turns import Call, Ids, Turn, turns_of
+from core.log_stores.id_prefix import IdPrefixes
+from core.log_stores.printing import NO_CLOCK, OLD_ROW, PRINTED_ROW
+from failure_analysis.episodes.turns import Call, Turn, turns_of
 from failure_analysis.records import Claim
-from project_types import Episode, Frozen, Scenario
+from project_types import Episode, Frozen, LogRecord, Scenario
 
 MOST_TURNS = 100
 MOST_CALLS = 20
@@ -28,13 +30,8 @@ LONGEST_TEXT = 20_000
 MOST_CHARACTERS = 600_000
 """Of the whole transcript."""
 Mark = Literal["", "cited", "gold", "both"]
-_ROW = re.compile(
-    r"(?:(?P<first>[0-9a-f]{4,16}) )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d (?P<level>DEBUG|INFO|WARN|ERROR|FATAL) "
-    r".*?(?: trace (?P<trace>[0-9a-f]{4,16}))?(?: log (?P<log>[0-9a-f]{4,16}))?",
-    re.ASCII | re.DOTALL,
-)
-"""A printed row; its log id comes last, and came first before docs/adr/0003."""
-_TRACE = re.compile(r"trace (?P<trace>[0-9a-f]{4,16})\b", re.ASCII)
+_TRACE = re.compile(r"(?:[^:]{1,200}; the worst is )?trace (?P<trace>[^\s:]+):", re.ASCII)
+"""The first line of what read_trace shows."""
 
 
 class Piece(Frozen):
@@ -114,8 +111,8 @@ class View(Frozen):
 class _Marker:
     """Finds ids in printed lines again, and counts down the characters that may still be shown."""
 
-    logs: Ids
-    traces: Ids
+    logs: IdPrefixes
+    traces: IdPrefixes
     cited: frozenset[str]
     gold: frozenset[str]
     left: int = MOST_CHARACTERS
@@ -145,10 +142,10 @@ class _Marker:
         return tuple(shown), f"{missing:,} more lines are not shown" if missing else ""
 
     def _line(self, text: str) -> Line:
-        found = _ROW.fullmatch(text) or _TRACE.match(text)
+        found = PRINTED_ROW.fullmatch(text) or OLD_ROW.fullmatch(text) or _TRACE.match(text)
         own: dict[int, Piece] = {}
         mark: Mark = ""
-        for group, ids in (("first", self.logs), ("log", self.logs), ("trace", self.traces)):
+        for group, ids in (("log", self.logs), ("trace", self.traces)):
             printed = found.groupdict().get(group) if found else None
             if not found or not printed:
                 continue
@@ -156,7 +153,7 @@ class _Marker:
             if what := self.mark(full):
                 own[found.start(group)] = Piece(text=printed, mark=what, id=full)
                 mark = mark if group == "trace" else what
-        if found and found.re is _ROW:
+        if found and found.groupdict().get("level"):
             own[found.start("level")] = Piece(text=found["level"], level=found["level"])
         pieces, at = list[Piece](), 0
         for start in sorted(own):
@@ -180,12 +177,12 @@ def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Cl
         else set()
     )
     marker = _Marker(
-        logs=Ids.of([*rows, *episode.shown_log_ids]),
-        traces=Ids.of([*traces, *episode.shown_trace_ids]),
+        logs=IdPrefixes([*rows, *episode.shown_log_ids]),
+        traces=IdPrefixes([*traces, *episode.shown_trace_ids]),
         cited=frozenset((*episode.cited_log_ids, *episode.cited_trace_ids)),
         gold=frozenset(gold),
     )
-    every = turns_of(episode, Ids.of(rows) if rows else None)
+    every = turns_of(episode, IdPrefixes(rows) if rows else None)
     made = tuple(claims)
     opening = []
     for message in episode.messages[:4]:
@@ -258,11 +255,7 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
         seen, known = set(shown), rows if kind == "log" else traces
         for id in dict.fromkeys((*gold, *cited)):
             row = rows.get(id) if kind == "log" else None
-            text = (
-                f"{row.timestamp:%H:%M:%S} {row.level} {row.service} {row.message}"[:LONGEST_LINE]
-                if row
-                else ""
-            )
+            text = _quoted(row) if row else ""
             exists = id in known if scenario else True if id in seen else None
             found.append(
                 Evidence(
@@ -276,6 +269,11 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
                 )
             )
     return tuple(sorted(found[:200], key=lambda one: not one.gold))
+
+
+def _quoted(row: LogRecord) -> str:
+    clock = f"{row.timestamp:%H:%M:%S}" if row.timestamp else NO_CLOCK
+    return f"{clock} {row.level} {row.service} {row.message}"[:LONGEST_LINE]
 
 
 def _plain(value: Any) -> str:

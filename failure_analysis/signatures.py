@@ -12,25 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from core.log_stores.masks import masked_error
+
 LONGEST_TEMPLATE = 300
 LONGEST_MESSAGE = 4000
 
-_MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), mask)
-    for pattern, mask in (
-        (r"\b[a-z][a-z0-9+.-]{1,20}://[^\s'\"<>)\]]+", "<url>"),
-        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([.,]\d+)?(Z|[+-]\d\d:?\d\d)?", "<time>"),
-        (r"\b\d{1,2}:\d\d:\d\d([.,]\d+)?\b", "<time>"),
-        (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),
-        (r"\b0x[0-9a-f]+\b", "<id>"),
-        (r"\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{6,64}\b", "<id>"),
-        (r"\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b", "<address>"),
-        (r"(?<![\w<])(?:[a-z]:\\|~?/|\.{1,2}/|[\w.@-]+/)[\w.@+-]+(?:[/\\][\w.@+-]+)*", "<path>"),
-        (r"'[^'\n]*\d[^'\n]*'|\"[^\"\n]*\d[^\"\n]*\"", "<value>"),
-        (r"\b[a-z_-]*\d[\w-]*[a-z]\w*\d\w*\b", "<id>"),
-        (r"\d+([.,]\d+)*", "#"),
-    )
-)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.]+")
 
 
@@ -40,15 +26,13 @@ def template(message: str) -> str:
     """
     lines = [line.strip() for line in message[:LONGEST_MESSAGE].splitlines() if line.strip()]
     text = (lines[-1] if lines[0].startswith("Traceback") else lines[0]) if lines else ""
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
-    return " ".join(text.split())[:LONGEST_TEMPLATE]
+    return " ".join(masked_error(text).split())[:LONGEST_TEMPLATE]
 
 
 def tokens(text: str) -> Counter[str]:
     """The words of a template, split at underscores, dots and capitals, without masks."""
     found: Counter[str] = Counter()
-    for word in _WORD.findall(re.sub(r"<\w+>", " ", text)):
+    for word in _WORD.findall(text):
         parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", word)
         found.update(part.lower() for part in (word, *parts) if len(part) > 1)
     return found

@@ -115,6 +115,12 @@ PRINTED_ROW = re.compile(
     re.ASCII | re.DOTALL,
 )
 """A row as a tool prints it, with a name for each part."""
+OLD_ROW = re.compile(
+    r"(?:(?P<log>[0-9a-f]{4,16}) )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d (?P<level>[A-Z]{4,5}) "
+    r".*?(?: trace (?P<trace>[0-9a-f]{4,16}))?",
+    re.ASCII | re.DOTALL,
+)
+"""A row as stored episodes from before docs/adr/0003 have it: its log id came first, or was missing."""
 
 
 class PrintedRow(NamedTuple):
@@ -155,5 +161,5 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-__all__ = ["NO_CLOCK", "PRINTED_ROW", "PrintedRow", "Row", "clip", "clock_text", "count", "estimate_tokens", "one_day",
+__all__ = ["NO_CLOCK", "OLD_ROW", "PRINTED_ROW", "PrintedRow", "Row", "clip", "clock_text", "count", "estimate_tokens", "one_day",
            "one_line", "printed", "printed_rows", "shows", "when"]  # fmt: skip

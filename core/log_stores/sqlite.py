@@ -209,6 +209,15 @@ class SqliteStore:
             for group in groups
         ]
 
+    def stands_for(self, query: LogQuery, log_id: str) -> str | None:
+        """Return the id of the first line of the kind that a line belongs to; None when it does not match."""
+        where, parameters = self._where(query, [("id", log_id)])
+        found = self.rows(f"SELECT kind, service FROM {where}", *parameters)
+        for kind, service in found:
+            groups = [g for g in self._kinds(query).groups if g.kind == kind and service in g.services]
+            return self._lines([groups[0].first[1]])[0].id
+        return None
+
     def _lines(self, rows: Sequence[int]) -> list[Line]:
         """The lines of these rows, in the order given."""
         places = ", ".join("?" * len(rows))

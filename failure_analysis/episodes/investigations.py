@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from failure_analysis.episodes.searches import alike, matches
-from failure_analysis.episodes.turns import Ids, Turn, turns_of
+from core.log_stores.id_prefix import IdPrefixes
+from failure_analysis.episodes.searches import Searches
+from failure_analysis.episodes.turns import Call, Turn, turns_of
 from failure_analysis.records import Claim, InvestigationKind
 from project_types import Ending, Episode, LogRecord, Scenario
 
@@ -24,6 +25,7 @@ Kind = InvestigationKind
 MOST_CITED = 5
 """Ids a claim cites at most."""
 FINAL_ANSWER = "return_final_answer"
+SEARCH = "search_logs"
 _ORDER = {kind: place for place, kind in enumerate(InvestigationKind)}
 _BROKEN = {
     Ending.MALFORMED_CALL: (Kind.MALFORMED_CALL, "its calls cannot be read"),
@@ -70,8 +72,13 @@ class _Case:
         return {row.id: row for row in self.scenario.logs} if self.scenario else {}
 
     @cached_property
+    def searches(self) -> Searches | None:
+        """What a search of this scenario matches."""
+        return Searches(self.scenario) if self.scenario else None
+
+    @cached_property
     def turns(self) -> tuple[Turn, ...]:
-        return turns_of(self.episode, Ids.of(self.rows) if self.rows else None)
+        return turns_of(self.episode, IdPrefixes(self.rows) if self.rows else None)
 
     @property
     def last(self) -> tuple[int, ...]:
@@ -245,21 +252,10 @@ class _Case:
         cut: dict[int, list[str]] = {}
         for turn in self.turns:
             for call in turn.calls:
-                if (
-                    call.name == FINAL_ANSWER
-                    or call.arguments is None
-                    or call.failed
-                    or "trace_id" in call.arguments
-                ):
-                    continue
-                shown = [self.rows[id] for id in call.shown if id in self.rows]
-                for row in (self.rows[id] for id in self.gold):
-                    if not matches(call.arguments, row, whenever=True):
-                        continue
-                    if not matches(call.arguments, row):
-                        late.setdefault(turn.number, []).append(row.id)
-                    elif "more: cursor=" in call.result and not any(alike(row, one) for one in shown):
-                        cut.setdefault(turn.number, []).append(row.id)
+                for id in self.gold:
+                    missed = self._missed_by(call, id)
+                    if missed:
+                        {"late": late, "cut": cut}[missed].setdefault(turn.number, []).append(id)
         for kind, found, text in (
             (Kind.WRONG_TIME_WINDOW, late, "would have shown a decisive line but for the times it names"),
             (
@@ -276,6 +272,18 @@ class _Case:
                     else f"the searches of turns {_list(found)}"
                 )
                 yield Claim(kind=kind, text=f"{which} {text}", turns=tuple(found), log_ids=ids)
+
+    def _missed_by(self, call: Call, log_id: str) -> str:
+        """How a call missed a decisive line: 'late' for its times, 'cut' for what was left out, '' otherwise."""
+        if self.searches is None or call.name != SEARCH or call.arguments is None or call.failed:
+            return ""
+        query = self.searches.query(call.arguments)
+        if query is None or not self.searches.matches(query, log_id, whenever=True):
+            return ""
+        if not self.searches.matches(query, log_id):
+            return "late"
+        cut = "more: cursor=" in call.result and self.searches.shown_as(query, log_id) not in call.shown
+        return "cut" if cut else ""
 
     # -- how it went about it
 

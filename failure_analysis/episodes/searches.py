@@ -1,78 +1,51 @@
-"""Which lines of a scenario a stored search asked for: its filters applied again, to the scenario file
-instead of logs.db.
+"""What a stored search asked for: its arguments, put to the scenario's lines once more.
 
-Close to `search_logs`, not equal: a keyword here matches anywhere in a line. So it is only used to say that a
-decisive line was asked for and not shown, or excluded by the times given. It runs no tool and needs no
-database.
+The lines stand in a log store in memory, and the arguments mean what they mean to the tool, so a claim such as
+"the search of turn 1 matched a decisive line beyond what was shown" is about the very search that was made. No
+tool runs and no database is needed. Arguments that the tool refuses match nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from project_types import Level, LogRecord
+from pydantic import ValidationError
 
-_TIME = re.compile(
-    r"(?:(\d{4}-\d\d-\d\d)[T ])?(\d{1,2}):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(?:Z|UTC|\+00:00)?", re.IGNORECASE
-)
-_NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*|'[^']*'|\"[^\"]*\"", re.IGNORECASE)
+from core.log_stores.contract import LogQuery
+from core.log_stores.memory import memory_store
+from core.log_stores.query import Asked, NoSuchService, SearchArguments, asked
+from core.log_stores.sqlite import SqliteStore
+from project_types import Scenario, ToolInputError
 
-
-def matches(arguments: Mapping[str, Any], row: LogRecord, *, whenever: bool = False) -> bool:
-    """Whether a search with these arguments asked for this line; `whenever`: its times left aside."""
-    service, level, words = (_text(arguments, name) for name in ("service", "min_level", "keywords"))
-    if service and not row.service.lower().startswith(service.lower()):
-        return False
-    if level.upper() in Level.__members__ and Level[row.level] < Level[level.upper()]:
-        return False
-    line = f"{row.service} {row.level} {row.message}".lower()
-    if any(word not in line for word in words.lower().split()):
-        return False
-    return whenever or in_window(arguments, row.timestamp)
+_TIMES: Mapping[str, None] = {"start_us": None, "end_us": None}
 
 
-def in_window(arguments: Mapping[str, Any], at: datetime | None) -> bool:
-    """Whether a moment lies between the times of a search; a time that cannot be read excludes nothing."""
-    if at is None:
-        return not windows([arguments])
-    start, end = (_moment(_text(arguments, name), at) for name in ("start_time", "end_time"))
-    if start is not None and at < start[0]:
-        return False
-    return end is None or at < end[1]
+class Searches:
+    """Searches of one scenario."""
 
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
 
-def alike(one: LogRecord, other: LogRecord) -> bool:
-    """Whether a search shows the two as one kind: same service and level, and messages that differ in numbers
-    and ids only.
-    """
-    same = one.service == other.service and one.level == other.level
-    return same and _NUMBERS.sub("#", one.message) == _NUMBERS.sub("#", other.message)
+    @cached_property
+    def store(self) -> SqliteStore:
+        """The scenario's lines; made when the first search is looked at."""
+        return memory_store(self._scenario)
 
+    def query(self, arguments: Mapping[str, Any]) -> LogQuery | None:
+        """Return what the arguments of a call ask for; None when the tool refuses or cannot use them."""
+        try:
+            found: Asked = asked(SearchArguments.model_validate(dict(arguments)), self.store)
+        except (ValidationError, ToolInputError, NoSuchService):
+            return None
+        return found.query
 
-def windows(searches: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether any of these searches names a time."""
-    return any(_text(one, "start_time") or _text(one, "end_time") for one in searches)
+    def matches(self, query: LogQuery, log_id: str, *, whenever: bool = False) -> bool:
+        """Return whether a query asks for this line; `whenever`: its times left aside."""
+        at_any_time = query.model_copy(update=_TIMES) if whenever else query
+        return log_id in self.store.matched(at_any_time)
 
-
-def _moment(text: str, near: datetime) -> tuple[datetime, datetime] | None:
-    """First and last moment that a time means, on the day of `near` unless it names another."""
-    found = _TIME.fullmatch(text.strip())
-    if not found:
-        return None
-    date, hour, minute, second = found.groups()
-    try:
-        day = datetime.fromisoformat(date).replace(tzinfo=near.tzinfo) if date else near
-        start = day.replace(hour=int(hour), minute=int(minute), second=int(second or 0), microsecond=0)
-    except ValueError:
-        return None
-    return start, start + timedelta(seconds=1 if second else 60)
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    if isinstance(value, list):
-        value = " ".join(map(str, value))
-    return value.strip() if isinstance(value, str) else ""
+    def shown_as(self, query: LogQuery, log_id: str) -> str | None:
+        """Return the id of the line that stands for this one in the result of a query."""
+        return self.store.stands_for(query, log_id)

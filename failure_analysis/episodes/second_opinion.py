@@ -11,12 +11,13 @@ import json
 import secrets
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from core.log_stores.id_prefix import IdPrefixes
 from core.model_calls import CallError
 from core.redaction import redacted_end, redacted_message
-from failure_analysis.episodes.turns import Ids, Turn, turns_of
-from failure_analysis.logs.analyzer import LogAnalyzer, ask
+from failure_analysis.episodes.turns import Turn, turns_of
+from failure_analysis.logs.analyzer import LogAnalyzer, UnreadableAnswer, ask
 from failure_analysis.records import Claim, InvestigationKind
 from project_types import Episode, Scenario
 
@@ -31,7 +32,7 @@ Reply with one JSON object and nothing else:
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
 
     kind: InvestigationKind
     text: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -40,7 +41,7 @@ class _Said(BaseModel):
 
 
 class _Opinion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
 
     claims: Annotated[list[_Said], Field(max_length=10)]
 
@@ -55,17 +56,15 @@ class Opinion(NamedTuple):
 
 def second_opinion(analyzer: LogAnalyzer, episode: Episode, scenario: Scenario | None) -> Opinion:
     """Ask the analyzer's model. Never raises for what a model can do."""
-    ids = Ids.of(row.id for row in scenario.logs) if scenario else Ids.of(episode.shown_log_ids)
+    ids = IdPrefixes([row.id for row in scenario.logs] if scenario else episode.shown_log_ids)
     turns = turns_of(episode, ids)
     try:
-        text, _ = ask(analyzer, _question(episode, scenario, turns), _Opinion)
-        said = _Opinion.model_validate_json(text).claims
+        opinion, _ = ask(analyzer, _question(episode, scenario, turns), _Opinion)
+    except UnreadableAnswer as trouble:
+        return Opinion((), f"{analyzer.model} gave no readable answer: {trouble}")
     except CallError as trouble:
         return Opinion((), f"{analyzer.model} did not answer: {trouble}")
-    except ValidationError as trouble:
-        return Opinion(
-            (), f"{analyzer.model} gave no readable answer: {trouble.errors(include_url=False)[0]['msg']}"
-        )
+    said = opinion.claims
     allowed = set(episode.shown_log_ids) | set(scenario.ground_truth.evidence_log_ids if scenario else ())
     kept = [claim for one in said if (claim := _checked(one, len(turns), ids, allowed))]
     dropped = len(said) - len(kept)
@@ -75,7 +74,7 @@ def second_opinion(analyzer: LogAnalyzer, episode: Episode, scenario: Scenario |
     return Opinion(tuple(kept), why)
 
 
-def _checked(said: _Said, turns: int, ids: Ids, allowed: set[str]) -> Claim | None:
+def _checked(said: _Said, turns: int, ids: IdPrefixes, allowed: set[str]) -> Claim | None:
     """The claim with full ids, or None when it cites a turn there was not, a line that is not there, or
     nothing.
     """

@@ -8,12 +8,12 @@ text: nothing in it is trusted to be a call or a row unless it parses as one. No
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from log_search_tools import printed_rows
-from project_types import Episode, Frozen
+from core.log_stores.id_prefix import IdPrefixes
+from core.log_stores.printing import printed_rows
+from project_types import Episode
 from rollout import text_call
 
 
@@ -51,26 +51,9 @@ class Turn(NamedTuple):
         return frozenset(id for call in self.calls for id in call.shown)
 
 
-class Ids(Frozen):
-    """Ids in order, to find the only one that begins with what was printed."""
-
-    ordered: tuple[str, ...]
-
-    @classmethod
-    def of(cls, ids: Iterable[str]) -> Ids:
-        """From ids in any order."""
-        return cls(ordered=tuple(sorted(set(ids))))
-
-    def full(self, shown: str) -> str | None:
-        """The id that is `shown` or begins with it, when there is exactly one."""
-        at = bisect_left(self.ordered, shown)
-        near = [one for one in self.ordered[at : at + 2] if one.startswith(shown)]
-        return near[0] if near and (len(near) == 1 or near[0] == shown) and shown else None
-
-
-def turns_of(episode: Episode, ids: Ids | None = None) -> tuple[Turn, ...]:
+def turns_of(episode: Episode, ids: IdPrefixes | None = None) -> tuple[Turn, ...]:
     """The turns of an episode; `ids` are those of the scenario's log lines, where it is at hand."""
-    known = ids or Ids.of(episode.shown_log_ids)
+    known = ids or IdPrefixes(episode.shown_log_ids)
     turns: list[Turn] = []
     for at, message in enumerate(episode.messages):
         if message.get("role") != "assistant":
@@ -89,7 +72,7 @@ def turns_of(episode: Episode, ids: Ids | None = None) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _answered(call: tuple[str, str], result: str, known: Ids) -> Call:
+def _answered(call: tuple[str, str], result: str, known: IdPrefixes) -> Call:
     name, raw = call
     try:
         arguments = json.loads(raw or "{}")

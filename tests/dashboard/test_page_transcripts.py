@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dashboard.transcripts import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, MOST_TURNS, Line, View, view
 from failure_analysis.episodes.investigations import claims
-from project_types import Episode
+from project_types import Episode, Scenario
 from tests.builders.episodes import call, episode
 from tests.builders.scenarios import GOLD, INCIDENT, SYMPTOM, TRACE
 
@@ -42,6 +42,19 @@ def test_rows_of_older_runs_whose_id_comes_first_are_marked_too() -> None:
     (line,) = result_lines(made)
     assert line.mark == "gold"
     assert [piece.id for piece in line.pieces if piece.mark] == [GOLD, TRACE]
+
+
+def test_ids_of_any_alphabet_are_marked_in_rows_and_in_the_head_of_a_trace() -> None:
+    renamed = INCIDENT.model_dump_json().replace(GOLD, "Pod/ledger-0:17").replace(TRACE, "checkout-trace_9")
+    result = (
+        '3 traces begin with "chec"; the worst is trace checkout-trace_9: 2 spans, 3 ms from 14:05:02\n'
+        "--:--:-- UNKNOWN ledger x3{in 9 services: a, b, c, ...} no clock trace checkout-trace_9 log Pod/ledger-0:17"
+    )
+    made = view(episode(result=result), Scenario.model_validate_json(renamed))
+    head, line = result_lines(made)
+    assert [piece.id for piece in head.pieces if piece.mark] == ["checkout-trace_9"]
+    assert line.mark == "gold"
+    assert [piece.level for piece in line.pieces if piece.level] == ["UNKNOWN"]
 
 
 def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:

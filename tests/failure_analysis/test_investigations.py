@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core.log_stores.id_prefix import IdPrefixes
 from failure_analysis.episodes.investigations import claims, failed
 from failure_analysis.episodes.kinds import MEANING
-from failure_analysis.episodes.turns import Ids, turns_of
+from failure_analysis.episodes.turns import turns_of
 from failure_analysis.records import InvestigationKind as Kind
 from project_types import (
     ChatReply,
@@ -219,21 +220,23 @@ def test_without_the_scenario_only_what_the_episode_says_is_claimed(stage: Stage
 
 def test_shown_ids_are_found_again_with_and_without_the_scenario(stage: Stage) -> None:
     episode = stage.play(WARNINGS, BLAMES_ORDERS)
-    ids = Ids.of(row.id for row in stage.scenario.logs)
+    ids = IdPrefixes(row.id for row in stage.scenario.logs)
     for turns in (turns_of(episode), turns_of(episode, ids)):
         assert turns[0].shown == {LOUD, GOLD, SYMPTOM, FRONT} == set(episode.shown_log_ids)
 
 
 def test_a_prefix_that_two_ids_share_stands_for_none() -> None:
-    ids = Ids.of(["aa11", "aa22", "bb"])
-    assert [ids.full(text) for text in ("aa", "aa1", "bb", "b", "c", "")] == [
-        None,
-        "aa11",
-        "bb",
-        "bb",
-        None,
-        None,
-    ]
+    ids = IdPrefixes(["aa1111", "aa1122", "bb"])
+    stand_for = {
+        "aa11": None,
+        "aa112": "aa1122",
+        "aa1111": "aa1111",
+        "bb": "bb",
+        "b": None,
+        "c": None,
+        "": None,
+    }
+    assert {text: ids.full(text) for text in stand_for} == stand_for
 
 
 @pytest.mark.parametrize(

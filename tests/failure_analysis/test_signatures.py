@@ -16,7 +16,7 @@ def test_numbers_do_not_tell_failures_apart(a: int, b: int) -> None:
 
 @given(a=st.uuids(), b=st.uuids())
 def test_ids_do_not_tell_failures_apart(a: object, b: object) -> None:
-    assert template(f"object {a} is gone") == template(f"object {b} is gone") == "object <id> is gone"
+    assert template(f"object {a} is gone") == template(f"object {b} is gone") == "object # is gone"
 
 
 @pytest.mark.parametrize(
