@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from core.episode_store.run_writer import RunWriter
+from core.episode_store.tokens import read_tokens
 from core.serving.child_service import ChildService
 from project_types import Episode
 from tests.fakes.judge_server import judge_server
@@ -212,9 +213,15 @@ def test_every_episode_is_stored_once(place: Place, finished: subprocess.Complet
         "test-0000-t1": 4,
     }
     for path, count in stored.items():
-        lines = (place.folder / f"runs/two/episodes/{path}.jsonl").read_text().splitlines()
-        episodes = [Episode.model_validate_json(line) for line in lines]
-        assert len({(episode.scenario_id, episode.sample) for episode in episodes}) == len(episodes) == count
+        stored_at = place.folder / f"runs/two/episodes/{path}.jsonl"
+        episodes = [Episode.model_validate_json(line) for line in stored_at.read_text().splitlines()]
+        samples = {(episode.scenario_id, episode.sample) for episode in episodes}
+        assert len(samples) == len(episodes) == count
+        tokens = read_tokens(stored_at)
+        assert tokens.keys() == samples
+        spoken = {(one.scenario_id, one.sample): one.outcome.completion_tokens for one in episodes}
+        said = {key: sum(len(reply.token_ids) for reply in one.replies) for key, one in tokens.items()}
+        assert said == spoken
 
 
 @pytest.mark.slow

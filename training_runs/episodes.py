@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.episode_store.episodes import write_episode
+from core.episode_store.tokens import tokens_path, write_tokens
 from project_types import Episode, Scenario
-from training_runs.rollout_batch import Wanted
+from training_runs.rollout_batch import Rollout, Wanted
+
+if TYPE_CHECKING:
+    import art
 
 
 @contextmanager
@@ -24,9 +29,22 @@ def writing(path: Path) -> Iterator[Callable[[Episode], None]]:
         yield partial(write_episode, file)
 
 
+def with_tokens(rollout: Rollout, path: Path) -> Rollout:
+    """Return a rollout that also stores the token ids of its episode, beside the episodes of `path`."""
+
+    async def played(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
+        trajectory, episode = await rollout(scenario, sample=sample)
+        said = [each for each in trajectory.messages_and_choices if not isinstance(each, dict)]
+        write_tokens(path, episode, said)
+        return trajectory, episode
+
+    return played
+
+
 def forget(path: Path) -> None:
     """Throw away the rollouts of an attempt that became no step."""
     path.unlink(missing_ok=True)
+    tokens_path(path).unlink(missing_ok=True)
 
 
 def missing(stored: Iterable[Episode], scenarios: Sequence[Scenario], samples: int) -> list[Wanted]:

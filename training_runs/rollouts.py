@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from core.episode_store.run_writer import RunWriter
 from project_types import Judge, TrainingConfig
 from rollout import rollout_with_episode
-from training_runs.episodes import writing
+from training_runs.episodes import with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, RolloutBatch, Wanted
 
@@ -53,7 +53,7 @@ class Rollouts:
             batch = RolloutBatch(
                 title,
                 wanted,
-                one,
+                with_tokens(one, path),
                 store,
                 failed_share=config.max_failed_share,
                 at_once=config.max_concurrent,
