@@ -1,4 +1,4 @@
-"""Numbers with intervals: pass@k, means by scenario with a bootstrap, paired differences, agreement.
+"""Numbers with intervals: means by scenario with a bootstrap, paired differences, agreement.
 
 Samples of one scenario are not independent, so the scenario is what gets resampled: every function that makes
 an interval takes one number per scenario. Pure numpy; no I/O, no episodes, no randomness beyond the seed it
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from math import comb, exp, log
+from math import exp, log
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -48,17 +48,6 @@ def as_json(interval: Interval) -> dict[str, float | int | None]:
 
 
 EMPTY = Interval(float("nan"), float("nan"), float("nan"), 0)
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that at least one of k samples is right, from n samples of which c are: 1 - C(n-c, k) / C(n, k).
-
-    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374). Raises ValueError unless 0 <= c <= n and 1
-    <= k <= n.
-    """
-    if not (0 <= c <= n and 1 <= k <= n):
-        raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, got n={n} c={c} k={k}")
-    return 1.0 - comb(n - c, k) / comb(n, k)
 
 
 def bootstrap_means(

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.intervals import Floats, Interval, as_json, bootstrap_means, pass_at_k, proportion
+from core.intervals import Floats, Interval, as_json, bootstrap_means, proportion
+from core.pass_at_k import pass_at_k
 from project_types import Ending, Episode
 
 SLICES: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -60,3 +61,97 @@ def test_a_link_of_a_page_leads_somewhere(page: Path) -> None:
 def test_every_command_of_evaluation_is_shown_in_its_readme() -> None:
     shown = {shlex.split(line)[3] for line in typed(ROOT / "evaluation" / "README.md")}
     assert shown == {command.name for command in rooms()["evaluation"].commands}
+
+
+# --------------------------------------------------------------------------------------------- where things are
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PLACES = re.findall(r"^\| (.+?) \| `([\w/]+\.py)` \| `(\w+)` \|$", ARCHITECTURE, re.MULTILINE)
+ASKED = {
+    "where a run stops for failed rollouts",
+    "learning-rate decay",
+    "choice of the best checkpoint",
+    "an id's prefix",
+    "where a training episode is written",
+    "the training report's page",
+    "pass@k",
+    "`embedded:NAME`",
+    "redaction",
+    "flat groups",
+}
+"""What a newcomer looks for first."""
+
+
+def names_in(path: Path) -> set[str]:
+    """Functions, classes and constants that a module defines at its top."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+@pytest.mark.parametrize(("behaviour", "file", "name"), PLACES, ids=[place[0] for place in PLACES])
+def test_a_behaviour_is_where_the_table_says(behaviour: str, file: str, name: str) -> None:
+    assert name in names_in(ROOT / file), f"docs/architecture.md: {behaviour} is not in {file}"
+
+
+def test_the_table_answers_what_a_newcomer_asks() -> None:
+    assert {behaviour for behaviour, _, _ in PLACES} >= ASKED
+
+
+def test_every_room_and_door_is_in_the_architecture() -> None:
+    for path in (*ROOT.glob("*/__init__.py"), *ROOT.glob("*.py")):
+        name = path.parent.name if path.name == "__init__.py" else path.stem
+        if name not in ("tests", "benchmarks"):
+            assert re.search(rf"`{name}/?`", ARCHITECTURE), name
+
+
+# -------------------------------------------------------------------------------------- environment variables
+
+
+def product() -> list[ast.Module]:
+    """Every module of the product."""
+    rooms_and_core = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
+    paths = [*ROOT.glob("*.py"), *(path for name in rooms_and_core for path in (ROOT / name).rglob("*.py"))]
+    return [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def environment_variables() -> set[str]:
+    """What the product asks the environment for, or sets in it, by name or by a constant."""
+    asked: list[ast.expr] = []
+    constants: dict[str, set[str]] = {}
+    for module in product():
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                if node.func.attr in ("get", "setdefault", "pop") and _is_environment(node.func.value):
+                    asked.append(node.args[0])
+            elif isinstance(node, ast.Subscript) and _is_environment(node.value):
+                asked.append(node.slice)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and isinstance(node.value.value, str):
+                        constants.setdefault(target.id, set()).add(node.value.value)
+    found: set[str] = set()
+    for name in asked:
+        if isinstance(name, ast.Constant):
+            found.add(str(name.value))
+        elif isinstance(name, ast.Name):
+            found |= constants.get(name.id, set())
+    return {name for name in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
+
+
+def _is_environment(node: ast.expr) -> bool:
+    return ast.unparse(node).rpartition(".")[2] in ("environ", "environment", "env")
+
+
+def test_every_environment_variable_is_documented() -> None:
+    page = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", page, re.MULTILINE))
+    asked = environment_variables()
+    assert {"WANDB_API_KEY", "FAILURE_ANALYSIS_TOKEN", "TRAINING_SERVICE_TOKEN"} <= asked  # the search works
+    assert asked <= documented, "add what is missing to docs/environment.md"

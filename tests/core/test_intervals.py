@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from math import isnan
 
 import numpy as np
@@ -17,7 +16,6 @@ from core.intervals import (
     bootstrap_means,
     cohens_kappa,
     paired_difference,
-    pass_at_k,
     proportion,
 )
 
@@ -109,20 +107,6 @@ def test_a_change_that_is_the_same_everywhere_is_not_certain_and_no_more_than_ev
 def test_a_share_measured_on_one_scenario_has_width(share: float) -> None:
     interval = proportion(bootstrap_mean([share]))
     assert 0.0 <= interval.low < share < interval.high <= 1.0
-
-
-@given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
-@settings(max_examples=50, deadline=None)
-def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(case: tuple[int, int, int]) -> None:
-    n, c, k = case
-    subsets = list(combinations([True] * c + [False] * (n - c), k))
-    assert pass_at_k(n, c, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
-
-
-@pytest.mark.parametrize(("n", "c", "k"), [(0, 0, 1), (4, 5, 1), (4, -1, 1), (4, 2, 5), (4, 2, 0)])
-def test_pass_at_k_refuses_impossible_counts(n: int, c: int, k: int) -> None:
-    with pytest.raises(ValueError, match="pass_at_k needs"):
-        pass_at_k(n, c, k)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
