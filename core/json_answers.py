@@ -7,6 +7,7 @@ nothing. Not here: what the object must hold, and what a missing answer means.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -101,3 +102,24 @@ def json_in(text: str) -> str:
         text = text.rpartition("</think>")[2].strip()
     fenced = FENCED.fullmatch(text)
     return fenced["inside"] if fenced else text
+
+
+def only_object_in(text: str) -> dict[str, Any]:
+    """Return the one JSON object in a reply, whatever words stand around it. Raises ValueError.
+
+    For a reader that checks what the object says. Two objects that differ are as good as none.
+    """
+    text = text.rpartition("</think>")[2] or text
+    decoder, found, at = json.JSONDecoder(), list[dict[str, Any]](), text.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if value not in found:
+                found.append(value)
+        at = text.find("{", end)
+    if len(found) != 1:
+        raise ValueError(f"{len(found) or 'no'} JSON objects in the reply")
+    return found[0]

@@ -20,6 +20,7 @@ from failure_analysis.records import (
     FailureCategory,
     InvestigationKind,
     Page,
+    RulesVerdict,
     Severity,
     Status,
 )
@@ -93,6 +94,7 @@ class FailureOut(Frozen):
     method: str
     why_method: str
     model: str | None
+    rules: RulesVerdict | None
     claims: tuple[Claim, ...]
     error_message: str
     excerpt: str
@@ -101,7 +103,7 @@ class FailureOut(Frozen):
     @classmethod
     def of(cls, failure: Failure) -> FailureOut:
         """From the stored one."""
-        how = {name: getattr(failure.analysis, name) for name in ("method", "why_method", "model")}
+        how = {name: getattr(failure.analysis, name) for name in ("method", "why_method", "model", "rules")}
         names = ("template", "claims", "error_message", "excerpt", "times")
         return cls(**how, **{name: getattr(failure, name) for name in names})
 

@@ -6,6 +6,8 @@ stored or sent.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from core.redaction import redacted_end, redacted_message
 from failure_analysis.episodes.investigations import claims
 from failure_analysis.episodes.kinds import MEANING
@@ -14,6 +16,7 @@ from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
 from failure_analysis.logs.rules import READ_CHARACTERS, SHOWN_CHARACTERS
 from failure_analysis.logs.suspects import excerpt
 from failure_analysis.records import Failure, FailureAnalysis, InvestigationKind, signature_of
+from failure_analysis.sharing import specific
 from failure_analysis.signatures import template
 from failure_analysis.store import FailureStore, Wanted
 from project_types import Episode, Scenario
@@ -21,6 +24,8 @@ from project_types import Episode, Scenario
 Kind = InvestigationKind
 ERROR_CHARACTERS = 2000
 SHOWN_OF_GROUP = 50
+MOST_UNANSWERED = 3
+"""Each of them may take the whole time of an answer."""
 
 
 def explain_episode(
@@ -58,13 +63,14 @@ def explain_episode(
 
 
 class Explainer:
-    """Explains errors and episodes; where a model is configured, it is asked once per group of alike
-    failures.
-    """
+    """Explains errors and episodes. A model is asked once for what is the very same failure (`sharing`)."""
 
     def __init__(self, analyzer: LogAnalyzer, store: FailureStore) -> None:
         self.analyzer, self._store = analyzer, store
-        self._asked: dict[str, Failure | None] = {}
+        self._unanswered = 0
+        """Questions in a row that the model did not answer."""
+        self._told: dict[str, list[_Told]] = {}
+        """Failures of a group that a model has been asked about, by signature."""
 
     def error(self, id: str, experiment_type: str, message: str, logs: str) -> Failure:
         """The failure behind an error message and a log; both are redacted before anybody sees them."""
@@ -72,26 +78,39 @@ class Explainer:
         ruled = LogAnalyzer.by_rules(experiment_type, message, logs, no_model)
         shape = template(message or ruled.root_cause)
         signature = signature_of(experiment_type, ruled.failure_category, shape)
-        analysis = ruled
-        if self.analyzer.model != NO_MODEL:
-            known = self._known(signature)
-            analysis = (
-                known.analysis if known else self.analyzer.analyze_failure(id, experiment_type, message, logs)
-            )
         failure = _redacted(
-            Failure(
-                signature=signature, template=shape, analysis=analysis, error_message=message, excerpt=logs
-            )
+            Failure(signature=signature, template=shape, analysis=ruled, error_message=message, excerpt=logs)
         )
-        self._asked[signature] = failure
-        return failure
+        if self.analyzer.model == NO_MODEL:
+            return failure
+        return failure.model_copy(
+            update={"analysis": self._by_model(id, experiment_type, message, logs, failure)}
+        )
+
+    def _by_model(
+        self, id: str, experiment_type: str, message: str, logs: str, failure: Failure
+    ) -> FailureAnalysis:
+        """What a model says of this failure, or said of the very same one before."""
+        wanted = specific(failure.error_message, failure.excerpt)
+        told = self._told_of(failure.signature)
+        for one in told:
+            if one.specific == wanted:
+                return _told_again(one)
+        if self._unanswered >= MOST_UNANSWERED:
+            why = f"{self.analyzer.model} left {self._unanswered} questions in a row unanswered; it is not asked any more"
+            return failure.analysis.model_copy(update={"why_method": why})
+        asked = self.analyzer.analyze_failure(id, experiment_type, message, logs)
+        self._unanswered = 0 if asked.model else self._unanswered + 1
+        analysis = _redacted(failure.model_copy(update={"analysis": asked})).analysis
+        told.append(_Told(id, failure.model_copy(update={"analysis": analysis}), wanted))
+        return analysis
 
     def episode(
         self, episode: Episode, scenario: Scenario | None, trouble: str = "", message: str = ""
     ) -> Failure:
         """The failure of an episode: claims by rules, and a model's claims once per group."""
         failure = explain_episode(episode, scenario, trouble, message)
-        if self.analyzer.model == NO_MODEL or self._known(failure.signature):
+        if self.analyzer.model == NO_MODEL or self._told_of(failure.signature):
             return failure
         opinion = second_opinion(self.analyzer, episode, scenario)
         why = failure.analysis.model_copy(
@@ -100,25 +119,45 @@ class Explainer:
         failure = _redacted(
             failure.model_copy(update={"analysis": why, "claims": (*failure.claims, *opinion.claims)})
         )
-        self._asked[failure.signature] = failure
+        self._told[failure.signature].append(_Told("", failure, ()))
         return failure
 
-    def _known(self, signature: str) -> Failure | None:
-        """A failure of this group that a model has been asked about, here or in an earlier capture."""
-        if signature not in self._asked:
-            page = (
-                self._store.experiments(Wanted(signature=signature), limit=SHOWN_OF_GROUP)
+    def _told_of(self, signature: str) -> list[_Told]:
+        """Failures of this group that a model has been asked about, here or in an earlier capture."""
+        if signature not in self._told:
+            wanted = Wanted(signature=signature)
+            stored = (
+                self._store.experiments(wanted, limit=SHOWN_OF_GROUP).rows
                 if self._store.path.exists()
-                else None
+                else ()
             )
-            stored = [row.failure for row in page.rows if row.failure] if page else []
-            told = (
-                one
-                for one in stored
-                if one.analysis.method == "llm" or any(c.method == "llm" for c in one.claims)
-            )
-            self._asked[signature] = next(told, None)
-        return self._asked[signature]
+            self._told[signature] = [
+                _Told(row.id, row.failure, specific(row.failure.error_message, row.failure.excerpt))
+                for row in stored
+                if row.failure and _by_a_model(row.failure)
+            ]
+        return self._told[signature]
+
+
+class _Told(NamedTuple):
+    """A failure that a model has been asked about."""
+
+    id: str
+    failure: Failure
+    specific: tuple[str, ...]
+
+
+def _told_again(one: _Told) -> FailureAnalysis:
+    """The answer about another failure, which is the very same one, and says so."""
+    analysis = one.failure.analysis
+    if analysis.method == "rules":
+        return analysis
+    why = f"{analysis.model} answered it for {one.id}, the very same failure"
+    return analysis.model_copy(update={"why_method": why, "cost_usd": 0.0})
+
+
+def _by_a_model(failure: Failure) -> bool:
+    return failure.analysis.method == "llm" or any(claim.method == "llm" for claim in failure.claims)
 
 
 def _redacted(failure: Failure) -> Failure:

@@ -9,9 +9,9 @@ Plain data only: how a failure is explained is in `analyzer` and `investigations
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from project_types import Frozen, InvestigatorError, Timestamp
 
@@ -55,8 +55,15 @@ class Severity(StrEnum):
 Method = Literal["llm", "rules"]
 
 
-class FailureAnalysis(Frozen):
-    """Why something failed, and how that was found out."""
+class RulesVerdict(Frozen):
+    """What the rules say of a failure that a model explains."""
+
+    failure_category: FailureCategory
+    severity: Severity
+
+
+class FailureAnalysis(Frozen, Mapping[str, Any]):
+    """Why something failed, and how that was found out. It can be read as a dict, too."""
 
     failure_category: FailureCategory
     root_cause: str
@@ -72,6 +79,22 @@ class FailureAnalysis(Frozen):
     cost_usd: float = 0.0
     failure_found: bool = True
     """False: nothing in the texts says that anything failed."""
+    rules: RulesVerdict | None = None
+    """What the rules say where a model answers."""
+
+    def __getitem__(self, name: str) -> Any:
+        """The field of this name."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """The names of the fields."""
+        return iter(type(self).model_fields)
+
+    def __len__(self) -> int:
+        """How many fields there are."""
+        return len(type(self).model_fields)
 
 
 class InvestigationKind(StrEnum):

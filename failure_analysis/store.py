@@ -43,6 +43,7 @@ from failure_analysis.records import (
     FailureCategory,
     InvestigationKind,
     Page,
+    RulesVerdict,
     Severity,
     Status,
     StoreError,
@@ -50,7 +51,7 @@ from failure_analysis.records import (
 from project_types import Episode, Frozen
 
 DATABASE = "failures.db"
-VERSION = 1
+VERSION = 2
 BUSY_S = 30.0
 LARGEST_PAGE = 1000
 
@@ -71,7 +72,7 @@ CREATE TABLE IF NOT EXISTS failures (
     id TEXT PRIMARY KEY, signature TEXT NOT NULL, category TEXT NOT NULL, severity TEXT NOT NULL, kind TEXT,
     root_cause TEXT NOT NULL, fix TEXT NOT NULL, method TEXT NOT NULL, why_method TEXT NOT NULL, model TEXT,
     analysis_cost_usd REAL NOT NULL, claims TEXT NOT NULL, error_message TEXT NOT NULL, excerpt TEXT NOT NULL,
-    times INTEGER NOT NULL
+    times INTEGER NOT NULL, rules_category TEXT, rules_severity TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS failures_by_signature ON failures (signature);
 CREATE TABLE IF NOT EXISTS templates (signature TEXT PRIMARY KEY, template TEXT NOT NULL) WITHOUT ROWID;
@@ -79,6 +80,13 @@ CREATE TABLE IF NOT EXISTS sources (
     path TEXT PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL, head TEXT NOT NULL, trouble TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE failures ADD COLUMN rules_category TEXT",
+        "ALTER TABLE failures ADD COLUMN rules_severity TEXT",
+    )
+}
+"""What makes a file of an older version one of the next."""
 JOINED = "experiments e LEFT JOIN episodes p USING (id) LEFT JOIN failures f USING (id) LEFT JOIN templates t USING (signature)"
 
 Order = Literal["newest", "oldest", "severity", "reward", "turns"]
@@ -232,13 +240,19 @@ class FailureStore:
             raise StoreError(
                 f"{self.path}: no such file; make it: python -m failure_analysis capture RUN_DIR"
             )
-        with (
-            self._errors(),
-            closing(sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)) as opened,
-        ):
-            opened.row_factory = sqlite3.Row
-            _check_version(opened, self.path)
+        with self._errors(), closing(self._opened()) as opened:
             yield opened
+
+    def _opened(self) -> sqlite3.Connection:
+        """A read-only connection to a file of this version; an older one is brought up to it first."""
+        opened = sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)
+        if _check_version(opened, self.path) in MIGRATIONS:
+            opened.close()
+            with self.writing():
+                pass
+            opened = sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)
+        opened.row_factory = sqlite3.Row
+        return opened
 
     # -- writing
 
@@ -332,6 +346,8 @@ class Writer:
                 failure.error_message,
                 failure.excerpt,
                 failure.times,
+                why.rules.failure_category if why.rules else None,
+                why.rules.severity if why.rules else None,
             ),
         )
         self._put("templates", (failure.signature, failure.template))
@@ -402,15 +418,17 @@ def _plain(value: Any) -> Any:
 
 
 def _make_tables(database: sqlite3.Connection, path: Path) -> None:
-    if _check_version(database, path) == 0:
-        for statement in SCHEMA.split(";"):
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {VERSION}")
+    version = _check_version(database, path)
+    if version == VERSION:
+        return
+    for statement in SCHEMA.split(";") if version == 0 else MIGRATIONS[version]:
+        database.execute(statement)
+    database.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _check_version(database: sqlite3.Connection, path: Path) -> int:
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
+    if version not in (0, VERSION, *MIGRATIONS):
         raise StoreError(
             f"{path}: written by another version ({version}, this one reads {VERSION}); give another --failures"
         )
@@ -451,6 +469,12 @@ def _facts(row: sqlite3.Row) -> EpisodeFacts:
     return EpisodeFacts.model_construct(**{name: row[name] for name in names}, **flags)
 
 
+def _rules_verdict(row: sqlite3.Row) -> RulesVerdict | None:
+    if row["rules_category"] is None:
+        return None
+    return RulesVerdict(failure_category=row["rules_category"], severity=row["rules_severity"])
+
+
 def _failure(row: sqlite3.Row) -> Failure:
     analysis = FailureAnalysis(
         failure_category=row["category"],
@@ -461,6 +485,7 @@ def _failure(row: sqlite3.Row) -> Failure:
         why_method=row["why_method"],
         model=row["model"],
         cost_usd=row["analysis_cost_usd"],
+        rules=_rules_verdict(row),
     )
     return Failure.model_construct(
         signature=row["signature"],

@@ -47,6 +47,7 @@ def render(store: FailureStore, signature: str) -> str:
         f"cause       {why.root_cause}",
         f"fix         {why.fix_suggestion}",
         f"found by    {why.method}: {why.why_method}",
+        *([f"rules say   {why.rules.failure_category}, {why.rules.severity}"] if why.rules else []),
         f"first seen  {oldest.at:%Y-%m-%d %H:%M:%S} UTC",
         f"last seen   {latest.at:%Y-%m-%d %H:%M:%S} UTC",
         f"stored      {page.total} times{'' if page.total <= SHOWN else f', the latest {SHOWN} are listed'}",

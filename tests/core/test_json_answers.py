@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from core.json_answers import JsonAnswers, json_in
+from core.json_answers import JsonAnswers, json_in, only_object_in
 from core.model_calls import CallError, Patience, Problem
 from tests.fakes.openai_server import OpenAIServer, Reply, cut_off, http_error, say
 
@@ -151,3 +151,27 @@ def test_an_object_with_any_text_in_it_is_read_as_it_stands(text: str) -> None:
     written = json.dumps({"reason": text})
     for reply in (written, f"```json\n{written}\n```", f"```\n{written}```"):
         assert json.loads(json_in(reply)) == {"reason": text}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        OBJECT,
+        f"Sure! Here is it:\n\n{OBJECT}\n\nLet me know if you need more.",
+        f"```json\n{OBJECT}\n```",
+        f"It is\n```\n{OBJECT}\n```\nas the log shows.",
+        f'<think>maybe {{"fits": false}}?</think>{OBJECT}',
+        f"braces {{ like these }} are no object, {OBJECT} is one",
+        f"{OBJECT} and again {OBJECT}",
+    ],
+)
+def test_one_object_is_taken_out_of_prose_a_fence_or_after_a_thought(reply: str) -> None:
+    assert only_object_in(reply) == {"fits": True}
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "it fits", '{"fits": true} {"fits": false}', '{"fits": ', "{" * 5000, "[1]"]
+)
+def test_no_object_or_several_that_differ_are_an_error(reply: str) -> None:
+    with pytest.raises(ValueError, match="JSON objects"):
+        only_object_in(reply)

@@ -24,6 +24,7 @@ from failure_analysis.records import (
     FailureAnalysis,
     FailureCategory,
     InvestigationKind,
+    RulesVerdict,
     Severity,
     Status,
     StoreError,
@@ -260,6 +261,31 @@ def test_what_a_killed_writer_left_half_written_is_undone_by_the_next_reader(lar
     large.path.write_bytes(left[0])
     journal.write_bytes(left[1])
     assert large.experiments(limit=1000) == before
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date_and_keeps_what_it_holds(
+    large: FailureStore,
+) -> None:
+    before = large.experiments(limit=1000)
+    with closing(sqlite3.connect(large.path, isolation_level=None)) as old:
+        for column in ("rules_category", "rules_severity"):
+            old.execute(f"ALTER TABLE failures DROP COLUMN {column}")
+        old.execute("PRAGMA user_version = 1")
+    assert large.experiments(limit=1000) == before
+    with large.writing() as writer:
+        writer.put(experiment(1000, status=Status.FAILED, failure=failure()))
+    assert large.experiments().total == before.total + 1
+
+
+def test_what_the_rules_say_beside_a_model_is_kept(tmp_path: Path) -> None:
+    verdict = RulesVerdict(failure_category=FailureCategory.TIMEOUT, severity=Severity.LOW)
+    told = failure()
+    told = told.model_copy(
+        update={"analysis": told.analysis.model_copy(update={"rules": verdict, "method": "llm"})}
+    )
+    stored = store_with(tmp_path, experiment(status=Status.FAILED, failure=told)).experiments().rows[0]
+    assert stored.failure_analysis is not None
+    assert stored.failure_analysis.rules == verdict
 
 
 def test_a_damaged_file_is_said_with_what_to_type(large: FailureStore) -> None:
