@@ -39,6 +39,18 @@ def _answered(status: int) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    # -- code that a sandbox refuses before it runs, and a result that was not kept
+    _rule(
+        VALIDATION,
+        r"forbidden (import|module|library|attribute|call|function|builtin|name)s?\b( from)?:? ?(?P<name>[\w., ]{1,200})?"
+        r"|(import|module|library|attribute)s? [\w.'\"` ]{0,60}(is|are) (forbidden|not (allowed|permitted))",
+        "Use only allowed libraries and calls: leave out {name}, or have it allowed.",
+    ),
+    _rule(
+        LOGIC,
+        r"\b(not|no) better than|(did not|does not|didn't) (improve|beat)|no improvement over|worse than (the )?(baseline|best)",
+        "Nothing is broken: it was no improvement. Change the idea, or look at where it loses against what it was compared with.",
+    ),
     # -- a loss or a policy that is lost: the words "runtime error" around it say nothing
     _rule(
         LOGIC,

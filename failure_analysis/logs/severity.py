@@ -61,6 +61,13 @@ _ONE_OF_MANY = re.compile(
 _ONE_REQUEST = re.compile(r"too large|exceeds the|rate.?limit|too many requests|\b429\b", re.IGNORECASE)
 _NO_QUOTA = re.compile(r"insufficient_quota|current quota|billing", re.IGNORECASE)
 
+_NOT_BETTER = re.compile(
+    r"\bnot better than\b|\bno improvement over\b|\bdid not (improve|beat)\b", re.IGNORECASE
+)
+_KNOWN = {
+    "training_run", "training_job", "training", "rollout", "episode", "ci_test", "ci_build", "evaluation", "log",
+}  # fmt: skip
+"""Every other type is one experiment of a search, such as llm_generated_code: others go on when it fails."""
 _RUNS = {"training_run", "training_job", "training"}
 _SINGLE = {"rollout", "episode"}
 
@@ -70,8 +77,12 @@ def severity(category: FailureCategory, experiment_type: str, error_message: str
     text = f"{error_message}\n{logs}"
     if _RECOVERED.search(text) and not _GAVE_UP.search(text):
         return Severity.LOW
+    if category is FailureCategory.LOGIC_ERROR and _NOT_BETTER.search(error_message or logs):
+        return Severity.LOW
     if _lost(category, experiment_type, text):
         return Severity.CRITICAL
+    if experiment_type not in _KNOWN:
+        return Severity.MEDIUM if category is FailureCategory.TIMEOUT else Severity.HIGH
     if experiment_type in _SINGLE:
         return Severity.HIGH if _NO_QUOTA.search(text) else Severity.MEDIUM
     if experiment_type == "ci_test":

@@ -57,6 +57,50 @@ def test_a_fix_names_what_the_text_names(error: str, logs: str, category: Failur
 
 
 @pytest.mark.parametrize(
+    ("said", "category", "severity"),
+    [
+        ("Forbidden import from: torchvision", FailureCategory.VALIDATION_ERROR, Severity.HIGH),
+        ("forbidden import", FailureCategory.VALIDATION_ERROR, Severity.HIGH),
+        (
+            "Forbidden import from: yaml; Forbidden attribute: eval",
+            FailureCategory.VALIDATION_ERROR,
+            Severity.HIGH,
+        ),
+        ("syntaxerror", FailureCategory.SYNTAX_ERROR, Severity.HIGH),
+        ("SyntaxError: invalid syntax (<string>, line 3)", FailureCategory.SYNTAX_ERROR, Severity.HIGH),
+        ("timeout", FailureCategory.TIMEOUT, Severity.MEDIUM),
+        ("Execution timeout after 60 seconds", FailureCategory.TIMEOUT, Severity.MEDIUM),
+        ("not better than", FailureCategory.LOGIC_ERROR, Severity.LOW),
+        (
+            "Result not better than the current best: 31.2 dB < 33.0 dB",
+            FailureCategory.LOGIC_ERROR,
+            Severity.LOW,
+        ),
+    ],
+)
+def test_generated_code_fails_as_the_first_analyzer_of_this_kind_said(
+    said: str, category: FailureCategory, severity: Severity
+) -> None:
+    found = analyze("llm_generated_code", said, "", "")
+    assert (found.failure_category, found.severity) == (category, severity)
+
+
+def test_code_that_a_sandbox_refuses_is_told_to_use_only_allowed_libraries() -> None:
+    found = LogAnalyzer(NO_MODEL).analyze_failure(
+        experiment_id="test_1234",
+        experiment_type="llm_generated_code",
+        error_message="Forbidden import from: torchvision; Forbidden attribute: eval",
+        logs="Validating generated code\nForbidden import from: torchvision; Forbidden attribute: eval\n",
+        code_snippet="import torch\nimport torchvision\nmodel.eval()",
+    )
+    assert found["failure_category"] == "validation_error"
+    assert found["severity"] == "high"
+    assert "torchvision" in found["root_cause"]
+    assert "use only allowed libraries" in found["fix_suggestion"].lower()
+    assert "torchvision" in found["fix_suggestion"]
+
+
+@pytest.mark.parametrize(
     "said",
     ["HTTP 429", '{"status": 429}', "Error code: 429", "attempt 1 of 5: 429, waiting", '"POST /v1/x HTTP/1.1" 429 12', "got 429",
      "429 Client Error"],
