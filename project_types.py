@@ -819,7 +819,7 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "learning_rate_decay": 0.9,
     "max_minutes": 45.0,
     "scale_rewards": False,
-    "steps": 40,
+    "steps": 45,
     "step_timeout_minutes": 10.0,
     "val_samples": 2,
     "episode": EMBEDDED.model_dump(),

@@ -31,6 +31,7 @@ from core.episode_store.runs import RUNS, latest_run
 from core.episode_store.scenarios import fingerprint
 from core.revision import revision
 from evaluation.wandb_session import begin
+from failure_analysis.at_once import explained
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
@@ -140,7 +141,7 @@ class Run:
                 break
             row = await step.make(scenarios, limit.elapsed_s)
             pace = step_seconds(self.folder.rows, config.validate_every)
-            left_s = min(pace * (config.steps - progress.position), limit.left_s)
+            left_s = max(0.0, min(pace * (config.steps - progress.position), limit.left_s))
             say(f"{line(row, config.steps)}, {minutes(left_s)} min left")
             if progress.position == begun_at + 1 < config.steps:
                 say(forecast(config, progress.position, pace, limit.left_s))
@@ -238,7 +239,7 @@ def _executed(training: Run) -> tuple[int, str]:
 
 def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     """Everything after the command line. Returns the exit code."""
-    folder = RunWriter(config.runs / name)
+    folder = RunWriter(config.runs / name, explained)
     with folder.claimed(resume):
         facts = _facts(name, config, folder, resume)
         training = Run(folder, config, _scenarios(config))

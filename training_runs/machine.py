@@ -35,10 +35,10 @@ def slowdown(found: Cores | None) -> str:
     """Say how much longer a run takes because of other programs; '' when they use little or it is unknown."""
     if found is None or found.busy < WORTH_SAYING * found.usable:
         return ""
-    # two programs that want one core get half of it each, so that a full machine still leaves half
+    # two programs that want one core get half of it each; three get a third, but who wants it is not known
     times = found.usable / max(found.usable - found.busy, found.usable / 2)
     busy = f"other programs use {found.busy:.1f} of {found.usable} processor cores"
-    return f"{busy}: expect up to {times:.1f} times the minutes of a quiet machine"
+    return f"{busy}: expect {times:.1f} times the minutes of a quiet machine, or more"
 
 
 def _ticks() -> dict[int, tuple[int, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.intervals import Interval
 from evaluation.summary import summarise
+from failure_analysis.at_once import analyses
 from project_types import Episode
 
 MEANS = ("reward", "grounded", "service", "opened", "fabricated", "turns", "tool_calls")
@@ -26,6 +27,7 @@ def measured(
         "rollouts": len(episodes),
         "failed": sum(failures.values()),
         "failures": dict(failures),
+        "failure_analysis": analyses(failures),
         "accuracy": _value(accuracy),
         "accuracy_low": None if accuracy.n == 0 else round(accuracy.low, 4),
         "accuracy_high": None if accuracy.n == 0 else round(accuracy.high, 4),

@@ -10,9 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core.episode_store.failures import last_failure_of_run
 from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from core.intervals import Interval, paired_difference, proportion
 from evaluation.summary import Part, Summary, summarise
+from failure_analysis.at_once import analyses, explained
 from project_types import Episode
 from training_runs.before_after import Comparison, before_and_after
 from training_runs.resuming import resume_command
@@ -47,6 +49,8 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
         "tokens": tokens,
         "failed_rollouts": sum(failures.values()),
         "failures": dict(failures.most_common()),
+        "failure_analysis": analyses(failures),
+        "ended_because": _ended_because(run),
         "flat_groups": sum(row.get("flat_groups", 0) for row in train),
         "service_restarts": int(run.progress.get("service_restarts", 0)),
         "judge_cost_usd": round(sum(row.get("judge_cost_usd", 0.0) for row in rows), 6),
@@ -69,6 +73,14 @@ def _ending(run: RunFolder) -> dict[str, Any]:
         "go_on": resume_command(run.path, *more) if by_time or not finished else "",
         "training_service": run.settings.get("training_service", {}),
     }
+
+
+def _ended_because(run: RunFolder) -> dict[str, str] | None:
+    """Return the analysis of the last trouble of a run that did not finish; None when there is none."""
+    if run.progress.get("finished") or run.progress.get("ended_by") == "time":
+        return None
+    trouble = last_failure_of_run(run.failures_path)
+    return (trouble.failure_analysis or explained(trouble)) if trouble else None
 
 
 def _cost(tokens: int, usd_per_million: float | None) -> float | None:

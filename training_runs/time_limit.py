@@ -75,8 +75,8 @@ def is_early(steps: int, asked: int) -> bool:
 
 def out_of_time(steps: int, asked: int, max_minutes: float | None) -> str:
     """Say in plain words that the time limit ended a run, and what that means for its numbers."""
-    cap = "the time" if max_minutes is None else f"{max_minutes:g} minutes"
-    what = f"Time ran out: {cap} were enough for {steps} of {asked} training steps."
+    cap = "the time" if max_minutes is None else f"--max-minutes {max_minutes:g}"
+    what = f"Time ran out: {cap} was enough for {steps} of {asked} training steps."
     if not is_early(steps, asked):
         return what
     return f"{what} That is less than half, so these numbers do not show what the model can learn."

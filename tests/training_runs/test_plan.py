@@ -31,5 +31,5 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         str(tmp_path / "logs.db"),
     ]
     assert main(["--dry-run", *flags]) == 0
-    assert "steps      40 of 8 x 8 episodes" in capsys.readouterr().out
+    assert "steps      45 of 8 x 8 episodes" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -115,6 +115,9 @@ def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> No
     assert set(test["by_slice"]["fault_family"]) == set(FAMILIES)
     assert test["by_slice"]["seen"]["unseen"]["n"] == 4
     assert summary["failures"] == {"ProviderError: no reply": 3}
+    why = summary["failure_analysis"][0]
+    assert (why["times"], why["reason"], why["severity"]) == (3, "ProviderError: no reply", "medium")
+    assert {"failure_category", "root_cause", "fix_suggestion"} <= why.keys()
     assert (summary["failed_rollouts"], summary["flat_groups"], summary["steps"]) == (3, 1, 2)
     assert summary["tokens"] == 110 * summary["rollouts"]
     assert summary["policy_cost_usd"] == pytest.approx(summary["tokens"] * 2e-6, abs=1e-4)
@@ -127,6 +130,19 @@ def test_a_run_stopped_before_its_second_test_has_no_after(tmp_path: Path) -> No
     assert summary["splits"]["test"]["accuracy_after"] is None
     assert not summary["finished"]
     assert "has not finished" in Page(tmp_path / "run/report.html").text
+
+
+def test_a_run_that_failed_says_why_in_its_summary_and_on_its_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trained=False)
+    folder.fail(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    summary = write_report(tmp_path / "run")
+    assert summary["ended_because"]["failure_category"] == "resource_error"
+    assert "CUDA out of memory" in Page(tmp_path / "run/report.html").text
+
+
+def test_a_row_explains_its_failed_rollouts_when_it_is_written() -> None:
+    found = measured([], 1, {"ProviderError: no reply within 120 s": 2}, 1.0)["failure_analysis"]
+    assert [(one["times"], one["failure_category"]) for one in found] == [(2, "timeout")]
 
 
 def test_episodes_of_a_test_that_was_interrupted_do_not_count(tmp_path: Path) -> None:
@@ -206,7 +222,7 @@ def test_a_run_that_the_clock_ended_before_half_of_its_steps_says_so_everywhere(
     said = last_lines(tmp_path / "run", summary, stopped=False)
     told = json.loads((tmp_path / "run/summary.json").read_text())
     for words in (page, said, told["out_of_time"]):
-        assert "12 minutes were enough for 2 of 40 training steps" in words
+        assert "--max-minutes 12 was enough for 2 of 40 training steps" in words
         assert "do not show what the model can learn" in words
     goes_on = f"train_serverless.py --name run --resume --runs {tmp_path} --max-minutes none"
     for words in (page, said, told["go_on"]):

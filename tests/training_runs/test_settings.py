@@ -65,7 +65,7 @@ def test_serverless_without_a_key_says_what_to_do() -> None:
 
 def test_the_embedded_backend_has_its_own_defaults_and_flags_win_over_them() -> None:
     assert settings().episode == EMBEDDED
-    assert (settings().steps, settings().max_minutes, settings().scale_rewards) == (40, 45, False)
+    assert (settings().steps, settings().max_minutes, settings().scale_rewards) == (45, 45, False)
     changed = settings(
         "--max-turns", "5", "--max-minutes", "none", "--learning-rate", "1e-4", "--scale-rewards"
     )

@@ -46,7 +46,7 @@ def test_a_run_of_fewer_than_half_of_its_steps_is_early() -> None:
 
 def test_a_run_ended_early_says_that_its_numbers_show_little() -> None:
     early = out_of_time(3, 40, 12.0)
-    assert "12 minutes were enough for 3 of 40 training steps" in early
+    assert "--max-minutes 12 was enough for 3 of 40 training steps" in early
     assert "less than half" in early
     assert "less than half" not in out_of_time(30, 40, 12.0)
 
