@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.log_stores.contract import IdKind, LogQuery, StoredSpan
+from core.log_stores.contract import IdKind, LogQuery, StoredSpan, Stretch
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.ordering import within_reach
 from core.log_stores.scenario_rows import Kinds, LogRow, event_logs, log_rows, span_rows
@@ -83,6 +83,18 @@ class GrowingStore(SqliteStore):
         if query.start_us is None and query.end_us is None:
             return super()._source(query)
         return "logs INDEXED BY logs_time WHERE scenario = ?", [self.number]
+
+    def services(self) -> Sequence[str]:
+        self._refresh()
+        return super().services()
+
+    def stretch(self) -> Stretch | None:
+        self._refresh()
+        return super().stretch()
+
+    def _refresh(self) -> None:
+        """See what another connection has written."""
+        self.rows("SELECT 1")
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a query on the file as it is now."""
@@ -198,5 +210,5 @@ class GrowingStore(SqliteStore):
     def spans(
         self, service: str | None = None, start_us: int | None = None, end_us: int | None = None
     ) -> list[StoredSpan]:
-        self.rows("SELECT 1")  # another connection's spans count
+        self._refresh()
         return super().spans(service, start_us, end_us)

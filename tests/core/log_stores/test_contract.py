@@ -358,6 +358,7 @@ def test_what_one_connection_adds_another_one_finds(tmp_path: Path) -> None:
     reader = growing_store(tmp_path / "grown.db", "run")
     assert reader.count(LogQuery()).lines == 0
     writer.ingest([LogRecord.model_validate(row("aa01", message="late arrival"))])
+    assert (reader.services(), reader.stretch()) == (["orders"], Stretch(AT, AT))
     assert reader.matched(LogQuery(words=("arrival",))) == ["aa01"]
     assert reader.services() == ["orders"]
 
