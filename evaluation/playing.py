@@ -23,6 +23,7 @@ from core.policies import scripted
 from core.policies.contract import Policy
 from core.policies.registry import parse
 from evaluation.concurrency import drain
+from failure_analysis.at_once import explained
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import (
@@ -134,7 +135,9 @@ class Player:
 
 
 def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
-    return Result(scenario_id, sample, False, None, Failure.of(trouble, scenario_id, sample))
+    failure = Failure.of(trouble, scenario_id, sample)
+    failure = failure.model_copy(update={"failure_analysis": explained(failure)})
+    return Result(scenario_id, sample, False, None, failure)
 
 
 # ------------------------------------------------------------------------------------------ several processes

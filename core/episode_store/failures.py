@@ -32,6 +32,8 @@ class Failure(Frozen):
     at: Timestamp | None = None
     episode: Episode | None = None
     """How far it got, when it began."""
+    failure_analysis: dict[str, str] | None = None
+    """Category, root cause, fix and severity, as far as they were known at that moment."""
 
     @classmethod
     def of(cls, trouble: BaseException, scenario_id: str = "", sample: int | None = None) -> Failure:

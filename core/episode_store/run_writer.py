@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,18 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A run's name is also the name of its folder, its model and its W&B run."""
 
 
+def _unexplained(_: Failure) -> None:
+    return None
+
+
 class RunWriter:
     """The files of a training run under way."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, explain: Callable[[Failure], dict[str, str] | None] = _unexplained
+    ) -> None:
+        """`explain` says why something failed, when its failure is written down."""
+        self.path, self._explain = path, explain
         self.rows: list[dict[str, Any]] = []
         """Those of metrics.jsonl."""
 
@@ -102,7 +109,8 @@ class RunWriter:
     def fail(self, trouble: BaseException) -> None:
         """Append to failures.jsonl why a rollout, a job or the run failed; a rollout with how far it got."""
         with append(RunFolder(self.path).failures_path) as add:
-            add(Failure.of(trouble).model_dump_json())
+            failure = Failure.of(trouble)
+            add(failure.model_copy(update={"failure_analysis": self._explain(failure)}).model_dump_json())
 
     def of(self, split: str) -> list[dict[str, Any]]:
         """Return the rows of a split, in order."""
