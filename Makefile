@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python 3.11+ and make:
-#   make train [SEED=2] [NAME=second] [ARGS="--max-minutes 5"]    train the small investigator and report
+#   make train [SEED=2] [NAME=second] [ARGS="--steps 15"]    train the small investigator and report
 #   make test                                                     lint, types, tests, slow tests
 # Each creates .venv and installs what it needs once; `make clean` removes .venv.
 PYTHON ?= python3
