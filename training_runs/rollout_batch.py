@@ -119,11 +119,11 @@ class RolloutBatch:
     async def _one(self, scenario: Scenario, sample: int, show: Callable[[], None]) -> art.Trajectory:
         try:
             trajectory, episode = await self._executor.run(partial(self._rollout, scenario, sample=sample))
+            self._store(episode)
         except Exception as trouble:
             self._note(trouble)
             raise  # gather counts it in its group
         self.episodes.append(episode)
-        self._store(episode)
         show()
         return trajectory
 

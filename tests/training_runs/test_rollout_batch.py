@@ -106,6 +106,16 @@ async def test_a_bug_of_ours_surfaces_and_is_not_tolerated(tmp_path: Path) -> No
         )
 
 
+async def test_an_episode_that_cannot_be_stored_ends_the_batch() -> None:
+    def full(_: Episode) -> None:
+        raise OSError("No space left on device")
+
+    wanted = [Wanted(INCIDENT, range(8))]
+    batch = RolloutBatch("batch", wanted, good, full, failed_share=0.9, at_once=8)
+    with pytest.raises(OSError, match="No space left"):
+        await batch.play()
+
+
 async def test_an_interrupted_batch_drops_what_runs_and_keeps_what_is_stored(tmp_path: Path) -> None:
     path, begun = tmp_path / "e.jsonl", list[int]()
 
