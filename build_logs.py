@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from core import command_line
 from core.log_stores.masks import masked
 from core.log_stores.scenario_rows import read_rows
 from core.log_stores.tables import (
@@ -39,7 +40,7 @@ from core.log_stores.tables import (
     next_number,
     remove_incident,
 )
-from project_types import DatabaseError, Frozen, InvestigatorError, ScenarioError
+from project_types import DatabaseError, Frozen, ScenarioError
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
 
@@ -273,40 +274,51 @@ def _add(connection: sqlite3.Connection, file: _File) -> None:
         raise ScenarioError(f"{file.path}: {problem}") from None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Build the database, or say whether it has to be built."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument(
+PROGRAM = "python build_logs.py"
+EPILOG = """examples:
+  python build_logs.py
+  python build_logs.py --scenarios my_scenarios --database my.db
+  python build_logs.py --check                      is logs.db up to date?"""
+
+
+def _flags() -> argparse.ArgumentParser:
+    flags = command_line.parser(PROGRAM, (__doc__ or "").split("\n\n")[0], EPILOG)
+    flags.add_argument(
         "--scenarios",
         type=Path,
         default=Path("log_scenarios"),
-        help="folder that holds split folders or files",
+        metavar="DIR",
+        help="folder that holds split folders or files (default %(default)s)",
     )
-    parser.add_argument("--database", type=Path, default=Path("logs.db"), help="the file to write")
-    parser.add_argument(
+    command_line.database_flag(flags, "the file to write (default logs.db)", Path("logs.db"))
+    flags.add_argument(
         "--check",
         action="store_true",
         help="build nothing; exit 1 when the database is missing or out of date",
     )
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.check:
-            stale = is_stale(arguments.scenarios, arguments.database)
-            command = (
-                f"python build_logs.py --scenarios {arguments.scenarios} --database {arguments.database}"
-            )
-            print(f"{arguments.database}: {f'out of date; run: {command}' if stale else 'up to date'}")
-            return int(stale)
-        result = build(arguments.scenarios, arguments.database, progress=True)
-    except InvestigatorError as trouble:
-        print(f"build_logs: {trouble}", file=sys.stderr)
-        return 2
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build the database, or say whether it has to be built."""
+    return command_line.run(PROGRAM, lambda: _build_or_check(_flags().parse_args(argv)))
+
+
+def _build_or_check(arguments: argparse.Namespace) -> int:
+    scenarios, database = arguments.scenarios, arguments.database
+    if arguments.check:
+        stale = is_stale(scenarios, database)
+        command = f"{PROGRAM} --scenarios {scenarios} --database {database}"
+        print(f"{database}: {f'out of date; run: {command}' if stale else 'up to date'}")
+        return int(stale)
+    result = build(scenarios, database, progress=True)
     print(
-        f"{arguments.database}: {result.built} built, {result.unchanged} unchanged, {result.removed} removed; "
+        f"{database}: {result.built} built, {result.unchanged} unchanged, {result.removed} removed; "
         f"{result.rows} log lines in {result.seconds:.1f} s"
     )
     for incident, lines in result.far_clocks.items():
-        print(f"{incident}: {lines} lines have a clock far from the rest; they do not say when it was")
+        said = "lines have a clock far from the rest; they do not say when it was"
+        print(command_line.printable(f"{incident}: {lines} {said}"))
     return 0
 
 

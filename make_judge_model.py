@@ -22,13 +22,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import command_line
 from core.art_versions import model_names
 from core.files import replace_file
 from core.judges.calibration import CALIBRATION, Calibration, calibrate, read_calibration, table
 from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge
 from core.judges.offline import OfflineJudge
 from core.model_calls import load_litellm
-from project_types import ConfigurationError, Frozen, InvestigatorError, Judge, JudgeError, Report, Scenario
+from project_types import ConfigurationError, Frozen, Judge, JudgeError, Report, Scenario
 
 __all__ = [
     "Calibration",
@@ -246,11 +247,18 @@ def publish(judge: LLMJudge, result: Calibration, project: str) -> str:
 # ---------------------------------------------------------------------------------------------------- command
 
 
+PROGRAM = "python make_judge_model.py"
+EPILOG = """examples:
+  python make_judge_model.py --model litellm/openai/gpt-4.1-mini
+  python make_judge_model.py --model litellm/openai/gpt-4.1-mini --dry-run
+
+exit codes: 0 registered, 1 refused (see the confusion table), 2 bad use. Afterwards: JUDGE_MODEL=NAME"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
-        description="Calibrate a judge on labelled reports and register it when it is good enough.",
-        epilog="exit codes: 0 registered, 1 refused (see the confusion table), 2 bad use. Afterwards: JUDGE_MODEL=NAME",
+    made = command_line.parser(
+        PROGRAM, "Calibrate a judge on labelled reports and register it when it is good enough.", EPILOG
     )
     made.add_argument(
         "--model", help="offline, litellm/NAME, wandb:ENTITY/PROJECT/NAME, or a registered name"
@@ -359,17 +367,17 @@ async def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
+    return command_line.run(PROGRAM, lambda: int(asyncio.run(run(_arguments(argv)))))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser()
     args = options.parse_args(argv)
     if args.wandb and not args.base_model:
         options.error("--wandb needs --base-model, the model to register the judge from")
     if bool(args.model) == args.wandb:
         options.error("name the judge with --model, or make one with --wandb --base-model")
-    try:
-        return asyncio.run(run(args))
-    except InvestigatorError as trouble:
-        print(f"error: {trouble}", file=sys.stderr)
-        return 2
+    return args
 
 
 if __name__ == "__main__":

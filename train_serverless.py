@@ -296,12 +296,11 @@ def _train_or_plan(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, measure, report; or say what would happen."""
-    arguments = _flags().parse_args(argv)
     # else importing litellm asks the network for prices
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     # ART's own bars; ours decide for themselves. Read when tqdm is first imported
     os.environ.setdefault("TQDM_DISABLE", "1")
-    return run(PROGRAM, lambda: _train_or_plan(arguments))
+    return run(PROGRAM, lambda: _train_or_plan(_flags().parse_args(argv)))
 
 
 if __name__ == "__main__":

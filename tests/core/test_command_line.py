@@ -70,6 +70,13 @@ def test_help_of_a_command_teaches_by_examples_that_can_be_typed(
         assert rooms()[room].parser().parse_args([command, *arguments]).command == command
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_teaches_by_examples_that_can_be_typed(door: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = help_of(capsys, door)
+    assert said.startswith(f"usage: python {door}.py ")
+    assert re.search(rf"^ +python {door}\.py\b", said, re.MULTILINE)
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from core.rooms import rooms; [room.parser() for room in rooms().values()];"
@@ -111,7 +118,8 @@ def flags(room: str, command: str) -> dict[str, argparse.Action]:
         for action in rooms()[room].parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     )
-    return {name: action for action in choices[command]._actions for name in action.option_strings}
+    shown = [action for action in choices[command]._actions if action.help != argparse.SUPPRESS]
+    return {name: action for action in shown for name in action.option_strings}
 
 
 @pytest.mark.parametrize(("room", "command"), COMMANDS)
@@ -139,6 +147,9 @@ def test_a_flag_that_rooms_share_takes_the_same_everywhere(room: str, command: s
             "'0' is not a whole number from 1 on",
         ),
         (["dashboard", "serve", "--port", "many"], "invalid int value: 'many'"),
+        (["build_logs", "--databas", "x"], "unrecognized arguments: --databas"),
+        (["make_judge_model"], "name the judge with --model"),
+        (["train_serverless", "--step", "3"], "unrecognized arguments: --step"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -149,7 +160,9 @@ def test_bad_use_has_one_form_of_error(
         main(arguments)
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"python -m {arguments[0]}")
+    assert error.startswith(
+        f"python {arguments[0]}.py" if arguments[0] in DOORS else f"python -m {arguments[0]}"
+    )
     assert ": error: " in error
     assert says in error
     assert error.count("\n") == 1
@@ -205,7 +218,11 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly_and_not_as_a_suc
     assert ended_with(command, lines_read=1) == (128 + signal.SIGPIPE, "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["evaluation", "--help"]], ids=["list", "help"])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["evaluation", "--help"], *([door, "--help"] for door in DOORS)],
+    ids=lambda arguments: " ".join(arguments) or "the list",
+)
 def test_output_that_nobody_reads_is_no_success(arguments: list[str]) -> None:
     assert ended_with([sys.executable, "-m", "core.rooms", *arguments], lines_read=0) == (
         128 + signal.SIGPIPE,
