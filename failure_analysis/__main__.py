@@ -23,6 +23,7 @@ from core.command_line import (
 )
 from core.policies.registry import add_flags as reach_flags
 from core.policies.registry import policy_flag
+from core.rooms import rooms
 from failure_analysis.model_flags import model_flags
 
 
@@ -301,7 +302,11 @@ ROOM = Room(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 2 for bad use, 1 when a bar is missed, else 0."""
-    return ROOM.main(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["serve"]:
+        print("note: this command has moved; type: python -m dashboard serve", file=sys.stderr)
+        return rooms()["dashboard"].main(given)
+    return ROOM.main(given)
 
 
 if __name__ == "__main__":

@@ -330,3 +330,13 @@ def test_an_intervention_that_cannot_be_made_says_why(
         given["--scenarios"] = str(tmp_path / "empty")
     assert main(["intervene", *(part for pair in given.items() for part in pair), *database(run)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_command_that_moved_to_the_dashboard_says_so_and_goes_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--port", "many"])
+    error = capsys.readouterr().err
+    assert "type: python -m dashboard serve" in error
+    assert "python -m dashboard serve: error: argument --port" in error
