@@ -25,6 +25,7 @@ from training_runs.__main__ import main
 from training_runs.headline import table
 from training_runs.metrics_row import measured
 from training_runs.report import write_report
+from training_runs.report_page import page
 from training_runs.summary import summary_of
 from training_runs.terminal import last_lines
 
@@ -56,17 +57,23 @@ def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Epi
 class Page(HTMLParser):
     """What a browser would find: tags, attributes, and text."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.feed(path.read_text())
+        self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def rendered(path: Path) -> Page:
+    """The page of a run, without the time it takes to draw its curve."""
+    run = training_run(path)
+    return Page(page(run, summary_of(run), "<svg></svg>"))
 
 
 def row(split: str, step: int, episodes: list[Episode], **more: Any) -> dict[str, Any]:
@@ -125,19 +132,19 @@ def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> No
 
 def test_a_run_stopped_before_its_second_test_has_no_after(tmp_path: Path) -> None:
     write_run(tmp_path / "run", trained=False)
-    summary = write_report(tmp_path / "run")
+    summary = summary_of(training_run(tmp_path / "run"))
     assert summary["splits"]["test"]["accuracy_before"] == 0.25
     assert summary["splits"]["test"]["accuracy_after"] is None
     assert not summary["finished"]
-    assert "has not finished" in Page(tmp_path / "run/report.html").text
+    assert "has not finished" in rendered(tmp_path / "run").text
 
 
 def test_a_run_that_failed_says_why_in_its_summary_and_on_its_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", trained=False)
     folder.fail(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
-    summary = write_report(tmp_path / "run")
+    summary = summary_of(training_run(tmp_path / "run"))
     assert summary["ended_because"]["failure_category"] == "resource_error"
-    assert "CUDA out of memory" in Page(tmp_path / "run/report.html").text
+    assert "CUDA out of memory" in rendered(tmp_path / "run").text
 
 
 def test_a_row_explains_its_failed_rollouts_when_it_is_written() -> None:
@@ -160,26 +167,28 @@ def test_episodes_of_a_test_that_was_interrupted_do_not_count(tmp_path: Path) ->
 
 def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
     write_run(tmp_path / "run", text=HOSTILE)
-    write_report(tmp_path / "run")
-    page = Page(tmp_path / "run/report.html")
-    assert HOSTILE in page.text
-    assert not [tag for tag, attributes in page.tags if tag == "script" or "onerror" in attributes]
+    shown = rendered(tmp_path / "run")
+    assert HOSTILE in shown.text
+    assert not [tag for tag, attributes in shown.tags if tag == "script" or "onerror" in attributes]
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     write_report(tmp_path / "run")
-    page = Page(tmp_path / "run/report.html")
+    html = (tmp_path / "run/report.html").read_text()
+    shown = Page(html)
     loading = {"src", "srcset", "poster", "data", "action", "background"}
-    assert not [attributes for _, attributes in page.tags if loading & attributes.keys()]
-    assert not [tag for tag, _ in page.tags if tag in {"script", "link", "iframe", "object", "embed", "form"}]
-    assert not re.search(r"url\((?!#)|@import", (tmp_path / "run/report.html").read_text())
+    assert not [attributes for _, attributes in shown.tags if loading & attributes.keys()]
+    assert not [
+        tag for tag, _ in shown.tags if tag in {"script", "link", "iframe", "object", "embed", "form"}
+    ]
+    assert not re.search(r"url\((?!#)|@import", html)
+    assert [tag for tag, _ in shown.tags].count("svg") == 1
 
 
 def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    write_report(tmp_path / "run")
-    page = Page(tmp_path / "run/report.html")
+    shown = rendered(tmp_path / "run")
     parts = (
         "Learning curve",
         "By family of fault",
@@ -189,45 +198,42 @@ def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
         "Settings",
     )
     for part in parts:
-        assert part in page.text
-    assert page.text.count("search_logs") >= 3
-    assert "Solved after training" in page.text
-    assert "25.0 % [" in page.text
-    assert [tag for tag, _ in page.tags].count("svg") == 1
+        assert part in shown.text
+    assert shown.text.count("search_logs") >= 3
+    assert "Solved after training" in shown.text
+    assert "25.0 % [" in shown.text
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in [
-        attributes for _, attributes in page.tags
+        attributes for _, attributes in shown.tags
     ]
 
 
 def test_a_run_that_never_beat_its_start_says_so_on_the_page(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     write_state(tmp_path / "run", {"best_checkpoint": 0, "finished": True})
-    write_report(tmp_path / "run")
-    assert "No checkpoint beat the start" in Page(tmp_path / "run/report.html").text
+    assert "No checkpoint beat the start" in rendered(tmp_path / "run").text
 
 
 def ended_by_time(path: Path, steps_asked: int) -> dict[str, Any]:
-    """A run of two steps that the clock ended, reported on."""
+    """A run of two steps that the clock ended; its summary."""
     write_run(path)
     config = json.loads((path / "config.json").read_text())
     config["config"] |= {"steps": steps_asked, "max_minutes": 12.0}
     (path / "config.json").write_text(json.dumps(config))
     write_state(path, {"best_checkpoint": 2, "finished": steps_asked <= 2 * 2, "ended_by": "time"})
-    return write_report(path)
+    return summary_of(training_run(path))
 
 
 def test_a_run_that_the_clock_ended_before_half_of_its_steps_says_so_everywhere(tmp_path: Path) -> None:
     summary = ended_by_time(tmp_path / "run", steps_asked=40)
-    page = Page(tmp_path / "run/report.html").text
+    shown = rendered(tmp_path / "run").text
     said = last_lines(tmp_path / "run", summary, stopped=False)
-    told = json.loads((tmp_path / "run/summary.json").read_text())
-    for words in (page, said, told["out_of_time"]):
+    for words in (shown, said, summary["out_of_time"]):
         assert "--max-minutes 12 was enough for 2 of 40 training steps" in words
         assert "do not show what the model can learn" in words
     goes_on = f"train_serverless.py --name run --resume --runs {tmp_path} --max-minutes none"
-    for words in (page, said, told["go_on"]):
+    for words in (shown, said, summary["go_on"]):
         assert goes_on in words
-    assert not told["finished"]
+    assert not summary["finished"]
     assert "evaluation compare" not in said
 
 
@@ -242,7 +248,7 @@ def test_a_run_that_made_most_of_its_steps_counts_and_says_how_many(tmp_path: Pa
 
 def test_a_run_that_made_all_of_its_steps_ends_with_what_to_look_at(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    said = last_lines(tmp_path / "run", write_report(tmp_path / "run"), stopped=False)
+    said = last_lines(tmp_path / "run", summary_of(training_run(tmp_path / "run")), stopped=False)
     assert "evaluation compare" in said
     assert "--resume" not in said
 
@@ -251,24 +257,19 @@ def test_the_page_says_which_arithmetic_was_chosen_and_why(tmp_path: Path) -> No
     write_run(tmp_path / "run")
     chosen = {"precision": "float32", "asked": "auto", "float32_ms": 1.5, "bfloat16_ms": 60.0}
     RunWriter(tmp_path / "run").add_settings(training_service=chosen)
-    summary = write_report(tmp_path / "run")
-    assert summary["training_service"] == chosen
-    assert (
-        "float32, chosen by timing both: one layer took float32 1.5 ms"
-        in Page(tmp_path / "run/report.html").text
-    )
+    assert summary_of(training_run(tmp_path / "run"))["training_service"] == chosen
+    said = "float32, chosen by timing both: one layer took float32 1.5 ms"
+    assert said in rendered(tmp_path / "run").text
 
 
 def test_a_run_that_was_resumed_with_other_code_names_the_code_it_began_with(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    write_report(tmp_path / "run")
-    assert "begun at" not in Page(tmp_path / "run/report.html").text
+    assert "begun at" not in rendered(tmp_path / "run").text
     path = tmp_path / "run/config.json"
     path.write_text(
         json.dumps(json.loads(path.read_text()) | {"earlier": [{"at": "2026-01-01", "revision": "older"}]})
     )
-    write_report(tmp_path / "run")
-    assert "revision abc, begun at older" in Page(tmp_path / "run/report.html").text
+    assert "revision abc, begun at older" in rendered(tmp_path / "run").text
 
 
 @pytest.mark.slow
@@ -283,9 +284,9 @@ def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
         pytest.skip(str(trouble))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        page.goto((tmp_path / "run/report.html").as_uri())
-        heights = page.evaluate(
+        phone = browser.new_page(viewport={"width": 390, "height": 844})
+        phone.goto((tmp_path / "run/report.html").as_uri())
+        heights = phone.evaluate(
             "[...document.querySelectorAll('td:first-child')].map(cell => cell.offsetHeight)"
         )
         browser.close()
@@ -294,7 +295,8 @@ def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
 
 def test_the_learning_curve_is_also_kept_as_pictures(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
-    write_report(tmp_path / "run")
+    summary = write_report(tmp_path / "run")
+    assert json.loads((tmp_path / "run/summary.json").read_text()) == summary
     assert (tmp_path / "run/learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "run/learning_curve.svg").read_text()
 
