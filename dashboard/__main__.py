@@ -38,7 +38,9 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="time between two looks at the runs (default %(default)g)",
     )
     parser.add_argument(
-        "--alerts", action="store_true", help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK"
+        "--alerts",
+        action="store_true",
+        help="send new critical failures to FAILURE_ANALYSIS_WEBHOOK, or by mail through FAILURE_ANALYSIS_SMTP",
     )
     parser.add_argument(
         "--public-url",

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from core.serving.listening import EVERY_INTERFACE, address_of, announce, bind, is_loopback
-from failure_analysis.alerts import WEBHOOK, Alerts, webhook_from
+from failure_analysis.alerts import Alerts
 from failure_analysis.capture_command import analyzer
+from failure_analysis.receivers import MAIL_TO, SMTP, WEBHOOK, receivers_from
 from failure_analysis.store import DATABASE, FailureStore
 from failure_analysis.watching import Watcher
 from project_types import ConfigurationError
@@ -44,9 +45,11 @@ def command(arguments: argparse.Namespace) -> int:
     logging.getLogger("httpx").setLevel(
         logging.WARNING
     )  # it logs addresses, and a webhook's address is a secret
-    webhook = webhook_from(os.environ) if arguments.alerts else None
-    if arguments.alerts and webhook is None:
-        raise ConfigurationError(f"--alerts: set {WEBHOOK} to the address that takes Slack-compatible JSON")
+    receivers = receivers_from(os.environ) if arguments.alerts else []
+    if arguments.alerts and not receivers:
+        raise ConfigurationError(
+            f"--alerts: set {WEBHOOK} to an address that takes Slack-compatible JSON, or {SMTP} and {MAIL_TO}"
+        )
     folder: Path = arguments.runs
     store = FailureStore(arguments.failures or folder / DATABASE)
     token = os.environ.get(TOKEN) or None
@@ -58,13 +61,13 @@ def command(arguments: argparse.Namespace) -> int:
     listener = bind(arguments.host, arguments.port)
     listener.listen(2048)  # its address is printed before the server runs
     where = address_of(listener)
-    alerts = Alerts(store, webhook, link=arguments.public_url or where) if webhook else None
+    alerts = [Alerts(store, receiver, link=arguments.public_url or where) for receiver in receivers]
     watcher = Watcher(
         folder,
         store,
         analyzer(arguments),
         every_s=arguments.every_s,
-        after=alerts.send_new if alerts else lambda: None,
+        after=[one.send_new for one in alerts],
     )
     shelf = Shelf(folder, store, watcher if arguments.capture else None)
     options: dict[str, Any] = {

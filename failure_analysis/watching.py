@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.episode_store.lines import EpisodesError
@@ -36,7 +36,7 @@ class Watcher:
         analyzer: LogAnalyzer,
         *,
         every_s: float = 3.0,
-        after: Callable[[], None] = lambda: None,
+        after: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.folder, self.store, self._analyzer, self._every_s, self._after = (
             folder,
@@ -88,10 +88,11 @@ class Watcher:
             except (InvestigatorError, OSError) as trouble:  # the next run may be whole
                 troubles[str(trouble)] = None
         self.reading = None
-        try:
-            self._after()
-        except InvestigatorError as trouble:
-            troubles[str(trouble)] = None
+        for then in self._after:
+            try:
+                then()
+            except InvestigatorError as trouble:
+                troubles[str(trouble)] = None
         said = "; ".join(list(troubles)[:5])
         if said and said != self._trouble:
             log.warning("capture: %s", said)

@@ -114,7 +114,7 @@ def test_while_a_run_is_captured_its_page_says_how_far_that_is(tmp_path: Path) -
     training_run(tmp_path)
     store = FailureStore(tmp_path / DATABASE)
     said = list[tuple[str, int] | None]()
-    watcher = Watcher(tmp_path, store, LogAnalyzer(NO_MODEL), after=lambda: said.append(watcher.reading))
+    watcher = Watcher(tmp_path, store, LogAnalyzer(NO_MODEL), after=[lambda: said.append(watcher.reading)])
     seen = Shelf(tmp_path, store, watcher)
     assert seen.lines_read("seed1") is None
     watcher.reading = ("seed1", 400)
@@ -165,7 +165,7 @@ def test_what_is_done_after_a_look_may_fail_without_ending_the_watch(tmp_path: P
         raise ConfigurationError("the webhook is gone")
 
     training_run(tmp_path)
-    watcher = Watcher(tmp_path, FailureStore(tmp_path / DATABASE), LogAnalyzer(NO_MODEL), after=fail)
+    watcher = Watcher(tmp_path, FailureStore(tmp_path / DATABASE), LogAnalyzer(NO_MODEL), after=[fail])
     watcher.look()
     assert watcher.trouble() == "the webhook is gone"
     assert watcher.store.experiments().total == 9

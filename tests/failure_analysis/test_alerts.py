@@ -13,16 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from failure_analysis.alerts import (
-    MOST_AT_ONCE,
-    QUIET_HOURS,
-    STATE,
-    WEBHOOK,
-    AlertError,
-    Alerts,
-    message,
-    webhook_from,
-)
+from failure_analysis.alerts import MOST_AT_ONCE, QUIET_HOURS, AlertError, Alerts, message
+from failure_analysis.receivers import WEBHOOK, Webhook, slack, webhook_from
 from failure_analysis.records import (
     Experiment,
     ExperimentType,
@@ -123,7 +115,7 @@ def alerts(store: FailureStore, url: str, clock: Callable[[], datetime] = lambda
     """Alerts that do not wait long."""
     return Alerts(
         store,
-        url,
+        Webhook(url),
         clock=clock,
         **{"first_wait_s": 0.001, "pause_s": 0, "link": "http://127.0.0.1:8321", **more},
     )
@@ -271,7 +263,7 @@ def test_text_from_a_log_cannot_mention_link_or_format(tmp_path: Path) -> None:
         cause="<!channel> <https://evil.example|click> & \x1b[31m\u202eline\nbreak" + "x" * 5000,
         name="<@U123>",
     )
-    told = json.dumps(message([hostile], ""))
+    told = json.dumps(slack(message([hostile], "")))
     assert "<!channel>" not in told
     assert "<https" not in told
     assert "<@U123>" not in told
@@ -282,7 +274,7 @@ def test_text_from_a_log_cannot_mention_link_or_format(tmp_path: Path) -> None:
 
 def test_a_memory_that_cannot_be_read_is_an_error_and_not_a_flood(tmp_path: Path) -> None:
     store = stored(tmp_path, [failed("01")])
-    (tmp_path / STATE).write_text("[1, 2")
+    (tmp_path / "alerts.json").write_text("[1, 2")
     with Receiver() as receiver, pytest.raises(AlertError, match="delete it"):
         alerts(store, receiver.url).send_new()
     assert receiver.requests == 0
@@ -304,4 +296,4 @@ def test_an_address_that_is_no_webhook_is_refused_without_being_repeated(address
 def test_an_empty_address_means_no_webhook() -> None:
     assert webhook_from({WEBHOOK: "  "}) is None
     assert webhook_from({}) is None
-    assert webhook_from({WEBHOOK: "https://hooks.example/x"}) == "https://hooks.example/x"
+    assert webhook_from({WEBHOOK: "https://hooks.example/x"}) == Webhook("https://hooks.example/x")
