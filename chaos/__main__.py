@@ -93,6 +93,27 @@ def _baselines(parser: argparse.ArgumentParser) -> None:
     )
 
 
+GENERATE_EXAMPLES = """\
+examples:
+  python -m chaos generate --split train --count 500 --seed 7 --out my_scenarios/train
+  python -m chaos generate --split train --count 192 --seed 7 --out more/train --request request.json"""
+CHECK_EXAMPLES = """\
+example:
+  python -m chaos check log_scenarios"""
+SHIP_EXAMPLES = """\
+example:
+  python -m chaos ship --out log_scenarios"""
+BASELINES_EXAMPLES = """\
+examples:
+  python -m chaos baselines test
+  python -m chaos baselines log_scenarios/val log_scenarios/test --write-docs
+  python -m chaos baselines my_scenarios --json --max 50"""
+ROOM_EXAMPLES = """\
+examples:
+  python -m chaos generate --split train --count 500 --seed 7 --out my_scenarios/train
+  python -m chaos check my_scenarios
+  python -m chaos baselines my_scenarios/train"""
+
 ROOM = Room(
     "chaos",
     "simulates incidents: writes scenarios, checks them, measures trivial rules on them",
@@ -102,39 +123,31 @@ ROOM = Room(
             "write one split; the same arguments give the same bytes",
             "chaos.generate_command",
             _generate,
-            "examples:\n"
-            "  python -m chaos generate --split train --count 500 --seed 7 --out my_scenarios/train\n"
-            "  python -m chaos generate --split train --count 192 --seed 7 --out more/train --request request.json",
+            GENERATE_EXAMPLES,
         ),
         Command(
             "check",
             "prove a split, or a folder of splits, sound; exit 1 with a list of what fails",
             "chaos.check_command",
             _check,
-            "example:\n  python -m chaos check log_scenarios",
+            CHECK_EXAMPLES,
         ),
         Command(
             "ship",
             "write train, val and test again as they are shipped",
             "chaos.ship_command",
             _ship,
-            "example:\n  python -m chaos ship --out log_scenarios",
+            SHIP_EXAMPLES,
         ),
         Command(
             "baselines",
             "measure how far trivial rules get on scenario files; exit 1 when one passes the bar",
             "chaos.baselines_command",
             _baselines,
-            "examples:\n"
-            "  python -m chaos baselines test\n"
-            "  python -m chaos baselines log_scenarios/val log_scenarios/test --write-docs\n"
-            "  python -m chaos baselines my_scenarios --json --max 50",
+            BASELINES_EXAMPLES,
         ),
     ),
-    "examples:\n"
-    "  python -m chaos generate --split train --count 500 --seed 7 --out my_scenarios/train\n"
-    "  python -m chaos check my_scenarios\n"
-    "  python -m chaos baselines my_scenarios/train",
+    ROOM_EXAMPLES,
 )
 
 

@@ -141,7 +141,7 @@ def runs_flag(parser: argparse._ActionsContainer) -> None:
 def failures_flag(
     parser: argparse.ArgumentParser, default: Path | None = FAILURES, otherwise: str = ""
 ) -> None:
-    """Add `--failures`, the file of captured failures; `otherwise` says what holds when there is no default."""
+    """Add `--failures`, the file of captured failures; `otherwise` says what no default means."""
     about = f"captured failures, a failures.db (default {otherwise or default})"
     parser.add_argument("--failures", type=Path, default=default, metavar="FILE", help=about)
 

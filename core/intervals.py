@@ -100,7 +100,8 @@ def paired_difference(
     before, after = np.asarray(before_S, dtype=np.float64), np.asarray(after_S, dtype=np.float64)
     if before.shape != after.shape:
         raise ValueError(
-            f"a paired difference needs the same scenarios on both sides, got {before.shape} and {after.shape}"
+            "a paired difference needs the same scenarios on both sides, "
+            f"got {before.shape} and {after.shape}"
         )
     return bootstrap_mean(after - before, confidence=confidence, resamples=resamples, seed=seed)
 

@@ -51,6 +51,16 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     model_flags(parser)
 
 
+SERVE_EXAMPLES = """\
+examples:
+  python -m dashboard serve                           then open http://127.0.0.1:8321
+  python -m dashboard serve --runs other --port 0     any free port; it is printed
+  FAILURE_ANALYSIS_TOKEN=... python -m dashboard serve --host 0.0.0.0
+
+New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is
+asked for unless FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to
+FAILURE_ANALYSIS_WEBHOOK."""
+
 ROOM = Room(
     "dashboard",
     "shows training runs live, failures, and episodes turn by turn; has an API",
@@ -60,13 +70,7 @@ ROOM = Room(
             "open the dashboard and its API",
             "dashboard.serve",
             _serve,
-            "examples:\n"
-            "  python -m dashboard serve                           then open http://127.0.0.1:8321\n"
-            "  python -m dashboard serve --runs other --port 0     any free port; it is printed\n"
-            "  FAILURE_ANALYSIS_TOKEN=... python -m dashboard serve --host 0.0.0.0\n\n"
-            "New failures are captured while it runs. The API is described at /openapi.json. On loopback no token is\n"
-            "asked for unless FAILURE_ANALYSIS_TOKEN is set; on other addresses one always is. Alerts go to\n"
-            "FAILURE_ANALYSIS_WEBHOOK.",
+            SERVE_EXAMPLES,
         ),
     ),
 )

@@ -14,10 +14,10 @@ from core.command_line import RUN, Command, Room, database_flag, json_flag, limi
 from core.policies.registry import add_flags as reach_flags
 from core.policies.registry import policy_flag
 
-WHAT_IS_READ = (
-    "RUN is the folder of an evaluation, its name below runs/, or a file of episodes. Of a training run one checkpoint\n"
-    "is read: the one named with @STEP, or the best; --split and --sampling choose which of its episodes."
-)
+WHAT_IS_READ = """
+
+RUN is the folder of an evaluation, its name below runs/, or a file of episodes. Of a training run one
+checkpoint is read: the one named with @STEP, or the best. --split and --sampling choose its episodes."""
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +114,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="page to write (default: report.html in an evaluation's folder, else beside the file of episodes)",
+        help="page to write (default: in the folder of an evaluation, else beside the file of episodes)",
     )
 
 
@@ -140,80 +140,98 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="parquet file to write")
 
 
+RUN_EXAMPLES = """\
+policies:
+  script:NAME             code: first-error, loudest-error, deepest-span, random-service, demonstrator, ...
+  embedded:NAME[@stepN]   a model of the training service; without @stepN its latest checkpoint
+  litellm:MODEL           any model litellm reaches, e.g. litellm:openai/gpt-4.1 with OPENAI_API_KEY set
+  openai:MODEL            a server that speaks the OpenAI protocol, reached with --base-url
+
+examples:
+  python -m evaluation run --policy script:first-error --split test --k 1 --out runs/eval-first-error
+  python -m evaluation run --policy embedded:tiny@step40 --split test --k 4 --out runs/eval-tiny
+  python -m evaluation run --policy script:demonstrator --split my_scenarios --workers 2 --out runs/demos
+
+The same command again plays only what is missing or failed. The folder then holds episodes.jsonl,
+failures.jsonl, run.json and summary.json (docs/episodes.md)."""
+COMPARE_EXAMPLES = """\
+examples:
+  python -m evaluation compare runs/eval-base runs/eval-tiny
+  python -m evaluation compare runs/seed1@0 runs/seed1                  before and after training
+  python -m evaluation compare seed1 seed2 --split val --sampling t1 --all"""
+REPORT_EXAMPLES = """\
+examples:
+  python -m evaluation report runs/eval-tiny --out report.html
+  python -m evaluation report runs/seed1@40"""
+SHOW_EXAMPLES = """\
+examples:
+  python -m evaluation show runs/eval-tiny 5f0c11aa09be
+  python -m evaluation show runs/seed1@0 '5f0c#2' --sampling t1"""
+RESCORE_EXAMPLES = """\
+examples:
+  python -m evaluation rescore --judge offline runs/eval-tiny
+  python -m evaluation rescore --judge openai/gpt-4.1 runs/eval-tiny --json
+
+Nothing is played. Verdicts are kept beside the episodes in verdicts-NAME.jsonl; the same command asks only
+for what is missing."""
+EXPORT_EXAMPLES = """\
+example:
+  python -m evaluation export runs/eval-tiny --out episodes.parquet"""
+ROOM_EXAMPLES = """\
+examples:
+  python -m evaluation run --policy script:loudest-error --split test --k 1 --out runs/eval-loudest
+  python -m evaluation run --policy embedded:tiny --split test --k 4 --out runs/eval-tiny
+  python -m evaluation compare runs/eval-loudest runs/eval-tiny
+  python -m evaluation report runs/eval-tiny --out report.html"""
+
 ROOM = Room(
     "evaluation",
-    "did it get better? plays policies on scenarios, stores the episodes, counts them with intervals",
+    "plays policies on scenarios, stores the episodes, says with intervals whether it got better",
     (
         Command(
             "run",
             "play a policy on scenarios, store the episodes, print accuracy with 95 % intervals",
             "evaluation.running",
             _run,
-            "policies:\n"
-            "  script:NAME             code: first-error, loudest-error, deepest-span, random-service, demonstrator, ...\n"
-            "  embedded:NAME[@stepN]   a model of the training service; without @stepN its latest checkpoint\n"
-            "  litellm:MODEL           any model litellm reaches, e.g. litellm:openai/gpt-4.1 with OPENAI_API_KEY set\n"
-            "  openai:MODEL            a server that speaks the OpenAI protocol, reached with --base-url\n\n"
-            "examples:\n"
-            "  python -m evaluation run --policy script:first-error --split test --k 1 --out runs/eval-first-error\n"
-            "  python -m evaluation run --policy embedded:tiny@step40 --split test --k 4 --out runs/eval-tiny\n"
-            "  python -m evaluation run --policy script:demonstrator --split my_scenarios --workers 2 --out runs/demos\n\n"
-            "The same command again plays only what is missing or failed. The folder then holds episodes.jsonl,\n"
-            "failures.jsonl, run.json and summary.json (docs/episodes.md).",
+            RUN_EXAMPLES,
         ),
         Command(
             "compare",
             "say what changed from run A to run B, paired by scenario, and which scenarios flipped",
-            "evaluation.comparing",
+            "evaluation.compare_command",
             _compare,
-            "examples:\n"
-            "  python -m evaluation compare runs/eval-base runs/eval-tiny\n"
-            "  python -m evaluation compare runs/seed1@0 runs/seed1                  before and after training\n"
-            "  python -m evaluation compare seed1 seed2 --split val --sampling t1 --all\n\n" + WHAT_IS_READ,
+            COMPARE_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "report",
             "write one self-contained HTML page about a run",
             "evaluation.reporting",
             _report,
-            "examples:\n"
-            "  python -m evaluation report runs/eval-tiny --out report.html\n"
-            "  python -m evaluation report runs/seed1@40\n\n" + WHAT_IS_READ,
+            REPORT_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "show",
             "print a stored episode, turn by turn",
             "evaluation.showing",
             _show,
-            "examples:\n"
-            "  python -m evaluation show runs/eval-tiny 5f0c11aa09be\n"
-            "  python -m evaluation show runs/seed1@0 '5f0c#2' --sampling t1\n\n" + WHAT_IS_READ,
+            SHOW_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "rescore",
             "let another judge read stored reports; print agreement and Cohen's kappa",
             "evaluation.rescoring",
             _rescore,
-            "examples:\n"
-            "  python -m evaluation rescore --judge offline runs/eval-tiny\n"
-            "  python -m evaluation rescore --judge openai/gpt-4.1 runs/eval-tiny --json\n\n"
-            "Nothing is played. Verdicts are kept beside the episodes in verdicts-NAME.jsonl; the same command asks only\n"
-            "for what is missing.\n\n" + WHAT_IS_READ,
+            RESCORE_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "export",
             "write stored episodes as one parquet table",
             "evaluation.exporting",
             _export,
-            "example:\n  python -m evaluation export runs/eval-tiny --out episodes.parquet\n\n"
-            + WHAT_IS_READ,
+            EXPORT_EXAMPLES + WHAT_IS_READ,
         ),
     ),
-    "examples:\n"
-    "  python -m evaluation run --policy script:loudest-error --split test --k 1 --out runs/eval-loudest\n"
-    "  python -m evaluation run --policy embedded:tiny --split test --k 4 --out runs/eval-tiny\n"
-    "  python -m evaluation compare runs/eval-loudest runs/eval-tiny\n"
-    "  python -m evaluation report runs/eval-tiny --out report.html",
+    ROOM_EXAMPLES,
 )
 
 

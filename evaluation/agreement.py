@@ -1,15 +1,15 @@
-"""How far two judges agree on the same reports: share, Cohen's kappa, what each made of the other's verdicts."""
+"""How far two judges agree on the same reports: share, Cohen's kappa, and where they differ."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
 from core.command_line import printable
 from core.intervals import Interval, as_json, bootstrap_mean, cohens_kappa, proportion
-from evaluation.tables import aligned
+from core.tables import aligned
 from project_types import Episode, Verdict
 
 SHOWN = 10
@@ -41,20 +41,25 @@ def agreement(pairs: Sequence[tuple[Episode, Verdict]]) -> Agreement:
     by_scenario: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for (episode, _), both in zip(pairs, says, strict=True):
         by_scenario[episode.scenario_id].append(both)
-    shares = [
-        [sum(both[side] for both in group) / len(group) for group in by_scenario.values()] for side in (0, 1)
-    ]
-    stored, rescored = (proportion(bootstrap_mean(share)) for share in shares)
     return Agreement(
         reports=len(pairs),
         agreed=sum(a == b for a, b in says),
         kappa=cohens_kappa([a for a, _ in says], [b for _, b in says]),
         table=Counter(says),
-        stored=stored,
-        rescored=rescored,
+        stored=_share_right(by_scenario.values(), 0),
+        rescored=_share_right(by_scenario.values(), 1),
         cost_usd=sum(verdict.cost_usd for _, verdict in pairs),
         disagreements=tuple(pair for pair, (a, b) in zip(pairs, says, strict=True) if a != b),
     )
+
+
+def _share_right(scenarios: Iterable[Sequence[tuple[bool, bool]]], side: int) -> Interval:
+    """Return how often one judge says right, averaged over the scenarios."""
+    shares = list[float]()
+    for group in scenarios:
+        says_right = [both[side] for both in group]
+        shares.append(sum(says_right) / len(says_right))
+    return proportion(bootstrap_mean(shares))
 
 
 def to_json(found: Agreement) -> dict[str, Any]:
@@ -90,8 +95,9 @@ def to_text(found: Agreement, judge: str) -> str:
         ["stored: right", str(found.table[True, True]), str(found.table[True, False])],
         ["stored: not right", str(found.table[False, True]), str(found.table[False, False])],
     ]
+    agreed = f"agreement {found.agreed / found.reports:.1%}, Cohen's kappa {kappa}"
     parts = [
-        f"{found.reports} reports, agreement {found.agreed / found.reports:.1%}, Cohen's kappa {kappa}, {found.cost_usd:.4f} USD",
+        f"{found.reports} reports, {agreed}, {found.cost_usd:.4f} USD",
         aligned(table),
         f"right among these reports: stored {found.stored.percent()}, {judge} {found.rescored.percent()}",
     ]

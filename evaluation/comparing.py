@@ -1,33 +1,22 @@
-"""The command behind `python -m evaluation compare A B`: what changed on the scenarios both runs played, and
-where.
+"""What changed on the scenarios that two runs played, and where.
 
 Differences are paired: B minus A on each scenario, averaged, with a bootstrap interval by scenario. A
-scenario has flipped when its share of right samples rose or fell; each flip cites the episodes, which `python
--m evaluation show` prints. Scenarios that only one side has, or whose file changed in between, are left out
-and counted.
+scenario has flipped when its share of right samples rose or fell. Scenarios that only one side has, or whose
+file changed in between, are left out and counted. How it is printed is `compare_command`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from math import isnan
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from core.command_line import printable
-from core.episode_store.lines import EpisodesError
-from core.episode_store.loading import Loaded, load_run
-from core.intervals import Interval, as_json, paired_difference, proportion
-from evaluation.summary import MEASURES, PASS, slices_of
-from evaluation.tables import LABELS, aligned
+from core.intervals import Interval, paired_difference, proportion
+from evaluation.summary import MEASURES, slices_of
 from project_types import Episode
 
 BY_SCENARIO = tuple(name for name in MEASURES if name not in ("fabricated", "opened"))
-SHOWN_FLIPS = 20
 
 
 class Flip(NamedTuple):
@@ -55,7 +44,7 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Everything `compare` says."""
+    """Everything there is to say."""
 
     scenarios: int
     only_before: int
@@ -67,24 +56,11 @@ class Comparison(NamedTuple):
     flips: tuple[Flip, ...]
 
 
-Sides = dict[str, tuple[list[Episode], list[Episode]]]
+class Pair(NamedTuple):
+    """The episodes of one scenario on both sides."""
 
-
-def command(arguments: argparse.Namespace) -> int:
-    """Load both, compare, print."""
-    chosen = {"split": arguments.split, "sampling": arguments.sampling}
-    before, after = load_run(arguments.before, **chosen), load_run(arguments.after, **chosen)
-    for note in (*before.warnings(), *after.warnings()):
-        print(printable(f"note: {note}"), file=sys.stderr)
-    found = compare(before.episodes, after.episodes)
-    if not found.scenarios:
-        raise EpisodesError(
-            f"{arguments.before} and {arguments.after} share no scenario; compare runs of the same split"
-        )
-    print(
-        json.dumps(to_json(found), indent=2) if arguments.json else _text(before, after, found, arguments.all)
-    )
-    return 0
+    before: list[Episode]
+    after: list[Episode]
 
 
 def compare(before: Iterable[Episode], after: Iterable[Episode]) -> Comparison:
@@ -92,39 +68,28 @@ def compare(before: Iterable[Episode], after: Iterable[Episode]) -> Comparison:
     left, right = _by_scenario(before), _by_scenario(after)
     shared = sorted(left.keys() & right.keys())
     changed = tuple(name for name in shared if _digest(left[name]) != _digest(right[name]))
-    sides: Sides = {name: (left[name], right[name]) for name in shared if name not in changed}
-    groups: dict[str, dict[str, Sides]] = defaultdict(lambda: defaultdict(dict))
-    for name, pair in sides.items():
-        for kind, value in slices_of(pair[1][0]).items():
-            groups[kind][value][name] = pair
+    pairs = {name: Pair(left[name], right[name]) for name in shared if name not in changed}
     return Comparison(
-        len(sides),
-        len(left.keys() - right.keys()),
-        len(right.keys() - left.keys()),
-        changed,
-        {name: _change(sides, name) for name in BY_SCENARIO},
-        {
-            kind: {value: _change(part, "accuracy") for value, part in sorted(parts.items())}
-            for kind, parts in groups.items()
-        },
-        _flips(sides),
+        scenarios=len(pairs),
+        only_before=len(left.keys() - right.keys()),
+        only_after=len(right.keys() - left.keys()),
+        changed_files=changed,
+        measures={name: _change(pairs.values(), name) for name in BY_SCENARIO},
+        slices=_slices(pairs.values()),
+        flips=_flips(pairs),
     )
 
 
-def to_json(found: Comparison) -> dict[str, Any]:
-    """The shape of `--json`."""
-    return {
-        "scenarios": found.scenarios,
-        "only_before": found.only_before,
-        "only_after": found.only_after,
-        "changed_files": list(found.changed_files),
-        "measures": {name: _change_json(change) for name, change in found.measures.items()},
-        "slices": {
-            kind: {value: _change_json(c) for value, c in parts.items()}
-            for kind, parts in found.slices.items()
-        },
-        "flips": [{**flip._asdict(), "slices": dict(flip.slices), "gain": flip.gain} for flip in found.flips],
-    }
+def _slices(pairs: Iterable[Pair]) -> dict[str, dict[str, Change]]:
+    """Return the change of accuracy by slice: kind, value."""
+    groups: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+    for pair in pairs:
+        for kind, value in slices_of(pair.after[0]).items():
+            groups[kind][value].append(pair)
+    found: dict[str, dict[str, Change]] = {}
+    for kind, parts in groups.items():
+        found[kind] = {value: _change(part, "accuracy") for value, part in sorted(parts.items())}
+    return found
 
 
 def _by_scenario(episodes: Iterable[Episode]) -> dict[str, list[Episode]]:
@@ -135,82 +100,43 @@ def _by_scenario(episodes: Iterable[Episode]) -> dict[str, list[Episode]]:
 
 
 def _digest(episodes: Iterable[Episode]) -> set[object]:
-    """The contents of the scenario file these episodes were played on; `{None}` where nobody wrote it down."""
+    """Return which contents of the scenario file these were played on; `{None}` where it was not noted."""
     return {episode.metadata.get("scenario_digest") for episode in episodes}
 
 
-def _change(sides: Sides, measure: str) -> Change:
-    """The paired difference of one measure, over the scenarios where both sides have it."""
+def _change(pairs: Iterable[Pair], measure: str) -> Change:
+    """Return the paired difference of one measure, over the scenarios where both sides have it."""
     _, share, of = MEASURES[measure]
-    means = [tuple(sum(map(of, side)) / len(side) for side in pair) for pair in sides.values()]
-    known = [(was, now) for was, now in means if not (isnan(was) or isnan(now))]
-    before, after = [was for was, _ in known], [now for _, now in known]
+    before, after = list[float](), list[float]()
+    for pair in pairs:
+        was, now = (sum(map(of, side)) / len(side) for side in pair)
+        if not (isnan(was) or isnan(now)):
+            before.append(was)
+            after.append(now)
     difference = paired_difference(before, after)
-    count = max(1, len(known))
+    count = max(1, len(before))
     return Change(
         sum(before) / count, sum(after) / count, proportion(difference, lowest=-1.0) if share else difference
     )
 
 
-def _flips(sides: Sides) -> tuple[Flip, ...]:
-    """Scenarios whose share of right samples changed: the largest losses first, then the largest gains."""
-    flips = []
-    for name, (before, after) in sides.items():
-        was, now = (tuple(sorted(e.sample for e in side if e.outcome.correct)) for side in (before, after))
-        flips.append(Flip(name, slices_of(after[0]), was, len(before), now, len(after)))
+def _flips(pairs: Mapping[str, Pair]) -> tuple[Flip, ...]:
+    """Return the scenarios whose share of right samples changed: the largest losses first, then the gains."""
+    flips = [
+        Flip(
+            name,
+            slices_of(pair.after[0]),
+            _right(pair.before),
+            len(pair.before),
+            _right(pair.after),
+            len(pair.after),
+        )
+        for name, pair in pairs.items()
+    ]
     changed = [flip for flip in flips if abs(flip.gain) > 1e-9]
     return tuple(sorted(changed, key=lambda flip: (flip.gain > 0, -abs(flip.gain), flip.scenario_id)))
 
 
-def _change_json(change: Change) -> dict[str, Any]:
-    return {"before": change.before, "after": change.after, "difference": as_json(change.difference)}
-
-
-def _text(before: Loaded, after: Loaded, found: Comparison, everything: bool) -> str:
-    parts = [f"A  {before.name}  ({before.again})\nB  {after.name}  ({after.again})"]
-    left_out = f"{found.only_before} only in A, {found.only_after} only in B, {len(found.changed_files)} whose file changed"
-    parts.append(
-        f"{found.scenarios} scenarios in both (left out: {left_out}); B - A is paired by scenario, 95 % interval"
-    )
-    rows = [["", "A", "B", "B - A"]]
-    rows += [_row(LABELS[name], name, change) for name, change in found.measures.items()]
-    parts.append(aligned(rows))
-    for kind, changes in found.slices.items():
-        head = [kind, "A", "B", "B - A"]
-        parts.append(
-            aligned(
-                [head, *(_row(f"{value} ({c.difference.n})", "accuracy", c) for value, c in changes.items())]
-            )
-        )
-    lost, won = ([flip for flip in found.flips if (flip.gain > 0) is gained] for gained in (False, True))
-    for title, flips in (("less often right in B", lost), ("more often right in B", won)):
-        parts.append(
-            _flip_text(
-                title, flips if everything else flips[:SHOWN_FLIPS], len(flips), before.again, after.again
-            )
-        )
-    return "\n\n".join(parts)
-
-
-def _row(label: str, measure: str, change: Change) -> list[str]:
-    scale, digits = (100, 1) if measure == PASS or MEASURES[measure].share else (1, 3)
-    unit = " %" if scale == 100 else ""
-    value, low, high = (scale * number for number in change.difference[:3])
-    difference = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return [label, *(f"{scale * number:.{digits}f}{unit}" for number in change[:2]), difference]
-
-
-def _flip_text(title: str, flips: list[Flip], count: int, before: Path, after: Path) -> str:
-    if not flips:
-        return f"{title}: none"
-    rows = [["scenario", "fault", "A", "B", "right in A", "right in B"]]
-    for flip in flips:
-        shares = [f"{len(flip.before)}/{flip.before_samples}", f"{len(flip.after)}/{flip.after_samples}"]
-        cited = [" ".join(f"#{sample}" for sample in samples) or "-" for samples in (flip.before, flip.after)]
-        rows.append([flip.scenario_id, flip.slices.get("fault_type", ""), *shares, *cited])
-    more = f"\n... {count - len(flips)} more; --all shows them" if count > len(flips) else ""
-    first = flips[0].scenario_id
-    hint = (
-        f"\nread one: python -m evaluation show {after} {first}    python -m evaluation show {before} {first}"
-    )
-    return f"{title}: {count}\n{aligned(rows)}{more}{hint}"
+def _right(side: Iterable[Episode]) -> tuple[int, ...]:
+    """Return the samples that were right."""
+    return tuple(sorted(episode.sample for episode in side if episode.outcome.correct))

@@ -27,41 +27,31 @@ from evaluation.summary import SLICES, slices_of
 from project_types import ConfigurationError, Episode, Outcome
 
 ROWS_AT_ONCE = 1000
+_TEXTS = ("root_cause", "suspected_service", "report", "messages", "metadata")
 _IDS = ("shown_log_ids", "shown_trace_ids", "cited_log_ids", "cited_trace_ids")
 _KINDS: Mapping[str, Any] = {str(int): pa.int64(), str(float): pa.float64(), str(bool): pa.bool_()}
 
 
 def schema() -> Any:
-    """The columns, as a pyarrow schema."""
-    text, number, flag, ids = pa.string(), pa.float64(), pa.bool_(), pa.list_(pa.string())
-    columns: list[tuple[str, Any]] = [
-        ("scenario_id", text),
-        ("split", text),
-        ("policy", text),
-        ("sample", pa.int64()),
-    ]
-    columns += [(name, text) for name in (*SLICES, "ending")]
-    columns += [
-        (name, _KINDS[str(kind.annotation)])
-        for name, kind in Outcome.model_fields.items()
-        if name != "ending"
-    ]
-    columns += [("grounded", flag), ("reward", number), ("reward_components", text), ("cost_usd", number)]
-    columns += [
-        ("judge", text),
-        ("verdict_correct", flag),
-        ("verdict_reason", text),
-        ("judge_cost_usd", number),
-    ]
-    columns += [
-        ("root_cause", text),
-        ("suspected_service", text),
-        ("report", text),
-        ("messages", text),
-        ("metadata", text),
-    ]
-    columns += [(name, ids) for name in _IDS]
-    return pa.schema(columns)
+    """Return the columns, as a pyarrow schema."""
+    facts = [name for name in Outcome.model_fields if name != "ending"]
+    columns = {
+        **dict.fromkeys(("scenario_id", "split", "policy"), pa.string()),
+        "sample": pa.int64(),
+        **dict.fromkeys((*SLICES, "ending"), pa.string()),
+        **{name: _KINDS[str(Outcome.model_fields[name].annotation)] for name in facts},
+        "grounded": pa.bool_(),
+        "reward": pa.float64(),
+        "reward_components": pa.string(),
+        "cost_usd": pa.float64(),
+        "judge": pa.string(),
+        "verdict_correct": pa.bool_(),
+        "verdict_reason": pa.string(),
+        "judge_cost_usd": pa.float64(),
+        **dict.fromkeys(_TEXTS, pa.string()),
+        **dict.fromkeys(_IDS, pa.list_(pa.string())),
+    }
+    return pa.schema(list(columns.items()))
 
 
 def row(episode: Episode) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from evaluation.pictures import Picture, histogram, intervals, stacked
 from evaluation.run_record import write_text
 from evaluation.showing import transcript
 from evaluation.summary import MEASURES, PASS, Row, Summary, Tally, summarise_tally
-from evaluation.tables import LABELS, shown, slice_rows
+from evaluation.tables import LABELS, listed, shown, slice_rows
 from project_types import Ending, Episode
 
 HARDEST = 40
@@ -86,25 +87,29 @@ def _safe(picture: Picture) -> dict[str, Any]:
 def _slice_pictures(summary: Summary) -> list[Picture]:
     titles = {"seen": "whether training shows the fault", "fault_family": "family of fault"}
     titles |= {"fault_type": "type of fault", "topology": "system"}
-    return [
-        intervals(
-            f"Root cause right, by {titles[kind]}",
-            {value: part.measures["accuracy"] for value, part in parts.items()},
-        )
-        for kind, parts in summary.slices.items()
-    ]
+    pictures = []
+    for kind, parts in summary.slices.items():
+        accuracy = {value: part.measures["accuracy"] for value, part in parts.items()}
+        pictures.append(intervals(f"Root cause right, by {titles[kind]}", accuracy))
+    return pictures
 
 
 def _other_pictures(episodes: Sequence[Episode]) -> list[Picture]:
     if not episodes:
         return []
-    right, wrong = ([e for e in episodes if e.outcome.correct is side] for side in (True, False))
-    turns = [Counter(e.outcome.turns for e in side) for side in (right, wrong)]
-    pictures = [stacked("How many turns episodes took", "turns of the policy", *turns)]
-    rewards = [[e.reward for e in side if e.reward is not None] for side in (right, wrong)]
-    if any(rewards):
-        pictures.append(histogram("How rewards are spread", "reward", *rewards))
-    return pictures
+    right = [episode for episode in episodes if episode.outcome.correct]
+    wrong = [episode for episode in episodes if not episode.outcome.correct]
+    turns = stacked("How many turns episodes took", "turns of the policy", _turns(right), _turns(wrong))
+    rewards = _rewards(right), _rewards(wrong)
+    return [turns, histogram("How rewards are spread", "reward", *rewards)] if any(rewards) else [turns]
+
+
+def _turns(episodes: Iterable[Episode]) -> Counter[int]:
+    return Counter(episode.outcome.turns for episode in episodes)
+
+
+def _rewards(episodes: Iterable[Episode]) -> list[float]:
+    return [episode.reward for episode in episodes if episode.reward is not None]
 
 
 def _components(episodes: Sequence[Episode]) -> list[tuple[str, float]]:
@@ -113,8 +118,7 @@ def _components(episodes: Sequence[Episode]) -> list[tuple[str, float]]:
     scored = [episode for episode in episodes if episode.reward is not None]
     for episode in scored:
         sums.update(episode.reward_components)
-    names = dict.fromkeys(name for episode in scored for name in episode.reward_components)
-    return [(name, sums[name] / len(scored)) for name in names]
+    return [(name, total / len(scored)) for name, total in sums.items()]
 
 
 def _hardest(rows: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
@@ -125,8 +129,8 @@ def _hardest(rows: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
             row.scenario_id,
             row.slices.get("fault_type", ""),
             f"{row.right}/{row.samples}",
-            "-" if row.values[opened] != row.values[opened] else f"{100 * row.values[opened]:.0f} %",
-            ", ".join(f"{ending} {count}" for ending, count in row.endings.items()),
+            "-" if isnan(row.values[opened]) else f"{100 * row.values[opened]:.0f} %",
+            listed(row.endings),
         )
         for row in hardest
     ]

@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.command_line import printable
-from core.episode_store.episodes import read_models
+from core.episode_store.episodes import DIGEST, read_models
 from core.episode_store.lines import EpisodesError, append
 from core.episode_store.loading import load_run
 from core.episode_store.runs import run_of
@@ -29,6 +29,9 @@ from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain
 from make_judge_model import check_judge, load_judge
 from project_types import Episode, Frozen, Judge, JudgeError, Scenario, ScenarioError, Verdict
+
+ReportKey = tuple[str, int, str]
+"""Scenario id, sample number and digest of the report: what a verdict is about."""
 
 
 class Rescored(Frozen):
@@ -52,19 +55,14 @@ def command(arguments: argparse.Namespace) -> int:
             f"{found.again}: no episode has a report and a verdict; there is nothing to judge again"
         )
     judge = load_judge(arguments.judge)
-    folder = split_folder(arguments.split) if arguments.split else None
-    scenarios = Scenarios(run_of(found.file.path).scenarios, folder)
     store = verdicts_file(found.again, judge.name)
-    known = {
-        (line.scenario_id, line.sample, line.report_digest): line.verdict
-        for line in read_models(store, Rescored)
-    }
-    missing = [episode for episode in judged if _key(episode) not in known]
-    failed = asyncio.run(_judge(missing, judge, scenarios, store, arguments.concurrency)) if missing else []
-    known |= {
-        (line.scenario_id, line.sample, line.report_digest): line.verdict
-        for line in read_models(store, Rescored)
-    }
+    missing = [episode for episode in judged if _key(episode) not in _known(store)]
+    failed: list[str] = []
+    if missing:
+        folder = split_folder(arguments.split) if arguments.split else None
+        scenarios = Scenarios(run_of(found.file.path).scenarios, folder)
+        failed = asyncio.run(_judge(missing, judge, scenarios, store, arguments.concurrency))
+    known = _known(store)
     pairs = [(episode, known[_key(episode)]) for episode in judged if _key(episode) in known]
     if not pairs:
         raise EpisodesError(
@@ -72,12 +70,22 @@ def command(arguments: argparse.Namespace) -> int:
         )
     result = agreement(pairs)
     print(json.dumps(to_json(result), indent=2) if arguments.json else to_text(result, judge.name))
+    return _tell_failed(failed, judge.name)
+
+
+def _known(store: Path) -> dict[ReportKey, Verdict]:
+    """Return the verdicts that are kept already."""
+    lines = read_models(store, Rescored)
+    return {(line.scenario_id, line.sample, line.report_digest): line.verdict for line in lines}
+
+
+def _tell_failed(failed: Sequence[str], judge: str) -> int:
+    """Say which reports have no verdict; returns 1 when some have none."""
     for why in failed[:3]:
         print(printable(f"failed: {why}"), file=sys.stderr)
     if failed:
         print(
-            f"{len(failed)} reports have no verdict of {judge.name}; the same command asks again",
-            file=sys.stderr,
+            f"{len(failed)} reports have no verdict of {judge}; the same command asks again", file=sys.stderr
         )
     return int(bool(failed))
 
@@ -97,34 +105,33 @@ def verdicts_file(where: Path, judge: str) -> Path:
 async def _judge(
     episodes: Sequence[Episode], judge: Judge, scenarios: Scenarios, store: Path, at_once: int
 ) -> list[str]:
-    """Ask about every episode; returns why some got no verdict."""
+    """Ask about every episode and store the verdicts; returns why some got none."""
     await check_judge(judge)
     failed: list[str] = []
     ordered = sorted(episodes, key=lambda episode: episode.scenario_id)
-    with (
-        append(store) as add,
-        tqdm(total=len(ordered), unit="report", desc=judge.name, file=sys.stderr) as bar,
-    ):
+    bar = tqdm(total=len(ordered), unit="report", desc=judge.name, file=sys.stderr)
+    with append(store) as add, bar:
 
         async def one(episode: Episode) -> None:
-            assert episode.report is not None
             try:
-                scenario, mark = scenarios.of(episode)
-                if episode.metadata.get("scenario_digest", mark) != mark:
-                    raise JudgeError("its scenario file has changed since it was played")
-                verdict = await judge.verdict(scenario, episode.report)
+                add((await _rescored(episode, judge, scenarios)).model_dump_json())
             except (JudgeError, ScenarioError) as trouble:
                 failed.append(f"{episode.scenario_id}#{episode.sample}: {trouble}")
-            else:
-                scenario_id, sample, report_digest = _key(episode)
-                line = Rescored(
-                    scenario_id=scenario_id, sample=sample, report_digest=report_digest, verdict=verdict
-                )
-                add(line.model_dump_json())
             bar.update()
 
         await drain(iter(ordered), one, at_once)
     return failed
+
+
+async def _rescored(episode: Episode, judge: Judge, scenarios: Scenarios) -> Rescored:
+    """Judge one report. Raises JudgeError, ScenarioError."""
+    assert episode.report is not None
+    scenario, mark = scenarios.of(episode)
+    if episode.metadata.get(DIGEST, mark) != mark:
+        raise JudgeError("its scenario file has changed since it was played")
+    verdict = await judge.verdict(scenario, episode.report)
+    scenario_id, sample, report_digest = _key(episode)
+    return Rescored(scenario_id=scenario_id, sample=sample, report_digest=report_digest, verdict=verdict)
 
 
 class Scenarios:
@@ -148,7 +155,7 @@ class Scenarios:
         return self._latest[1:]
 
 
-def _key(episode: Episode) -> tuple[str, int, str]:
+def _key(episode: Episode) -> ReportKey:
     assert episode.report is not None
     text = episode.report.model_dump_json()
     return episode.scenario_id, episode.sample, hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -79,7 +79,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it. Raises EpisodesError."""
+    """Write a file whole: a reader sees the old one or the new one. Raises EpisodesError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode("utf-8", "backslashreplace"))

@@ -238,13 +238,13 @@ def _tell(
 ) -> None:
     """What a run would do; nothing is played and nothing is written."""
     episodes = len(paths) * arguments.k
-    print(
-        f"policy      {name}\nscenarios   {len(paths)} of {folder}\nepisodes    {episodes} ({arguments.k} samples each)"
-    )
-    print(f"judge       {arguments.judge}\nout         {arguments.out}")
+    print(f"policy      {name}")
+    print(f"scenarios   {len(paths)} of {folder}")
+    print(f"episodes    {episodes} ({arguments.k} samples each)")
+    print(f"judge       {arguments.judge}")
+    print(f"out         {arguments.out}")
     print(f"rules       {config.model_dump_json()}")
     if name.kind == "litellm":
         tokens = config.max_turns * (config.tool_budget_tokens + config.max_completion_tokens)
-        print(
-            f"at most     {episodes * config.max_turns} calls; the last of an episode may read about {tokens} tokens"
-        )
+        calls = f"{episodes * config.max_turns} calls"
+        print(f"at most     {calls}; the last of an episode may read about {tokens} tokens")

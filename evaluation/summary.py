@@ -91,10 +91,7 @@ class Summary(NamedTuple):
             "k": self.k,
             **_part_json(self.whole),
             "totals": dict(self.totals),
-            "slices": {
-                kind: {value: _part_json(part) for value, part in parts.items()}
-                for kind, parts in self.slices.items()
-            },
+            "slices": {kind: _parts_json(parts) for kind, parts in self.slices.items()},
         }
 
 
@@ -128,14 +125,11 @@ class Tally:
 
     def totals(self) -> dict[str, float]:
         """Sums over all episodes: tokens, cost, seconds of policies."""
-        names = list(MEASURES)
-        picked = {
-            name: names.index(name) for name in ("prompt_tokens", "completion_tokens", "cost_usd", "seconds")
-        }
-        return {
-            name: float(sum(values[at] for samples in self._values.values() for values in samples.values()))
-            for name, at in picked.items()
-        }
+        sums = np.zeros(len(MEASURES))
+        for samples in self._values.values():
+            sums += np.sum(list(samples.values()), axis=0)
+        summed = ("prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+        return {name: float(sums[at]) for at, name in enumerate(MEASURES) if name in summed}
 
 
 def summarise(episodes: Iterable[Episode], *, k: int | None = None, seed: int = 0) -> Summary:
@@ -184,6 +178,10 @@ def _part(rows: list[Row], k: int, seed: int) -> Part:
         endings.update(row.endings)
     ordered = {ending.value: endings[ending.value] for ending in Ending if endings[ending.value]}
     return Part(len(rows), sum(row.samples for row in rows), intervals, ordered)
+
+
+def _parts_json(parts: Mapping[str, Part]) -> dict[str, Any]:
+    return {value: _part_json(part) for value, part in parts.items()}
 
 
 def _part_json(part: Part) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """An evaluation in W&B: `python -m evaluation run` is a W&B run of its own.
 
 The same folder goes on in the same W&B run, and only what is new is logged. docs/wandb.md lists every name.
-Not here: a training run (`training_runs.wandb_log`), what an episode looks like (`evaluation.wandb_rollouts`).
+Not here: a training run (`training_runs.wandb_log`), what an episode looks like (`wandb_rollouts`).
 """
 
 from __future__ import annotations

@@ -185,118 +185,151 @@ def _repair(parser: argparse.ArgumentParser) -> None:
 
 
 AGGREGATES = "failure_analysis.aggregate_commands"
+CAPTURE_EXAMPLES = """\
+examples:
+  python -m failure_analysis capture runs/seed1
+  python -m failure_analysis capture runs                  every run in a folder
+  python -m failure_analysis capture runs/eval/episodes.jsonl --failures /tmp/failures.db
+
+Writes failures.db and failures/*.txt beside the run (runs/failures.db for runs/seed1), never into it."""
+INGEST_EXAMPLES = """\
+examples:
+  python -m failure_analysis ingest build/junit.xml --failures build/failures.db
+  python -m failure_analysis ingest service.log --type training_run
+  make test 2>&1 | python -m failure_analysis ingest -
+
+A JUnit file gives one failure per failed test case; a log is one failure, explained from its end."""
+ANALYZE_EXAMPLES = """\
+example:
+  python -m failure_analysis analyze service.log --type training_job --error 'CUDA out of memory'"""
+GROUPS_EXAMPLES = """\
+examples:
+  python -m failure_analysis groups
+  python -m failure_analysis groups --run seed1@40 --split test --order trend"""
+COUNTS_EXAMPLES = """\
+example:
+  python -m failure_analysis counts --by kind --bucket step --run seed1"""
+SIMILAR_EXAMPLES = """\
+example:
+  python -m failure_analysis similar 'no space left on device'"""
+COMPARE_EXAMPLES = """\
+examples:
+  python -m failure_analysis compare seed1@0 seed1@40
+  python -m failure_analysis compare eval-base eval-tiny"""
+HARDEST_EXAMPLES = """\
+example:
+  python -m failure_analysis hardest --out request.json
+
+then: python -m chaos generate --split train --count 192 --seed 7 --out more/train --request request.json
+
+Weights are failure rates, smoothed, relative to the mean. Episodes of the test split and of unseen faults are
+left out, so that what measures a model never shapes what it learns from."""
+INTERVENE_EXAMPLES = """\
+examples:
+  python -m failure_analysis intervene --episode runs/eval/episodes.jsonl:17 --turn 2 \\
+      --replace-result better.txt --policy litellm:openai/gpt-4.1-mini --k 8
+  python -m failure_analysis intervene --episode 0f3a... --turn 1 --policy embedded:seed1@step40 \\
+      --replace-call '{"name": "search_logs", "arguments": {"min_level": "WARN"}}'
+
+The unchanged episode is played on from the same turn as often, so that both sides differ in one thing."""
+SCORE_EXAMPLES = """\
+examples:
+  python -m failure_analysis score
+  python -m failure_analysis score --model openai/gpt-4.1-mini"""
+REPAIR_EXAMPLES = """\
+example:
+  python -m failure_analysis repair --failures runs/failures.db"""
+ROOM_EXAMPLES = """\
+examples:
+  python -m failure_analysis capture runs/seed1          every failed episode, rollout and training job
+  python -m failure_analysis ingest build/junit.xml      a JUnit file or any log
+  python -m failure_analysis groups --failures runs/failures.db
+  python -m failure_analysis compare seed1@0 seed1@40    which failures training fixed and introduced
+  python -m failure_analysis hardest --out request.json  what fails most, as a request to chaos generate"""
+
 ROOM = Room(
     "failure_analysis",
-    "why did it fail? captures, explains, groups and counts failures of episodes, training runs and CI",
+    "captures, explains, groups and counts failures of episodes, training runs and CI",
     (
         Command(
             "capture",
             "take in every failed episode, rollout and training job of a run; again: only what is new",
             "failure_analysis.capture_command",
             _capture,
-            "examples:\n"
-            "  python -m failure_analysis capture runs/seed1\n"
-            "  python -m failure_analysis capture runs                  every run in a folder\n"
-            "  python -m failure_analysis capture runs/eval/episodes.jsonl --failures /tmp/failures.db\n\n"
-            "Writes failures.db and failures/*.txt beside the run (runs/failures.db for runs/seed1), never into it.",
+            CAPTURE_EXAMPLES,
         ),
         Command(
             "ingest",
             "take in log files and JUnit XML of any origin",
             "failure_analysis.logs.ingest_command",
             _ingest,
-            "examples:\n"
-            "  python -m failure_analysis ingest build/junit.xml --failures build/failures.db\n"
-            "  python -m failure_analysis ingest service.log --type training_run\n"
-            "  make test 2>&1 | python -m failure_analysis ingest -\n\n"
-            "A JUnit file gives one failure per failed test case; a log is one failure, explained from its end.",
+            INGEST_EXAMPLES,
         ),
         Command(
             "analyze",
             "explain one log and store nothing; print JSON",
             "failure_analysis.logs.analyze_command",
             _analyze,
-            "example:\n"
-            "  python -m failure_analysis analyze service.log --type training_job --error 'CUDA out of memory'",
+            ANALYZE_EXAMPLES,
         ),
         Command(
             "groups",
             "list groups of alike failures with counts, first and last seen, and trend",
             AGGREGATES,
             _groups,
-            "examples:\n"
-            "  python -m failure_analysis groups\n"
-            "  python -m failure_analysis groups --run seed1@40 --split test --order trend",
+            GROUPS_EXAMPLES,
         ),
         Command(
             "counts",
             "count failures by category, severity or kind over time",
             AGGREGATES,
             _counts,
-            "example:\n  python -m failure_analysis counts --by kind --bucket step --run seed1",
+            COUNTS_EXAMPLES,
         ),
         Command(
             "similar",
             "find the stored failures most like a message or a stored failure",
             AGGREGATES,
             _similar,
-            "example:\n  python -m failure_analysis similar 'no space left on device'",
+            SIMILAR_EXAMPLES,
         ),
         Command(
             "compare",
             "say which failures were fixed and which introduced from one checkpoint or run to another",
             AGGREGATES,
             _compare,
-            "examples:\n"
-            "  python -m failure_analysis compare seed1@0 seed1@40\n"
-            "  python -m failure_analysis compare eval-base eval-tiny",
+            COMPARE_EXAMPLES,
         ),
         Command(
             "hardest",
             "turn what fails most into a request for more such scenarios",
             "failure_analysis.episodes.hardest",
             _hardest,
-            "example:\n"
-            "  python -m failure_analysis hardest --out request.json\n\n"
-            "then: python -m chaos generate --split train --count 192 --seed 7 --out more/train --request request.json\n\n"
-            "Weights are failure rates, smoothed, relative to the mean. Episodes of the test split and of unseen faults are\n"
-            "left out, so that what measures a model never shapes what it learns from.",
+            HARDEST_EXAMPLES,
         ),
         Command(
             "intervene",
             "replace one tool result or one turn of a stored episode, play on k times, measure what changed",
             "failure_analysis.episodes.intervene_command",
             _intervene,
-            "examples:\n"
-            "  python -m failure_analysis intervene --episode runs/eval/episodes.jsonl:17 --turn 2 \\\n"
-            "      --replace-result better.txt --policy litellm:openai/gpt-4.1-mini --k 8\n"
-            "  python -m failure_analysis intervene --episode 0f3a... --turn 1 --policy embedded:seed1@step40 \\\n"
-            '      --replace-call \'{"name": "search_logs", "arguments": {"min_level": "WARN"}}\'\n\n'
-            "The unchanged episode is played on from the same turn as often, so that what is compared differs in one thing only.",
+            INTERVENE_EXAMPLES,
         ),
         Command(
             "score",
-            "measure the analyzer on labelled failures: accuracy of category and severity; exit 1 below the bar",
+            "measure the analyzer on labelled failures: category and severity; exit 1 below the bar",
             "failure_analysis.logs.scoring",
             _score,
-            "examples:\n"
-            "  python -m failure_analysis score\n"
-            "  python -m failure_analysis score --model openai/gpt-4.1-mini",
+            SCORE_EXAMPLES,
         ),
         Command(
             "repair",
             "put a damaged failures.db aside and capture the runs beside it again",
             "failure_analysis.repair",
             _repair,
-            "example:\n  python -m failure_analysis repair --failures runs/failures.db",
+            REPAIR_EXAMPLES,
         ),
     ),
-    "examples:\n"
-    "  python -m failure_analysis capture runs/seed1              every failed episode, rollout and training job of a run\n"
-    "  python -m failure_analysis ingest build/junit.xml          a JUnit file or any log\n"
-    "  python -m failure_analysis groups --failures runs/failures.db\n"
-    "  python -m failure_analysis compare seed1@0 seed1@40        which failures a training run fixed and introduced\n"
-    "  python -m failure_analysis hardest --out request.json      then: python -m chaos generate --request request.json ...",
+    ROOM_EXAMPLES,
 )
 
 

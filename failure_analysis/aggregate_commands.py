@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.command_line import printable
 from core.episode_store.runs import parse_run
+from core.tables import aligned
 from failure_analysis.aggregates import counts, groups, similar
 from failure_analysis.comparing import Comparison, Flip, Side, compare
 from failure_analysis.records import ExperimentType, StoreError
@@ -145,8 +145,4 @@ def _json(rows: Iterable[BaseModel]) -> int:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns as wide as their longest cell; what a log wrote cannot end a line or move the cursor."""
-    cells = [tuple(head), *(tuple(printable(str(cell).replace("\n", " ")) for cell in row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(aligned([head, *rows], left=len(head)))

@@ -63,7 +63,7 @@ def test_every_command_of_evaluation_is_shown_in_its_readme() -> None:
     assert shown == {command.name for command in rooms()["evaluation"].commands}
 
 
-# --------------------------------------------------------------------------------------------- where things are
+# ------------------------------------------------------------------------------------------- where things are
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PLACES = re.findall(r"^\| (.+?) \| `([\w/]+\.py)` \| `(\w+)` \|$", ARCHITECTURE, re.MULTILINE)

@@ -393,7 +393,9 @@ def test_the_offline_judge_registers_under_any_name(tmp_path: Path) -> None:
     ],
     ids=["no judge", "no base model", "two judges", "no number", "no accuracy"],
 )
-def test_bad_use_exits_with_2_and_what_to_type(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_use_exits_with_2_and_what_to_type(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as exited:
         main(arguments)
     assert exited.value.code == 2

@@ -19,6 +19,11 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+REPORT_EXAMPLES = """\
+examples:
+  python -m training_runs report seed1                the run of this name below runs/
+  python -m training_runs report elsewhere/seed1      the same for a run in another folder"""
+
 ROOM = Room(
     "training_runs",
     "settings, plan and report of a training run (train with: python train_serverless.py)",
@@ -28,9 +33,7 @@ ROOM = Room(
             "write summary.json, report.html and the learning curve of a training run again",
             "training_runs.report_command",
             _report,
-            "examples:\n"
-            "  python -m training_runs report seed1                the run of this name below runs/\n"
-            "  python -m training_runs report elsewhere/seed1      the same for a run in another folder",
+            REPORT_EXAMPLES,
         ),
     ),
 )

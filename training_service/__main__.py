@@ -49,7 +49,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="arithmetic of training; auto times both at the start and takes the faster one (default %(default)s)",
+        help="arithmetic of training; auto times both and takes the faster one (default %(default)s)",
     )
     parser.add_argument(
         "--gradient-steps",
@@ -78,35 +78,42 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log there instead of to stderr")
 
 
+SERVE_EXAMPLES = """\
+examples:
+  python -m training_service serve
+      serve tiny-investigator on a free loopback port; prints 'listening on http://127.0.0.1:PORT' when ready
+  python -m training_service serve --port 8765 --base-models tiny-investigator qwen=/models/Qwen3-0.6B
+      serve two base models; clients name the second one 'qwen'
+  TRAINING_SERVICE_TOKEN=$(openssl rand -hex 16) python -m training_service serve --host 0.0.0.0 --port 8765
+      let other machines in; they send the token
+
+clients: art.serverless.ServerlessBackend(api_key="local", base_url="http://127.0.0.1:PORT/v1"), or the
+openai SDK with the same two arguments. The weights live in --data; a second start goes on from there."""
+PRETRAIN_EXAMPLES = """\
+examples:
+  python -m training_service pretrain
+  python -m training_service pretrain --work runs/small --out runs/small/model --count 40 --tokens 2e5
+
+Each stage leaves a file in the work folder and is skipped when its file is there; training goes on from its
+newest checkpoint. So the command can be killed and called again at any time."""
+
 ROOM = Room(
     "training_service",
-    "a local service with W&B's training protocol, no key: inference and GRPO; makes the small base model",
+    "a local service with W&B's training protocol, no key: inference and GRPO",
     (
         Command(
             "serve",
             "run the service until SIGINT or SIGTERM",
             "training_service.serve_command",
             _serve,
-            "examples:\n"
-            "  python -m training_service serve\n"
-            "      serve tiny-investigator on a free loopback port; prints 'listening on http://127.0.0.1:PORT' when ready\n"
-            "  python -m training_service serve --port 8765 --base-models tiny-investigator qwen=/models/Qwen3-0.6B\n"
-            "      serve two base models; clients name the second one 'qwen'\n"
-            "  TRAINING_SERVICE_TOKEN=$(openssl rand -hex 16) python -m training_service serve --host 0.0.0.0 --port 8765\n"
-            "      let other machines in; they send the token\n\n"
-            'clients: art.serverless.ServerlessBackend(api_key="local", base_url="http://127.0.0.1:PORT/v1"), or the\n'
-            "openai SDK with the same two arguments. The weights live in --data; a second start goes on from there.",
+            SERVE_EXAMPLES,
         ),
         Command(
             "pretrain",
-            "make tiny-investigator from nothing: scenarios, demonstrations, vocabulary, imitation, model card",
+            "make tiny-investigator from nothing: scenarios, demonstrations, vocabulary, imitation, card",
             "training_service.pretrain",
             pretrain_flags,
-            "examples:\n"
-            "  python -m training_service pretrain\n"
-            "  python -m training_service pretrain --work runs/small --out runs/small/model --count 40 --tokens 2e5\n\n"
-            "Each stage leaves a file in the work folder and is skipped when its file is there; training goes on from its\n"
-            "newest checkpoint. So the command can be killed and called again at any time.",
+            PRETRAIN_EXAMPLES,
         ),
     ),
 )

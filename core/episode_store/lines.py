@@ -1,4 +1,4 @@
-"""JSON Lines files: read line by line in bounded memory, and appended to so that a kill costs one line at most.
+"""JSON Lines files: read line by line in bounded memory; a kill costs a file that grows one line at most.
 
 A reader can begin anywhere, and gets every line with its number and its place in the file. A last line
 without its newline may still be written to: it is given as it is and marked. What a line means is decided
@@ -60,7 +60,8 @@ def read_lines(path: Path, offset: int = 0, number: int = 0) -> Iterator[Line]:
                 offset += length
     except OSError as trouble:
         raise EpisodesError(
-            f"{path}: cannot be read ({trouble.strerror}); check the path and its permissions, or put the file back"
+            f"{path}: cannot be read ({trouble.strerror}); "
+            "check the path and its permissions, or put the file back"
         ) from trouble
 
 
@@ -99,7 +100,7 @@ def add_line(file: IO[bytes], line: str) -> None:
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """Open for appending, after putting a half-written last line aside so that the next one starts cleanly."""
+    """Open for appending; a half-written last line is put aside first, so that the next one is whole."""
     try:
         mend(path)
         return path.open("ab")

@@ -29,7 +29,7 @@ class Loaded(NamedTuple):
     file: EpisodeFile
     """Where the episodes lie."""
     episodes: list[Episode]
-    """One per scenario and sample, the latest where a sample was stored twice; in order of first appearance."""
+    """The latest of each scenario and sample, in order of first appearance."""
     failures: list[Failure]
     """Samples that failed and have no episode yet."""
     bad_lines: list[BadLine]

@@ -61,7 +61,8 @@ def find_run(text: str, runs: Path = RUNS) -> tuple[Path, int | None]:
         if path.exists():
             return path, step
     raise EpisodesError(
-        f"{name}: no such run, nor {runs / name}; name the folder of a run, such as runs/seed1 or runs/seed1@40"
+        f"{name}: no such run, nor {runs / name}; "
+        "name the folder of a run, such as runs/seed1, or a checkpoint of it, such as runs/seed1@40"
     )
 
 
@@ -100,7 +101,7 @@ def find_runs(path: Path) -> list[RunFolder]:
 
 
 def training_run(path: Path) -> RunFolder:
-    """Return the folder of a training run. Raises EpisodesError when it is none, or config.json is damaged."""
+    """Return the folder of a training run. Raises EpisodesError when it is none or config.json is damaged."""
     run = RunFolder(path)
     if not (path / CONFIG).exists():
         raise EpisodesError(

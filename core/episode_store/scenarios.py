@@ -23,8 +23,8 @@ _KEPT = 64
 
 
 def split_folder(split: str) -> Path:
-    """The folder a `--split` names: a folder, or a split below log_scenarios (here, or where this project
-    lies).
+    """Return the folder a `--split` names: a folder, or a split below log_scenarios (here, or where this
+    project lies).
 
     Raises:
         ScenarioError: there is no such folder.
@@ -34,14 +34,13 @@ def split_folder(split: str) -> Path:
         if folder.is_dir():
             return folder
     raise ScenarioError(
-        f"{split}: no such folder, nor {SHIPPED / split}; name train, val, test or a folder of scenario-*.json"
+        f"{split}: no such folder, nor {SHIPPED / split}; "
+        "name train, val, test or a folder of scenario-*.json"
     )
 
 
 def scenario_paths(folder: Path, limit: int | None = None) -> list[Path]:
-    """The scenario files of a folder, by name, the first `limit` of them. Raises ScenarioError when there is
-    none.
-    """
+    """List the scenario files of a folder, by name, `limit` at most. Raises ScenarioError without any."""
     paths = sorted(folder.glob(f"{PREFIX}*.json"))
     if not paths:
         raise ScenarioError(
@@ -51,17 +50,17 @@ def scenario_paths(folder: Path, limit: int | None = None) -> list[Path]:
 
 
 def id_by_name(path: Path) -> str:
-    """The scenario id that a file name promises; the file itself decides."""
+    """Return the scenario id that a file name promises; the file itself decides."""
     return path.stem.removeprefix(PREFIX)
 
 
 def digest(path: Path) -> str:
-    """A short hash of a scenario file's content: two episodes are comparable when theirs are equal."""
+    """Return a short hash of a scenario file: two episodes are comparable when theirs are equal."""
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def fingerprint(scenarios: Path) -> str:
-    """A hash of the scenario files of the three splits: a run is measured before and after on the same ones."""
+    """Return a hash of the files of the three splits: a run is measured before and after on the same ones."""
     found = hashlib.sha256()
     for path in sorted(path for split in SPLITS for path in (scenarios / split).glob(f"{PREFIX}*.json")):
         found.update(f"{path.relative_to(scenarios)}\0{path.stat().st_size}\0".encode())

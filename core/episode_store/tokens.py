@@ -81,6 +81,6 @@ def write_tokens(episodes: Path, episode: Episode, choices: Sequence[Any]) -> No
 
 
 def read_tokens(episodes: Path) -> dict[Key, EpisodeTokens]:
-    """Read the token ids that lie beside a file of episodes, the latest of each sample; a bad line is skipped."""
+    """Read the token ids beside a file of episodes, the latest of each sample; a bad line is skipped."""
     found = read_models(tokens_path(episodes), EpisodeTokens)
     return {(one.scenario_id, one.sample): one for one in found}

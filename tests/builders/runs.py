@@ -24,7 +24,7 @@ def write_run(
     state: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Path:
-    """A training run without episodes: config.json with `facts` beside `config`, metrics.jsonl, ART's state."""
+    """A training run without episodes: config.json holds `facts` and `config`."""
     (folder / "episodes").mkdir(parents=True, exist_ok=True)
     settings = {"name": folder.name, **facts, "config": dict(config)}
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")

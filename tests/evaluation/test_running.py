@@ -277,7 +277,9 @@ def test_a_run_in_which_nothing_works_stops_early(tmp_path: Path, capsys: pytest
     said = capsys.readouterr()
     assert "the first 20 samples all failed" in said.err
     lines = (tmp_path / "run" / "failures.jsonl").read_text().splitlines()
-    assert json.loads(lines[0])["failure_analysis"]["failure_category"], "explained when it failed, not when the run ended"
+    assert json.loads(lines[0])["failure_analysis"]["failure_category"], (
+        "explained when it failed, not when the run ended"
+    )
     stored = len(lines)
     assert 20 <= stored <= 23, "the three under way beside the twentieth may have failed by then, too"
     assert f"{stored} explained in" in said.out

@@ -223,7 +223,7 @@ def test_a_training_run_needs_its_settings(tmp_path: Path) -> None:
         opened(run)
 
 
-# ---------------------------------------------------------------------------- which episodes of a training run
+# -------------------------------------------------------------------------- which episodes of a training run
 
 
 def chosen(run: Path, **choice: Any) -> str:
