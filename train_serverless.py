@@ -53,15 +53,7 @@ from training_runs.rollout_batch import Interrupted
 from training_runs.rollouts import Rollouts
 from training_runs.settings import add_flags, resolve
 from training_runs.terminal import last_lines, say
-from training_runs.time_limit import (
-    OutOfTime,
-    TimeLimit,
-    forecast,
-    is_early,
-    minutes,
-    out_of_time,
-    step_seconds,
-)
+from training_runs.time_limit import TimeLimit, forecast, is_early, minutes, step_seconds
 from training_runs.training_step import TrainingStep, line
 from training_runs.wandb_log import TrainingLog
 
@@ -165,8 +157,6 @@ class Run:
     def _conclude(self, progress: Progress) -> None:
         """Remember how the run ended. One that the clock ended before half of its steps is not finished."""
         done, asked = progress.position, self.config.steps
-        if is_early(done, asked):
-            self.folder.fail(OutOfTime(out_of_time(done, asked, self.config.max_minutes)))
         progress.remember(finished=not is_early(done, asked), ended_by="steps" if done >= asked else "time")
 
 

@@ -288,10 +288,10 @@ class _Capture:
     def _why_it_ended(self, id: str) -> Failure:
         """The last trouble a training run wrote down; without any it was stopped or killed."""
         wrote = last_failure_of_run(self.run.failures_path)
-        if wrote is not None:
-            said = f"{wrote.error}: {wrote.message}"
-        elif self.run.state is State.OUT_OF_TIME:
+        if self.run.state is State.OUT_OF_TIME:  # a failure it wrote down was mended by a resume
             said = "time ran out before half of the training steps; go on with --resume and more minutes"
+        elif wrote is not None:
+            said = f"{wrote.error}: {wrote.message}"
         else:
             said = "the run ended before it was finished: it was stopped or killed; go on with --resume"
         return self.explainer.error(id, "training_run", said, self._service_log())

@@ -12,14 +12,10 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from project_types import InvestigatorError, TrainingConfig
+from project_types import TrainingConfig
 
 LATEST = 10
 """Steps over which the pace is a mean."""
-
-
-class OutOfTime(InvestigatorError):
-    """The time limit ended a run before half of its steps. The text names the command that goes on."""
 
 
 class TimeLimit:

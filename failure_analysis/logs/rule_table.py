@@ -278,6 +278,11 @@ RULES: tuple[Rule, ...] = (
     # -- time
     _rule(
         TIMEOUT,
+        r"time ran out before",
+        "Nothing is broken: go on with --resume and a higher --max-minutes, or on a machine that is less busy.",
+    ),
+    _rule(
+        TIMEOUT,
         r"time[d]?[\s-]?out|timeouterror|deadline|exceeded the maximum execution time|execution took longer"
         r"|took longer than|no reply within|not ready within|not found within|timeoutexception|gave up after [\d.]+ ?s"
         r"|etimedout|lock wait|canceling statement due to|job was cancell?ed after|exceeded timeout"
