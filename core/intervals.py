@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from math import exp, log
+from math import exp, log, sqrt
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -119,6 +119,17 @@ def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 
         return interval
     room = 1.0 - exp(log((1.0 - confidence) / 2) / n)
     return Interval(value, value - room * (value - lowest), value + room * (1.0 - value), n)
+
+
+def share_of(hits: int, of: int, confidence: float = 0.95) -> Interval:
+    """Return a share of independent trials with its score interval (Wilson 1927); empty when there were none."""
+    if of <= 0:
+        return EMPTY
+    z = _NORMAL.inv_cdf((1 + confidence) / 2)
+    share = hits / of
+    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
+    half = z / (1 + z**2 / of) * sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half), of)
 
 
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:

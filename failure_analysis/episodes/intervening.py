@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from core.intervals import share_of
 from failure_analysis.episodes.turns import Turn, turns_of
 from failure_analysis.records import StoreError
 from log_search_tools import printed_rows
@@ -274,21 +275,10 @@ def _arm(played: Sequence[Episode | None]) -> Arm:
 
 # ------------------------------------------------------------------------------------------------- statistics
 
-_Z = 1.959964
-
-
-def _wilson(hits: int, of: int) -> tuple[float, float, float]:
-    """A share with its 95 % score interval (Wilson 1927)."""
-    share = hits / of
-    middle = (share + _Z**2 / (2 * of)) / (1 + _Z**2 / of)
-    half = _Z / (1 + _Z**2 / of) * math.sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2))
-    return share, max(0.0, middle - half), min(1.0, middle + half)
-
-
 def difference(hits: int, of: int, hits_then: int, of_then: int) -> Difference:
     """hits_then/of_then − hits/of with a 95 % interval (Newcombe 1998, method 10)."""
-    before, low, high = _wilson(hits, of)
-    after, low_then, high_then = _wilson(hits_then, of_then)
+    before, low, high, _ = share_of(hits, of)
+    after, low_then, high_then, _ = share_of(hits_then, of_then)
     value = after - before
     down = math.sqrt((after - low_then) ** 2 + (high - before) ** 2)
     up = math.sqrt((high_then - after) ** 2 + (before - low) ** 2)
