@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from core.episode_store.runs import parse_run
 from core.tables import aligned
-from failure_analysis.aggregates import counts, groups, similar
+from failure_analysis.aggregates import Count, Group, counts, groups, similar
 from failure_analysis.comparing import Comparison, Flip, Side, compare
 from failure_analysis.records import ExperimentType, StoreError
 from failure_analysis.store import FailureStore, Wanted
@@ -44,7 +44,7 @@ def _groups(arguments: argparse.Namespace, store: FailureStore) -> int:
         return _json(page.rows)
     day = "%Y-%m-%d"
     rows = [
-        (g.signature, g.severity, g.kind or g.category, g.failures, g.trend, f"{g.first_seen:{day}}", f"{g.last_seen:{day}}",
+        (g.signature, g.severity, g.kind or g.category, g.failures, _trend(g), f"{g.first_seen:{day}}", f"{g.last_seen:{day}}",
          g.template[:80]) for g in page.rows
     ]  # fmt: skip
     _table(("group", "severity", "what", "failures", "trend", "first seen", "last seen", "like"), rows)
@@ -62,12 +62,26 @@ def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
             f"{c.at:%Y-%m-%d %H:%M}" if c.at else "all" if c.step is None else c.step,
             c.name,
             c.failures,
-            c.tried,
+            c.tried or "",
+            _share(c),
         )
         for c in found
     ]
-    _table((arguments.bucket, arguments.by, "failures", "tried"), rows)
+    _table((arguments.bucket, arguments.by, "failures", "tried", "share"), rows)
     return 0
+
+
+def _trend(group: Group) -> str:
+    if group.shares is None:
+        return str(group.trend)
+    earlier, later = group.shares
+    return f"{group.trend}, {earlier:.1%} -> {later:.1%}"
+
+
+def _share(count: Count) -> str:
+    if count.share is None or count.low is None or count.high is None:
+        return ""
+    return f"{count.share:.1%} [{count.low:.1%}, {count.high:.1%}]"
 
 
 def _similar(arguments: argparse.Namespace, store: FailureStore) -> int:

@@ -1,7 +1,8 @@
-"""What the stored failures add up to: counts over time, groups with trends, and what is similar to a failure.
+"""What the stored failures add up to: counts and shares over time, groups with trends, and what is similar.
 
-Functions over a `FailureStore`; nothing is written. A trend compares the later half of what was tried with
-the earlier half and speaks only where chance would not (two-sided binomial test, 5 %).
+Functions over a `FailureStore`; nothing is written. A share has a whole only where good experiments are stored
+too: episodes, runs and evaluations. A trend compares the later half of what was tried with the earlier half
+and speaks only where chance would not (two-sided binomial test, 5 %).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from core.intervals import EMPTY, share_of
 from failure_analysis.records import (
     Experiment,
     ExperimentType,
@@ -30,6 +32,10 @@ _BUCKET_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7
 _COLUMNS: dict[By, str] = {
     "category": "f.category", "severity": "f.severity", "kind": "f.kind", "type": "e.type", "fault_type": "e.fault_type",
 }  # fmt: skip
+_COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
+"""Types of which good ones are stored too: their halves are halves of what was tried, those of the others of
+the time.
+"""
 CHANCE = 0.05
 
 
@@ -43,7 +49,11 @@ class Count(Frozen):
     step: int | None = None
     """Checkpoint, for the bucket `step`."""
     tried: int = 0
-    """Experiments in this bucket, failed or not."""
+    """Experiments in this bucket, failed or not, of the types of which good ones are stored, too."""
+    share: float | None = None
+    """Failures of these types over what was tried of them, with its 95 % interval; None where nothing was."""
+    low: float | None = None
+    high: float | None = None
 
 
 class Trend(StrEnum):
@@ -78,8 +88,18 @@ class Group(Frozen):
     earlier: int
     later: int
     """How many fell into the earlier and the later half of what was tried."""
+    tried_earlier: int = 0
+    tried_later: int = 0
+    """What was tried in these halves; 0 where only failures are stored."""
     latest: str
     """Id of the latest experiment."""
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """Shares of what was tried in the earlier and the later half; None where there is no whole."""
+        if not self.tried_earlier or not self.tried_later:
+            return None
+        return self.earlier / self.tried_earlier, self.later / self.tried_later
 
 
 class Similar(Frozen):
@@ -102,29 +122,39 @@ def counts(
     at = {"step": "e.step", "all": "0"}.get(
         bucket
     ) or f"e.at_ms / {_BUCKET_MS[bucket]} * {_BUCKET_MS[bucket]}"
-    name = _COLUMNS[by]
-    several = f"SELECT {at} AS bucket, {name} AS name, sum(f.times) FROM {JOINED} WHERE f.id IS NOT NULL AND {where} "
+    whole = ", ".join(f"'{kind}'" for kind in _COUNTED_WHOLE)
+    several = (
+        f"SELECT {at} AS bucket, {_COLUMNS[by]} AS name, sum(f.times), "
+        f"sum(CASE WHEN e.type IN ({whole}) THEN f.times ELSE 0 END) "
+        f"FROM {JOINED} WHERE f.id IS NOT NULL AND {where} GROUP BY 1, 2 ORDER BY 1, 2"
+    )
     tried_in = wanted.model_copy(
         update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()}
     )
     all_where, all_values = tried_in.sql()
+    all_tried = f"SELECT {at}, count(*) FROM {JOINED} WHERE e.type IN ({whole}) AND {all_where} GROUP BY 1"
     with store.reading() as database:
-        rows = database.execute(several + "GROUP BY 1, 2 ORDER BY 1, 2", values).fetchall()
-        tried = dict(
-            database.execute(
-                f"SELECT {at}, count(*) FROM {JOINED} WHERE {all_where} GROUP BY 1", all_values
-            ).fetchall()
-        )
+        rows = database.execute(several, values).fetchall()
+        tried = dict(database.execute(all_tried, all_values).fetchall())
     return tuple(
-        Count(
-            name=str(name),
-            failures=failures,
-            at=datetime.fromtimestamp(when / 1000, UTC) if bucket in _BUCKET_MS else None,
-            step=when if bucket == "step" else None,
-            tried=tried.get(when, 0),
-        )
-        for when, name, failures in rows
+        _count(str(name), failures, of_whole, when, tried.get(when, 0), bucket)
+        for when, name, failures, of_whole in rows
         if name
+    )
+
+
+def _count(name: str, failures: int, of_whole: int, when: int, tried: int, bucket: Bucket) -> Count:
+    found = share_of(of_whole, tried) if of_whole <= tried else EMPTY
+    known = found.n > 0
+    return Count(
+        name=name,
+        failures=failures,
+        at=datetime.fromtimestamp(when / 1000, UTC) if bucket in _BUCKET_MS else None,
+        step=when if bucket == "step" else None,
+        tried=tried,
+        share=found.value if known else None,
+        low=found.low if known else None,
+        high=found.high if known else None,
     )
 
 
@@ -182,12 +212,8 @@ class _Halves(Frozen):
 
     boundary_ms: int
     later_share: float
-
-
-_COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
-"""Types of which good ones are stored too: their halves are halves of what was tried, those of the others of
-the time.
-"""
+    tried: int = 0
+    """On both sides; 0 where only failures are stored."""
 
 
 def _halves(database: Any, wanted: Wanted, kind: ExperimentType, now: datetime) -> _Halves:
@@ -206,11 +232,12 @@ def _halves(database: Any, wanted: Wanted, kind: ExperimentType, now: datetime) 
         later = 1 - before / total
         best = min(best, (abs(later - 0.5), at_ms, later))
         before += tried
-    return _Halves(boundary_ms=best[1], later_share=best[2])
+    return _Halves(boundary_ms=best[1], later_share=best[2], tried=total)
 
 
 def _group(row: Any, halves: _Halves) -> Group:
     earlier, later = row["failures"] - row["later"], row["later"]
+    tried_later = round(halves.tried * halves.later_share)
     return Group(
         signature=row["signature"],
         template=row["template"] or "",
@@ -225,6 +252,8 @@ def _group(row: Any, halves: _Halves) -> Group:
         trend=trend(earlier, later, halves.later_share),
         earlier=earlier,
         later=later,
+        tried_earlier=halves.tried - tried_later,
+        tried_later=tried_later,
         latest="",
     )
 

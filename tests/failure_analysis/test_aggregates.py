@@ -44,6 +44,28 @@ def test_counts_by_name_and_time_add_up_to_all_failures(tmp_path: Path) -> None:
     assert counts(store, "kind", "all") == ()
 
 
+def test_a_count_is_also_a_share_of_what_was_tried_with_its_interval(tmp_path: Path) -> None:
+    (count,) = counts(store_with(tmp_path, *tried(40, range(10))), "category", "all")
+    assert (count.failures, count.tried, count.share) == (10, 40, 0.25)
+    assert count.low is not None
+    assert count.high is not None
+    assert 0.14 < count.low < 0.25 < count.high < 0.41
+
+
+def test_where_only_failures_are_stored_there_is_no_share(tmp_path: Path) -> None:
+    test = experiment(type=ExperimentType.CI_TEST, status=Status.FAILED, failure=failure("a"))
+    store = store_with(tmp_path, test)
+    (count,) = counts(store, "category", "all")
+    assert (count.failures, count.tried, count.share) == (1, 0, None)
+    assert groups(store).rows[0].shares is None
+
+
+def test_a_trend_is_told_as_shares_of_both_halves(tmp_path: Path) -> None:
+    (group,) = groups(store_with(tmp_path, *tried(100, range(40))), now=NOW).rows
+    assert group.trend is Trend.GONE
+    assert group.shares == (pytest.approx(0.8), 0.0)
+
+
 def test_counts_by_checkpoint_follow_a_training_run(tmp_path: Path) -> None:
     kind = InvestigationKind.GAVE_UP
     rows = [
