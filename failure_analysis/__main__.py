@@ -59,6 +59,7 @@ def _analyze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", default="log", metavar="TYPE", help="what it is of (default log)")
     parser.add_argument("--error", default="", metavar="TEXT", help="the error message")
     parser.add_argument("--code", type=Path, metavar="FILE", help="the code that failed")
+    failures_flag(parser)
     model_flags(parser)
 
 

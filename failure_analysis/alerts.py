@@ -25,6 +25,7 @@ from tenacity import (
 )
 from tenacity.wait import wait_base
 
+from failure_analysis.notes import NOTHING_SAID, Notes
 from failure_analysis.receivers import Message, Receiver, Refused, TryAgain, plain
 from failure_analysis.records import Experiment, Severity
 from failure_analysis.store import FailureStore, Wanted
@@ -116,7 +117,10 @@ class Alerts:
             if experiment.failure is not None:
                 groups.setdefault(experiment.failure.signature, []).append(experiment)
         remembered, due = self._remembered(), []
+        notes = Notes(self._store.folder).all()
         for signature, group in groups.items():
+            if notes.get(signature, NOTHING_SAID).mark == "known":
+                continue
             last = remembered.get(signature)
             if last is None or (group[0].at - last).total_seconds() > QUIET_HOURS * 3600:
                 due.append(group)

@@ -47,15 +47,16 @@ def nearest(text: str, candidates: Mapping[str, str]) -> list[tuple[str, float]]
     bags = {name: tokens(candidate) for name, candidate in candidates.items()}
     spread = Counter(word for bag in bags.values() for word in bag)
     weights = {word: math.log(1 + len(bags) / count) for word, count in spread.items()}
-    asked = _weighted(tokens(text), weights)
+    new = math.log(1 + len(bags))  # a word that no candidate has tells the text apart as one that a single one has
+    asked = _weighted(tokens(text), weights, new)
     scored = ((name, _cosine(asked, _weighted(bag, weights))) for name, bag in bags.items())
     return sorted(
         ((name, score) for name, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0])
     )
 
 
-def _weighted(bag: Counter[str], weights: Mapping[str, float]) -> dict[str, float]:
-    return {word: (1 + math.log(count)) * weights.get(word, 0.0) for word, count in bag.items()}
+def _weighted(bag: Counter[str], weights: Mapping[str, float], new: float = 0.0) -> dict[str, float]:
+    return {word: (1 + math.log(count)) * weights.get(word, new) for word, count in bag.items()}
 
 
 def _cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
