@@ -164,7 +164,7 @@ class GrowingStore(SqliteStore):
         connection = self.file.connection
         kinds = known_kinds(connection, self.number)
         first_row, first_span = self._next("logs"), self._next("spans")
-        log_tuples = log_rows(lines, self.number, first_row, kinds)
+        log_tuples = log_rows(lines, self.number, first_row, self._services, kinds)
         span_tuples = span_rows(spans, self.number, first_span)
         connection.executemany("INSERT OR IGNORE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?,?)", log_tuples)
         connection.executemany("INSERT OR IGNORE INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", span_tuples)

@@ -6,12 +6,12 @@ wrote is one for each of them, because which of them said it matters.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from core.log_stores.contract import Count, Tally
-from core.log_stores.masks import values
 
 MANY_SERVICES = 4
 """From so many services on, a kind is shown once for all of them."""
@@ -61,30 +61,50 @@ def _one_of_all(kind: int, parts: Sequence[Tally]) -> Group:
     return Group(kind, parts[0].level, times, first, tuple(one.service for one in ranked))
 
 
+_APART = str.maketrans(dict.fromkeys(",;{}()[]|", " "))
+_KEY = re.compile(r"\"?(?P<key>[A-Za-z_][\w.-]*)\"?[:=]")
+
+
 def difference(texts: Sequence[str]) -> tuple[str, ...]:
     """Return what differs among alike lines where it takes few values: '200 x20, 500 x3'."""
-    found = [values(text) for text in texts]
+    found = [text.translate(_APART).split() for text in texts]
     usual = Counter(map(len, found)).most_common(1)[0][0]
-    places = zip(*(row for row in found if len(row) == usual), strict=True)
-    told = [text for column in places if (text := _told(Counter(column)))]
+    before: Sequence[str] = ()
+    told: list[str] = []
+    for place in zip(*(row for row in found if len(row) == usual), strict=True):
+        same = place.count(place[0]) == len(place)
+        if not same and (text := _told(Counter(place), before)):
+            told.append(text)
+        before = place
     return tuple(told[:_MOST_PLACES])
 
 
-def _told(counts: Counter[str]) -> str:
+def _told(counts: Counter[str], before: Sequence[str]) -> str:
     """Name the values of one place; nothing when they are one, or as good as all different."""
     lines = counts.total()
     words = all(not any(char.isdigit() for char in value) for value in counts)
     telling = 1 < len(counts) <= _FEW and (words or lines >= 2 * len(counts))
     if not telling:
         return ""
-    named = sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:_MOST_VALUES]
-    told = ", ".join(f"{_plain(value)} x{times}" for value, times in named)
-    left = len(counts) - len(named)
-    return f"{told}, {left} more" if left else told
+    key = _common_key([*counts]) or _common_key(before)
+    plain = Counter[str]()
+    for value, times in counts.items():
+        plain[_plain(_KEY.sub("", value, count=1))] += times
+    named = sorted(plain.items(), key=lambda one: (-one[1], one[0]))
+    told = ", ".join(f"{value} x{times}" for value, times in named[:_MOST_VALUES])
+    left = f", {len(named) - _MOST_VALUES} more" if len(named) > _MOST_VALUES else ""
+    return f"{f'{key}: ' if key else ''}{told}{left}"
+
+
+def _common_key(values: Sequence[str]) -> str:
+    """The name in front of the values, such as status in '"status":' and in 'status=ok'."""
+    found = _KEY.match(values[0]) if values else None
+    if not found or not all(value.startswith(found[0]) for value in values):
+        return ""
+    return found["key"]
 
 
 def _plain(value: str) -> str:
-    """A value without quotes, cut, and without the marks that end the list."""
-    value = value.strip(" \"'[]=:")
-    value = value if len(value) <= 24 else f"{value[:20]}..."
-    return value.translate({ord(mark): "_" for mark in "{};,"}) or '""'
+    """A value without quotes, cut to a few letters."""
+    value = value.strip("\"'.:=") or '""'
+    return value if len(value) <= 24 else f"{value[:20]}..."

@@ -1,9 +1,9 @@
 """Which lines are alike: a mask blanks whatever differs between two happenings of the same thing.
 
 Blanked are numbers with their sign and unit, dates, times, addresses, ids, tokens, quoted words, the values
-of key=value, and thread names in brackets. Plain words stay. `values` gives what was blanked, in order. In
-error messages of all kinds of programs names tell failures apart and places do not: `masked_error`. Nothing
-is learned here: the same text always has the same mask.
+of key=value, and thread names in brackets. Plain words stay; which of them vary is seen only among many lines
+(`core.log_stores.families`). In error messages of all kinds of programs names tell failures apart and places
+do not: `masked_error`. Nothing is learned here: the same text always has the same mask.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ _NUMBER_OR_ID = rf"""
     (?<![0-9A-Za-z])(?:
         eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?                                          # JSON web token
       | [0-9A-Fa-f]{{1,8}}(?:-[0-9A-Fa-f]{{1,4}}){{3}}-[0-9A-Fa-f]{{1,12}}(?![0-9A-Za-z])        # UUID
-      | [+-]?{_WORD_WITH_DIGIT}(?:{_JOINS}{_WORD_WITH_DIGIT})*(?:\ ?(?:µs|%)|\ (?:{_UNIT})\b)?
+      | [0-9A-Fa-f]{{1,2}}(?::[0-9A-Fa-f]{{1,2}}){{5}}(?![0-9A-Za-z])                  # hardware address
+      | [<>~]?[+-]?{_WORD_WITH_DIGIT}(?:{_JOINS}{_WORD_WITH_DIGIT})*(?:\ ?(?:µs|%)|\ (?:{_UNIT})\b)?
       | [a-f]{{8,}}(?![0-9A-Za-z])                                               # hexadecimal without a digit
+      | (?:[Tt]rue|[Ff]alse|null)(?![0-9A-Za-z])
     )"""
 _VARIABLE = re.compile(
     rf"""
       "[^"\s]*"(?!\s*:) | '[^'\s]*'                                             # a quoted word, no JSON key
     | \[[^\[\]\s]{{0,60}}(?:[Tt]hread|exec|[Pp]ool|[Ww]orker|sched|[Dd]ispatch|[Ee]vent-?[Ll]oop|main)[^\[\]\s]{{0,60}}\]
-    | =(?<=[A-Za-z_]=)[0-9A-Za-z+-][^\s,;&)\]}}"']*(?:\ (?:{_UNIT})\b)?          # key=value
-    | :(?<=":)\s?(?:true|false|null)\b                                          # JSON
+    | =(?<=[A-Za-z_]=)[0-9A-Za-z+-][^\s,;&)\]{{}}"']*(?:\{{[^{{}}\s]*\}})?(?:\ (?:{_UNIT})\b)?          # key=value
     | {_NUMBER_OR_ID}
     """,
     re.VERBOSE,
@@ -58,14 +59,9 @@ def masked_error(message: str) -> str:
     return _PLACE.sub(BLANK, message)
 
 
-def values(text: str) -> list[str]:
-    """Return what `masked` blanks in the text, in order."""
-    return _VARIABLE.findall(text)
-
-
 def mask_key(text: str) -> bytes:
     """Return a quick first step towards the mask: all texts with one key have one mask."""
-    return text.encode().translate(_ZEROS).replace(b"0000", b"0").replace(b"00", b"0").replace(b"00", b"0")
+    return text.encode().translate(_ZEROS).replace(b"00", b"0")
 
 
 @lru_cache(maxsize=65_536)

@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from core.log_stores.families import families
 from core.log_stores.masks import mask_key, mask_of_key
 from core.log_stores.ordering import in_time_order
 from project_types import (
@@ -144,9 +146,21 @@ LogRow = tuple[int, int, str, int, int, str, int, str, str | None, str | None, i
 
 
 def log_rows(
-    logs: Sequence[Mapping[str, Any]], number: int, first_row: int, kinds: Kinds | None = None
+    logs: Sequence[Mapping[str, Any]],
+    number: int,
+    first_row: int,
+    services: Iterable[str] = (),
+    kinds: Kinds | None = None,
 ) -> list[LogRow]:
-    """Rows of table logs, in time order. `kinds` goes on numbering where an earlier call stopped."""
+    """Rows of table logs, in time order.
+
+    Args:
+        logs: lines as `read_rows` gives them.
+        number: the incident's.
+        first_row: the number of the first row.
+        services: names that are no varying part of a line.
+        kinds: goes on numbering where an earlier call stopped.
+    """
     kind_of = Kinds() if kinds is None else kinds
     rows: list[LogRow] = []
     for row, (place, at_us) in enumerate(_placed(logs), first_row):
@@ -164,7 +178,8 @@ def log_rows(
         rows.append(
             (row, number, log["id"], at_us, clock, log["service"], level, text, trace, get("span_id"), kind)
         )
-    return rows
+    moved = kind_of.join({*services, *map(itemgetter("service"), logs)})
+    return [(*line[:10], moved.get(line[10], line[10])) for line in rows] if moved else rows
 
 
 def _placed(logs: Sequence[Mapping[str, Any]]) -> Sequence[tuple[int, int]]:
@@ -222,12 +237,26 @@ def event_logs(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
 class Kinds(dict[tuple[int, bytes], int]):
     """The kinds of lines of one scenario, numbered as they come: (level, `mask_key` of the text) → number."""
 
-    def __init__(self) -> None:
-        self.numbers: dict[tuple[int, str], int] = {}
-        """(level, mask) → number."""
+    def __init__(self, known: Mapping[tuple[int, str], int] | None = None) -> None:
+        self.numbers: dict[tuple[int, str], int] = dict(known or {})
+        """(level, mask) → number; masks of one family share it."""
+        self._next = max(self.numbers.values(), default=-1) + 1
+        self._fixed = self._next
 
     def __missing__(self, key: tuple[int, bytes]) -> int:
         level, letters = key
-        number = self.numbers.setdefault((level, mask_of_key(letters)), len(self.numbers))
-        self[key] = number
-        return number
+        mask = level, mask_of_key(letters)
+        if mask not in self.numbers:
+            self.numbers[mask] = self._next
+            self._next += 1
+        self[key] = self.numbers[mask]
+        return self[key]
+
+    def join(self, services: Iterable[str]) -> dict[int, int]:
+        """Give masks of one family one number, and return which new numbers became which."""
+        moved: dict[int, int] = {}
+        for mask, chief in families(self.numbers, services).items():
+            if self.numbers[mask] >= self._fixed:
+                moved[self.numbers[mask]] = self.numbers[chief]
+                self.numbers[mask] = self.numbers[chief]
+        return moved

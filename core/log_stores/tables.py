@@ -15,7 +15,7 @@ from typing import Any
 
 from core.log_stores.ordering import mass
 from core.log_stores.scenario_rows import Kinds, event_logs, log_rows, microseconds, one_line, span_rows
-from project_types import Edge, Level, MetricSeries
+from project_types import Edge, MetricSeries
 
 APPLICATION_ID, SCHEMA_VERSION = 0x6C6F6773, 3
 """Stored in the file's header ('logs', and `user_version`). A database of another version is rebuilt from
@@ -56,10 +56,6 @@ CREATE TABLE IF NOT EXISTS kinds(scenario INTEGER NOT NULL, level INTEGER NOT NU
     kind INTEGER NOT NULL, PRIMARY KEY(scenario, level, mask)) WITHOUT ROWID;
 """
 """What a file that grows has besides."""
-_LEVEL_NAME = " ".join(f"WHEN {level.value} THEN '{level.name}'" for level in Level)
-_WORDS = f"service || ' ' || CASE level {_LEVEL_NAME} END || ' ' || text"
-"""What the full-text index knows of a line: every word of it that a tool prints."""
-
 Parts = Mapping[str, Any]
 """An incident's fields by name; log lines and spans as dicts, the rest as models."""
 
@@ -90,7 +86,7 @@ def add_incident(
         sqlite3.IntegrityError: the file has an incident of this id.
     """
     first = block(number)
-    logs = log_rows(all_lines(parts), number, first)
+    logs = log_rows(all_lines(parts), number, first, parts["services"])
     spans = span_rows(parts.get("spans", ()), number, first)
     connection.executemany("INSERT INTO logs VALUES (?,?,?,?,?,?,?,?,?,?,?)", logs)
     connection.executemany("INSERT INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", spans)
@@ -165,7 +161,7 @@ def stretch(
 def index_words(connection: sqlite3.Connection, first_row: int, last_row: int = (1 << 63) - 1) -> None:
     """Make lines findable by their words. One call for many: FTS5 writes a segment at the end of each."""
     connection.execute(
-        f"INSERT INTO log_words(rowid, text) SELECT row, {_WORDS} FROM logs WHERE row BETWEEN ? AND ?",
+        "INSERT INTO log_words(rowid, text) SELECT row, text FROM logs WHERE row BETWEEN ? AND ?",
         (first_row, last_row),
     )
 
@@ -176,7 +172,7 @@ def remove_incident(connection: sqlite3.Connection, source: str) -> None:
         "SELECT number, first_row, last_row, first_span, last_span FROM scenarios WHERE source = ?", (source,)
     ).fetchone()
     connection.execute(
-        f"INSERT INTO log_words(log_words, rowid, text) SELECT 'delete', row, {_WORDS} FROM logs WHERE row BETWEEN ? AND ?",
+        "INSERT INTO log_words(log_words, rowid, text) SELECT 'delete', row, text FROM logs WHERE row BETWEEN ? AND ?",
         (first_row, last_row),
     )
     connection.execute("DELETE FROM logs WHERE row BETWEEN ? AND ?", (first_row, last_row))
@@ -187,7 +183,6 @@ def remove_incident(connection: sqlite3.Connection, source: str) -> None:
 
 def known_kinds(connection: sqlite3.Connection, number: int) -> Kinds:
     """Return the kinds of an incident in a file that grows."""
-    kinds = Kinds()
-    found = connection.execute("SELECT level, mask, kind FROM kinds WHERE scenario = ?", (number,))
-    kinds.numbers = {(level, mask): kind for level, mask, kind in found}
-    return kinds
+    query = "SELECT level, mask, kind FROM kinds WHERE scenario = ? ORDER BY kind"
+    found = connection.execute(query, (number,))
+    return Kinds({(level, mask): kind for level, mask, kind in found})

@@ -118,7 +118,9 @@ def test_a_long_trace_keeps_its_failing_branch_and_says_what_is_left(tmp_path: P
         span("mid", "root", duration_ms=8000, start=at(50)),
         span("bad", "mid", service="ledger", duration_ms=20, status="timeout", start=at(51)),
     ]
-    lines = [row(f"{n:04x}", f"14:05:{n:02d}", f"step {chr(97 + n)}", trace_id=TRACE) for n in range(20)]
+    lines = [
+        row(f"{n:04x}", f"14:05:{n:02d}", f"{chr(97 + n)} {chr(97 + n)}", trace_id=TRACE) for n in range(20)
+    ]
     lines += [row("ffff", "14:05:59", "decisive", level="WARN", trace_id=TRACE)]
     result = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id=TRACE)
     assert "\ngateway place 9000 ms (own " in result.text
@@ -136,7 +138,9 @@ def test_the_cursor_walks_through_every_span_and_line_once(tmp_path: Path, budge
         span(f"s{n}", f"s{n // 3}" if n else None, operation=f"op{n}", start=at(n), duration_ms=n)
         for n in range(30)
     ]
-    lines = [row(f"{n:04x}", f"14:05:{n:02d}", f"step {chr(97 + n)}", trace_id=TRACE) for n in range(20)]
+    lines = [
+        row(f"{n:04x}", f"14:05:{n:02d}", f"{chr(97 + n)} {chr(97 + n)}", trace_id=TRACE) for n in range(20)
+    ]
     read = reader(tmp_path, EpisodeConfig(tool_budget_tokens=budget), lines, spans=spans)
     operations: list[str] = []
     steps: list[str] = []
