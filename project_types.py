@@ -340,6 +340,10 @@ Phrase = Annotated[str, Field(min_length=1, max_length=300)]
 EvidenceKind = Literal["log", "span", "metric", "event", "absence"]
 
 
+LINES = frozenset({"log", "event"})
+"""Kinds of evidence that a search shows as a line."""
+
+
 class Evidence(Frozen):
     """One thing that proves a cause.
 
@@ -377,6 +381,11 @@ class GroundTruth(Frozen):
         object.__setattr__(self, "evidence", tuple(dict.fromkeys(everything)))
         object.__setattr__(self, "evidence_log_ids", tuple(dict.fromkeys(logs)))
         return self
+
+    @property
+    def evidence_line_ids(self) -> tuple[str, ...]:
+        """Evidence that a search shows as a line: log lines and events."""
+        return tuple(one.id for one in self.evidence if one.kind in LINES)
 
     @property
     def insufficient(self) -> bool:

@@ -34,12 +34,14 @@ from core.tracing import TRACE, trace_facts, traced
 from core.trajectory import trajectory
 from log_search_tools import log_tools
 from project_types import (
+    LINES,
     Chat,
     ChatReply,
     ContextOverflow,
     Ending,
     Episode,
     EpisodeConfig,
+    Evidence,
     Judge,
     JudgeError,
     Message,
@@ -139,6 +141,8 @@ class _Play:
     report: Report | None = None
     logs: dict[str, None] = field(default_factory=dict)
     traces: dict[str, None] = field(default_factory=dict)
+    other: set[Evidence] = field(default_factory=set)
+    """Spans, metrics and silent services that the tools have shown."""
     counts: Counter[str] = field(default_factory=Counter)
     made: set[tuple[str, str]] = field(default_factory=set)
     cost_usd: float = 0.0
@@ -244,6 +248,7 @@ class _Play:
         self.made.add(signature)
         self.logs.update(dict.fromkeys(sorted(result.log_ids)))
         self.traces.update(dict.fromkeys(sorted(result.trace_ids)))
+        self.other |= result.other
         self._show(result.text, call)
         return None
 
@@ -275,6 +280,10 @@ class _Play:
             "metadata": scenario_facts(self.scenario),
         }
 
+    def _has_shown(self, evidence: Evidence) -> bool:
+        """Whether a tool has shown it; an event is shown among the log lines."""
+        return evidence in self.other or (evidence.kind in LINES and evidence.id in self.logs)
+
     def _outcome(self, ending: Ending, verdict: Verdict | None, ids: Cited, seconds: float) -> Outcome:
         report, truth = self.report, self.scenario.ground_truth
         seen = (ids.logs.keys() & self.logs.keys()) | (ids.traces.keys() & self.traces.keys())
@@ -283,11 +292,11 @@ class _Play:
             ending=ending,
             correct=verdict is not None and verdict.correct,
             service_correct=verdict.service_correct if verdict else named,
-            gold_evidence=len(set(truth.evidence_log_ids)),
-            gold_evidence_opened=len(self.logs.keys() & set(truth.evidence_log_ids)),
+            gold_evidence=len(truth.evidence),
+            gold_evidence_opened=sum(map(self._has_shown, truth.evidence)),
             cited=len(ids.logs) + len(ids.traces),
             cited_seen=len(seen),
-            cited_gold=len(seen & {*truth.evidence_log_ids, *truth.evidence_trace_ids}),
+            cited_gold=len(seen & {*truth.evidence_line_ids, *truth.evidence_trace_ids}),
             cited_fabricated=len(ids.fabricated),
             report_words=_words(report) if report else 0,
             seconds=round(seconds, 3),

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from log_search_tools import log_tools
 from project_types import (
     ChatReply,
     ConfigurationError,
@@ -38,7 +39,18 @@ from rollout import (
     reward,
     write_episode,
 )
-from tests.builders.scenarios import CAUSE, GOLD, INCIDENT, NOISE, SYMPTOM, TRACE
+from tests.builders.scenarios import (
+    CAUSE,
+    GOLD,
+    INCIDENT,
+    NOISE,
+    SYMPTOM,
+    TRACE,
+    database,
+    row,
+    scenario,
+    span,
+)
 from tests.fakes.openai_server import (
     Reply,
     answer,
@@ -81,6 +93,32 @@ async def test_an_episode_with_native_calls_collects_what_the_tools_showed_and_w
         "user",
         *["assistant", "tool"] * 2,
     ]
+
+
+async def test_evidence_may_be_a_span_or_an_event_as_well_as_a_line(tmp_path: Path) -> None:
+    content = scenario(
+        "one",
+        [row("aa01", trace_id="aaaa000011112222")],
+        spans=[span("s1", status="error")],
+        events=[
+            {"id": "ev01", "timestamp": None, "service": "orders", "object": "Pod/o-1", "reason": "OOMKilled"}
+        ],
+    )
+    kinds = {"log": "aa01", "span": "s1", "event": "ev01", "absence": "orders"}
+    content["ground_truth"] = {
+        "service": "orders",
+        "fault_type": "memory_pressure",
+        "evidence": [{"kind": kind, "id": id} for kind, id in kinds.items()],
+    }
+    tools = log_tools(database(tmp_path, content), "one", RULES)
+    script = [
+        call("search_logs", keywords="OOMKilled"),
+        call("read_trace", trace_id="aaaa"),
+        answer("orders", "orders: out of memory", key_log_ids=["ev01"]),
+    ]
+    episode, _ = await play(script, tools=tools, scenario=Scenario.model_validate(content))
+    assert (episode.outcome.gold_evidence, episode.outcome.gold_evidence_opened) == (4, 3)
+    assert (episode.outcome.cited_gold, episode.outcome.cited_fabricated) == (1, 0)
 
 
 async def test_an_episode_in_plain_text_sends_no_tools_and_gets_results_as_messages() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from project_types import Episode, EpisodeConfig, Judge, Tool
+from project_types import Episode, EpisodeConfig, Judge, Scenario, Tool
 from rollout import Patience, investigate, openai_chat
 from tests.builders.scenarios import INCIDENT
 from tests.fakes.openai_server import OpenAIServer, Script
@@ -26,6 +26,7 @@ async def play(
     config: EpisodeConfig = RULES,
     judge: Judge | None = None,
     tools: Sequence[Tool] = (Grep(),),
+    scenario: Scenario = INCIDENT,
 ) -> tuple[Episode, list[dict[str, Any]]]:
     """Play one episode; the episode and the requests the server received. The judge approves unless another
     is given.
@@ -34,5 +35,5 @@ async def play(
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chat = openai_chat(client, "scripted", config, HASTY)
             return await investigate(
-                chat, INCIDENT, tools, judge=judge or Says(True), config=config
+                chat, scenario, tools, judge=judge or Says(True), config=config
             ), server.requests
