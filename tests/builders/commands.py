@@ -14,8 +14,8 @@ def evaluation(*arguments: object) -> int:
     return rooms()["evaluation"].main([str(argument) for argument in arguments])
 
 
-def eventually(happened: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait until something outside this process has happened. Raises TimeoutError."""
+def eventually(happened: Callable[[], bool], timeout_s: float = 600.0) -> None:
+    """Wait until something outside this process has happened; a machine may be busy. Raises TimeoutError."""
     tick, ends = threading.Event(), time.monotonic() + timeout_s
     while not happened():
         if time.monotonic() > ends:
