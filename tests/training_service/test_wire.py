@@ -83,7 +83,7 @@ def test_a_trajectory_may_leave_out_what_has_its_default() -> None:
 
 
 def test_a_trajectory_of_exchanges_is_refused_with_what_to_send() -> None:
-    group = {"trajectories": [{"exchanges": {"chat_completions": [{}]}}]}
+    group: dict[str, Any] = {"trajectories": [{"exchanges": {"chat_completions": [{}]}}]}
     with pytest.raises(ValidationError, match="make trajectories of messages_and_choices"):
         TrainingJobRequest.model_validate({"model_id": "m", "trajectory_groups": [group]})
 
