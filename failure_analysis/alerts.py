@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from tenacity import (
 )
 from tenacity.wait import wait_base
 
+from core.files import replace_file
 from failure_analysis.notes import NOTHING_SAID, Notes
 from failure_analysis.receivers import Message, Receiver, Refused, TryAgain, plain
 from failure_analysis.records import Experiment, Severity
@@ -154,12 +154,9 @@ class Alerts:
                     experiment.at, state.get(experiment.failure.signature, experiment.at)
                 )
         kept = sorted(state.items(), key=lambda item: item[1])[-_KEPT:]
-        fresh = self._state.with_name(f"{self._receiver.state}.new")
+        told_at = {key: at.isoformat() for key, at in kept}
         try:
-            fresh.write_text(
-                json.dumps({key: at.isoformat() for key, at in kept}, indent=0) + "\n", encoding="utf-8"
-            )
-            os.replace(fresh, self._state)
+            replace_file(self._state, (json.dumps(told_at, indent=0) + "\n").encode())
         except OSError as trouble:
             raise AlertError(
                 f"{self._state}: cannot be written ({trouble.strerror}); without it alerts would repeat"

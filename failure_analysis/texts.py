@@ -7,11 +7,11 @@ names a file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from core.command_line import printable
+from core.files import replace_file
 from failure_analysis.records import Experiment, StoreError
 from failure_analysis.store import FailureStore, Wanted
 
@@ -79,11 +79,9 @@ def _cited(turns: tuple[int, ...], log_ids: tuple[str, ...]) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    half = path.with_name(f"{path.name}.{os.getpid()}.half")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(half, path)
+        replace_file(path, text.encode("utf-8", "backslashreplace"))
     except OSError as trouble:
         raise StoreError(
             f"{path}: cannot be written ({trouble.strerror}); give another --failures"

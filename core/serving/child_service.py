@@ -9,7 +9,6 @@ prints when it listens and GET /health.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from core.files import is_held
 from core.serving.listening import LISTENING
 from project_types import InvestigatorError
 
@@ -100,7 +100,7 @@ class ChildService:
         """
         lock = self.folder / "lock"
         deadline = asyncio.get_running_loop().time() + self._free_s
-        while lock.exists() and _is_locked(lock):
+        while lock.exists() and is_held(lock):
             if asyncio.get_running_loop().time() > deadline:
                 raise ServiceError(
                     f"{lock}: process {lock.read_text() or '?'} still serves this folder; stop it and try again, "
@@ -186,15 +186,6 @@ class ChildService:
             return False
         self.url, self._port = found[1], found[2]
         return True
-
-
-def _is_locked(path: Path) -> bool:
-    with path.open("rb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def health(url: str, timeout_s: float = 10.0) -> dict[str, Any] | None:
