@@ -142,6 +142,10 @@ class LogStore(Protocol):
         """Count the matching lines and their kinds."""
         ...
 
+    def at(self, places: Sequence[tuple[int, int]]) -> Sequence[Line]:
+        """Return the lines that `Tally.first` names, in the order given."""
+        ...
+
     def matched(self, query: LogQuery) -> Sequence[str]:
         """Return the ids of all matching lines, in time order."""
         ...

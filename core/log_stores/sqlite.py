@@ -197,16 +197,14 @@ class SqliteStore:
 
     def kinds(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Kind]:
         groups = self._kinds(query).groups[offset : None if limit is None else offset + limit]
-        rows = [group.first[1] for group in groups]
-        lines = dict(zip(rows, self._lines(rows), strict=True))
         return [
             Kind(
-                lines[group.first[1]],
+                line,
                 group.times,
                 group.services,
                 difference(self._alike(query, group.kind, group.services)) if group.times > 1 else (),
             )
-            for group in groups
+            for line, group in zip(self.at([group.first for group in groups]), groups, strict=True)
         ]
 
     def stands_for(self, query: LogQuery, log_id: str) -> str | None:
@@ -215,13 +213,13 @@ class SqliteStore:
         found = self.rows(f"SELECT kind, service FROM {where}", *parameters)
         for kind, service in found:
             groups = [g for g in self._kinds(query).groups if g.kind == kind and service in g.services]
-            return self._lines([groups[0].first[1]])[0].id
+            return self.at([groups[0].first])[0].id
         return None
 
-    def _lines(self, rows: Sequence[int]) -> list[Line]:
-        """The lines of these rows, in the order given."""
-        places = ", ".join("?" * len(rows))
-        found = self.rows(f"SELECT row, {_LINE} FROM logs WHERE row IN ({places})", *rows)
+    def at(self, places: Sequence[tuple[int, int]]) -> list[Line]:
+        rows = [row for _, row in places]
+        marks = ", ".join("?" * len(rows))
+        found = self.rows(f"SELECT row, {_LINE} FROM logs WHERE row IN ({marks})", *rows)
         lines = {row: Line(*rest) for row, *rest in found}
         return [lines[row] for row in rows]
 
