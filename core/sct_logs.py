@@ -142,7 +142,7 @@ def log_record(row: Row, sequence: int) -> LogRecord:
         message=row.text,
         trace_id=row.trace_id,
         span_id=None,
-        attributes={"log": row.stream, "place": row.place, **row.attributes},
+        attributes={},  # a store prints them behind the text, which names them already
         nanosecond=0,
         sequence=sequence,
     )

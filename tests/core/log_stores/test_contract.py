@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from core.log_stores.contract import LogQuery, LogStore, Stretch
 from core.log_stores.growing import growing_store
 from core.log_stores.memory import memory_store
 from core.log_stores.sqlite import open_store
+from core.log_stores.victorialogs import victorialogs_store
 from log_search_tools import store_tools
-from project_types import DatabaseError, EpisodeConfig, Incident, Level, LogRecord, Span
+from project_types import DatabaseError, EpisodeConfig, Incident, Level, LogRecord, Span, Tool, ToolResult
 from tests.builders.scenarios import database, row, scenario, span
-from tests.test_log_search_tools import ask
+from tests.fakes.victoria_logs import stand_in
 
 AT = 1_741_096_800_000_000
 """2025-03-04 14:00:00 UTC."""
@@ -95,7 +98,27 @@ def grown_at_once(folder: Path, content: dict[str, Any]) -> LogStore:
     return store
 
 
-STORES: dict[str, Make] = {"sqlite": sqlite, "memory": memory, "growing": growing}
+def victorialogs(folder: Path, content: dict[str, Any]) -> LogStore:
+    """A run on a VictoriaLogs server: the real one that is named, else the stand-in."""
+    url = os.environ.get("VICTORIA_LOGS_ENDPOINT") or stand_in()
+    incident = Incident.model_validate({k: v for k, v in content.items() if k in Incident.model_fields})
+    run = uuid.uuid4().hex
+    victorialogs_store(url, run + "-other").ingest(
+        [LogRecord.model_validate(row("aa01", message="TimeoutException elsewhere", service="web"))]
+    )
+    store = victorialogs_store(url, run)
+    store.ingest(incident.logs, incident.spans, incident.metrics, incident.events, incident.topology)
+    return store
+
+
+STORES: dict[str, Make] = {
+    "sqlite": sqlite,
+    "memory": memory,
+    "growing": growing,
+    "victorialogs": victorialogs,
+}
+GROW = (growing, victorialogs)
+"""They know a run only by what was ingested."""
 
 
 @pytest.fixture(params=STORES, scope="module")
@@ -220,6 +243,20 @@ def test_alike_lines_are_one_kind_and_what_differs_is_told(store: LogStore) -> N
     assert kind.differs == ("200 x2, 500 x2",)
 
 
+def test_what_is_counted_first_can_be_read(store: LogStore) -> None:
+    tallies = list(store.tally(LogQuery(words=("cart",))))
+    found = dict(
+        zip(
+            [(one.kind, one.service) for one in tallies],
+            store.at([one.first for one in tallies]),
+            strict=True,
+        )
+    )
+    assert sorted(line.id for line in found.values()) == ["aa02", "aa04"]
+    assert all(line.service == service for (_, service), line in found.items())
+    assert list(store.at([])) == []
+
+
 def test_kinds_come_worst_first_and_page_by_page(store: LogStore) -> None:
     whole = store.kinds(LogQuery())
     assert [kind.first.level for kind in whole] == sorted((kind.first.level for kind in whole), reverse=True)
@@ -280,7 +317,7 @@ def test_a_trace_has_its_spans_and_one_line_of_each_kind(store: LogStore) -> Non
 
 
 def test_services_are_those_named_and_those_that_left_a_trace(make: Make, store: LogStore) -> None:
-    expected = {"orders", "Stock.db-2", "web", "spans-only"} | ({"quiet"} if make is not growing else set())
+    expected = {"orders", "Stock.db-2", "web", "spans-only"} | ({"quiet"} if make not in GROW else set())
     assert set(store.services()) == expected
 
 
@@ -336,15 +373,16 @@ def test_an_incident_without_lines_answers(make: Make, tmp_path: Path) -> None:
 
 
 def test_a_known_baseline_comes_along(make: Make, store: LogStore) -> None:
-    expected = None if make is growing else Stretch(AT - 3600 * SECOND, AT - 1800 * SECOND)
+    expected = None if make in GROW else Stretch(AT - 3600 * SECOND, AT - 1800 * SECOND)
     assert store.baseline() == expected
 
 
 # ---------------------------------------------------------------------------------------------- growing
 
 
-def test_a_batch_that_was_stored_already_changes_nothing(tmp_path: Path) -> None:
-    store = growing(tmp_path, WHOLE)
+@pytest.mark.parametrize("make", GROW)
+def test_a_batch_that_was_stored_already_changes_nothing(make: Make, tmp_path: Path) -> None:
+    store = make(tmp_path, WHOLE)
     before = store.count(LogQuery())
     store.ingest(
         [LogRecord.model_validate(line) for line in LOGS], [Span.model_validate(one) for one in SPANS]
@@ -374,8 +412,12 @@ def test_a_file_that_is_no_log_store_is_refused(tmp_path: Path) -> None:
         growing_store(tmp_path / "other.db", "run")
 
 
-def test_the_tools_speak_to_every_store(store: LogStore) -> None:
+async def test_the_tools_speak_to_every_store(store: LogStore) -> None:
     search, read = store_tools(store, EpisodeConfig())
-    assert "aa03" in ask(search, keywords="hikari").log_ids
-    assert "ev01" in ask(search, keywords="BackOff").log_ids
-    assert "own 1000" in ask(read, trace_id="t1").text
+
+    async def shown(tool: Tool, **arguments: str) -> ToolResult:
+        return await tool.run(tool.arguments.model_validate(arguments))
+
+    assert "aa03" in (await shown(search, keywords="hikari")).log_ids
+    assert "ev01" in (await shown(search, keywords="BackOff")).log_ids
+    assert "own 1000" in (await shown(read, trace_id="t1")).text

@@ -1,0 +1,493 @@
+"""A log store over VictoriaLogs: the engine when one machine's file is not enough.
+
+The server is append-only and answers 200 also when it dropped rows: those whose clock it cannot read, that are
+older than its retention or further ahead than it allows, that are too long. So what is sent is counted again,
+and a loss is an error that says why it may be. Rows that are stored already are not sent again. Clocks far
+from the mass are kept in a field of their own, where retention does not touch them. Queries are built in
+`logsql`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+from core.log_stores import logsql
+from core.log_stores.contract import (
+    Count,
+    IdKind,
+    Kind,
+    Line,
+    LogQuery,
+    StoredSeries,
+    StoredSpan,
+    Stretch,
+    Tally,
+    Trace,
+)
+from core.log_stores.id_prefix import SHORTEST
+from core.log_stores.kinds import Grouped, difference, grouped
+from core.log_stores.ordering import mass, within_reach
+from core.log_stores.scenario_rows import (
+    Kinds,
+    LogRow,
+    event_logs,
+    log_rows,
+    microseconds,
+    one_line,
+    span_rows,
+)
+from core.log_stores.tables import stretch
+from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSeries, Span
+
+LINES_A_REQUEST = 1000
+_POLL_S = 0.05
+_MOST_ALIKE = 5000
+_POINTS_A_ROW = 1000
+"""A longer metric is cut into rows: the server drops what is too long."""
+_LONGEST_TEXT = 50_000
+"""Characters of a row's text that are sent: the server drops lines over 256 KiB, and a character may take 4 bytes."""
+_KNOWN_S = 1.0
+"""For how long what is known of the whole run is believed."""
+_STREAM_FIELDS = "run_id,log"
+_BLANK = "(blank)"
+_ZERO = 10**16
+"""Added to microseconds before they are written with a fixed width, so that years before 1970 sort as well."""
+_LINE_FIELDS = "id, at, clock, service, level, trace_id, blank, _msg"
+_SPAN_FIELDS = "trace_id, span_id, parent, service, at, duration, status, _msg"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def victorialogs_store(url: str, run_id: str, timeout_s: float = 30.0) -> VictoriaLogsStore:
+    """Return the run's part of a VictoriaLogs server. Nothing is asked of it yet."""
+    return VictoriaLogsStore(logsql.Server(url, timeout_s), run_id)
+
+
+def health(url: str) -> tuple[bool, str]:
+    """Say whether a server is well, and what to type when it is not."""
+    return logsql.Server(url).health()
+
+
+class VictoriaLogsStore:
+    """One run on a server. See `contract.LogStore` for what each answer is."""
+
+    remote = True
+
+    def __init__(self, server: logsql.Server, run_id: str) -> None:
+        self.server, self.run_id = server, run_id
+        self.visible_s = 20.0
+        """How long rows may take until a query sees them."""
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Any]] = {}
+        self._fresh: bool | None = None
+        """Whether the run was empty when this store began to write; None before."""
+
+    # -- asking
+
+    def _rows(self, kind: str, filters: Sequence[str], pipes: str) -> Iterator[dict[str, str]]:
+        where = [logsql.stream(run_id=self.run_id), logsql.equals("what", kind), *filters]
+        return self.server.query(f"{logsql.every(where)} | {pipes}")
+
+    def _filters(self, query: LogQuery) -> list[str]:
+        filters: list[str] = []
+        if query.service is not None:
+            filters.append(logsql.equals("service", query.service))
+        if query.min_level is not None:
+            filters.append(logsql.at_least("level", query.min_level))
+        if query.start_us is not None:
+            filters.append(logsql.at_least("at", query.start_us))
+        if query.end_us is not None:
+            filters.append(logsql.at_most("at", query.end_us))
+        return filters + [self._word(word) for word in query.words]
+
+    def _word(self, word: str) -> str:
+        """Match lines that hold a word in their text, their service or the name of their level."""
+        lowered = word.casefold()
+        either = [logsql.holds("_msg", word)]
+        if services := [name for name in self.services() if lowered in name.casefold()]:
+            either.append(logsql.one_of("service", services))
+        if levels := [level.value for level in Level if lowered in level.name.lower()]:
+            either.append(logsql.one_of("level", levels))
+        return logsql.some(either)
+
+    def _remembered(self, name: str, ask: Any) -> Any:
+        """Return what is known of the whole run; it is asked anew after a second."""
+        with self._lock:
+            at, value = self._known.get(name, (-_KNOWN_S, None))
+        if time.monotonic() - at > _KNOWN_S:
+            value = ask()
+            with self._lock:
+                self._known[name] = time.monotonic(), value
+        return value
+
+    # -- the whole
+
+    def services(self) -> Sequence[str]:
+        def ask() -> list[str]:
+            where = f"{logsql.stream(run_id=self.run_id)} {logsql.one_of('what', ('log', 'span', 'metric'))}"
+            found = self.server.query(f"{where} | uniq by (service)")
+            return sorted(row["service"] for row in found if row.get("service"))
+
+        found: list[str] = self._remembered("services", ask)
+        return found
+
+    def stretch(self) -> Stretch | None:
+        def ask() -> Stretch | None:
+            found = list(self._rows("batch", (), "fields first, last, ord | sort by (ord)"))
+            known: tuple[int, int] | None = None
+            for row in found:
+                if row.get("first"):
+                    new = int(row["first"]), int(row["last"])
+                    known = within_reach(known, new) if known else new
+            return Stretch(*known) if known else None
+
+        found: Stretch | None = self._remembered("stretch", ask)
+        return found
+
+    def baseline(self) -> Stretch | None:
+        return None
+
+    # -- lines
+
+    def tally(self, query: LogQuery) -> list[Tally]:
+        pipes = "stats by (kind, service, level) count() times, row_min(ord, ord) first"
+        return [
+            Tally(
+                int(row["kind"]),
+                row["service"],
+                int(row["level"]),
+                int(row["times"]),
+                _place(logsql.row_of(row["first"])["ord"]),
+            )
+            for row in self._rows("log", self._filters(query), pipes)
+        ]
+
+    def _grouped(self, query: LogQuery) -> Grouped:
+        found: Grouped = self._remembered(query.model_dump_json(), lambda: grouped(self.tally(query)))
+        return found
+
+    def count(self, query: LogQuery) -> Count:
+        return self._grouped(query).total
+
+    def kinds(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Kind]:
+        groups = self._grouped(query).groups[offset : None if limit is None else offset + limit]
+        return [
+            Kind(
+                line,
+                group.times,
+                group.services,
+                difference(self._alike(query, group.kind, group.services)) if group.times > 1 else (),
+            )
+            for line, group in zip(self.at([group.first for group in groups]), groups, strict=True)
+        ]
+
+    def at(self, places: Sequence[tuple[int, int]]) -> list[Line]:
+        if not places:
+            return []
+        wanted = [logsql.one_of("ord", [_order(*place) for place in places])]
+        found = self._rows("log", wanted, f"fields ord, {_LINE_FIELDS}")
+        lines = {_place(row["ord"]): _line(row) for row in found}
+        return [lines[place] for place in places]
+
+    def _alike(self, query: LogQuery, kind: int, services: Sequence[str]) -> list[str]:
+        filters = [*self._filters(query), logsql.equals("kind", str(kind))]
+        if len(services) == 1:
+            filters.append(logsql.equals("service", services[0]))
+        found = self._rows("log", filters, f"fields _msg, blank | limit {_MOST_ALIKE}")
+        return [_text(row) for row in found]
+
+    def matched(self, query: LogQuery) -> list[str]:
+        found = self._rows("log", self._filters(query), "fields id, ord | sort by (ord)")
+        return [row["id"] for row in found]
+
+    def lines(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Line]:
+        if limit == 0:
+            return []
+        page = f" offset {offset}" + ("" if limit is None else f" limit {limit}")
+        pipes = f"fields ord, {_LINE_FIELDS} | sort by (ord){page}"
+        return [_line(row) for row in self._rows("log", self._filters(query), pipes)]
+
+    # -- traces, spans, metrics
+
+    def trace(self, trace_id: str) -> Trace:
+        of = [logsql.equals("trace_id", trace_id)]
+        spans = self._rows("span", of, f"fields ord, {_SPAN_FIELDS} | sort by (ord)")
+        kinds = self._rows(
+            "log", of, f"stats by (kind, service) count() times, row_min(ord, ord, {_LINE_FIELDS}) first"
+        )
+        lines = sorted(
+            ((logsql.row_of(row["first"]), int(row["times"])) for row in kinds), key=lambda one: one[0]["ord"]
+        )
+        return Trace([_span(row) for row in spans], [(_line(row), times) for row, times in lines])
+
+    def spans(
+        self, service: str | None = None, start_us: int | None = None, end_us: int | None = None
+    ) -> list[StoredSpan]:
+        filters = self._filters(LogQuery(service=service, start_us=start_us, end_us=end_us))
+        return [
+            _span(row) for row in self._rows("span", filters, f"fields ord, {_SPAN_FIELDS} | sort by (ord)")
+        ]
+
+    def metrics(self, service: str | None = None, name: str | None = None) -> list[StoredSeries]:
+        filters = [] if service is None else [logsql.equals("service", service)]
+        filters += [] if name is None else [logsql.holds("name", name)]
+        series: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        for row in self._rows("metric", filters, "fields service, name, ord, _msg | sort by (ord)"):
+            points = series.setdefault((row["service"], row["name"]), [])
+            points += [(int(at), float(value)) for at, value in json.loads(row["_msg"])]
+        return [StoredSeries(*names, sorted(points)) for names, points in sorted(series.items())]
+
+    # -- rows by id
+
+    def around(self, log_id: str, before: int, after: int) -> list[Line]:
+        here = list(self._rows("log", [logsql.equals("id", log_id)], f"fields ord, {_LINE_FIELDS}"))
+        if not here:
+            return []
+        order = logsql.quoted(here[0]["ord"])
+        earlier = self._beside(f"ord:<{order}", "sort by (ord desc)", before)
+        later = self._beside(f"ord:>{order}", "sort by (ord)", after)
+        return [*reversed(earlier), _line(here[0]), *later]
+
+    def _beside(self, where: str, sort: str, number: int) -> list[Line]:
+        if number < 1:
+            return []
+        return [
+            _line(row)
+            for row in self._rows("log", [where], f"fields ord, {_LINE_FIELDS} | {sort} limit {number}")
+        ]
+
+    def resolve(self, kind: IdKind, shown: str) -> Sequence[str]:
+        field = "id" if kind == "log" else "trace_id"
+        found: set[str] = set()
+        for what in ("log",) if kind == "log" else ("log", "span"):
+            rows = self._rows(what, [logsql.begins(field, shown)], f"uniq by ({field}) limit 100")
+            found |= {row[field] for row in rows if row.get(field, "").startswith(shown)}
+        if shown in found:
+            return [shown]
+        return sorted(found) if len(shown) >= SHORTEST else []
+
+    def short(self, kind: IdKind, full: str) -> str:
+        return full
+
+    # -- writing
+
+    def ingest(
+        self,
+        logs: Iterable[LogRecord] = (),
+        spans: Iterable[Span] = (),
+        metrics: Iterable[MetricSeries] = (),
+        events: Iterable[Event] = (),
+        topology: Iterable[Edge] = (),
+    ) -> None:
+        lines: list[Mapping[str, Any]] = [vars(record) for record in logs]
+        lines += event_logs(events)
+        series = list(metrics)
+        kinds = Kinds()
+        log_tuples = log_rows(lines, 0, self._next_row(), kinds=kinds)
+        span_tuples = span_rows([vars(span) for span in spans], 0, 0)
+        made = [
+            *_log_fields(log_tuples, kinds),
+            *map(_span_fields, span_tuples),
+            *(row for one in series for row in _metric_fields(one)),
+        ]
+        new = self._without_known(made)
+        clocks = sorted(line[3] for line in log_tuples if line[4])
+        first, last, _ = stretch(clocks, [span[7] for span in span_tuples], series)
+        batch = uuid.uuid4().hex
+        about = {
+            "what": "batch",
+            "ord": _order(time.time_ns() // 1000, 0),
+            "_msg": "batch",
+            "log": "-batches",
+        }
+        about |= {} if first is None else {"first": str(first), "last": str(last)}
+        if new:
+            self._send([*new, about], batch, clocks)
+            self._verify(batch, len(new) + 1)
+        with self._lock:
+            self._known.clear()
+
+    def _next_row(self) -> int:
+        """Return a number that orders this batch's rows behind all earlier ones of the same microsecond."""
+        return time.time_ns() // 1_000_000 % 10**9 * 1000
+
+    def _without_known(self, made: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+        """Leave out rows that are stored, and second ones of this batch: the server would keep both."""
+        unique = list({(row["what"], row["id"]): row for row in reversed(made)}.values())[::-1]
+        if self._fresh is None:
+            found = self.server.query(f"{logsql.stream(run_id=self.run_id)} | limit 1")
+            self._fresh = next(found, None) is None
+        if self._fresh:
+            self._fresh = False
+            return unique
+        new: list[dict[str, str]] = []
+        for at in range(0, len(unique), LINES_A_REQUEST):
+            part = unique[at : at + LINES_A_REQUEST]
+            where = f"{logsql.stream(run_id=self.run_id)} {logsql.one_of('id', [row['id'] for row in part])}"
+            stored = {(row["what"], row["id"]) for row in self.server.query(f"{where} | fields what, id")}
+            new += [row for row in part if (row["what"], row["id"]) not in stored]
+        return new
+
+    def _send(self, rows: Sequence[dict[str, str]], batch: str, clocks: Sequence[int]) -> None:
+        near = _mass_of(clocks)
+        for at in range(0, len(rows), LINES_A_REQUEST):
+            lines = [
+                json.dumps(
+                    row | {"run_id": self.run_id, "batch": batch, "_time": _time(row, near)},
+                    ensure_ascii=False,
+                )
+                for row in rows[at : at + LINES_A_REQUEST]
+            ]
+            self.server.insert(lines, _STREAM_FIELDS)
+
+    def _verify(self, batch: str, sent: int) -> None:
+        """Wait until the server shows what was sent. Raises DatabaseError when it never does."""
+        where = f"{logsql.stream(run_id=self.run_id)} {logsql.equals('batch', batch)}"
+        ends, there = time.monotonic() + self.visible_s, -1
+        while there < sent and time.monotonic() < ends:
+            if there >= 0:
+                time.sleep(_POLL_S)
+            there = sum(int(row["n"]) for row in self.server.query(f"{where} | stats count() n"))
+        if there < sent:
+            raise DatabaseError(
+                f"{self.server.url}: {sent - there} of {sent} rows were answered with 200 and are not there; rows older "
+                "than the server's retention are dropped so: start it with -retentionPeriod=100y, and look into its log"
+            )
+
+
+# ----------------------------------------------------------------------------------------------------- rows
+
+
+def _order(at_us: int, row: int) -> str:
+    """Return a text that sorts as time and row number do."""
+    return f"o{at_us + _ZERO:017d}x{row:013d}"
+
+
+def _place(order: str) -> tuple[int, int]:
+    at_us, row = order[1:].split("x")
+    return int(at_us) - _ZERO, int(row)
+
+
+def _log_fields(rows: Sequence[LogRow], kinds: Kinds) -> Iterator[dict[str, str]]:
+    """Yield log rows as the fields the server stores. A kind is a hash of its mask: no counter is shared."""
+    names = {number: key for key, number in reversed(list(kinds.numbers.items()))}
+    hashes = {number: _hash(f"{level} {mask}") for number, (level, mask) in names.items()}
+    for row, _, id_, at_us, clock, service, level, text, trace_id, span_id, kind in rows:
+        fields = {
+            "what": "log",
+            "log": service,
+            "id": id_,
+            "at": str(at_us),
+            "ord": _order(at_us, row),
+            "clock": str(clock),
+            "service": service,
+            "level": str(level),
+            "kind": hashes.get(kind) or _hash(str(kind)),
+            "_msg": _cut(text) or _BLANK,
+        }
+        # an empty field is dropped by the server, and an empty text is replaced by a sentence
+        optional = {"trace_id": trace_id, "span_id": span_id, "blank": None if text else "1"}
+        yield fields | {name: value for name, value in optional.items() if value}
+
+
+def _cut(text: str) -> str:
+    return (
+        text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} [+{len(text) - _LONGEST_TEXT} chars]"
+    )
+
+
+def _hash(text: str) -> str:
+    return str(int.from_bytes(blake2b(text.encode(), digest_size=6).digest()))
+
+
+def _span_fields(row: tuple[Any, ...]) -> dict[str, str]:
+    number, _, trace_id, span_id, parent, service, operation, start_us, duration_ms, status = row
+    fields = {
+        "what": "span",
+        "log": "-spans",
+        "id": f"{trace_id}/{span_id}",
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "service": service,
+        "at": str(start_us),
+        "ord": _order(start_us, number),
+        "duration": repr(float(duration_ms)),
+        "status": status,
+        "_msg": operation or _BLANK,
+    }
+    return fields | ({"parent": parent} if parent else {})
+
+
+def _metric_fields(series: MetricSeries) -> Iterator[dict[str, str]]:
+    points = sorted((microseconds(at), value) for at, value in series.points)
+    for part in range(0, max(1, len(points)), _POINTS_A_ROW):
+        some = points[part : part + _POINTS_A_ROW]
+        first_us = some[0][0] if some else 0
+        yield {
+            "what": "metric",
+            "log": "-metrics",
+            "id": f"{series.id}#{first_us}",
+            "service": series.service,
+            "name": one_line(series.name),
+            "at": str(first_us),
+            "ord": _order(first_us, part),
+            "_msg": json.dumps(some),
+        }
+
+
+def _mass_of(clocks: Sequence[int]) -> tuple[int, int] | None:
+    if not clocks:
+        return None
+    first, last = mass(clocks)
+    return clocks[first], clocks[last]
+
+
+def _time(row: Mapping[str, str], near: tuple[int, int] | None) -> str:
+    """Return the time under which the server files a row: its own, or the nearest one of the mass.
+
+    Without any clock it is now: the server would drop 1970.
+    """
+    at_us = (
+        time.time_ns() // 1000
+        if near is None or "at" not in row
+        else min(max(int(row["at"]), near[0]), near[1])
+    )
+    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _line(row: Mapping[str, str]) -> Line:
+    return Line(
+        row["id"],
+        int(row["at"]),
+        row["clock"] == "1",
+        row["service"],
+        int(row["level"]),
+        _text(row),
+        row.get("trace_id") or None,
+    )
+
+
+def _text(row: Mapping[str, str]) -> str:
+    return "" if row.get("blank") else row["_msg"]
+
+
+def _span(row: Mapping[str, str]) -> StoredSpan:
+    return StoredSpan(
+        row["trace_id"],
+        row["span_id"],
+        row.get("parent") or None,
+        row["service"],
+        "" if row["_msg"] == _BLANK else row["_msg"],
+        int(row["at"]),
+        float(row["duration"]),
+        row["status"],
+    )
+
+
+__all__ = ["VictoriaLogsStore", "health", "victorialogs_store"]

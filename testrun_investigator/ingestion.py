@@ -1,0 +1,335 @@
+"""Take the logs of a run into its store: download, unpack, read, store, verify, in the background.
+
+A task is known by its id at once. Its progress is kept on disk, so that a server that was killed can say what
+became of it, and the same call starts it again: rows have the same ids, so nothing is stored twice. Files that
+are no logs, hold configuration or are unknown are listed with the reason. It decides nothing about what may be
+downloaded (`core.downloads`) or how a row is read (`core.sct_logs`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from queue import Queue
+from typing import Any, Literal
+
+from core.archives import DEFAULT_LIMITS, Limits, Member, lines, members
+from core.downloads import Access, Source, opened, shown_url
+from core.log_stores.contract import LogQuery, LogStore
+from core.redaction import redact
+from core.sct_logs import Row, log_record, rows, stream_of
+from project_types import Frozen, InvestigatorError, LogRecord, Timestamp
+
+BATCH = 10_000
+_QUEUE = 3
+"""Batches that wait for the store: reading must not run ahead of it without end."""
+_SAVE_S = 0.5
+_MOST_LISTED = 200
+
+State = Literal["running", "done", "failed", "interrupted"]
+
+
+class SkippedFile(Frozen):
+    """A file of the archive that was not stored."""
+
+    name: str
+    why: str
+
+
+class Task(Frozen):
+    """An ingestion and how far it is."""
+
+    id: str
+    run_id: str
+    source: str
+    """The address without what makes it open, or the path."""
+    state: State = "running"
+    began: Timestamp
+    ended: Timestamp | None = None
+    pid: int = 0
+    bytes_read: int = 0
+    bytes_total: int | None = None
+    file: str = ""
+    """The file that is being read."""
+    counts: Mapping[str, int] = {}
+    """lines, rows, stored, duplicates, joined, repaired_clocks, without_clock, unparsed, cut."""
+    streams: Mapping[str, int] = {}
+    """Rows by stream."""
+    services: tuple[str, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
+    error: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """Return how much of the source is read, 0 to 1; None when its size is unknown."""
+        if self.state == "done":
+            return 1.0
+        return min(1.0, self.bytes_read / self.bytes_total) if self.bytes_total else None
+
+
+class Tasks:
+    """Every ingestion of this cache folder, and the threads that do them."""
+
+    def __init__(self, folder: Path, access: Access, store: Callable[[str], LogStore]) -> None:
+        self._folder, self._access, self._store = folder, access, store
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+
+    def start(self, url: str, run_id: str) -> Task:
+        """Begin to ingest and return the task. The same source of a run has one task: a second call while it
+        runs returns the first, later ones do it again.
+        """
+        task_id = f"{run_id[:8]}-{blake2b(f'{run_id} {url}'.encode(), digest_size=5).hexdigest()}"
+        with self._lock:
+            running = self._running.get(task_id)
+            if running is not None and running.task.state == "running":
+                return running.task
+            shown = shown_url(url) if "://" in url else url
+            task = Task(id=task_id, run_id=run_id, source=shown, began=datetime.now(UTC), pid=os.getpid())
+            running = _Running(task, url, self._path(task_id), self._access, self._store)
+            self._running[task_id] = running
+        running.start()
+        return running.task
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a task of this or of an earlier process; None when there is none."""
+        running = self._running.get(task_id)
+        return running.task if running else self._read(self._path(task_id))
+
+    def of_run(self, run_id: str) -> list[Task]:
+        """Return the tasks of a run, the oldest first."""
+        found = [self.task(path.stem) for path in self._folder.glob(f"{run_id[:8]}-*.json")]
+        return sorted((task for task in found if task and task.run_id == run_id), key=lambda task: task.began)
+
+    def wait(self, task_id: str, seconds: float) -> Task | None:
+        """Wait until a task of this process has ended, at most so long, and return it."""
+        running = self._running.get(task_id)
+        if running is not None:
+            running.join(seconds)
+        return self.task(task_id)
+
+    def _path(self, task_id: str) -> Path:
+        return self._folder / f"{Path(task_id).name}.json"
+
+    def _read(self, path: Path) -> Task | None:
+        try:
+            task = Task.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        if task.state == "running" and not _alive(task.pid):
+            hint = "the server was stopped during it; call ingest_logs again, nothing is stored twice"
+            return task.model_copy(update={"state": "interrupted", "error": hint})
+        return task
+
+
+def _alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # a task of this process would be among the running ones
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class _Running(threading.Thread):
+    """One ingestion under way: this thread reads, a second one stores."""
+
+    def __init__(
+        self, task: Task, url: str, path: Path, access: Access, store: Callable[[str], LogStore]
+    ) -> None:
+        super().__init__(name=f"ingest-{task.id}", daemon=True)
+        self.task, self._url, self._path = task, url, path
+        self._access, self._open_store = access, store
+        self._counts: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
+        self._services: dict[str, None] = {}
+        self._skipped: list[SkippedFile] = []
+        self._saved = 0.0
+        self._save(force=True)
+
+    def run(self) -> None:
+        try:
+            self._ingest()
+        except InvestigatorError as trouble:
+            self._end("failed", redact(str(trouble))[:1000])
+        except Exception as bug:
+            self._end(
+                "failed", f"{type(bug).__name__} in the ingestion; this is a bug: {redact(str(bug))[:300]}"
+            )
+            raise
+        else:
+            self._end("done", "")
+
+    def _ingest(self) -> None:
+        store = self._open_store(self.task.run_id)
+        with opened(self._url, self._access) as source, closing(Writer(store)) as writer:
+            self._update(bytes_total=source.total)
+            ingest(source, self.task.run_id, writer, self)
+
+    # ------------------------------------------------------------------------------------------- progress
+
+    def read(self, member: Member, source: Source) -> None:
+        """A file begins."""
+        self._update(file=member.name.rpartition("!")[2], bytes_read=source.taken)
+
+    def batch(self, source: Source, counts: Counter[str], stored: Sequence[Row]) -> None:
+        """A batch was handed to the store."""
+        self._counts = counts
+        for row in stored:
+            self._streams[row.stream] += 1
+            self._services[row.service] = None
+        self._update(bytes_read=source.taken)
+
+    def skip(self, name: str, why: str) -> None:
+        """A file is passed over."""
+        if len(self._skipped) < _MOST_LISTED:
+            self._skipped.append(SkippedFile(name=name.rpartition("!")[2][-200:], why=why))
+
+    def _update(self, **changes: Any) -> None:
+        known = {
+            "counts": {name: number for name, number in self._counts.items() if number},
+            "streams": dict(self._streams),
+            "services": tuple(self._services),
+            "skipped": tuple(self._skipped),
+        }
+        self.task = self.task.model_copy(update={**known, **changes})
+        self._save()
+
+    def _end(self, state: State, error: str) -> None:
+        self._update(state=state, error=error, ended=datetime.now(UTC), file="")
+        self._save(force=True)
+
+    def _save(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._saved < _SAVE_S:
+            return
+        self._saved = now
+        with suppress(OSError):  # a full disk must not hide what the store says about it
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._path.with_suffix(".tmp")
+            draft.write_text(self.task.model_dump_json(), encoding="utf-8")
+            draft.replace(self._path)
+
+
+class Progress:
+    """Hears how an ingestion goes; this one does nothing."""
+
+    def read(self, member: Member, source: Source) -> None:
+        """A file begins."""
+
+    def batch(self, source: Source, counts: Counter[str], stored: Sequence[Row]) -> None:
+        """A batch was handed to the store."""
+
+    def skip(self, name: str, why: str) -> None:
+        """A file is passed over."""
+
+
+def ingest(
+    source: Source,
+    run_id: str,
+    writer: Writer,
+    progress: Progress | _Running,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Counter[str]:
+    """Read an archive or a bare log to its end and store its rows. Returns the counts.
+
+    Raises:
+        ArchiveError, DownloadError: the source is damaged, cut short or refused.
+        DatabaseError: the store cannot be written, or lost rows.
+    """
+    counts: Counter[str] = Counter()
+    for member in members(source, source.name, limits):
+        stream, why = stream_of(member.name)
+        if stream is None:
+            counts["skipped_files"] += 1
+            progress.skip(member.name, why)
+            continue
+        progress.read(member, source)
+        # a batch never spans two files: a line without a clock takes the time of its neighbour
+        found = rows(run_id, member.name, stream, lines(member.content, limits), counts)
+        for batch in _batches(found):
+            writer.put([log_record(row, place) for place, row in enumerate(batch)])
+            progress.batch(source, counts, batch)
+    writer.flush()
+    counts["stored"] = writer.stored
+    counts["duplicates"] = counts["rows"] - counts["stored"]
+    progress.batch(source, counts, ())
+    return counts
+
+
+def _batches(found: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in found:
+        batch.append(row)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class Writer:
+    """Stores batches in a thread of its own, so that unpacking and storing overlap."""
+
+    def __init__(self, store: LogStore) -> None:
+        self._store = store
+        self._queue: Queue[list[LogRecord] | None] = Queue(_QUEUE)
+        self._trouble: BaseException | None = None
+        self._before = _lines_in(store)
+        self._thread = threading.Thread(target=self._work, name="store-rows", daemon=True)
+        self._thread.start()
+
+    def put(self, batch: list[LogRecord]) -> None:
+        """Hand a batch over. Raises what storing an earlier one raised."""
+        self._raise()
+        self._queue.put(batch)
+
+    def flush(self) -> None:
+        """Wait until everything is stored. Raises what storing raised."""
+        self._queue.put(None)
+        self._thread.join()
+        self._raise()
+
+    @property
+    def stored(self) -> int:
+        """Return how many rows are new in the store."""
+        return _lines_in(self._store) - self._before
+
+    def close(self) -> None:
+        """End the thread. What was handed over is stored."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _raise(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _work(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            if self._trouble is None:
+                try:
+                    self._store.ingest(batch)
+                except Exception as trouble:  # told to the reader, which raises it
+                    self._trouble = trouble
+
+
+def _lines_in(store: LogStore) -> int:
+    return store.count(LogQuery()).lines
+
+
+def as_json(task: Task) -> dict[str, Any]:
+    """Return a task as tools show it."""
+    shown: dict[str, Any] = json.loads(task.model_dump_json(exclude={"pid"}))
+    return shown
