@@ -20,6 +20,7 @@ from core.command_line import (
     limit_flag,
     positive,
     run_flag,
+    runs_flag,
 )
 from core.policies.registry import add_flags as reach_flags
 from core.policies.registry import policy_flag
@@ -84,6 +85,38 @@ def _filters(parser: argparse.ArgumentParser) -> None:
         "--type", help="only this type: episode, rollout, training_job, training_run, ci_test, log"
     )
     json_flag(parser)
+    failures_flag(parser)
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", help="the run that goes on: its folder, or its name below --runs"
+    )
+    runs_flag(parser)
+    parser.add_argument(
+        "--every-s",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="between two looks (default %(default)g)",
+    )
+    parser.add_argument("--once", action="store_true", help="look once and end")
+    parser.add_argument(
+        "--within-min",
+        type=float,
+        default=30.0,
+        metavar="MINUTES",
+        help="warn of a disk or memory that is full by then (default %(default)g)",
+    )
+    parser.add_argument(
+        "--tests",
+        type=Path,
+        metavar="FILE",
+        help="the growing output of a test run: name tests that failed before",
+    )
+    parser.add_argument(
+        "--alerts", action="store_true", help="send warnings where the dashboard sends its alerts, too"
+    )
     failures_flag(parser)
 
 
@@ -286,6 +319,17 @@ ROOM = Room(
             AGGREGATES,
             _counts,
             COUNTS_EXAMPLES,
+        ),
+        Command(
+            "watch",
+            "warn while a run goes on: loss, reward, disk, memory, tests that failed before",
+            "failure_analysis.prediction.watch_command",
+            _watch,
+            "examples:\n"
+            "  python -m failure_analysis watch seed1\n"
+            "  python -m failure_analysis watch seed1 --once               exit 1 when there is a warning\n"
+            "  python -m failure_analysis watch seed1 --tests build/pytest.log --alerts\n\n"
+            "It ends when the run does. It stops nothing.",
         ),
         Command(
             "similar",
