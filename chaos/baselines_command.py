@@ -1,6 +1,4 @@
-"""The command behind `python -m chaos baselines`: measure the trivial rules, print and document the
-table.
-"""
+"""The command behind `python -m chaos baselines`: measure rules and classifiers, print and document the table."""
 
 from __future__ import annotations
 
@@ -8,42 +6,51 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from chaos.baselines import Table, measure, over_the_bar, to_json, to_markdown
+from chaos.baselines.learned import fit
+from chaos.baselines.measuring import TRIVIAL, Rules, Table, measure, over_the_bar, to_json, to_markdown
 from core.episode_store.scenarios import scenario_paths, split_folder
 from make_judge_model import load_judge
-from project_types import ConfigurationError, Scenario, read_scenario
+from project_types import ConfigurationError, read_scenario, read_scenarios
 
 BEGIN, END = "<!-- baselines:begin -->", "<!-- baselines:end -->"
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Measure every folder; returns 1 when a rule passes the bar."""
-    judge = load_judge("offline")
-    tables: dict[str, Table] = {}
-    for name in arguments.folders:
-        folder = split_folder(name)
-        tables[folder.name] = asyncio.run(
-            measure(_read(scenario_paths(folder), folder.name), judge, seed=arguments.seed)
-        )
+    """Measure every folder. Returns 1 when a rule passes its bar."""
+    rules = {**TRIVIAL, **(_learned(arguments.train) if arguments.train else {})}
+    bar = arguments.max / 100 if arguments.max is not None else None
+    folders = [split_folder(name) for name in arguments.folders]
+    tables = {folder.name: _measured(folder, rules, arguments.seed) for folder in folders}
     if arguments.json:
         print(json.dumps({name: to_json(table) for name, table in tables.items()}, indent=2))
     else:
         print(to_markdown(tables))
     if arguments.write_docs:
         write_between_markers(arguments.write_docs, to_markdown(tables))
-    too_good = [
-        f"{split}: {rule}"
-        for split, table in tables.items()
-        for rule in over_the_bar(table, arguments.max / 100)
-    ]
+    too_good = [f"{split}: {rule}" for split, table in tables.items() for rule in over_the_bar(table, bar)]
     for rule in too_good:
-        print(f"above the bar of {arguments.max:g} %: {rule}; these scenarios are too easy", file=sys.stderr)
+        print(f"above the bar: {rule}; these scenarios are too easy", file=sys.stderr)
     return 1 if too_good else 0
+
+
+def _learned(name: str) -> Rules:
+    """Classifiers that learnt from a split."""
+    folder = split_folder(name)
+    print(f"learning from {folder} ...", file=sys.stderr)
+    found = fit(read_scenarios(folder))
+    return {"words": found.words, "complaints": found.complaints}
+
+
+def _measured(folder: Path, rules: Rules, seed: int) -> Table:
+    paths = list(scenario_paths(folder))
+    with tqdm(total=len(paths), desc=f"baselines {folder.name}", unit="scenario", disable=None) as progress:
+        scenarios = (read_scenario(path) for path in paths)
+        judge = load_judge("offline")
+        return asyncio.run(measure(scenarios, judge, rules, seed=seed, note=progress.update))
 
 
 def write_between_markers(file: Path, text: str) -> None:
@@ -61,8 +68,3 @@ def write_between_markers(file: Path, text: str) -> None:
             f"{file}: lacks the lines {BEGIN} and {END}; add them where the table belongs"
         )
     file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
-def _read(paths: Iterable[Path], name: str) -> Iterator[Scenario]:
-    for path in tqdm(list(paths), desc=f"baselines {name}", unit="scenario", file=sys.stderr, disable=None):
-        yield read_scenario(path)

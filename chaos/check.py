@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from build_logs import build
+from chaos.baselines.trivial import RULES, Rule
 from chaos.leaks import leaks
 from chaos.reach import Reach, reach
-from chaos.rules import RULES
 from chaos.soundness import judged, sizes, truth
+from chaos.splits import LEFT_OUT
+from chaos.twins import twin_problems
 from project_types import EMBEDDED, EpisodeConfig, Judge, Scenario, ScenarioError, read_scenario
 
 MOST_CALLS = 6
+SMALL = EMBEDDED.model_copy(update={"tool_budget_tokens": max(600, EMBEDDED.tool_budget_tokens)})
+"""The rules of the small model."""
 FIRST_PAGE, SECOND_PAGE = 0.65, 0.85
 """Shares of scenarios whose culprit's first page, or first two pages, must show evidence under the small
 budget.
@@ -112,7 +118,7 @@ def _combined(split: Path, *, written: bool) -> Iterator[str]:
     for path in sorted(split.glob("scenario-*.json")):
         try:
             full = json.loads(path.read_bytes())
-            short = {key: value for key, value in full.items() if key not in ("logs", "spans")}
+            short = {key: value for key, value in full.items() if key not in LEFT_OUT}
             row = told.pop(short["id"], None)
         except (ValueError, AttributeError, KeyError):
             continue  # reported as unreadable already
@@ -122,19 +128,25 @@ def _combined(split: Path, *, written: bool) -> Iterator[str]:
         yield f"{combined}: {lost} has no file"
 
 
+def _origin(scenario: Scenario) -> tuple[int | None, str]:
+    """A scenario's seed, and what it shares with its twin alone."""
+    return scenario.provenance.seed, min(scenario.id, scenario.provenance.twin or scenario.id)
+
+
 def _across(read: dict[str, list[Scenario]]) -> Iterator[str]:
     """What must hold between scenarios: ids and seeds of their own, and an unseen slice that is really
     unseen.
     """
     everything = [scenario for scenarios in read.values() for scenario in scenarios]
     ids = Counter(scenario.id for scenario in everything)
-    seeds = Counter(
-        str(scenario.provenance.seed) for scenario in everything if scenario.provenance.seed is not None
-    )
-    for what, counts in {"id": ids, "seed": seeds}.items():
+    seeds = Counter(seed for seed, _ in {_origin(scenario) for scenario in everything} if seed is not None)
+    counted: dict[str, Counter[Any]] = {"id": ids, "seed": seeds}
+    for what, counts in counted.items():
         yield from (
             f"{count} scenarios share the {what} {value}" for value, count in counts.items() if count > 1
         )
+    for split, scenarios in read.items():
+        yield from (f"{split}: {problem}" for problem in twin_problems(scenarios))
     shown = [scenario for scenario in everything if not scenario.provenance.unseen]
     faults = {scenario.ground_truth.fault_type for scenario in shown}
     systems = {scenario.provenance.topology for scenario in shown}
@@ -155,10 +167,10 @@ async def _check_split(
     small: list[Reach] = []
     for scenario in tqdm(scenarios, desc=f"checking {split.name}", unit="scenario", disable=None):
         found = [problem async for problem in judged(scenario, judge)]
-        for config in (EMBEDDED, EpisodeConfig()):
+        for config in (SMALL, EpisodeConfig()) if scenario.ground_truth.evidence_log_ids else ():
             way = await reach(scenario, database, config)
             found += _too_far(way, config)
-            small += [way] if config is EMBEDDED else []
+            small += [way] if config is SMALL else []
         findings.problems += [f"{split}/scenario-{scenario.id}.json: {problem}" for problem in found]
     _check_shares(split, scenarios, small, findings)
 
@@ -175,7 +187,7 @@ def _check_shares(split: Path, scenarios: list[Scenario], small: list[Reach], fi
     told = ", ".join(f"{where} {_percent(share)}" for where, (share, _) in pages.items())
     findings.facts.append(f"{split.name}: evidence is on the culprit's {told}")
     rules = {
-        name: sum(rule(s) == s.ground_truth.service for s in scenarios) / len(scenarios)
+        name: sum(_blamed(rule, s) == s.ground_truth.service for s in scenarios) / len(scenarios)
         for name, rule in RULES.items()
     }
     told = ", ".join(f"{name} {_percent(share)}" for name, share in rules.items())
@@ -192,6 +204,10 @@ def _check_shares(split: Path, scenarios: list[Scenario], small: list[Reach], fi
             findings.problems.append(
                 f"{split}: the rule {name!r} names the culprit in {_percent(share)}; at most {_percent(RULE_BAR)}"
             )
+
+
+def _blamed(rule: Rule, scenario: Scenario) -> str:
+    return rule(scenario, random.Random(scenario.id)).suspected_service
 
 
 def _too_far(way: Reach, config: EpisodeConfig) -> Iterator[str]:

@@ -1,251 +1,208 @@
-"""Makes one scenario out of a seed: draws everything, runs the simulation, adds noise, ids, ground truth and
-reports.
+"""Makes scenarios out of a seed: draws a stage, makes one of its candidates guilty, and writes down what follows.
 
-`make_scenario(seed, fault, unseen)` is a pure function: the same arguments give the same bytes, whatever the
-process or the hash seed. Folders of scenarios are `splits`.
+`make_pair(seed, fault)` gives a scenario and its twin: the same stage with another candidate guilty. Both are
+pure functions of their arguments, whatever the process or the hash seed. Folders of scenarios are `splits`.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos import noise, phrases
-from chaos.catalogue import CATALOGUE
+from chaos.anchors import anchors
+from chaos.describe import complaint, described, path
 from chaos.draft import Draft
-from chaos.faults import Values
-from chaos.plans import EVEN, WINDOW_MS, Mix, make_plan, pick_strike
-from chaos.reports import reports
-from chaos.simulate import Request, Row, Simulation, SpanRow
-from chaos.topologies import Call, Flow, pairs
-from chaos.world import World, make_world
+from chaos.evidence import truth
+from chaos.faults import Fault, Pool, catalogue
+from chaos.metrics import STEP_MS, measure
+from chaos.noise import Background
+from chaos.phrases import Phrasebook
+from chaos.plans import EVEN, Mix, pick_fault, pick_system
+from chaos.reports import cause_sentence, distractors, evidence_rows, gold
+from chaos.rows import Reporter
+from chaos.sampling import draw_sample
+from chaos.stage import WINDOW_MS, Candidate, Stage, draw_candidates, draw_rates
+from chaos.topologies import grow
+from chaos.traffic import Traffic, felt
+from chaos.world import make_world
 
-VERSION = "1"
-ROWS_LOW, ROWS_HIGH = 150, 360
-SPANS_LOW, SPANS_HIGH = 30, 68
+VERSION = "2"
+LEAST_FELT = 15
+"""Requests of users that the guilty candidate must hurt."""
+ROUTINE_ROWS = (45, 90)
+MOST_ATTEMPTS = 1000
 
 
-def make_scenario(seed: int, fault: str, unseen: bool = False, mix: Mix = EVEN) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Order:
+    """What is asked for. `redraw` changes names and wordings and nothing else."""
+
+    seed: int
+    fault: str
+    pool: Pool = "train"
+    unseen: bool = False
+    mix: Mix = EVEN
+    redraw: int = 0
+    metrics: bool = True
+
+
+def make_scenario(order: Order) -> dict[str, Any]:
     """One scenario as the dictionary that becomes its file."""
-    rng = random.Random(seed)
-    kind = CATALOGUE[fault]
-    strike, topology = pick_strike(kind, unseen, mix, rng)
-    origin = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(
-        minutes=rng.randrange(300 * 1440), seconds=rng.randrange(60)
-    )
-    onset_ms = rng.uniform(8, 15) * 60_000
-    clock = (origin + timedelta(milliseconds=onset_ms)).strftime("%H:%M")
-    while True:
-        world = make_world(topology, rng)
-        plan = make_plan(kind, strike, world, rng, clock, onset_ms)
-        requests = rng.randint(40, 58)
-        run = Simulation(world, plan, rng, chatter=_chatter(world, requests, rng))
-        _traffic(run, rng, requests)
-        if _felt(run):
-            break
-    rows = [
-        *run.rows,
-        *noise.decisive(run, rng),
-        *noise.herrings(run, rng),
-        *noise.decoys(run, rng, 0.2 if unseen else 0.45),
-        *noise.jobs(run, rng),
-    ]
-    rows = [row for row in rows if row.kind == "decisive" or 0 <= row.at_ms <= WINDOW_MS + 30_000]
-    while len(rows) < ROWS_LOW:
-        rows += noise.jobs(run, rng)
-    rows = _thinned(rows, rng)
-    rows.sort(key=lambda row: (row.at_ms, row.service, row.message))
-    draft = _identify(run, rows, origin, rng)
-    return _as_dict(draft, seed, unseen, rng)
+    stage, traffic = _stage(order)
+    return write(stage, order, traffic)
 
 
-def _felt(run: Simulation) -> bool:
-    """Whether users notice: enough requests fail, lack something, or crawl because of the fault."""
-    hurt = [request for request in run.requests if request.affected and (request.failed or request.degraded)]
-    return len(hurt) >= 6
+def make_pair(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A scenario and its twin."""
+    for attempt in range(MOST_ATTEMPTS):
+        stage, first = _stage(order, attempt * MOST_ATTEMPTS)
+        for partner in partners(stage):
+            second = Traffic(stage, partner)
+            if felt(second.runs) >= LEAST_FELT:
+                one, two = write(stage, order, first), write(stage, order, second)
+                one["provenance"]["twin"], two["provenance"]["twin"] = two["id"], one["id"]
+                return one, two
+    raise AssertionError(f"no twins for {order}; give its fault more places in data/systems.txt")
 
 
-def _thinned(rows: list[Row], rng: random.Random) -> list[Row]:
-    """At most ROWS_HIGH rows, by leaving out routine lines."""
-    routine = [row for row in rows if row.kind == "routine"]
-    gone = {id(row) for row in rng.sample(routine, min(len(routine), max(0, len(rows) - ROWS_HIGH)))}
-    return [row for row in rows if id(row) not in gone]
+def make_control(order: Order) -> dict[str, Any]:
+    """A scenario in which nobody is guilty."""
+    stage, _ = _stage(order)
+    return write(stage, order, Traffic(stage, None))
 
 
-def _chatter(world: World, requests: int, rng: random.Random) -> float:
-    """The share of operations that write a routine line, so that the scenario has 150 to 350 rows or so."""
-    flows = world.topology.flows
-    operations = requests * sum(1 + len(pairs(flow.root)) for flow in flows) / len(flows)
-    return min(0.8, rng.uniform(95, 190) / operations)
+# ------------------------------------------------------------------------------------------------ the stage
 
 
-def _traffic(run: Simulation, rng: random.Random, count: int) -> None:
-    """Requests all through the window; flows that the fault can reach get more than half of them."""
-    flows = run.world.topology.flows
-    near = [
-        flow for flow in flows if _reaches(flow.root, run.plan.peer) or _reaches(flow.root, run.plan.culprit)
-    ] or flows
-    for number in range(count):
-        at = WINDOW_MS * (number + rng.random()) / count
-        run.send(rng.choice(near if rng.random() < 0.55 else flows), at)
+def _stage(order: Order, first_attempt: int = 0) -> tuple[Stage, Traffic]:
+    """A stage, and its traffic with the first candidate guilty."""
+    for attempt in range(first_attempt, first_attempt + MOST_ATTEMPTS):
+        rng = random.Random(f"{order.seed}/{attempt}")
+        words = random.Random(f"{order.seed}/{attempt}/words/{order.redraw}")
+        stage = _drawn(order, rng, words)
+        if stage is None:
+            continue
+        traffic = Traffic(stage, stage.candidates[0])
+        if felt(traffic.runs) >= LEAST_FELT:
+            return stage, traffic
+    raise AssertionError(f"no stage for {order}; give its fault more places in data/systems.txt")
 
 
-def _reaches(call: Call, service: str) -> bool:
-    return call.service == service or any(_reaches(child, service) for child in call.children)
+def _drawn(order: Order, rng: random.Random, words: random.Random) -> Stage | None:
+    topology = grow(pick_system(order.unseen, order.mix, rng), rng)
+    world = make_world(topology, rng, words)
+    faults: list[Fault] = pick_fault(order.unseen)
+    drawn = draw_candidates(catalogue()[order.fault], faults, world, order.pool, rng, words)
+    if drawn is None:
+        return None
+    candidates, moments = drawn
+    rates = draw_rates(topology, candidates, rng)
+    return Stage(rng.getrandbits(48), order.pool, world, candidates, rates, moments)
 
 
-def _identify(run: Simulation, rows: list[Row], origin: datetime, rng: random.Random) -> Draft:
-    sampled = _sample(run, rng)
-    kept = {id(request) for request in sampled}
-    for row in rows:
-        if id(row.request) not in kept:
-            row.request = row.span = None
-    row_ids = {id(row): f"{rng.getrandbits(48):012x}" for row in rows}
-    trace_ids = {id(request): f"{rng.getrandbits(64):016x}" for request in sampled}
-    span_ids = {id(span): f"{rng.getrandbits(32):08x}" for request in sampled for span in request.spans}
-    return Draft(run, rows, sampled, row_ids, trace_ids, span_ids, origin)
+def partners(stage: Stage) -> list[Candidate]:
+    """Candidates that may be guilty in the twin: best those that other flows notice, at another time."""
+    topology = stage.world.topology
+    users = [flow for flow in topology.flows if flow.kind == "user"]
+    first = stage.candidates[0]
+    mine = {id(flow) for flow in users if first.reaches(flow, topology)}
+
+    def apart(one: Candidate) -> int:
+        theirs = {id(flow) for flow in users if one.reaches(flow, topology)}
+        return 2 * (not mine & theirs) + (mine != theirs) + (one.start_ms != first.start_ms)
+
+    return sorted(stage.candidates[1:], key=apart, reverse=True)
 
 
-def _sample(run: Simulation, rng: random.Random) -> list[Request]:
-    """The requests whose spans are kept: about half of them hurt by the fault, 30 to 68 spans in all."""
-    hurt = [request for request in run.requests if request.affected and (request.failed or request.degraded)]
-    fine = [request for request in run.requests if not request.affected]
-    rng.shuffle(hurt)
-    rng.shuffle(fine)
-    chosen: list[Request] = []
-    spans = 0
-    for turn in range(24):
-        pool = (hurt, fine)[turn % 2] or hurt or fine
-        if not pool or spans >= rng.randint(SPANS_LOW + 10, SPANS_HIGH):
-            break
-        request = pool.pop()
-        if spans + len(request.spans) <= SPANS_HIGH + 8:
-            chosen.append(request)
-            spans += len(request.spans)
-    return sorted(chosen, key=lambda request: request.at_ms)
+# --------------------------------------------------------------------------------------------- writing it down
 
 
-def _as_dict(draft: Draft, seed: int, unseen: bool, rng: random.Random) -> dict[str, Any]:
-    run, world, plan = draft.run, draft.run.world, draft.run.plan
-    names, topology = world.names, world.topology
-    evidence = [row for row in draft.rows if row.kind == "decisive"]
-    traces = [request for request in draft.sampled if request.affected]
-    through = [
-        request for request in traces if any(span.service == plan.culprit for span in request.spans)
-    ] or traces
-    flow = Counter(request.flow.purpose for request in run.requests if request.affected).most_common(1)[0][0]
-    complaint = next(item for item in topology.flows if item.purpose == flow)
-    path = _path(world, run, complaint)
-    told = reports(draft, evidence, through, rng)
-    services = list(names.values())
+def write(stage: Stage, order: Order, traffic: Traffic) -> dict[str, Any]:
+    """The scenario in which the traffic's candidate is guilty."""
+    guilty = traffic.guilty
+    draft = _draft(stage, order, traffic)
+    rng = draft.rng
+    rows = [draft.row(row) for row in draft.rows]
+    flow, trouble = complaint(draft)
+    evidence = evidence_rows(draft)
+    known = truth(draft, evidence, flow)
+    services = sorted(draft.names.values())
     rng.shuffle(services)
-    return {
+    found: dict[str, Any] = {
         "id": f"{rng.getrandbits(48):012x}",
-        "description": _description(run, complaint, rng),
-        "time_hint": rng.choice(phrases.HINTS).format(at=draft.clock(_vague(plan.onset_ms, rng))),
+        **described(draft, flow, trouble),
         "services": services,
-        "logs": [_row(row, draft) for row in draft.rows],
-        "spans": [_span(span, request, draft) for request in draft.sampled for span in request.spans],
+        "logs": rows,
+        "spans": draft.spans(),
+        "metrics": _metrics(draft) if order.metrics else [],
         "topology": [
-            {"caller": names[caller], "callee": names[callee]} for caller, callee in topology.edges()
+            {"caller": draft.names[caller], "callee": draft.names[callee]}
+            for caller, callee in stage.world.topology.edges
         ],
-        "expected_root_cause": f"In {names[plan.culprit]}, {plan.strike.cause.format_map(plan.values)}.",
-        "ground_truth": {
-            "service": names[plan.culprit],
-            "fault_type": plan.fault.name,
-            "evidence_log_ids": [draft.row_ids[id(row)] for row in evidence],
-            "evidence_trace_ids": [draft.trace_ids[id(request)] for request in through],
-            "propagation_path": [names[service] for service in path],
-        },
-        **told,
+        "events": [_event(draft, item) for item in draft.events],
+        "baseline": {"start": draft.stamp(-WINDOW_MS), "end": draft.stamp(0)},
+        "expected_root_cause": cause_sentence(draft, guilty) if guilty else "There is no fault; the right answer is unknown.",
+        "ground_truth": {**known, "propagation_path": path(draft, flow)},
+        "distractors": distractors(draft, rng),
+        "gold_report": gold(draft, evidence, known["evidence_trace_ids"]),
         "provenance": {
-            "generator": "chaos",
-            "version": VERSION,
-            "seed": seed,
-            "topology": topology.name,
-            "unseen": unseen,
+            "generator": "chaos", "version": VERSION, "seed": order.seed, "topology": stage.world.topology.name,
+            "unseen": order.unseen,
         },
-    }
+    }  # fmt: skip
+    return found
 
 
-def _vague(onset_ms: float, rng: random.Random) -> float:
-    """People notice late, or remember badly: up to 9 minutes off, rounded to 5 minutes half of the time."""
-    return onset_ms + rng.uniform(-5, 9) * 60_000
+def _draft(stage: Stage, order: Order, traffic: Traffic) -> Draft:
+    """Rows, events and kept requests. What twins share is drawn from dice that know nothing of the guilty one."""
+    book = Phrasebook(order.pool)
+    number = stage.candidates.index(traffic.guilty) if traffic.guilty else -1
+    shared = random.Random(f"{stage.seed}/shared")
+    inside = anchors(traffic)
+    shared_words = random.Random(f"{stage.seed}/shared/words/{order.redraw}")
+    background = Background(stage, inside, book, shared, shared_words)
+    rows, events = background.rows(), background.events()
+    origin = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(
+        minutes=shared.randrange(300 * 1440), seconds=shared.randrange(60)
+    )
+    own = random.Random(f"{stage.seed}/{number}")
+    sample = draw_sample(traffic, inside.values(), own)
+    reporter = Reporter(
+        traffic, sample, book, own, random.Random(f"{stage.seed}/{number}/words/{order.redraw}")
+    )
+    rows += reporter.symptoms() + reporter.routine(own.randint(*ROUTINE_ROWS))
+    rows = [row for row in rows if -WINDOW_MS <= row.at_ms <= WINDOW_MS + 20_000]
+    rows.sort(key=lambda row: (row.at_ms, row.service, row.text))
+    events.sort(key=lambda event: (event.at_ms, event.service))
+    return Draft(stage, traffic, traffic.guilty, rows, events, sample, origin, own)
 
 
-def _row(row: Row, draft: Draft) -> dict[str, Any]:
-    known: dict[str, Any] = {
-        "id": draft.row_ids[id(row)],
-        "timestamp": draft.stamp(row.at_ms),
-        "service": draft.run.world.names[row.service],
-        "level": row.level,
-        "message": row.message,
-    }
-    if row.request is not None:
-        known["trace_id"] = draft.trace_ids[id(row.request)]
-        if row.span is not None:
-            known["span_id"] = draft.span_ids[id(row.span)]
-    return known
+def _metrics(draft: Draft) -> list[dict[str, Any]]:
+    start = draft.stamp(-WINDOW_MS)
+    return [
+        {
+            "service": draft.names[service],
+            "name": name,
+            "start": start,
+            "step_s": STEP_MS / 1000,
+            "values": values,
+        }
+        for service, series in measure(draft.traffic).items()
+        for name, values in series.items()
+    ]
 
 
-def _span(span: SpanRow, request: Request, draft: Draft) -> dict[str, Any]:
-    known: dict[str, Any] = {"trace_id": draft.trace_ids[id(request)], "span_id": draft.span_ids[id(span)]}
-    if span.parent is not None:
-        known["parent_span_id"] = draft.span_ids[id(span.parent)]
+def _event(draft: Draft, item: Any) -> dict[str, Any]:
+    name = draft.names[item.service]
     return {
-        **known,
-        "service": draft.run.world.names[span.service],
-        "operation": span.operation,
-        "start": draft.stamp(span.start_ms),
-        "duration_ms": round(span.duration_ms, 1),
-        "status": span.status,
+        "id": f"{draft.rng.getrandbits(48):012x}",
+        "timestamp": draft.stamp(item.at_ms),
+        "service": name,
+        "object": f"Deployment/{name}",
+        "reason": item.reason,
+        "message": item.message,
+        "type": item.type,
+        "count": item.count,
     }
-
-
-def _path(world: World, run: Simulation, complaint: Flow) -> list[str]:
-    """From the culprit to the service that users meet, against the direction of calls."""
-    plan = run.plan
-    via = [plan.culprit]
-    if plan.strike.mechanism == "flood":
-        via.append(plan.peer)
-    elif plan.strike.mechanism == "cold_cache":
-        via.extend(plan.victims[:1])
-    route = (
-        _route(complaint.root, via[-1]) or _route(complaint.root, plan.culprit) or [complaint.root.service]
-    )
-    return list(dict.fromkeys([*via, *reversed(route)]))
-
-
-def _route(call: Call, service: str) -> list[str]:
-    """Services from `call` down to the first call of `service`, or nothing."""
-    if call.service == service:
-        return [service]
-    for child in call.children:
-        if below := _route(child, service):
-            return [call.service, *below]
-    return []
-
-
-def _description(run: Simulation, complaint: Flow, rng: random.Random) -> str:
-    """What a user or a pager says: the flow, the trouble, perhaps the entrance; never the culprit."""
-    hurt = [request for request in run.requests if request.affected]
-    failed = [request for request in hurt if request.failed]
-    waits = sum(request.spans[0].duration_ms for request in failed) / max(1, len(failed))
-    trouble = (
-        "partial"
-        if 2 * len(failed) < len(hurt)
-        else "slow"
-        if waits > 1500 and rng.random() < 0.7
-        else "error"
-    )
-    purpose = complaint.purpose
-    text = rng.choice(phrases.TROUBLE[trouble]).format_map(
-        Values(rng, flow=purpose, Flow=purpose[0].upper() + purpose[1:])
-    )
-    text = rng.choice(phrases.REPORTS).format(trouble=text)
-    edge = complaint.root.service
-    if edge != run.plan.culprit and rng.random() < 0.5:
-        text += rng.choice(phrases.ENTRANCE).format(edge=run.world.names[edge])
-    return text[0].upper() + text[1:]

@@ -1,48 +1,34 @@
-"""The faults: where each can strike, how its effect travels, and what the struck service says about it.
+"""The faults as data: where each can strike, how its effect travels, and what the struck service writes.
 
-A `Strike` is one way a fault acts: a mechanism (how the simulator spreads it), the roles it can hit, and the
-decisive wordings, the only lines in a scenario that tell the cause. Each fault type has at least one strike,
-each strike at least four wordings of 6 to 16 words. `{peer}` is the other service concerned; other `{names}`
-are drawn by `values`. The faults themselves are data, in `faults_inside` and `faults_between`. No wording
-carries its fault type's own name. What the victims say is in `simulate`.
+`data/faults/<family>.toml` holds them. A strike is one way a fault acts: a mechanism (`mechanisms`), the roles
+it can hit, and the sentence that names it. The wordings are all that a service ever writes about the fault.
+They stand in a train and a test list that share nothing, and each is written by harmless decoys as well as by
+culprits. A fault type without train wordings is held out: only the test split shows it.
 """
 
 from __future__ import annotations
 
 import random
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
-Mechanism = Literal[
-    "slow_self",
-    "fail_self",
-    "unreached",
-    "caller_edge",
-    "caller_deadline",
-    "slow_link",
-    "bad_request",
-    "bad_response",
-    "flood",
-    "cold_cache",
-]
-"""How a fault acts.
+from project_types import FAULT_TYPES
 
-slow_self: the culprit answers late. fail_self: it answers with an error. unreached: callers cannot get
-through to it. caller_edge: its calls to one peer never arrive. caller_deadline: it gives one peer too little
-time. slow_link: its calls to one peer take long although the peer is quick. bad_request: it sends one peer
-something that the peer refuses. bad_response: its answers cannot be read by who called. flood: it buries one
-peer in calls, and everybody who needs that peer suffers. cold_cache: it answers with misses, and the store
-behind its readers suffers.
-"""
+Pool = Literal["train", "test"]
+"""Which of the two lists of wordings a split uses."""
+DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True)
 class Strike:
     """One way a fault acts. `reason` is what callers see, where the mechanism leaves that open."""
 
-    mechanism: Mechanism
+    mechanism: str
     roles: tuple[str, ...]
-    wordings: tuple[str, ...]
     cause: str
     """The canonical sentence's core, after 'In {service}, '."""
     reason: str = ""
@@ -59,46 +45,82 @@ class Fault:
     strikes: tuple[Strike, ...]
     action: str
     """What the on-call should do."""
-    mild: tuple[str, ...]
-    """Harmless lines on the same subject: red herrings wherever they stand."""
+    metrics: Mapping[str, float]
+    """The level that a metric of the culprit reaches when the fault is in full effect."""
+    wordings: Mapping[Pool, tuple[str, ...]]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether only the test split shows it."""
+        return not self.wordings["train"]
 
 
-INNER = ("service", "worker")
-CALLEES = ("service", "worker", "store", "cache", "gateway")
-"""Roles that a fault inside, or on the way to, a callee can hit."""
+def _fault(name: str, data: Mapping[str, Any]) -> Fault:
+    wordings: dict[Pool, tuple[str, ...]] = {"train": tuple(data["train"]), "test": tuple(data["test"])}
+    return Fault(name, tuple(map(_strike, data["strikes"])), data["action"], data["metrics"], wordings)
 
-PARTNERS = ("paylane", "shipnow", "geogrid", "textwire", "bankhub", "skyfeed")
-TABLES = ("entries", "items", "visits", "lines", "accounts_v2", "history")
-FIELDS = ("total", "status", "quantity", "created", "region", "weight")
-LOCKS = ("refresh", "totals", "session", "writer", "catalog", "batch")
-FLAGS = ("fast_path", "new_rules", "bulk_read", "lean_mode", "two_step")
 
-_CONSTANT = (
-    "rev",
-    "ver",
-    "host",
-    "port",
-    "host2",
-    "cap",
-    "partner",
-    "table",
-    "field",
-    "field2",
-    "lock",
-    "flag",
-    "few",
-    "limit",
-    "quota",
-    "deadline",
-    "usual",
-    "serial",
+def _strike(data: Mapping[str, Any]) -> Strike:
+    known: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+    }
+    return Strike(**known)
+
+
+@cache
+def catalogue() -> Mapping[str, Fault]:
+    """Every fault type of `project_types.FAULT_TYPES`, in its order."""
+    found: dict[str, Fault] = {}
+    for path in sorted((DATA / "faults").glob("*.toml")):
+        for name, data in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            found[name] = _fault(name, data)
+    return {name: found[name] for name in FAULT_TYPES}
+
+
+# ------------------------------------------------------------------------------------------- filling wordings
+
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "partner": ("paylane", "shipnow", "geogrid", "textwire", "bankhub", "skyfeed"),
+    "table": ("entries", "items", "visits", "lines", "accounts_v2", "history"),
+    "field": ("total", "status", "quantity", "created", "region", "weight"),
+    "field2": ("amount", "state", "count", "zone"),
+    "lock": ("refresh", "totals", "session", "writer", "catalog", "batch"),
+    "flag": ("fast_path", "new_rules", "bulk_read", "lean_mode", "two_step"),
+}
+RANGES: Mapping[str, tuple[int, int]] = {
+    "k": (3, 9), "few": (2, 6), "n": (11, 49), "n2": (50, 99), "big": (1200, 9800), "rev": (110, 890),
+    "port": (7000, 9900), "cap": (10, 60), "limit": (512, 3072), "high": (92, 99), "low": (1, 6), "mid": (14, 48),
+    "short": (60, 190), "ms": (220, 780), "long": (2100, 8900), "quota": (3, 20), "deadline": (40, 90),
+    "calm": (31, 64), "usual": (400, 900),
+}  # fmt: skip
+CONSTANT = frozenset(
+    [
+        "rev",
+        "ver",
+        "host",
+        "port",
+        "host2",
+        "cap",
+        "partner",
+        "table",
+        "field",
+        "field2",
+        "lock",
+        "flag",
+        "few",
+        "limit",
+        "quota",
+        "deadline",
+        "usual",
+        "serial",
+        "node",
+    ]
 )
+"""What describes the incident stays the same in every line of it; measurements differ."""
 
 
 class Values(dict[str, object]):
-    """Fills the braces of a wording. What describes the incident stays the same in every line; measurements
-    differ.
-    """
+    """Fills the braces of a wording, drawing what is not known."""
 
     def __init__(self, rng: random.Random, **known: object) -> None:
         super().__init__(known)
@@ -106,47 +128,24 @@ class Values(dict[str, object]):
 
     def __missing__(self, name: str) -> object:
         value = _draw(name, self.rng)
-        if name in _CONSTANT:
+        if name in CONSTANT:
             self[name] = value
         return value
 
 
 def _draw(name: str, rng: random.Random) -> object:
-    ranges: dict[str, tuple[int, int]] = {
-        "k": (3, 9),
-        "few": (2, 6),
-        "n": (11, 49),
-        "n2": (50, 99),
-        "big": (1200, 9800),
-        "rev": (110, 890),
-        "port": (7000, 9900),
-        "cap": (10, 60),
-        "limit": (512, 3072),
-        "high": (92, 99),
-        "low": (1, 6),
-        "mid": (14, 48),
-        "short": (60, 190),
-        "ms": (220, 780),
-        "long": (2100, 8900),
-        "quota": (3, 20),
-        "deadline": (40, 90),
-        "calm": (31, 64),
-        "usual": (400, 900),
-    }
-    if name in ranges:
-        return rng.randint(*ranges[name])
+    if name in RANGES:
+        low, high = RANGES[name]
+        return low + int(rng.random() * (high - low + 1))
+    if name in LISTS:
+        return rng.choice(LISTS[name])
     if name in ("host", "host2"):
         return f"10.{rng.randint(1, 60)}.{rng.randint(1, 9)}.{rng.randint(2, 99)}"
     if name == "ver":
         return f"{rng.randint(2, 9)}.{rng.randint(10, 49)}"
-    if name in ("hex", "hex2", "serial"):
-        return f"{rng.randrange(16**4):04x}"
-    lists = {
-        "partner": PARTNERS,
-        "table": TABLES,
-        "field": FIELDS,
-        "field2": ("amount", "state", "count", "zone"),
-        "lock": LOCKS,
-        "flag": FLAGS,
-    }
-    return rng.choice(lists[name])
+    if name == "node":
+        return f"node-{rng.randint(11, 99)}"
+    if name == "uuid":
+        text = f"{rng.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return f"{rng.randrange(16**4):04x}"

@@ -9,23 +9,33 @@ from pathlib import Path
 from tqdm import tqdm
 
 from chaos.plans import EVEN, Mix, read_mix
-from chaos.splits import scenarios, write_split
+from chaos.splits import jobs, texts, write_split
 from project_types import ConfigurationError
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Write one split. Returns 0."""
     mix = read_mix(arguments.request) if arguments.request else EVEN
-    write(arguments.split, arguments.count, arguments.seed, arguments.out, mix)
+    write(
+        arguments.split,
+        arguments.count,
+        arguments.seed,
+        arguments.out,
+        mix,
+        arguments.workers,
+        arguments.redraw,
+    )
     return 0
 
 
-def write(split: str, count: int, seed: int, out: Path, mix: Mix) -> None:
+def write(
+    split: str, count: int, seed: int, out: Path, mix: Mix = EVEN, workers: int = 1, redraw: int = 0
+) -> None:
     """Write a split and say how fast. Raises ConfigurationError when the folder cannot be written."""
     started = time.monotonic()
-    made = tqdm(scenarios(split, count, seed, mix), total=count, desc=split, unit="scenario")
     try:
-        written = write_split(iter(made), out)
+        with texts(jobs(split, count, seed, mix, redraw), workers) as found:
+            written = write_split(tqdm(found, total=count, desc=split, unit="scenario"), out)
     except OSError as trouble:
         raise ConfigurationError(
             f"{out}: cannot be written ({trouble.strerror}); give another folder with --out"

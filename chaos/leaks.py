@@ -14,7 +14,7 @@ from pathlib import Path
 from chaos.reach import named
 from project_types import FAULT_TYPES, Scenario
 
-_PLAIN = "too low short down full missing wrong failure data api code external record queue request"
+_PLAIN = "slow too low short down full missing wrong failure data api code external record queue request"
 PLAIN_WORDS = frozenset(_PLAIN.split())
 """Parts of fault names that people also use for symptoms; alone they tell nothing."""
 _SHORTEST_TELLING_WORD = 6

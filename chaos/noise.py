@@ -1,158 +1,142 @@
-"""Lays over a simulated run what makes it hard: red herrings, decoys, background jobs, and the decisive lines
-themselves.
+"""Rows that requests do not explain: what candidates write, red herrings, everyday errors, periodic rows, events.
 
-Red herrings have the levels, counts and timing of decisive lines, so that neither severity nor rarity gives
-the cause away. A decoy is a decisive-looking line of another fault at a service that no failing request
-touches. The few decisive lines say what broke; `compose` makes them the evidence.
+Red herrings have the levels, counts and times of the candidates' rows, so that neither severity nor rarity nor
+the moment tells them apart. Nothing here depends on who is guilty: a scenario and its twin share these rows.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from chaos import phrases
-from chaos.catalogue import CATALOGUE, HELD_OUT
+from chaos.anchors import Anchor
 from chaos.faults import Values
-from chaos.plans import WINDOW_MS
-from chaos.simulate import Request, Row, Simulation, SpanRow
+from chaos.phrases import Phrasebook
+from chaos.rows import Row
+from chaos.stage import WINDOW_MS, Stage
 
-LEVELS = (("ERROR", "WARN"), ("WARN", "WARN"), ("WARN", "INFO"), ("INFO", "INFO"))
-LEVEL_WEIGHTS = (0.26, 0.26, 0.22, 0.26)
-
-APART_MS = 2500
-"""Decisive lines lie at least this far apart, so that a search of one second shows each."""
-
-
-def decisive(run: Simulation, rng: random.Random) -> list[Row]:
-    """Two to four rows at the culprit, in one to three wordings, from shortly before the first failure on."""
-    plan = run.plan
-    struck = [request for request in run.requests if request.affected]
-    wordings = rng.sample(plan.strike.wordings, rng.choices((1, 2, 3), (0.4, 0.45, 0.15))[0])
-    levels = rng.choices(LEVELS, LEVEL_WEIGHTS)[0]
-    rows: list[Row] = []
-    for number in range(max(len(wordings), rng.randint(2, 4))):
-        wording = wordings[number % len(wordings)]
-        level = levels[min(number % len(wordings), 1)]
-        row = _decisive_row(run, rng, struck, level, wording, first=number == 0)
-        while any(abs(row.at_ms - other.at_ms) < APART_MS for other in rows):
-            row = _decisive_row(run, rng, [], level, wording, first=False)
-        rows.append(row)
-    return rows
+Anchors = Mapping[tuple[int, int], Anchor]
+"""(candidate, note) → the request inside which the note is written."""
+SPARED_SHARE = 0.7
+"""Share of the candidates' services without red herrings, so that two strange rows at one service stay rare."""
 
 
-def _decisive_row(
-    run: Simulation, rng: random.Random, struck: list[Request], level: str, wording: str, *, first: bool
-) -> Row:
-    """One row: inside a struck request, or on its own; the first one near the onset."""
-    plan = run.plan
-    message = wording.format_map(plan.values)
-    spot = _spot(struck, plan.culprit, rng)
-    if first or spot is None or rng.random() < 0.4:
-        at = plan.onset_ms + (rng.uniform(-40_000, 4000) if first else rng.uniform(2000, 480_000))
-        return Row(min(at, WINDOW_MS), plan.culprit, level, message, "decisive")
-    request, span = spot
-    at = span.start_ms + rng.uniform(0.2, 1.0) * span.duration_ms
-    return Row(at, plan.culprit, level, message, "decisive", request, span)
+@dataclass(eq=False)
+class EventRow:
+    """An event that the cluster reports about a service."""
+
+    at_ms: float
+    service: str
+    reason: str
+    type: str
+    message: str
+    count: int
 
 
-def _spot(requests: list[Request], service: str, rng: random.Random) -> tuple[Request, SpanRow] | None:
-    spots = [(request, span) for request in requests for span in request.spans if span.service == service]
-    return rng.choice(spots) if spots else None
+class Background:
+    """Draws what stands beside the requests of a stage."""
 
+    def __init__(
+        self, stage: Stage, anchors: Anchors, book: Phrasebook, rng: random.Random, words: random.Random
+    ) -> None:
+        self.stage, self.anchors, self.book, self.rng, self.words = stage, anchors, book, rng, words
+        self.world = stage.world
+        self.services = list(stage.world.topology.roles)
 
-def herrings(run: Simulation, rng: random.Random) -> list[Row]:
-    """Harmless lines near the fault, at most services, at most one kind at the culprit in most scenarios."""
-    world, plan = run.world, run.plan
-    mild = [wording for fault in CATALOGUE.values() for wording in fault.mild]
-    mishaps, oddities = (
-        rng.sample(phrases.MISHAPS, len(phrases.MISHAPS)),
-        [*rng.sample(phrases.ODDITIES, 8), *rng.sample(mild, 8)],
-    )
-    rng.shuffle(oddities)
-    others = [service for service in world.topology.roles if service != plan.culprit]
-    chosen = rng.sample(others, min(len(others), rng.randint(4, 7)))
-    chosen += rng.sample(chosen, min(len(chosen), rng.randint(1, 2)))
-    if rng.random() < 0.75:
-        chosen.append(plan.culprit)
-    rows: list[Row] = []
-    for service in chosen:
-        level = rng.choices(("ERROR", "WARN", "INFO"), (0.24, 0.46, 0.30))[0]
-        mishap = level == "ERROR" or rng.random() < 0.35
-        wording = (mishaps if mishap else oddities).pop()
-        rows += _repeat(run, rng, service, wording, level, rng.choice((1, 1, 2, 2, 3, 4, 7)), "herring")
-    for caller, callee in rng.sample(world.topology.edges(), rng.randint(0, 2)):
-        wording = rng.choice(phrases.TRANSIENT)
-        rows += _repeat(
-            run, rng, caller, wording, "WARN", rng.randint(1, 2), "herring", peer=world.names[callee]
-        )
-    return rows
+    def rows(self) -> list[Row]:
+        """All of it but the events."""
+        return [*self.candidates(), *self.herrings(), *self.chronic(), *self.periodic()]
 
+    def candidates(self) -> list[Row]:
+        """What each candidate's culprit writes about it."""
+        rows = []
+        for number, one in enumerate(self.stage.candidates):
+            for place, note in enumerate(one.notes):
+                row = Row(
+                    note.at_ms,
+                    one.culprit,
+                    note.level,
+                    note.wording,
+                    "candidate",
+                    pod=note.pod,
+                    candidate=number,
+                )
+                if anchor := self.anchors.get((number, place)):
+                    row.at_ms, row.run, row.index, row.node = (
+                        anchor.at_ms,
+                        anchor.run,
+                        anchor.request,
+                        anchor.node,
+                    )
+                rows.append(row)
+        return rows
 
-def decoys(run: Simulation, rng: random.Random, share: float) -> list[Row]:
-    """Sometimes: decisive-looking lines of another fault at a service that no affected request touches."""
-    world, plan = run.world, run.plan
-    touched = {span.service for request in run.requests if request.affected for span in request.spans} | {
-        plan.culprit,
-        plan.peer,
-    }
-    free = [service for service in world.topology.roles if service not in touched]
-    if not free or rng.random() > share:
-        return []
-    service = rng.choice(free)
-    fitting = [
-        strike
-        for name, fault in CATALOGUE.items()
-        if name not in HELD_OUT and name != plan.fault.name
-        for strike in fault.strikes
-        if world.role(service) in strike.roles
-    ]
-    peers = [callee for caller, callee in world.topology.edges() if caller == service]
-    peers = peers or [caller for caller, callee in world.topology.edges() if callee == service]
-    known = {"peer": world.names[rng.choice(peers)], "clock": plan.values["clock"]}
-    rows: list[Row] = []
-    for wording in rng.sample(rng.choice(fitting).wordings, rng.randint(1, 2)):
-        level = rng.choice(("ERROR", "WARN", "WARN", "INFO"))
-        rows += _repeat(run, rng, service, wording, level, rng.randint(1, 2), "decoy", **known)
-    return rows
+    def herrings(self) -> list[Row]:
+        """Harmless rows near the two moments, at services that are drawn."""
+        mishaps = self.words.sample(self.book.of("mishaps"), len(self.book.of("mishaps")))
+        oddities = self.words.sample(self.book.of("oddities"), len(self.book.of("oddities")))
+        rows: list[Row] = []
+        suspects = {one.culprit for one in self.stage.candidates}
+        spared = {service for service in suspects if self.rng.random() < SPARED_SHARE}
+        services = [service for service in self.services if service not in spared]
+        for service in self.rng.sample(services, min(len(services), self.rng.randint(5, 8))):
+            level = self.rng.choices(("ERROR", "WARN", "INFO"), (0.28, 0.42, 0.30))[0]
+            pool = mishaps if level == "ERROR" or self.rng.random() < 0.4 else oddities
+            start = self.rng.choice(self.stage.clock_ms) + self.rng.uniform(-25_000, 10_000)
+            for number in range(self.rng.choice((1, 2, 2, 3, 4))):
+                at = start if number == 0 else start + self.rng.uniform(2000, 140_000)
+                rows.append(self._row(at, service, level, pool[-1], "herring"))
+            pool.pop()
+        return rows
 
+    def chronic(self) -> list[Row]:
+        """Errors that occur all the time, in the healthy window too."""
+        rows: list[Row] = []
+        kinds = self.words.sample(self.book.of("chronic"), 3)
+        for wording in kinds:
+            service, level = self.rng.choice(self.services), self.rng.choice(("ERROR", "ERROR", "WARN"))
+            for _ in range(self.rng.randint(4, 9)):
+                at = self.rng.uniform(-WINDOW_MS, WINDOW_MS)
+                rows.append(self._row(at, service, level, wording, "chronic"))
+        return rows
 
-def _repeat(
-    run: Simulation,
-    rng: random.Random,
-    service: str,
-    wording: str,
-    level: str,
-    times: int,
-    kind: str,
-    **known: object,
-) -> list[Row]:
-    values = Values(rng, **{"peer": "", "clock": "", **known})
-    rows = []
-    start = run.plan.onset_ms + rng.uniform(-9, 7) * 60_000
-    for _ in range(times):
-        at = min(max(start + rng.uniform(-2.5, 2.5) * 60_000, 0.0), WINDOW_MS)
-        spans = [
-            (request, span)
-            for request in run.requests
-            if abs(request.at_ms - at) < 60_000
-            for span in request.spans
-            if span.service == service
-        ]
-        row = Row(at, service, level, wording.format_map(values), kind)
-        if spans and rng.random() < 0.5:
-            row.request, row.span = rng.choice(spans)
-            row.at_ms = row.span.start_ms + rng.random() * row.span.duration_ms
-        rows.append(row)
-    return rows
+    def periodic(self) -> list[Row]:
+        """Every service writes one kind of row now and then. It stops where a hanging candidate writes nothing."""
+        rows = []
+        silent = {
+            one.culprit: one.start_ms for one in self.stage.candidates if one.strike.mechanism == "hang"
+        }
+        lapses = self.rng.sample(self.services, 1)
+        silent |= {service: self.stage.clock_ms[0] for service in lapses if service not in silent}
+        for service, habit in self.world.habits.items():
+            wording = self.book.pick("periodic", habit.style)
+            step = (
+                self.rng.uniform(360_000, 600_000)
+                if service not in silent
+                else self.rng.uniform(90_000, 150_000)
+            )
+            at = self.rng.uniform(-WINDOW_MS, -WINDOW_MS + step)
+            while at < min(WINDOW_MS, silent.get(service, WINDOW_MS)):
+                rows.append(self._row(at, service, "INFO", wording, "routine"))
+                at += step * self.rng.uniform(0.9, 1.1)
+        return rows
 
+    def events(self) -> list[EventRow]:
+        """Deploys, restarts and scaling around the two moments, and before, at services that are drawn."""
+        found = []
+        kinds = self.book.events()
+        for _ in range(self.rng.randint(4, 9)):
+            service, kind = self.rng.choice(self.services), self.rng.choice(kinds)
+            near = self.rng.choice(self.stage.clock_ms) + self.rng.uniform(-240_000, 120_000)
+            at = near if self.rng.random() < 0.6 else self.rng.uniform(-WINDOW_MS, WINDOW_MS)
+            text = kind.message.format_map(Values(self.words, svc=self.world.names[service]))
+            found.append(
+                EventRow(at, service, kind.reason, kind.type, text, self.rng.choice((1, 1, 1, 2, 5)))
+            )
+        return found
 
-def jobs(run: Simulation, rng: random.Random) -> list[Row]:
-    """Background work: every service writes one kind of line now and then."""
-    rows = []
-    for service, habit in run.world.habits.items():
-        wording = phrases.JOBS[habit.style % len(phrases.JOBS)]
-        at = rng.uniform(0, 240_000)
-        while at < WINDOW_MS:
-            rows.append(Row(at, service, "INFO", wording.format_map(Values(rng)), "routine"))
-            at += rng.uniform(200_000, 700_000)
-    return rows
+    def _row(self, at: float, service: str, level: str, wording: str, kind: str) -> Row:
+        pod = self.rng.randrange(self.world.habits[service].pods)
+        known = {"peer": "", "clock": "", "op": ""}
+        return Row(at, service, level, wording.format_map(Values(self.words, **known)), kind, pod=pod)

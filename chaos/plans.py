@@ -1,7 +1,6 @@
-"""Draws a scenario's fault: topology, strike, culprit, peer, moment and strength, from weights that are data.
+"""Sampling weights as data: which faults and systems a split holds, and how often.
 
-`Mix` holds the weights; a request file can replace them (`read_mix`). What a plan does to requests is in
-`simulate`.
+A request file can replace the weights (`read_mix`). What is drawn from them is in `stage` and `compose`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.catalogue import CATALOGUE, HELD_OUT
-from chaos.faults import Fault, Strike, Values
-from chaos.simulate import Plan
-from chaos.topologies import ROLES, Call, Topology, pairs, topologies
-from chaos.world import World
+from chaos.faults import Fault, catalogue
+from chaos.topologies import PARTS, Topology, topologies
 from project_types import ConfigurationError
 
-WINDOW_MS = 26 * 60_000.0
-DEPTH_WEIGHTS = (0.2, 0.4, 1.0)
-"""How likely the culprit takes users' requests itself, is called by such a service, or lies deeper."""
-ENDS_OK: dict[str, float] = {"slow_link": 0.35, "caller_deadline": 0.3}
-"""How often an abandoned callee's span ends as ok, by mechanism; 0.8 otherwise."""
+MOST_SERVICES = 46
+"""Of a system before its prober and its jobs are added."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ def read_mix(path: Path) -> Mix:
         raise ConfigurationError(
             f'{path}: cannot be read as JSON ({trouble}); give a file like {{"faults": {{"disk_full": 3}}}}'
         ) from trouble
-    known: dict[str, Iterable[str]] = {"faults": CATALOGUE, "topologies": topologies()}
+    known: dict[str, Iterable[str]] = {"faults": catalogue(), "topologies": topologies()}
     if not isinstance(data, dict) or set(data) - set(known):
         raise ConfigurationError(f"{path}: expected an object with the keys 'faults' and 'topologies' only")
     for kind, weights in data.items():
@@ -68,7 +61,7 @@ def read_mix(path: Path) -> Mix:
 
 def schedule(count: int, unseen: bool, mix: Mix, rng: random.Random) -> list[str]:
     """`count` fault types whose shares follow the weights as closely as whole numbers can, in a drawn order."""
-    names = [name for name in CATALOGUE if (name in HELD_OUT) == unseen]
+    names = [fault.name for fault in catalogue().values() if fault.held_out == unseen]
     weights = {name: mix.faults.get(name, 1.0) for name in names}
     total = sum(weights.values())
     if total <= 0:
@@ -85,105 +78,22 @@ def schedule(count: int, unseen: bool, mix: Mix, rng: random.Random) -> list[str
     return drawn
 
 
-def pick_strike(fault: Fault, unseen: bool, mix: Mix, rng: random.Random) -> tuple[Strike, Topology]:
-    """A strike of the fault and a topology that has a place for it."""
-    systems = [
-        system
-        for system in topologies().values()
-        if system.held_out == unseen and mix.topologies.get(system.name, 1.0) > 0
-    ]
-    strikes = list(fault.strikes)
-    while strikes:
-        strike = rng.choices(strikes, [strike.weight for strike in strikes])[0]
-        fitting = [system for system in systems if places(strike, system)]
-        if fitting:
-            return strike, rng.choices(fitting, [mix.topologies.get(system.name, 1.0) for system in fitting])[
-                0
-            ]
-        strikes.remove(strike)
-    raise ConfigurationError(
-        f"no topology with a positive weight has a place for fault {fault.name}; give more topologies weight"
-    )
+def pick_fault(unseen: bool) -> list[Fault]:
+    """The fault types that candidates are drawn from."""
+    return [fault for fault in catalogue().values() if fault.held_out == unseen]
 
 
-def places(strike: Strike, topology: Topology) -> list[tuple[str, str]]:
-    """Where a strike can hit: (culprit, peer) pairs. The peer is the other service that the mechanism
-    concerns.
-    """
-    roles, edges = topology.roles, topology.edges()
-    how = strike.mechanism
-    if how in ("caller_edge", "caller_deadline", "slow_link", "bad_request"):
-        plain = ("service", "worker", "store", "gateway") if how == "bad_request" else ROLES
-        return [pair for pair in edges if roles[pair[0]] in strike.roles and roles[pair[1]] in plain]
-    if how == "flood":
-        wide = strike.peer_roles or ("service", "store", "gateway", "worker")
-        return [pair for pair in edges if roles[pair[0]] in strike.roles and roles[pair[1]] in wide]
-    if how == "cold_cache":
-        return [
-            (callee, caller)
-            for caller, callee in edges
-            if roles[callee] == "cache" and stores_behind(callee, topology)
-        ]
-    if strike.peer_roles:
-        called = {callee for _, callee in edges}
-        return [
-            pair
-            for pair in edges
-            if pair[0] in called and roles[pair[0]] in strike.roles and roles[pair[1]] in strike.peer_roles
-        ]
-    return [(callee, caller) for caller, callee in edges if roles[callee] in strike.roles]
-
-
-def stores_behind(cache: str, topology: Topology) -> list[str]:
-    """Stores that the readers of `cache` fall back on."""
-    readers = [caller for caller, callee in topology.edges() if callee == cache]
-    found = [
-        callee.service
-        for flow in topology.flows
-        for reader, _ in pairs(flow.root)
-        if reader.service in readers
-        for _, callee in pairs(reader)
-        if topology.roles[callee.service] == "store"
-    ]
-    return list(dict.fromkeys(found))
-
-
-def depths(topology: Topology) -> dict[str, int]:
-    """How many calls lie between the user and each service, at the most."""
-    found: dict[str, int] = {}
-
-    def walk(call: Call, depth: int) -> None:
-        found[call.service] = max(depth, found.get(call.service, 0))
-        for child in call.children:
-            walk(child, depth + 1)
-
-    for flow in topology.flows:
-        walk(flow.root, 0)
+def pick_system(unseen: bool, mix: Mix, rng: random.Random) -> list[Topology]:
+    """One to four systems that become one."""
+    known = [system for system in topologies().values() if system.held_out == unseen]
+    weights = [mix.topologies.get(system.name, 1.0) for system in known]
+    if not sum(weights):
+        raise ConfigurationError("every topology of this split weighs 0; give more topologies weight")
+    parts = rng.choices([count for count, _ in PARTS], [share for _, share in PARTS])[0]
+    found: list[Topology] = []
+    for system in rng.choices(known, weights, k=parts):
+        if not found or (
+            system not in found and sum(len(one.roles) for one in [*found, system]) <= MOST_SERVICES
+        ):
+            found.append(system)
     return found
-
-
-def make_plan(
-    fault: Fault, strike: Strike, world: World, rng: random.Random, clock: str, onset_ms: float
-) -> Plan:
-    """Draw the rest. Services far from the users are struck more often than those that users meet."""
-    spots = places(strike, world.topology)
-    culprits = sorted({culprit for culprit, _ in spots})
-    depth = depths(world.topology)
-    likely = [DEPTH_WEIGHTS[min(depth[culprit], 2)] for culprit in culprits]
-    culprit = rng.choices(culprits, likely)[0]
-    peer = rng.choice([peer for who, peer in spots if who == culprit])
-    values = Values(rng, peer=world.names[peer], svc=world.names[culprit], clock=clock)
-    longest = rng.uniform(4500, 9500)
-    return Plan(
-        fault,
-        strike,
-        culprit,
-        peer,
-        values,
-        onset_ms,
-        share=rng.uniform(0.6, 0.95),
-        late_ms=(2200, longest),
-        ends_ok=rng.random() < ENDS_OK.get(strike.mechanism, 0.8),
-        inferred=rng.random() < (0.7 if strike.mechanism == "caller_edge" else 0.15),
-        victims=tuple(stores_behind(culprit, world.topology)) if strike.mechanism == "cold_cache" else (),
-    )

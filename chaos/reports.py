@@ -1,7 +1,8 @@
 """The reports that come with a scenario: the one that scores top, and plausible wrong ones with the reason
 each is wrong.
 
-A report's root cause is `<service>: <text of the line that proves it>`, as the shipped policy writes it.
+A report's root cause is `<service>: <text of the row that proves it>`, or the canonical sentence where no row
+tells the cause.
 """
 
 from __future__ import annotations
@@ -10,91 +11,120 @@ import random
 from collections import Counter
 from typing import Any
 
-from chaos.catalogue import CATALOGUE, HELD_OUT
 from chaos.draft import Draft
-from chaos.faults import Values
-from chaos.simulate import Request, Row
+from chaos.rows import Row
+from chaos.stage import Candidate
+from project_types import UNKNOWN
+
+MOST_QUOTED = 500
+"""Characters of a quoted row; the rest of a long one is its stack trace."""
 
 
-def reports(draft: Draft, evidence: list[Row], traces: list[Request], rng: random.Random) -> dict[str, Any]:
-    """`gold_report` and `distractors` of a scenario."""
-    return {"distractors": _distractors(draft, rng)[:4], "gold_report": _gold(draft, evidence, traces)}
+def cause_sentence(draft: Draft, one: Candidate) -> str:
+    """The canonical sentence that names a candidate as the cause."""
+    return f"In {draft.names[one.culprit]}, {one.strike.cause.format_map(one.values)}."
 
 
-def _gold(draft: Draft, evidence: list[Row], traces: list[Request]) -> dict[str, Any]:
-    plan, names = draft.run.plan, draft.run.world.names
-    best, culprit = evidence[0], names[plan.culprit]
-    failures = [row for row in draft.rows if row.kind == "symptom" and row.at_ms >= plan.onset_ms]
-    timeline = [f"{draft.clock(best.at_ms)} {culprit}: {best.message}"]
-    timeline += [f"{draft.clock(row.at_ms)} {names[row.service]}: {row.message}" for row in failures[:1]]
+def evidence_rows(draft: Draft) -> list[Row]:
+    """The rows that the guilty candidate wrote."""
+    if draft.guilty is None:
+        return []
+    number = draft.stage.candidates.index(draft.guilty)
+    return [row for row in draft.rows if row.candidate == number]
+
+
+def gold(draft: Draft, evidence: list[Row], traces: list[str]) -> dict[str, Any]:
+    """The report that scores top."""
+    one = draft.guilty
+    if one is None:
+        return {
+            "root_cause": UNKNOWN,
+            "suspected_service": UNKNOWN,
+            "next_actions": ["watch the error rate and ask the users again"],
+            "confidence": 0.8,
+        }
+    culprit = draft.names[one.culprit]
+    failures = [row for row in draft.rows if row.kind == "symptom" and row.at_ms >= one.start_ms]
+    best = evidence[0] if evidence else None
+    told = quoted(draft, best) if best else cause_sentence(draft, one)
+    timeline = [
+        f"{draft.clock(row.at_ms)} {draft.names[row.service]}: {draft.text(row)}"
+        for row in [*evidence[:1], *failures[:1]]
+    ]
     return {
-        "root_cause": f"{culprit}: {best.message}",
+        "root_cause": told,
         "suspected_service": culprit,
-        "fault_type": plan.fault.name,
-        "primary_trace_ids": [draft.trace_ids[id(request)] for request in traces[:3]],
+        "fault_type": one.fault.name,
+        "primary_trace_ids": traces[:3],
         "key_log_ids": [draft.row_ids[id(row)] for row in evidence],
         "timeline": timeline,
-        "next_actions": [plan.fault.action.format(svc=culprit)],
+        "next_actions": [one.fault.action.format(svc=culprit)],
         "confidence": 0.9,
     }
 
 
-def _distractors(draft: Draft, rng: random.Random) -> list[dict[str, Any]]:
-    plan = draft.run.plan
-    symptoms = [row for row in draft.rows if row.kind == "symptom"]
-    foreign = [row for row in symptoms if row.service != plan.culprit]
-    noise = [
-        row
-        for row in draft.rows
-        if row.kind in ("herring", "decoy") and row.service != plan.culprit and row.level != "INFO"
-    ]
-    own = [row for row in draft.rows if row.kind in ("herring", "symptom") and row.service == plan.culprit]
+def distractors(draft: Draft, rng: random.Random) -> list[dict[str, Any]]:
+    """Up to four wrong reports."""
+    guilty = draft.guilty
+    culprit = guilty.culprit if guilty else ""
     found: list[dict[str, Any]] = []
-    if foreign:
+    innocent = [row for row in draft.rows if row.kind == "candidate" and row.service != culprit]
+    rng.shuffle(innocent)
+    told: set[int] = set()
+    for row in innocent:
+        if row.candidate is not None and row.candidate not in told and len(told) < 2:
+            told.add(row.candidate)
+            found.append(_wrong(draft, row, why_innocent(draft, draft.stage.candidates[row.candidate])))
+    symptoms = [row for row in draft.rows if row.kind == "symptom" and row.service != culprit]
+    if symptoms:
         found.append(
-            _wrong(
-                draft,
-                rng.choice(foreign),
-                "a symptom: this service only passes on what its callee does to it",
-            )
+            _wrong(draft, rng.choice(symptoms), "a symptom: it only passes on what its callee does to it")
         )
-    if noise:
-        found.append(_wrong(draft, rng.choice(noise), "unrelated: no failing request depends on this"))
+    own = [
+        row for row in draft.rows if row.kind in ("herring", "symptom", "chronic") and row.service == culprit
+    ]
     if own:
-        found.append(_wrong(draft, rng.choice(own), "the right service, but this line is not why it fails"))
-    else:
-        found.append(_invented(draft, rng))
-    loud = Counter(
-        row.service for row in symptoms if row.level == "ERROR" and row.service != plan.culprit
-    ).most_common(1)
-    told = {report["report"]["suspected_service"] for report in found}
-    if loud and draft.run.world.names[loud[0][0]] not in told:
+        found.append(_wrong(draft, rng.choice(own), "the right service, but this row is not why it fails"))
+    loud = Counter(row.service for row in symptoms if row.level == "ERROR").most_common(1)
+    if loud and len(found) < 4:
         row = next(row for row in symptoms if row.service == loud[0][0] and row.level == "ERROR")
         found.append(
             _wrong(draft, row, "the loudest service is where the failures arrive, not where they begin")
         )
-    if len(found) < 3:
-        found.append(_invented(draft, rng))
-    return found
+    return found[:4]
+
+
+def why_innocent(draft: Draft, one: Candidate) -> str:
+    """Why a candidate is not the cause."""
+    guilty = draft.guilty
+    if guilty is None:
+        return "harmless: no request of a user failed because of it"
+    if one.start_ms > guilty.start_ms:
+        return "it began after the first symptom"
+    if one.calm_ms < guilty.start_ms:
+        return "it was over before the first symptom"
+    known = {
+        "replica": "one instance of several: the next attempt went to another one and succeeded",
+        "jobs": "only background runs touched it, no request of a user did",
+        "drill": "only the prober's requests met it",
+        "elsewhere": "other requests failed because of it, not those that users complain about",
+    }
+    return known[one.manner]
+
+
+def quoted(draft: Draft, row: Row) -> str:
+    """A root cause that quotes a row as its service wrote it."""
+    return f"{draft.names[row.service]}: {draft.message(row)}"[:MOST_QUOTED]
 
 
 def _wrong(draft: Draft, row: Row, reason: str) -> dict[str, Any]:
-    service = draft.run.world.names[row.service]
+    service = draft.names[row.service]
     report: dict[str, Any] = {
-        "root_cause": f"{service}: {row.message}",
+        "root_cause": quoted(draft, row),
         "suspected_service": service,
         "key_log_ids": [draft.row_ids[id(row)]],
     }
-    if row.request is not None:
-        report["primary_trace_ids"] = [draft.trace_ids[id(row.request)]]
+    trace = draft.trace_of(row)
+    if trace:
+        report["primary_trace_ids"] = [trace]
     return {"report": report, "reason": reason}
-
-
-def _invented(draft: Draft, rng: random.Random) -> dict[str, Any]:
-    """The right service with a cause that nothing in the logs supports."""
-    plan, names = draft.run.plan, draft.run.world.names
-    family = [fault for name, fault in CATALOGUE.items() if name not in HELD_OUT and name != plan.fault.name]
-    strike = rng.choice(rng.choice(family).strikes)
-    cause = strike.cause.format_map(Values(rng, peer=names[plan.peer], clock=plan.values["clock"]))
-    report = {"root_cause": f"In {names[plan.culprit]}, {cause}.", "suspected_service": names[plan.culprit]}
-    return {"report": report, "reason": "the right service, but a cause that no line supports"}

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from project_types import FAULT_TYPES, Judge, Scenario
 
-ROWS, SPANS, SERVICES, EVIDENCE, DISTRACTORS = (150, 600), (20, 80), (5, 16), (2, 4), (3, 4)
+ROWS, SPANS, SERVICES, EVIDENCE, DISTRACTORS = (100, 900), (30, 200), (5, 50), (1, 24), (2, 4)
 
 
 def sizes(scenario: Scenario) -> Iterator[str]:
@@ -19,9 +19,11 @@ def sizes(scenario: Scenario) -> Iterator[str]:
         "log rows": (len(scenario.logs), ROWS),
         "spans": (len(scenario.spans), SPANS),
         "services": (len(scenario.services), SERVICES),
-        "evidence rows": (len(scenario.ground_truth.evidence_log_ids), EVIDENCE),
+        "pieces of evidence": (len(scenario.ground_truth.evidence), EVIDENCE),
         "distractors": (len(scenario.distractors), DISTRACTORS),
     }
+    if scenario.ground_truth.insufficient:
+        del counts["pieces of evidence"]
     for what, (count, (low, high)) in counts.items():
         if not low <= count <= high:
             yield f"has {count} {what}; wanted {low} to {high}"
@@ -36,7 +38,7 @@ def truth(scenario: Scenario) -> Iterator[str]:
             yield f"evidence {row_id} is no log row"
         elif rows[row_id].service != gold.service:
             yield f"evidence {row_id} was written by {rows[row_id].service}, not by the culprit {gold.service}"
-    if scenario.provenance.generator and gold.fault_type not in FAULT_TYPES:
+    if scenario.provenance.generator and gold.fault_type not in FAULT_TYPES and not gold.insufficient:
         yield f"fault type {gold.fault_type!r} is unknown"
     if gold.propagation_path and gold.propagation_path[0] != gold.service:
         yield f"propagation path starts at {gold.propagation_path[0]}, not at the culprit"

@@ -1,27 +1,54 @@
-"""Draws many scenarios and writes them as a split folder, all or nothing.
+"""Draws many scenarios and writes them as a split folder, all or nothing, with as many processes as wanted.
 
 Every scenario has its own seed, a hash of (split, seed, position) under a prefix that belongs to the split
-alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. The folder is
-written beside its place and then renamed, so that an interrupted run leaves no half-written split.
+alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. Processes only share
+out the positions, so the bytes do not depend on their number. Scenarios of val and test come with their twins.
+The folder is written beside its place and then renamed, so that an interrupted run leaves no half-written split.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-from chaos.compose import make_scenario
+from chaos.compose import Order, make_control, make_pair, make_scenario
+from chaos.faults import Pool
 from chaos.plans import EVEN, Mix, schedule
 from project_types import ConfigurationError
 
-PREFIXES = {"train": 1, "val": 2, "test": 3, "pretrain": 4}
+PREFIXES = {"train": 1, "val": 2, "test": 3, "pretrain": 4, "controls": 5}
 UNSEEN_SHARE = 3 / 13
 """Share of the test split with held-out fault types in held-out topologies: 24 of 104."""
+TWINNED = ("val", "test")
+UNSEEN_WORDINGS = ("test", "controls")
+"""Splits in which every row is worded unlike train's."""
+LEFT_OUT = ("logs", "spans", "metrics", "events")
+"""What a line of scenarios.jsonl leaves out."""
+
+
+class Written(NamedTuple):
+    """A scenario as text: its id, its file, and its line of scenarios.jsonl."""
+
+    id: str
+    text: str
+    line: str
+
+
+class Job(NamedTuple):
+    """What one call of a worker makes."""
+
+    split: str
+    order: Order
+    most: int
+    """Scenarios to keep: 2 with the twin."""
 
 
 def scenario_seed(split: str, seed: int, position: int) -> int:
@@ -31,26 +58,80 @@ def scenario_seed(split: str, seed: int, position: int) -> int:
 
 
 def unseen_count(split: str, count: int) -> int:
-    """How many of `count` scenarios are of the unseen kind."""
-    return round(count * UNSEEN_SHARE) if split == "test" else 0
+    """How many of `count` scenarios are of the unseen kind; with twins an even number."""
+    return 2 * round(count * UNSEEN_SHARE / 2) if split == "test" else 0
 
 
-def scenarios(split: str, count: int, seed: int, mix: Mix = EVEN) -> Iterator[dict[str, Any]]:
-    """Generate a split, scenario by scenario."""
+def jobs(split: str, count: int, seed: int, mix: Mix = EVEN, redraw: int = 0) -> list[Job]:
+    """What is to be made for a split of `count` scenarios."""
     rng = random.Random(f"{split}/{seed}")
-    unseen = unseen_count(split, count)
-    plan = [(fault, False) for fault in schedule(count - unseen, False, mix, rng)]
+    each = 2 if split in TWINNED else 1
+    unseen = unseen_count(split, count) // each
+    seen = (count + each - 1) // each - unseen
+    plan = [(fault, False) for fault in schedule(seen, False, mix, rng)]
     plan += [(fault, True) for fault in schedule(unseen, True, mix, rng)]
+    found = []
     for position, (fault, strange) in enumerate(plan):
-        yield make_scenario(scenario_seed(split, seed, position), fault, strange, mix)
+        pool: Pool = "test" if split in UNSEEN_WORDINGS else "train"
+        order = Order(scenario_seed(split, seed, position), fault, pool, strange, mix, redraw)
+        found.append(Job(split, order, min(each, count - each * position)))
+    return found
 
 
-def summary_line(scenario: dict[str, Any]) -> str:
-    """A scenario without its logs and spans, as one line of `scenarios.jsonl`."""
-    return _compact({key: value for key, value in scenario.items() if key not in ("logs", "spans")})
+def made(job: Job) -> list[dict[str, Any]]:
+    """The scenarios of one job."""
+    if job.split == "controls":
+        return [make_control(job.order)]
+    if job.split not in TWINNED:
+        return [make_scenario(job.order)]
+    pair = list(make_pair(job.order))[: job.most]
+    if job.most == 1:
+        del pair[0]["provenance"]["twin"]
+    return pair
 
 
-def write_split(made: Iterator[dict[str, Any]], folder: Path) -> int:
+def scenarios(
+    split: str, count: int, seed: int, mix: Mix = EVEN, redraw: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Generate a split, scenario by scenario, in this process."""
+    for job in jobs(split, count, seed, mix, redraw):
+        yield from made(job)
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def written(job: Job) -> list[Written]:
+    """The scenarios of one job as text."""
+    return [as_text(scenario) for scenario in made(job)]
+
+
+def as_text(scenario: dict[str, Any]) -> Written:
+    """One scenario as its file and its line."""
+    short = {key: value for key, value in scenario.items() if key not in LEFT_OUT}
+    return Written(scenario["id"], f"{_compact(scenario)}\n", f"{_compact(short)}\n")
+
+
+def _compact(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+@contextmanager
+def texts(work: list[Job], workers: int = 1) -> Iterator[Iterator[Written]]:
+    """The scenarios of all jobs as text, in the order of the jobs, made by so many processes."""
+    if workers == 1:
+        yield (one for job in work for one in written(job))
+        return
+    with get_context("spawn").Pool(workers) as pool:
+        yield (one for found in pool.imap(written, work, chunksize=4) for one in found)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def write_split(made: Iterable[Written], folder: Path) -> int:
     """Write scenario files and `scenarios.jsonl` to `folder`, replacing a split that is there. Returns how
     many.
 
@@ -60,17 +141,14 @@ def write_split(made: Iterator[dict[str, Any]], folder: Path) -> int:
     _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        partial = (
-            Path(scratch) / "new"
-        )  # one level down, where nobody looks for scenarios, should we be killed
+        # one level down, where no command looks for scenarios, should we be killed
+        partial = Path(scratch) / "new"
         partial.mkdir()
         lines = []
-        for scenario in made:
-            (partial / f"scenario-{scenario['id']}.json").write_text(
-                _compact(scenario) + "\n", encoding="utf-8"
-            )
-            lines.append(summary_line(scenario))
-        (partial / "scenarios.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        for one in made:
+            (partial / f"scenario-{one.id}.json").write_text(one.text, encoding="utf-8")
+            lines.append(one.line)
+        (partial / "scenarios.jsonl").write_text("".join(lines), encoding="utf-8")
         if folder.exists():
             folder.rename(Path(scratch) / "old")
         partial.rename(folder)
@@ -89,9 +167,6 @@ def _refuse_foreign(folder: Path) -> None:
     ]
     if foreign:
         raise ConfigurationError(
-            f"{folder} holds {sorted(foreign)[0]}, which is no part of a split; give an empty or new folder with --out"
+            f"{folder} holds {sorted(foreign)[0]}, which is no part of a split; "
+            "give an empty or new folder with --out"
         )
-
-
-def _compact(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

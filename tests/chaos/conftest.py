@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from chaos.splits import scenarios, write_split
+from chaos.splits import jobs, texts, write_split
+
+
+def write(folder: Path, split: str, count: int, seed: int, workers: int = 1) -> Path:
+    """Generate a split into a folder."""
+    with texts(jobs(split, count, seed), workers) as found:
+        write_split(found, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four train and five test scenarios, one of them unseen."""
+    """Four train scenarios, and two pairs of test, one pair unseen."""
     root = tmp_path_factory.mktemp("generated")
-    write_split(scenarios("train", 4, 7), root / "train")
-    write_split(scenarios("test", 5, 7), root / "test")
+    write(root / "train", "train", 4, 7)
+    write(root / "test", "test", 6, 7)
     return root
 
 

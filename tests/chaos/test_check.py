@@ -11,6 +11,7 @@ import pytest
 
 from chaos.__main__ import main
 from chaos.check import check
+from chaos.splits import LEFT_OUT
 from core.judges.offline import OfflineJudge
 from project_types import ScenarioError
 
@@ -23,7 +24,7 @@ def damage(path: Path, change: Damage) -> None:
     change(scenario)
     path.write_text(json.dumps(scenario))
     combined = path.parent / "scenarios.jsonl"
-    short = {key: value for key, value in scenario.items() if key not in ("logs", "spans")}
+    short = {key: value for key, value in scenario.items() if key not in LEFT_OUT}
     lines = [json.loads(line) for line in combined.read_text().splitlines()]
     combined.write_text(
         "".join(json.dumps(short if row["id"] == short["id"] else row) + "\n" for row in lines)
@@ -76,7 +77,7 @@ def praise_a_distractor(scenario: dict[str, Any]) -> None:
 
 
 def spoil_the_gold_report(scenario: dict[str, Any]) -> None:
-    scenario["gold_report"]["root_cause"] = "something is slow"
+    scenario["gold_report"]["root_cause"] = "something is odd"
 
 
 def shorten(scenario: dict[str, Any]) -> None:
@@ -94,13 +95,18 @@ def mark_unseen(scenario: dict[str, Any]) -> None:
 
 
 def hide_every_clue(scenario: dict[str, Any]) -> None:
-    """Nothing names the culprit any more, and its own lines say nothing loud."""
+    """Nothing names the culprit any more, its own lines say nothing loud, and no trace leads to it."""
     culprit = scenario["ground_truth"]["service"]
+    other = next(name for name in scenario["services"] if name != culprit)
+    for span in scenario["spans"]:
+        span["service"] = other if span["service"] == culprit else span["service"]
     for row in scenario["logs"]:
         if row["service"] == culprit:
             row["level"] = "INFO"
         elif culprit in row["message"]:
             row["message"] = "something is wrong somewhere"
+        row.pop("trace_id", None)
+        row.pop("span_id", None)
 
 
 PLANTED: list[tuple[Damage, str]] = [
@@ -109,11 +115,11 @@ PLANTED: list[tuple[Damage, str]] = [
     (say_it_in_the_hint, "time_hint holds the gold word"),
     (label_a_row, "says 'root cause'"),
     (label_an_operation, "says"),
-    (lose_the_evidence, "no log row has id"),
+    (lose_the_evidence, "log row has id"),
     (blame_another, "not by the culprit"),
     (praise_a_distractor, "accepts the distractor"),
     (spoil_the_gold_report, "rejects the gold report"),
-    (shorten, "log rows; wanted 150"),
+    (shorten, "log rows; wanted 100"),
     (orphan_a_span, "has a parent that does not exist"),
     (mark_unseen, "marked unseen"),
     (hide_every_clue, "no clue leads to an evidence row"),
@@ -124,7 +130,7 @@ def test_generated_splits_pass(generated: Path, capsys: pytest.CaptureFixture[st
     assert main(["check", str(generated)]) == 0
     printed = capsys.readouterr().out
     assert "all checks passed" in printed
-    assert "9 scenarios" in printed
+    assert "10 scenarios" in printed
 
 
 def test_one_split_can_be_checked_alone(generated: Path) -> None:
@@ -165,7 +171,7 @@ def test_a_line_without_a_file_is_found(folder: Path) -> None:
 
 def test_a_scenario_that_stands_in_two_splits_is_found(folder: Path) -> None:
     (folder / "train" / first(folder, "test").name).write_bytes(first(folder, "test").read_bytes())
-    assert any("share the seed" in problem for problem in check(folder, OfflineJudge()).problems)
+    assert any("share the id" in problem for problem in check(folder, OfflineJudge()).problems)
 
 
 def test_a_folder_without_scenarios_is_bad_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

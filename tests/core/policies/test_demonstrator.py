@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chaos.phrases import MISHAPS, ODDITIES, TRANSIENT
-from core.policies.demonstrator import EVERYDAY, FAMILIAR, HARMLESS, HASTE, demonstrator, investigator
+from core.policies.demonstrator import HASTE, demonstrator, investigator
 from core.policies.scripting import Answer, Call, Desk, Play
-from project_types import EMBEDDED, read_scenario
+from project_types import EMBEDDED
 
 TASK = "Orders fail.\nabout 14:05\nservices: gateway orders ledger mailer"
 VICTIM = "14:05:33 ERROR gateway x2 call to orders failed: status 500 log 11aa"
@@ -100,24 +98,3 @@ def test_who_has_seen_nothing_says_so() -> None:
     _, answer = play(investigator, *[[]] * 6)
     assert answer is not None
     assert answer["suspected_service"] == "unknown"
-
-
-def test_what_they_know_of_causes_fits_every_fault_of_the_train_split_and_none_that_only_the_test_split_shows() -> (
-    None
-):
-    recognised: dict[bool, set[str]] = {False: set(), True: set()}
-    strange: dict[bool, set[str]] = {False: set(), True: set()}
-    for path in sorted(Path("log_scenarios/test").glob("scenario-*.json")):
-        scenario = read_scenario(path)
-        truth = scenario.ground_truth
-        evidence = [row.message for row in scenario.logs if row.id in truth.evidence_log_ids]
-        kinds = recognised if any(FAMILIAR.search(message) for message in evidence) else strange
-        kinds[scenario.provenance.unseen].add(truth.fault_type)
-    assert recognised[True] == strange[False] == set()
-    assert len(strange[True]) >= 5
-    assert len(recognised[False]) >= 12
-
-
-@pytest.mark.parametrize("words", [*MISHAPS, *ODDITIES, *TRANSIENT])
-def test_every_small_mishap_is_known_for_what_it_is(words: str) -> None:
-    assert any(known.search(words) for known in (EVERYDAY, HARMLESS))

@@ -1,30 +1,22 @@
-"""Trivial rules that answer without investigating: what a scenario set must not be solvable by.
+"""Trivial rules that answer without investigating.
 
-Each rule reads a scenario's full logs and spans, which is more than an agent ever sees at once, names a
-service and quotes the row it relied on. A set on which such a rule passes the bar teaches nothing
-(docs/scenarios.md). The rules never look at the ground truth, and they are not policies:
-`core.policies.scripted` plays the same ideas through the real tools.
+Each names a service and quotes the row it relied on. Where a healthy window is known, its rows and spans are
+left out. A set on which such a rule passes its bar teaches nothing (docs/scenarios.md).
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from core.intervals import Interval, as_json, bootstrap_mean, proportion
 from core.log_stores.masks import masked
-from project_types import Judge, Level, LogRecord, Report, Scenario, Span
+from project_types import Level, LogRecord, Report, Scenario, Span
 
-DRAWS = 16
-"""Answers of the random rule per scenario, averaged."""
 SLOW_QUANTILE = 0.9
 """Traces at least as slow as this quantile count as slow."""
-CAUSE_BAR = 0.40
-"""No rule may name more root causes than this share."""
 
 Rule = Callable[[Scenario, random.Random], Report]
 
@@ -32,27 +24,27 @@ Rule = Callable[[Scenario, random.Random], Report]
 def random_service(scenario: Scenario, rng: random.Random) -> Report:
     """A service picked at random, with its most severe line."""
     service = rng.choice(scenario.services)
-    return _blame(scenario, service, scenario.logs)
+    return _blame(scenario, service, _logs(scenario))
 
 
 def loudest_error_service(scenario: Scenario, rng: random.Random) -> Report:
     """The service with the most ERROR lines."""
-    errors = _at_least(scenario.logs, Level.ERROR)
+    errors = _at_least(_logs(scenario), Level.ERROR)
     counts = Counter(row.service for row in errors)
     return _blame(scenario, _commonest(counts, scenario, rng), errors)
 
 
 def first_error_service(scenario: Scenario, rng: random.Random) -> Report:
     """The service of the earliest ERROR line."""
-    errors = _at_least(scenario.logs, Level.ERROR) or scenario.logs
+    errors = _at_least(_logs(scenario), Level.ERROR) or scenario.logs
     first = min(errors, key=lambda row: row.sort_key)
-    return _quote(first)
+    return quote(first)
 
 
 def deepest_failing_span(scenario: Scenario, rng: random.Random) -> Report:
     """The service of the failing span furthest from its trace's root; the longest of those equally deep."""
     depths = _depths(scenario.spans)
-    failing = [span for span in scenario.spans if span.failed]
+    failing = [span for span in _spans(scenario) if span.failed]
     if not failing:
         return random_service(scenario, rng)
     deepest = max(failing, key=lambda span: (depths[span.trace_id, span.span_id], span.duration_ms))
@@ -63,13 +55,13 @@ def deepest_failing_span(scenario: Scenario, rng: random.Random) -> Report:
 def slow_trace_service(scenario: Scenario, rng: random.Random) -> Report:
     """The service with the most spans in the slowest traces."""
     length: dict[str, float] = defaultdict(float)
-    for span in scenario.spans:
+    for span in _spans(scenario):
         length[span.trace_id] = max(length[span.trace_id], span.duration_ms)
     if not length:
         return random_service(scenario, rng)
     limit = float(np.quantile(list(length.values()), SLOW_QUANTILE))
     slow = {trace_id for trace_id, longest in length.items() if longest >= limit}
-    counts = Counter(span.service for span in scenario.spans if span.trace_id in slow)
+    counts = Counter(span.service for span in _spans(scenario) if span.trace_id in slow)
     return _blame(
         scenario, _commonest(counts, scenario, rng), [row for row in scenario.logs if row.trace_id in slow]
     )
@@ -77,12 +69,12 @@ def slow_trace_service(scenario: Scenario, rng: random.Random) -> Report:
 
 def rarest_warning_service(scenario: Scenario, rng: random.Random) -> Report:
     """The service of the WARN line whose wording occurs least; the earliest of those equally rare."""
-    warnings = [row for row in scenario.logs if row.level == "WARN"]
+    warnings = [row for row in _logs(scenario) if row.level == "WARN"]
     if not warnings:
         return random_service(scenario, rng)
     wordings = Counter((row.service, masked(row.message)) for row in warnings)
     rarest = min(warnings, key=lambda row: (wordings[row.service, masked(row.message)], row.sort_key))
-    return _quote(rarest)
+    return quote(rarest)
 
 
 RULES: Mapping[str, Rule] = {
@@ -95,76 +87,16 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-class Score(NamedTuple):
-    """How often one rule was right on a set of scenarios."""
-
-    cause: Interval
-    service: Interval
-
-
-Table = dict[str, dict[str, Score]]
-"""rule → slice ('all', 'seen', 'unseen') → score."""
+def _logs(scenario: Scenario) -> list[LogRecord]:
+    """The rows outside the healthy window."""
+    healthy = scenario.baseline
+    return [row for row in scenario.logs if not (healthy and row.timestamp and row.timestamp < healthy.end)]
 
 
-async def measure(scenarios: Iterable[Scenario], judge: Judge, *, seed: int = 0) -> Table:
-    """Every rule's accuracy, overall and for faults that training shows ('seen') and never shows ('unseen')."""
-    right: dict[str, dict[str, list[tuple[float, float]]]] = {name: defaultdict(list) for name in RULES}
-    for scenario in scenarios:
-        part = "unseen" if scenario.provenance.unseen else "seen"
-        for name, rule in RULES.items():
-            score = await _score(scenario, name, rule, judge, seed)
-            right[name]["all"].append(score)
-            right[name][part].append(score)
-    return {
-        name: {part: _intervals(scores) for part, scores in parts.items()} for name, parts in right.items()
-    }
-
-
-async def _score(scenario: Scenario, name: str, rule: Rule, judge: Judge, seed: int) -> tuple[float, float]:
-    """Share of answers with the right cause and with the right service, over one draw, or several if the rule
-    is random.
-    """
-    draws = DRAWS if rule is random_service else 1
-    cause = service = 0
-    for draw in range(draws):
-        report = rule(scenario, random.Random(f"{seed}:{scenario.id}:{name}:{draw}"))
-        verdict = await judge.verdict(scenario, report)
-        cause += verdict.correct
-        service += report.suspected_service == scenario.ground_truth.service
-    return cause / draws, service / draws
-
-
-def _intervals(scores: Sequence[tuple[float, float]]) -> Score:
-    cause, service = (proportion(bootstrap_mean([score[at] for score in scores])) for at in (0, 1))
-    return Score(cause, service)
-
-
-def over_the_bar(table: Table, bar: float = CAUSE_BAR) -> list[str]:
-    """The rules whose root-cause accuracy exceeds the bar, with their figure."""
-    return [
-        f"{name}: {parts['all'].cause.percent()}"
-        for name, parts in table.items()
-        if parts["all"].cause.value > bar
-    ]
-
-
-def to_json(table: Table) -> dict[str, Any]:
-    """The shape of `--json`: rule → slice → {cause, service} → {value, low, high, scenarios}."""
-    return {name: {part: {"cause": as_json(score.cause), "service": as_json(score.service)} for part, score in parts.items()}
-            for name, parts in table.items()}  # fmt: skip
-
-
-def to_markdown(tables: Mapping[str, Table]) -> str:
-    """One table for several splits: right causes of all, of seen and of unseen scenarios, and right services."""
-    lines = ["| split | rule | root cause | seen | unseen | service |", "|---|---|---|---|---|---|"]
-    for split, table in tables.items():
-        for name, parts in table.items():
-            cells = [
-                parts[part].cause.percent() if part in parts else "-" for part in ("all", "seen", "unseen")
-            ]
-            cells.append(parts["all"].service.percent())
-            lines.append(f"| {split} ({parts['all'].cause.n}) | {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def _spans(scenario: Scenario) -> list[Span]:
+    """The spans outside the healthy window."""
+    healthy = scenario.baseline
+    return [span for span in scenario.spans if not (healthy and span.start < healthy.end)]
 
 
 def _at_least(rows: Iterable[LogRecord], level: Level) -> list[LogRecord]:
@@ -188,10 +120,11 @@ def _blame(scenario: Scenario, service: str, rows: Iterable[LogRecord]) -> Repor
     ]
     if not own:
         return Report(root_cause=f"{service} is failing", suspected_service=service)
-    return _quote(min(own, key=lambda row: (-Level[row.level], row.sort_key)))
+    return quote(min(own, key=lambda row: (-Level[row.level], row.sort_key)))
 
 
-def _quote(row: LogRecord) -> Report:
+def quote(row: LogRecord) -> Report:
+    """A report that blames a row: its service, its words, its id."""
     return Report(
         root_cause=f"{row.service}: {row.message}"[:2000],
         suspected_service=row.service,

@@ -1,0 +1,142 @@
+"""Metrics of every service at 10 s steps over both windows: requests, errors, latencies, and what machines show.
+
+Requests, errors and latencies are counted from the simulated requests, so they agree with spans and rows. The
+rest follows from load, a daily shape and noise. A candidate moves the metrics that its fault touches, up or
+down: fully when it is guilty, a little when it is not. All values are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chaos.dice import Dice, Floats
+from chaos.stage import WINDOW_MS, Candidate
+from chaos.traffic import OK, Traffic
+
+STEP_MS = 10_000.0
+STEPS = round(2 * WINDOW_MS / STEP_MS)
+COUNTED = ("requests", "errors", "latency_p50_ms", "latency_p95_ms")
+LEVELS = (
+    "cpu_percent",
+    "memory_percent",
+    "disk_percent",
+    "open_sockets",
+    "connections_in_use",
+    "queue_length",
+)
+RANGES: Mapping[str, tuple[float, float]] = {
+    "cpu_percent": (6, 34), "memory_percent": (28, 66), "disk_percent": (15, 74), "open_sockets": (20, 52),
+    "connections_in_use": (14, 34), "queue_length": (0, 3),
+}  # fmt: skip
+NOISE: Mapping[str, float] = {
+    "cpu_percent": 1.6, "memory_percent": 0.5, "disk_percent": 0.0, "open_sockets": 1.5, "connections_in_use": 1.5,
+    "queue_length": 0.7,
+}  # fmt: skip
+LOAD: Mapping[str, float] = {"cpu_percent": 9.0, "open_sockets": 6.0, "connections_in_use": 5.0}
+"""How much the busiest step of a service adds."""
+RAMP_MS = 40_000.0
+
+_MS_BITS = 22
+_MOST_MS = (1 << _MS_BITS) - 1
+
+Whole = NDArray[np.int64]
+
+
+def measure(traffic: Traffic) -> dict[str, dict[str, list[int | None]]]:
+    """Service key → metric → one value a step; None where nothing was counted."""
+    services = list(traffic.world.topology.roles)
+    counts = _counts(traffic, services)
+    levels = _levels(traffic, services, counts["requests"])
+    found: dict[str, dict[str, list[int | None]]] = {}
+    for place, service in enumerate(services):
+        series: dict[str, list[int | None]] = {}
+        quiet = counts["requests"][place] == 0
+        for name in COUNTED:
+            values: list[Any] = counts[name][place].tolist()
+            if name.startswith("latency"):
+                values = [
+                    None if nothing else value for value, nothing in zip(values, quiet.tolist(), strict=True)
+                ]
+            series[name] = values
+        for name in LEVELS:
+            series[name] = levels[name][place].tolist()
+        found[service] = series
+    return found
+
+
+def _counts(traffic: Traffic, services: list[str]) -> dict[str, Whole]:
+    """Requests, errors and latencies, arrays of services × steps."""
+    place = {service: number for number, service in enumerate(services)}
+    cells, times, bad = [], [], []
+    extra = np.zeros(len(services) * STEPS, np.int64)
+    for run in traffic.runs:
+        for op in run.ops.values():
+            step = np.clip((op.start + WINDOW_MS) / STEP_MS, 0, STEPS - 1).astype(np.int64)
+            cell = place[op.node.service] * STEPS + step
+            seen = op.status >= OK
+            cells.append(cell[seen])
+            times.append(op.ms[seen])
+            bad.append(op.status[seen] > OK)
+            again = seen & (op.tries > 1)
+            if again.any():
+                np.add.at(extra, cell[again], op.tries[again] - 1)
+    cell, ms, failed = np.concatenate(cells), np.concatenate(times), np.concatenate(bad)
+    size = len(services) * STEPS
+    requests = np.bincount(cell, minlength=size)
+    # one sort of whole numbers that hold the cell above the milliseconds
+    ordered = np.append(np.sort((cell << _MS_BITS) + np.minimum(np.rint(ms), _MOST_MS).astype(np.int64)), 0)
+    first = np.cumsum(requests) - requests
+    half = ordered[np.minimum(first + requests // 2, len(ms))] & _MOST_MS
+    high = ordered[np.minimum(first + (requests * 19) // 20, len(ms))] & _MOST_MS
+    flat = {
+        "requests": requests + extra,
+        "errors": np.bincount(cell[failed], minlength=size),
+        "latency_p50_ms": np.maximum(1, half),
+        "latency_p95_ms": np.maximum(1, high),
+    }
+    return {name: values.reshape(len(services), STEPS) for name, values in flat.items()}
+
+
+def _levels(traffic: Traffic, services: list[str], requests: Whole) -> dict[str, Whole]:
+    """What machines show, arrays of services × steps."""
+    dice = Dice(traffic.stage.seed * 1000 + 999)
+    load = requests / np.maximum(1, requests.max(axis=1, keepdims=True))
+    day = _day(dice)
+    found: dict[str, Whole] = {}
+    for name in LEVELS:
+        low, high = RANGES[name]
+        base = low + dice.uniform(len(services), 1) * (high - low)
+        noise = dice.normal(len(services), STEPS) * NOISE[name]
+        values: Floats = base + LOAD.get(name, 0.0) * (load - 0.5) + noise
+        if name in LOAD:
+            values = values * day
+        for one in traffic.stage.candidates:
+            if name in one.fault.metrics:
+                row = services.index(one.culprit)
+                values[row] = _moved(values[row], one, one.fault.metrics[name], guilty=one is traffic.guilty)
+        found[name] = np.clip(np.rint(values), 0, None).astype(np.int64)
+    return found
+
+
+def _day(dice: Dice) -> Floats:
+    """The share of a day's load that is on at each step: half an hour of a wave of 24 hours."""
+    hour = dice.uniform(1)[0] * 24
+    hours = hour + np.arange(STEPS) * STEP_MS / 3_600_000
+    away = np.abs((hours - 14 + 12) % 24 - 12) / 12  # 0 at two in the afternoon, 1 at two in the night
+    shape: Floats = 1.15 - 0.3 * away
+    return shape
+
+
+def _moved(values: Floats, one: Candidate, target: float, *, guilty: bool) -> Floats:
+    """A metric that a candidate pulls towards a level while it acts."""
+    at = -WINDOW_MS + (np.arange(STEPS) + 0.5) * STEP_MS
+    end = one.end_ms if guilty else one.calm_ms
+    rise = np.clip((at - one.start_ms) / RAMP_MS, 0.0, 1.0)
+    fall = np.clip((end - at) / RAMP_MS + 1.0, 0.0, 1.0)
+    pull = np.minimum(rise, fall) * (1.0 if guilty else one.magnitude)
+    found: Floats = values + pull * (target - values)
+    return found

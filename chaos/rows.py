@@ -1,0 +1,262 @@
+"""The rows that services write because of requests: routine, what callers say about calls that failed, and more.
+
+Loggers are limited: about one call they write so many rows and no more, however often it fails. So a row count
+does not tell how bad things are; metrics do. Requests whose spans are kept are written about first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chaos.faults import Values
+from chaos.phrases import Phrasebook
+from chaos.sampling import Sample
+from chaos.topologies import Node
+from chaos.traffic import OK, FlowRun, Hits, Op, Traffic
+
+SLOW_MS = 900.0
+LIMITS = (2, 3, 4, 5)
+"""How many rows a logger writes about one call in each window, drawn per call."""
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One log row. `kind` says why it exists: routine, symptom, decisive, herring, decoy."""
+
+    at_ms: float
+    service: str
+    level: str
+    text: str
+    kind: str
+    run: FlowRun | None = None
+    index: int = 0
+    """Which request of the run it belongs to."""
+    node: Node | None = None
+    """The call inside which it was written."""
+    pod: int | None = None
+    candidate: int | None = None
+    """The candidate it comes from, for decisive and decoy rows."""
+    op: str = ""
+
+
+Occasion = tuple[float, FlowRun, int, Op, str]
+"""(when, run, request, call, reason)."""
+
+
+class Reporter:
+    """Writes the rows of one simulated traffic."""
+
+    def __init__(
+        self, traffic: Traffic, sample: Sample, book: Phrasebook, rng: random.Random, words: random.Random
+    ) -> None:
+        self.traffic, self.sample, self.book, self.rng, self.words = traffic, sample, book, rng, words
+        self.world = traffic.world
+        self.rows: list[Row] = []
+
+    def symptoms(self) -> list[Row]:
+        """Rows about calls and requests that failed or were slow, and what candidates make others say."""
+        for (caller, callee), occasions in sorted(self._complaints().items()):
+            limit = self.rng.choice(LIMITS)
+            for chosen in self._limited(occasions, limit):
+                self._complain(caller, callee, *chosen)
+        for run in self.traffic.runs:
+            self._about_requests(run)
+        for number, found in self.traffic.hits.items():
+            self._about_candidate(number, found)
+        return self.rows
+
+    # ------------------------------------------------------------------------------------------- failed calls
+
+    def _complaints(self) -> dict[tuple[str, str], list[Occasion]]:
+        """What each caller could say about each callee."""
+        found: dict[tuple[str, str], list[Occasion]] = defaultdict(list)
+        for run in self.traffic.runs:
+            for op in run.ops.values():
+                if op.node.parent is None:
+                    continue
+                edge = (op.node.parent.service, op.node.service)
+                for index in np.flatnonzero(op.reason > 0).tolist():
+                    reason = self.traffic.reasons[op.reason[index]]
+                    found[edge].append((float(op.start[index] + op.wait[index]), run, index, op, reason))
+                for index in np.flatnonzero(op.stub).tolist():
+                    reason = "timeout" if op.stub_late[index] else self._first_reason(run, op, index)
+                    found[edge].append((float(op.start[index]), run, index, op, reason))
+                for index in np.flatnonzero((op.reason == 0) & (op.wait > SLOW_MS)).tolist()[:40]:
+                    found[edge].append((float(op.start[index] + op.wait[index]), run, index, op, "slow"))
+        return found
+
+    def _first_reason(self, run: FlowRun, op: Op, index: int) -> str:
+        """Why a first attempt failed: what a candidate does to it, or one of the everyday troubles."""
+        for one in run.mild:
+            candidate = one.candidate
+            if (
+                op.node.service in candidate.hurts
+                and candidate.start_ms <= op.start[index] < candidate.calm_ms
+            ):
+                if candidate.strike.mechanism == "bad_response":
+                    return "unreadable"
+                return (
+                    candidate.strike.reason
+                    if candidate.strike.reason and not candidate.how.inner
+                    else "status 500"
+                )
+        return "connection reset"
+
+    def _limited(self, occasions: list[Occasion], limit: int) -> Iterator[Occasion]:
+        """The occasions that a logger takes: so many in each window, first of those whose spans are kept."""
+        for healthy in (True, False):
+            pool = [item for item in occasions if (item[0] < 0) == healthy]
+            pool.sort(key=lambda item: item[0])
+            kept = [item for item in pool if self.sample.holds(item[1], item[2])]
+            most = 1 + limit // 6 if healthy else limit
+            chosen = kept[: max(1, most - 1)]
+            chosen += [item for item in pool if item not in chosen][: most - len(chosen)]
+            yield from chosen
+
+    def _complain(
+        self, caller: str, callee: str, at: float, run: FlowRun, index: int, op: Op, reason: str
+    ) -> None:
+        habit = self.world.habits[caller]
+        level, kind = habit.failure_level, "failed"
+        wait = op.stub_ms[index] if op.stub_late[index] else op.wait[index]
+        known: dict[str, Any] = {"peer": self.world.names[callee], "ms": round(float(wait))}
+        if reason == "slow":
+            level, kind = "WARN", "slow"
+        elif reason == "unreadable":
+            kind = "unreadable"
+            known["field"] = "total" if habit.style % 2 else "region"
+        elif self.world.role(caller) == "queue":
+            kind = "delivery"
+        if reason == "timeout":
+            reason = self.book.timeout(habit.style).format(ms=known["ms"])
+        self._say(caller, kind, level, at, run, index, op.node.parent, reason=reason, **known)
+
+    # ------------------------------------------------------------------------------------------ whole requests
+
+    def _about_requests(self, run: FlowRun) -> None:
+        """What the first service of a flow writes about requests that failed."""
+        root = run.ops[0]
+        kind = "job_failed" if run.flow.kind != "user" else "edge_failed"
+        failed = np.flatnonzero(root.status != OK).tolist()
+        occasions: list[Occasion] = [
+            (float(root.start[index] + root.ms[index]), run, index, root, "") for index in failed
+        ]
+        for at, _, index, _, _ in self._limited(occasions, self.rng.choice((3, 4, 5))):
+            code = 504 if root.ms[index] > SLOW_MS else self.rng.choice((500, 502, 503))
+            self._say(
+                root.node.service, kind, "ERROR", at, run, index, root.node,
+                code=code, ms=round(float(root.ms[index])), reason=f"status {code}", op=root.node.call.operation,
+            )  # fmt: skip
+
+    def routine(self, count: int) -> list[Row]:
+        """So many rows about operations that went well, over all services and both windows."""
+        found: list[Row] = []
+        runs = [run for run in self.traffic.runs if len(run.at)]
+        weights = [len(run.at) for run in runs]
+        for run in self.rng.choices(runs, weights, k=count):
+            node = self.rng.choice(run.flow.nodes)
+            op = run.ops[node.index]
+            index = self._prefer_kept(run)
+            if op.status[index] != OK:
+                continue
+            self.rows = found
+            role = self.world.role(node.service)
+            at = float(op.start[index] + op.ms[index])
+            self._say(
+                node.service, f"routine.{role}", "INFO", at, run, index, node,
+                row_kind="routine", ms=max(1, round(float(op.ms[index]))), op=node.call.operation.split("/")[0].strip(),
+            )  # fmt: skip
+        return found
+
+    def _prefer_kept(self, run: FlowRun) -> int:
+        kept = self.sample.of(run)
+        if kept and self.rng.random() < 0.6:
+            return self.rng.choice(kept)
+        return self.rng.randrange(len(run.at))
+
+    # --------------------------------------------------------------------------------------------- candidates
+
+    def _about_candidate(self, number: int, hits: Iterable[Hits]) -> None:
+        """What the mechanism of a candidate makes other services write."""
+        candidate = self.traffic.stage.candidates[number]
+        mechanism, place = candidate.strike.mechanism, candidate.place
+        soft = "INFO" if self.rng.random() < 0.25 else "WARN"
+        limit = self.rng.choice(LIMITS)
+        for at, run, index, op, full in self._occasions(hits, limit):
+            if mechanism == "flood":
+                self._say_about(place.peer, "flooded", soft, at, run, index, op.node, place.culprit)
+            elif mechanism == "bad_request":
+                level = self.world.habits[place.peer].failure_level
+                self._say_about(place.peer, "refused", level, at, run, index, op.node, place.culprit)
+            elif mechanism == "caller_deadline":
+                self._say_about(place.peer, "cancelled", soft, at, run, index, op.node, place.culprit)
+            elif mechanism == "cold_cache" and op.node.parent is not None:
+                self._say_about(
+                    op.node.parent.service, "missed", soft, at, run, index, op.node.parent, place.culprit
+                )
+            if candidate.how.inner and not full:
+                self._inner(candidate.strike.reason, place.culprit, place.peer, mechanism, at, run, index, op)
+
+    def _inner(
+        self,
+        reason: str,
+        culprit: str,
+        peer: str,
+        mechanism: str,
+        at: float,
+        run: FlowRun,
+        index: int,
+        op: Op,
+    ) -> None:
+        """What one instance of the culprit says about its peer before another instance answers."""
+        habit = self.world.habits[culprit]
+        known = {"bad_request": "status 400"}.get(mechanism, reason)
+        if not known:
+            ms = 60 if mechanism == "caller_deadline" else round(self.world.limits_ms[culprit, peer])
+            known = self.book.timeout(habit.style).format(ms=ms)
+        self._say(
+            culprit,
+            "failed",
+            habit.failure_level,
+            at,
+            run,
+            index,
+            op.node,
+            peer=self.world.names[peer],
+            reason=known,
+        )
+
+    def _occasions(self, hits: Iterable[Hits], limit: int) -> list[tuple[float, FlowRun, int, Op, bool]]:
+        found = []
+        for item in hits:
+            op = item.run.ops[item.node.index]
+            found += [
+                (float(op.start[index]), item.run, index, op, item.full) for index in item.which.tolist()
+            ]
+        found.sort(key=lambda item: item[0])
+        kept = [item for item in found if self.sample.holds(item[1], item[2])]
+        chosen = kept[: limit - 1]
+        return chosen + [item for item in found if item not in chosen][: limit - len(chosen)]
+
+    def _say_about(
+        self, speaker: str, kind: str, level: str, at: float, run: FlowRun, index: int, node: Node, about: str
+    ) -> None:
+        self._say(speaker, kind, level, at + 1, run, index, node, peer=self.world.names[about], ms=60)
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    def _say(
+        self, service: str, kind: str, level: str, at: float, run: FlowRun, index: int, node: Node | None,
+        row_kind: str = "symptom", **known: object,
+    ) -> None:  # fmt: skip
+        wording = self.book.pick(kind, self.world.habits[service].style)
+        text = wording.format_map(Values(self.words, **known))
+        self.rows.append(
+            Row(at, service, level, text, row_kind, run, index, node, op=str(known.get("op", "")))
+        )
