@@ -35,14 +35,14 @@ class Interval(NamedTuple):
     n: int
 
     def percent(self) -> str:
-        """'41.2 % [35.0, 47.4]', or '-' when nothing was measured."""
+        """Return '41.2 % [35.0, 47.4]', or '-' when nothing was measured."""
         if self.n == 0:
             return "-"
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 def as_json(interval: Interval) -> dict[str, float | int | None]:
-    """{value, low, high, scenarios}; null where nothing was measured."""
+    """Return {value, low, high, scenarios}; null where nothing was measured."""
     value, low, high = (None if interval.n == 0 else number for number in interval[:3])
     return {"value": value, "low": low, "high": high, "scenarios": interval.n}
 
@@ -58,8 +58,8 @@ def bootstrap_means(
     seed: int = 0,
     method: Method = "percentile",
 ) -> list[Interval]:
-    """The mean of each of M measures over S scenarios, with bootstrap intervals; all measures share their
-    resamples.
+    """Return the mean of each of M measures over S scenarios, with bootstrap intervals. All measures share
+    their resamples.
 
     `nan` marks a measure that a scenario does not have; it is left out of that measure's mean. A measure
     whose values are all equal has an interval of no width here; see `proportion` for shares.
@@ -83,7 +83,7 @@ def bootstrap_mean(
     seed: int = 0,
     method: Method = "percentile",
 ) -> Interval:
-    """`bootstrap_means` for one measure: one number per scenario."""
+    """Return `bootstrap_means` of one measure: one number per scenario."""
     column = np.asarray(scores_S, dtype=np.float64).reshape(-1, 1)
     return bootstrap_means(column, confidence=confidence, resamples=resamples, seed=seed, method=method)[0]
 
@@ -96,7 +96,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Mean of after - before over the same scenarios, in the same order, with its bootstrap interval."""
+    """Return the mean of after - before over the same scenarios, in the same order, with its interval."""
     before, after = np.asarray(before_S, dtype=np.float64), np.asarray(after_S, dtype=np.float64)
     if before.shape != after.shape:
         raise ValueError(
@@ -107,8 +107,9 @@ def paired_difference(
 
 
 def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 0.0) -> Interval:
-    """The same interval for a share (for a difference of shares: `lowest=-1`), where equal scenarios leave
-    room for doubt.
+    """Return the same interval for a share, where equal scenarios leave room for doubt.
+
+    For a difference of shares, `lowest` is -1.
 
     A bootstrap of identical values has no width, which would claim certainty from a handful of scenarios. Not
     one of n was different, so up to 1 - (alpha/2)^(1/n) of all scenarios may be, by as much as a share can;
@@ -133,7 +134,7 @@ def share_of(hits: int, of: int, confidence: float = 0.95) -> Interval:
 
 
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
-    """Agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
+    """Return the agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
 
     When both always give the same single label chance explains everything and kappa is undefined: returns
     nan. Raises ValueError when the two differ in length or are empty.
@@ -151,7 +152,7 @@ def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float
 
 
 def _resampled_means(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means over `resamples` draws of S scenarios with replacement: an array (resample, measure)."""
+    """Return means over `resamples` draws of S scenarios with replacement: (resample, measure)."""
     size = len(scores)
     known = ~np.isnan(scores)
     filled = np.where(known, scores, 0.0)
@@ -184,8 +185,9 @@ def _interval(scores: Floats, means: Floats, confidence: float, method: Method) 
 def _bca_tails(
     scores: Floats, means: Floats, value: float, tails: tuple[float, float]
 ) -> tuple[float, float]:
-    """Quantiles that correct for bias and skew (Efron 1987): z0 from the resamples, acceleration from the
-    jackknife.
+    """Return quantiles that correct for bias and skew (Efron 1987).
+
+    z0 comes from the resamples, the acceleration from the jackknife.
     """
     below = (np.sum(means < value) + np.sum(means <= value)) / (2 * len(means))
     z0 = _NORMAL.inv_cdf(min(max(float(below), 0.5 / len(means)), 1 - 0.5 / len(means)))

@@ -81,7 +81,7 @@ def _concurrency(parser: argparse.ArgumentParser, what: str, default: int) -> No
 def _choice(
     parser: argparse.ArgumentParser, split: str = "which split of a training run (default test)"
 ) -> None:
-    """Which episodes of a training run are read."""
+    """Add what says which episodes of a training run are read."""
     parser.add_argument("--split", default="", metavar="SPLIT", help=split)
     parser.add_argument(
         "--sampling",

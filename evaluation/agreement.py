@@ -63,7 +63,7 @@ def _share_right(scenarios: Iterable[Sequence[tuple[bool, bool]]], side: int) ->
 
 
 def to_json(found: Agreement) -> dict[str, Any]:
-    """The shape of `--json`."""
+    """Return the shape of `--json`."""
     return {
         "reports": found.reports,
         "agreement": found.agreed / found.reports,
@@ -88,7 +88,7 @@ def to_json(found: Agreement) -> dict[str, Any]:
 
 
 def to_text(found: Agreement, judge: str) -> str:
-    """What the terminal shows."""
+    """Return what the terminal shows."""
     kappa = "undefined (both judges always say the same)" if isnan(found.kappa) else f"{found.kappa:.2f}"
     table = [
         ["", f"{judge}: right", f"{judge}: not right"],

@@ -55,7 +55,7 @@ def schema() -> Any:
 
 
 def row(episode: Episode) -> dict[str, Any]:
-    """One episode as the columns of `schema`."""
+    """Return one episode as the columns of `schema`."""
     verdict, report = episode.verdict, episode.report
     return {
         **episode.model_dump(include={"scenario_id", "split", "policy", "sample", "reward", "cost_usd"}),
@@ -109,7 +109,7 @@ def _write(source: Path, target: Path) -> int:
 
 
 def _numbered(source: Path, *, complain: bool = False) -> Iterator[tuple[int, Episode]]:
-    """(position, episode) of every readable line."""
+    """Give the position and the episode of every line that can be read."""
     for number, item in enumerate(read(source)):
         if not isinstance(item, BadLine):
             yield number, item

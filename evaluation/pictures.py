@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 def intervals(title: str, values: Mapping[str, Interval]) -> Picture:
-    """One row per name: the share in percent and its interval. At least one name."""
+    """Draw one row per name: the share in percent and its interval. At least one name."""
     names = list(values)
     figure, axes = _figure(0.9 + 0.26 * len(names))
     for row, interval in enumerate(values.values()):
@@ -53,7 +53,7 @@ def intervals(title: str, values: Mapping[str, Interval]) -> Picture:
 
 
 def stacked(title: str, label: str, right: Mapping[int, int], wrong: Mapping[int, int]) -> Picture:
-    """Counts of episodes by a whole number, right and not right on top of one another."""
+    """Draw counts of episodes by a whole number, right and not right on top of one another."""
     at = list(range(min((*right, *wrong)), max((*right, *wrong)) + 1))
     bottoms, tops = [right.get(number, 0) for number in at], [wrong.get(number, 0) for number in at]
     figure, axes = _figure(2.6)
@@ -69,7 +69,7 @@ def stacked(title: str, label: str, right: Mapping[int, int], wrong: Mapping[int
 
 
 def histogram(title: str, label: str, right: Sequence[float], wrong: Sequence[float]) -> Picture:
-    """How a number is spread over episodes, right and not right. At least one episode."""
+    """Draw how a number is spread over episodes, right and not right. At least one episode."""
     figure, axes = _figure(2.6)
     axes.hist(
         [list(right), list(wrong)], bins=30, stacked=True, color=[RIGHT, WRONG], label=["right", "not right"]

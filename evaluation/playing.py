@@ -90,8 +90,9 @@ class Player:
         self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
-        """All of them, `concurrency` episodes at a time; `emit` gets each as it ends, and may raise to stop
-        everything.
+        """Play all of them, `concurrency` episodes at a time.
+
+        `emit` gets each as it ends, and may raise to stop everything.
         """
 
         async def play_one(unit: _Unit) -> None:
@@ -100,7 +101,7 @@ class Player:
         await drain(self._units(jobs, emit), play_one, concurrency)
 
     def _units(self, jobs: Sequence[Job], emit: Emit) -> Iterator[_Unit]:
-        """What to play, each scenario read when its turn comes."""
+        """Give what to play, each scenario read when its turn comes."""
         for job in jobs:
             try:
                 scenario = read_scenario(job.path)
@@ -164,7 +165,7 @@ def _work(jobs: Sequence[Job]) -> list[Result]:
 
 
 def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """The jobs in order, in lists of about EPISODES_AT_ONCE samples; a job with many samples is divided."""
+    """Give the jobs in order, in lists of about EPISODES_AT_ONCE samples; a large job is divided."""
     batch: list[Job] = []
     for job in jobs:
         for at in range(0, len(job.samples), EPISODES_AT_ONCE):
@@ -177,7 +178,7 @@ def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def play_in_processes(plan: Plan, jobs: Sequence[Job], done: Done, emit: Emit, workers: int) -> None:
-    """`Player.play` for a script, in several processes. Results come in the order of the jobs."""
+    """Do `Player.play` for a script in several processes. Results come in the order of the jobs."""
     batches = list(_batches(jobs))
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (plan, done)) as pool:
         try:

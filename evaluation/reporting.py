@@ -53,7 +53,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def page(found: Loaded) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     tally = Tally()
     for episode in found.episodes:
         tally.add(episode)
@@ -113,7 +113,7 @@ def _rewards(episodes: Iterable[Episode]) -> list[float]:
 
 
 def _components(episodes: Sequence[Episode]) -> list[tuple[str, float]]:
-    """Mean of each reward component over the scored episodes."""
+    """Return the mean of each reward component over the scored episodes."""
     sums: Counter[str] = Counter()
     scored = [episode for episode in episodes if episode.reward is not None]
     for episode in scored:
@@ -137,7 +137,7 @@ def _hardest(rows: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
 
 
 def _transcripts(episodes: Sequence[Episode]) -> list[tuple[str, Episode, str]]:
-    """The first episode of each kind worth reading."""
+    """Return the first episode of each kind worth reading."""
     chosen: dict[int, tuple[str, Episode, str]] = {}
     for why, fits in TRANSCRIPT_KINDS:
         found = next((e for e in episodes if id(e) not in chosen and fits(e)), None)

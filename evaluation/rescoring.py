@@ -91,7 +91,7 @@ def _tell_failed(failed: Sequence[str], judge: str) -> int:
 
 
 def verdicts_file(where: Path, judge: str) -> Path:
-    """Where a judge's verdicts on these episodes are kept."""
+    """Return where a judge's verdicts on these episodes are kept."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", judge).strip("-.") or "judge"
     if name != judge:
         name += "-" + hashlib.sha256(judge.encode()).hexdigest()[:6]

@@ -34,15 +34,15 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def continued(folder: Path, policy: PolicyName) -> PolicyName:
-    """The policy to play: the checkpoint a folder's run was pinned to, when the name asked for leaves the
-    step open.
+    """Return the policy to play: the checkpoint that the folder's run was pinned to, when the name asked for
+    leaves the step open.
     """
     before = str(read_run(folder).get("policy", ""))
     return parse(before) if before.startswith(f"{policy}@step") else policy
 
 
 def check(folder: Path, plan: Plan) -> None:
-    """Raises EpisodesError when the folder holds a run that asked something else."""
+    """Raise EpisodesError when the folder holds a run that asked something else."""
     before, asked = read_run(folder), _asked(plan)
     changed = [name for name in IDENTITY if before.get(name) != asked[name]]
     if before and changed:
@@ -74,7 +74,7 @@ def _brief(value: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_text` of a value as JSON."""
+    """Write a value as JSON, whole. Raises EpisodesError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -96,7 +96,7 @@ def _log(folder: Path, project: str) -> None:
 
 
 def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
-    """The rules of the episodes: those usual for the policy, changed by the flags given."""
+    """Return the rules of the episodes: those usual for the policy, changed by the flags given."""
     base = {"embedded": EMBEDDED, "general": EpisodeConfig(), None: usual_rules(name)}[arguments.rules]
     flags = (
         "temperature",
@@ -159,7 +159,7 @@ class _Run:
             asyncio.run(self._play_here(jobs))
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
-        """What is missing, and what was played on a scenario file that has changed since."""
+        """Return what is missing, and what was played on a scenario file that has changed since."""
         jobs = []
         for path in paths:
             known = {n: self._done.get((id_by_name(path), n)) for n in range(self._arguments.k)}
@@ -190,7 +190,7 @@ class _Run:
         )
 
     def _begin(self, policy: str) -> Plan:
-        """What is asked, written down, with the logs made searchable."""
+        """Write down what is asked, and make the logs searchable."""
         plan = self._plan(policy)
         remember(self._store.folder, plan, k=self._arguments.k, scenarios=self._folder)
         if not (self._arguments.database and plan.database.exists()):
@@ -199,7 +199,7 @@ class _Run:
 
     @contextmanager
     def _bar(self, jobs: Sequence[Job]) -> Iterator[Emit]:
-        """Progress, and what takes each result into the store."""
+        """Show progress; what is given takes each result into the store."""
         with tqdm(
             total=sum(len(job.samples) for job in jobs), unit="episode", file=sys.stderr, smoothing=0.1
         ) as bar:
@@ -236,7 +236,7 @@ def _tell(
     paths: Sequence[Path],
     config: EpisodeConfig,
 ) -> None:
-    """What a run would do; nothing is played and nothing is written."""
+    """Say what a run would do; nothing is played and nothing is written."""
     episodes = len(paths) * arguments.k
     print(f"policy      {name}")
     print(f"scenarios   {len(paths)} of {folder}")

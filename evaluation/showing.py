@@ -36,7 +36,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def transcript(episode: Episode) -> Iterator[str]:
-    """The lines of one episode."""
+    """Give the lines of one episode."""
     outcome = episode.outcome
     verdict = "right" if outcome.correct else "not right"
     reward = "none" if episode.reward is None else f"{episode.reward:.3f}"

@@ -46,6 +46,6 @@ def _tell_failed(failures: Sequence[Failure]) -> int:
 
 
 def to_json(run: dict[str, Any], summary: Summary, *, failed: int, bad_lines: int) -> dict[str, Any]:
-    """The content of `summary.json` (docs/episodes.md)."""
+    """Return the content of `summary.json` (docs/episodes.md)."""
     asked = {name: run.get(name) for name in ("policy", "split", "seed", "judge", "revision")}
     return {**asked, **summary.to_json(), "failed": failed, "bad_lines": bad_lines}

@@ -86,7 +86,7 @@ class Summary(NamedTuple):
     totals: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `summary.json`."""
+        """Return the shape of `summary.json`."""
         return {
             "k": self.k,
             **_part_json(self.whole),
@@ -112,7 +112,7 @@ class Tally:
         self._slices[episode.scenario_id] = slices_of(episode)
 
     def rows(self) -> list[Row]:
-        """One row per scenario, by id."""
+        """Return one row per scenario, by id."""
         rows = []
         for scenario_id in sorted(self._values):
             table = np.array(list(self._values[scenario_id].values()), dtype=np.float64)
@@ -124,7 +124,7 @@ class Tally:
         return rows
 
     def totals(self) -> dict[str, float]:
-        """Sums over all episodes: tokens, cost, seconds of policies."""
+        """Return sums over all episodes: tokens, cost, seconds of policies."""
         sums = np.zeros(len(MEASURES))
         for samples in self._values.values():
             sums += np.sum(list(samples.values()), axis=0)
@@ -133,8 +133,9 @@ class Tally:
 
 
 def summarise(episodes: Iterable[Episode], *, k: int | None = None, seed: int = 0) -> Summary:
-    """Everything there is to say about these episodes. `k` of pass@k: as given, or the most samples any
-    scenario has.
+    """Return everything there is to say about these episodes.
+
+    `k` of pass@k is as given, or the most samples that any scenario has.
     """
     tally = Tally()
     for episode in episodes:
@@ -143,7 +144,7 @@ def summarise(episodes: Iterable[Episode], *, k: int | None = None, seed: int = 
 
 
 def summarise_tally(tally: Tally, *, k: int | None = None, seed: int = 0) -> Summary:
-    """`summarise` for episodes already counted."""
+    """Summarise episodes that are counted already."""
     rows = tally.rows()
     k = k or max((row.samples for row in rows), default=1)
     slices: dict[str, dict[str, Part]] = {}
@@ -158,7 +159,7 @@ def summarise_tally(tally: Tally, *, k: int | None = None, seed: int = 0) -> Sum
 
 
 def slices_of(episode: Episode) -> dict[str, str]:
-    """Which slices an episode belongs to, from its metadata."""
+    """Return the slices an episode belongs to, from its metadata."""
     found = {kind: episode.metadata[key] for kind, key in SLICES.items() if key in episode.metadata}
     if "seen" in found:
         found["seen"] = "unseen" if found["seen"] else "seen"
@@ -194,7 +195,7 @@ def _part_json(part: Part) -> dict[str, Any]:
 
 
 def _means(table: Floats) -> Floats:
-    """Column means that leave nan out; nan where a column has nothing."""
+    """Return column means that leave nan out; nan where a column has nothing."""
     known = ~np.isnan(table)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, table, 0.0).sum(0) / known.sum(0))

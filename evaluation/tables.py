@@ -17,7 +17,7 @@ def listed(endings: Mapping[str, int]) -> str:
 
 
 def shown(name: str, interval: Interval) -> str:
-    """A measure with its interval, in percent if it is a share."""
+    """Return a measure with its interval, in percent if it is a share."""
     if name == PASS or MEASURES[name].share:
         return interval.percent()
     if interval.n == 0:
@@ -26,7 +26,7 @@ def shown(name: str, interval: Interval) -> str:
 
 
 def summary_table(summary: Summary, title: str) -> str:
-    """Everything `run` prints: measures, endings, and right answers by slice; 95 % intervals by scenario."""
+    """Return everything `run` prints: measures, endings, and right answers by slice."""
     whole = summary.whole
     counts = f"{whole.episodes} episodes of {whole.scenarios} scenarios, k={summary.k}"
     head = f"{title}: {counts}; 95 % intervals by scenario"
@@ -43,7 +43,7 @@ def summary_table(summary: Summary, title: str) -> str:
 
 
 def slice_rows(kind: str, slices: Mapping[str, Part]) -> list[list[str]]:
-    """A heading and one row per slice."""
+    """Return a heading and one row per slice."""
     rows = [[kind, "scenarios", "avg@k", "pass@k", "grounded", "turns"]]
     for value, part in slices.items():
         measures = part.measures
