@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from core.log_stores.contract import LogQuery, LogStore
 from core.redaction import redact
 from core.sct_logs import Row, log_record, rows, stream_of
 from project_types import Frozen, InvestigatorError, LogRecord, Timestamp
+from testrun_investigator.local_prometheus import is_snapshot, unpack_snapshot
+from testrun_investigator.metrics import FOLDER, mark_ready
 
 BATCH = 10_000
 _QUEUE = 3
@@ -78,8 +81,9 @@ class Task(Frozen):
 class Tasks:
     """Every ingestion of this cache folder, and the threads that do them."""
 
-    def __init__(self, folder: Path, access: Access, store: Callable[[str], LogStore]) -> None:
-        self._folder, self._access, self._store = folder, access, store
+    def __init__(self, cache: Path, access: Access, store: Callable[[str], LogStore]) -> None:
+        self._folder, self._runs = cache / "tasks", cache / "runs"
+        self._access, self._store = access, store
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
 
@@ -94,7 +98,7 @@ class Tasks:
                 return running.task
             shown = shown_url(url) if "://" in url else url
             task = Task(id=task_id, run_id=run_id, source=shown, began=datetime.now(UTC), pid=os.getpid())
-            running = _Running(task, url, self._path(task_id), self._access, self._store)
+            running = _Running(task, url, self._path(task_id), self._access, self._store, self._runs)
             self._running[task_id] = running
         running.start()
         return running.task
@@ -146,11 +150,17 @@ class _Running(threading.Thread):
     """One ingestion under way: this thread reads, a second one stores."""
 
     def __init__(
-        self, task: Task, url: str, path: Path, access: Access, store: Callable[[str], LogStore]
+        self,
+        task: Task,
+        url: str,
+        path: Path,
+        access: Access,
+        store: Callable[[str], LogStore],
+        runs: Path,
     ) -> None:
         super().__init__(name=f"ingest-{task.id}", daemon=True)
         self.task, self._url, self._path = task, url, path
-        self._access, self._open_store = access, store
+        self._access, self._open_store, self._runs = access, store, runs
         self._counts: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
         self._services: dict[str, None] = {}
@@ -172,10 +182,20 @@ class _Running(threading.Thread):
             self._end("done", "")
 
     def _ingest(self) -> None:
-        store = self._open_store(self.task.run_id)
-        with opened(self._url, self._access) as source, closing(Writer(store)) as writer:
+        with opened(self._url, self._access) as source:
             self._update(bytes_total=source.total)
-            ingest(source, self.task.run_id, writer, self)
+            if is_snapshot(source.name):
+                self._unpack_metrics(source)
+                return
+            with closing(Writer(self._open_store(self.task.run_id))) as writer:
+                ingest(source, self.task.run_id, writer, self)
+
+    def _unpack_metrics(self, source: Source) -> None:
+        """A monitor's archive holds no rows: its snapshot of Prometheus is unpacked beside the run's logs."""
+        folder = self._runs / self.task.run_id / FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        mark_ready(folder, unpack_snapshot(source, source.name, folder))
+        self._counts["metrics"] = 1
 
     # ------------------------------------------------------------------------------------------- progress
 

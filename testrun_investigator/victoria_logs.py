@@ -19,7 +19,8 @@ from typing import NamedTuple
 from core.log_stores import victorialogs
 from core.log_stores.contract import Line, LogQuery, LogStore
 from core.log_stores.growing import growing_store
-from core.log_stores.query import known_service, window, words
+from core.log_stores.query import known_service, words
+from core.log_stores.times import window
 from core.sct_logs import SERVICES, STREAMS, Stream
 from project_types import InvestigatorError, Level
 from testrun_investigator.argus import run_id_of
@@ -53,7 +54,7 @@ class VictoriaLogsHandler:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or read_settings()
-        self.tasks = Tasks(self.settings.cache / "tasks", self.settings.access, self.open_store)
+        self.tasks = Tasks(self.settings.cache, self.settings.access, self.open_store)
         self._readers: dict[str, LogStore] = {}
         self._lock = threading.Lock()
 
