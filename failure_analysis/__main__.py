@@ -120,6 +120,18 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     failures_flag(parser)
 
 
+def _review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="code, a configuration, a scenario, or a folder of scenarios",
+    )
+    json_flag(parser)
+    failures_flag(parser)
+
+
 def _similar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("asked", metavar="TEXT|ID", help="an error message, or the id of a stored experiment")
     limit_flag(parser, "groups shown", 10)
@@ -330,6 +342,16 @@ ROOM = Room(
             "  python -m failure_analysis watch seed1 --once               exit 1 when there is a warning\n"
             "  python -m failure_analysis watch seed1 --tests build/pytest.log --alerts\n\n"
             "It ends when the run does. It stops nothing.",
+        ),
+        Command(
+            "review",
+            "say what in this code, configuration or scenario set has failed before; exit 1 when something has",
+            "failure_analysis.review_command",
+            _review,
+            "examples:\n"
+            "  python -m failure_analysis review train.py config.yaml\n"
+            "  python -m failure_analysis review log_scenarios/val\n\n"
+            "Nothing is run. Groups that were marked as fixed are named and do not count.",
         ),
         Command(
             "similar",

@@ -197,6 +197,7 @@ PHRASE = any_of(
     r"certificate signed by unknown|certificate_verify_failed",
     r"^(http(/[\d.]+)? )?[45]\d\d [A-Z][a-z]+( [A-Za-z]+){0,3}\.?$|^(timeout|terminated|evicted|timed out)\.?$",
     r"undefined reference to|no kernel image is available|no such (table|column|module|host|container)",
+    r"forbidden (import|module|library|attribute|call|function)|\bnot better than\b",
     r"no rule to make target|unexpected end of|\bsyntax ?error",
     r"can't locate \S+ in @inc|no matching package|nothing provides|failed build dependencies|missing go\.sum entry",
     # Spanish
