@@ -81,7 +81,7 @@ class VictoriaLogsStore:
 
     def __init__(self, server: logsql.Server, run_id: str) -> None:
         self.server, self.run_id = server, run_id
-        self.visible_s = 20.0
+        self.visible_s = 30.0
         """How long rows may take until a query sees them."""
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Any]] = {}
@@ -349,10 +349,11 @@ class VictoriaLogsStore:
     def _verify(self, batch: str, sent: int) -> None:
         """Wait until the server shows what was sent. Raises DatabaseError when it never does."""
         where = f"{logsql.stream(run_id=self.run_id)} {logsql.equals('batch', batch)}"
-        ends, there = time.monotonic() + self.visible_s, -1
+        ends, there, pause_s = time.monotonic() + self.visible_s, -1, _POLL_S
         while there < sent and time.monotonic() < ends:
             if there >= 0:
-                time.sleep(_POLL_S)
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, 1.0)
             there = sum(int(row["n"]) for row in self.server.query(f"{where} | stats count() n"))
         if there < sent:
             raise DatabaseError(
