@@ -132,6 +132,31 @@ def _review(parser: argparse.ArgumentParser) -> None:
     failures_flag(parser)
 
 
+def _suggest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--repo", type=Path, required=True, metavar="DIR", help="the git repository of the code"
+    )
+    parser.add_argument(
+        "--run",
+        required=True,
+        metavar="COMMAND",
+        help="the command that fails, run by a shell in a copy of it",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", type=Path, metavar="FILE", help="write the diff there (default: print it)")
+    where.add_argument(
+        "--branch", metavar="NAME", help="make a new branch with one commit; nothing is pushed"
+    )
+    parser.add_argument(
+        "--limit-s",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="time that the command may take (default %(default)g)",
+    )
+    model_flags(parser)
+
+
 def _similar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("asked", metavar="TEXT|ID", help="an error message, or the id of a stored experiment")
     limit_flag(parser, "groups shown", 10)
@@ -352,6 +377,18 @@ ROOM = Room(
             "  python -m failure_analysis review train.py config.yaml\n"
             "  python -m failure_analysis review log_scenarios/val\n\n"
             "Nothing is run. Groups that were marked as fixed are named and do not count.",
+        ),
+        Command(
+            "suggest",
+            "look for an edit with which a failing command passes, and give it as a diff or a branch",
+            "failure_analysis.suggesting.suggest_command",
+            _suggest,
+            "examples:\n"
+            "  python -m failure_analysis suggest --repo . --run 'pytest -q tests/test_cart.py'\n"
+            "  python -m failure_analysis suggest --repo . --run make --branch mend-the-build\n"
+            "  python -m failure_analysis suggest --repo . --run 'pytest -q' --model openai/gpt-4.1-mini --out fix.diff\n\n"
+            "The repository is only read; edits are tried in a copy. With --model, edits of a model are tried by running the\n"
+            "command on them, so use it where you would run a stranger's patch.",
         ),
         Command(
             "similar",
