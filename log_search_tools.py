@@ -16,8 +16,14 @@ from core.log_stores.printing import PrintedRow, printed_rows
 from core.log_stores.query import SearchArguments
 from core.log_stores.sqlite import open_store
 from core.log_stores.token_budget import estimate_tokens
+from core.tools.compare import Compare
+from core.tools.find_traces import FindTraces
+from core.tools.read_log import ReadLog
+from core.tools.read_metrics import ReadMetrics
 from core.tools.read_trace import ReadTrace, TraceArguments
 from core.tools.search_logs import SearchLogs
+from core.tools.span_stats import SpanStats
+from core.tools.store_tool import StoreTool
 from project_types import EpisodeConfig, Tool
 
 __all__ = [
@@ -46,5 +52,10 @@ def log_tools(database: Path, scenario_id: str, config: EpisodeConfig) -> tuple[
 
 
 def store_tools(store: LogStore, config: EpisodeConfig) -> tuple[Tool, ...]:
-    """The tools of one episode over any log store."""
-    return SearchLogs(store, config.tool_budget_tokens), ReadTrace(store, config.tool_budget_tokens)
+    """The tools of one episode over any log store: the two, or all that there is data for."""
+    offered: list[type[StoreTool]] = [SearchLogs, ReadTrace]
+    if config.tools == "full":
+        offered += [ReadLog, Compare]
+        offered += [SpanStats, FindTraces] if store.spans() else []
+        offered += [ReadMetrics] if store.metrics() else []
+    return tuple(tool(store, config.tool_budget_tokens) for tool in offered)

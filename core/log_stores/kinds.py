@@ -62,12 +62,15 @@ def _one_of_all(kind: int, parts: Sequence[Tally]) -> Group:
 
 
 _APART = str.maketrans(dict.fromkeys(",;{}()[]|", " "))
+_ID = re.compile(r"(?=[0-9a-f-]*[a-f])(?=[0-9a-f-]*[0-9])[0-9a-f-]{8,}")
+"""Nobody learns from the ids of single things."""
 _KEY = re.compile(r"\"?(?P<key>[A-Za-z_][\w.-]*)\"?[:=]")
 
 
 def difference(texts: Sequence[str]) -> tuple[str, ...]:
     """Return what differs among alike lines where it takes few values: '200 x20, 500 x3'."""
-    found = [text.translate(_APART).split() for text in texts]
+    # stored lines hold no line break; translating them all at once takes half the time
+    found = [line.split() for line in "\n".join(texts).translate(_APART).split("\n")]
     usual = Counter(map(len, found)).most_common(1)[0][0]
     before: Sequence[str] = ()
     told: list[str] = []
@@ -82,6 +85,8 @@ def difference(texts: Sequence[str]) -> tuple[str, ...]:
 def _told(counts: Counter[str], before: Sequence[str]) -> str:
     """Name the values of one place; nothing when they are one, or as good as all different."""
     lines = counts.total()
+    if any(map(_ID.search, counts)):
+        return ""
     words = all(not any(char.isdigit() for char in value) for value in counts)
     telling = 1 < len(counts) <= _FEW and (words or lines >= 2 * len(counts))
     if not telling:

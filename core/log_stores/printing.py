@@ -74,7 +74,7 @@ def printed(store: LogStore, kind: Kind, room_tokens: int, *, trace: bool, words
     head = f"{time} {_LEVEL_NAMES[line.level]} {line.service}"
     tail = f" trace {store.short('trace', line.trace_id)}" if trace and line.trace_id else ""
     tail += f" log {store.short('log', line.id)}"
-    if kind.times > 1:
+    if kind.times != 1 or kind.differs:
         head += f" x{kind.times}{_differing(kind, room_tokens // 3)}"
     text = one_line(line.text)
     row = f"{head} {text}{tail}"

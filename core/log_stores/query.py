@@ -7,21 +7,21 @@ was asked go through `asked`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.log_stores.contract import LogQuery, LogStore, Stretch
 from core.log_stores.printing import clip, clock_text
+from core.log_stores.times import window
 from project_types import SEARCH_LEVELS, Level, ToolInputError
 
 # ---------------------------------------------------------------------------------------------------- arguments
 
 
-def _blank_is_none(value: Any) -> Any:
+def blank_is_none(value: Any) -> Any:
+    """Take a blank text for an argument that was left out."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -30,8 +30,8 @@ def _joined(value: Any) -> Any:
     return " ".join(value) if words else value
 
 
-OptionalText = Annotated[str | None, BeforeValidator(_blank_is_none)]
-OptionalNumber = Annotated[int | None, BeforeValidator(_blank_is_none)]
+OptionalText = Annotated[str | None, BeforeValidator(blank_is_none)]
+OptionalNumber = Annotated[int | None, BeforeValidator(blank_is_none)]
 ServiceName = Annotated[
     OptionalText, Field(description="Only this service; a unique beginning of its name is enough.")
 ]
@@ -170,82 +170,3 @@ def _level(text: str) -> Level:
     except KeyError:
         names = ", ".join(level.name for level in SEARCH_LEVELS)
         raise ToolInputError(f"min_level={clip(repr(text), 12)} is no level; use one of {names}") from None
-
-
-# --------------------------------------------------------------------------------------------------------- times
-
-_TIME = re.compile(
-    r"(?P<date>[12]\d{3}-\d\d-\d\d)?[T ]?(?P<minute>\d{1,2}:\d\d)?(?P<second>:\d\d)?(?:[.,](?P<fraction>\d{1,9}))?"
-    r" ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)?",
-    re.ASCII | re.IGNORECASE,
-)
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-_SECOND_US = 1_000_000
-_HALF_A_DAY_US, _DAY_US = 43_200 * _SECOND_US, 86_400 * _SECOND_US
-
-
-def window(
-    start_time: str | None,
-    end_time: str | None,
-    stretch: Stretch | None,
-    names: tuple[str, str] = ("start_time", "end_time"),
-) -> tuple[int | None, int | None]:
-    """Return the two ends in microseconds. Raises ToolInputError for what is no time, or for a wrong order."""
-    given = {name: text for name, text in zip(names, (start_time, end_time), strict=True) if text is not None}
-    if given and stretch is None:
-        raise ToolInputError(f"{', '.join(given)}: the lines of this incident have no clock; leave times out")
-    start = (
-        None if start_time is None or stretch is None else _moment(names[0], start_time, stretch, end=False)
-    )
-    end = None if end_time is None or stretch is None else _moment(names[1], end_time, stretch, end=True)
-    if start is not None and end is not None and start > end:
-        told = f"{names[0]} {clock_text(start, stretch)} is after {names[1]} {clock_text(end, stretch)}"
-        raise ToolInputError(f"{told}; swap them")
-    return start, end
-
-
-def _moment(name: str, text: str, stretch: Stretch, *, end: bool) -> int:
-    """Return microseconds since 1970: the moment named, or as an end the last one of the minute, second or
-    day named.
-
-    A time of day means the incident's date. When its lines span several, a start means the first date on
-    which that time is less than 12 hours before the first line, an end the last one on which it is less than
-    12 hours after the last line.
-    """
-    usage = f"{name}={clip(repr(text), 16)} is no time; write HH:MM, HH:MM:SS or 2025-01-31T14:05:00Z (UTC)"
-    parts = _TIME.fullmatch(text.strip())
-    if not parts or not (parts["date"] or parts["minute"]) or (parts["second"] and not parts["minute"]):
-        raise ToolInputError(usage)
-    first, last = (_date(at_us) for at_us in stretch)
-    try:
-        if parts["date"]:
-            at = _at(parts, parts["date"])
-        elif end:
-            at = _at(parts, last.isoformat())
-            at -= _DAY_US if at >= stretch.last_us + _HALF_A_DAY_US and first < last else 0
-        else:
-            at = _at(parts, first.isoformat())
-            at += _DAY_US if at <= stretch.first_us - _HALF_A_DAY_US and first < last else 0
-    except (ValueError, OverflowError):
-        raise ToolInputError(usage) from None
-    return at + _precision_us(parts) - 1 if end else at
-
-
-def _at(parts: re.Match[str], day: str) -> int:
-    fraction = (parts["fraction"] or "").ljust(6, "0")[:6]
-    clock = f"{(parts['minute'] or '0:00').zfill(5)}{parts['second'] or ':00'}.{fraction}"
-    zone = (parts["zone"] or "Z").upper().replace("UTC", "Z")
-    return (datetime.fromisoformat(f"{day}T{clock}{zone}") - _EPOCH) // _MICROSECOND
-
-
-def _precision_us(parts: re.Match[str]) -> int:
-    """How long the moment is that a time names: a day, a minute, a second or less."""
-    if parts["fraction"]:
-        return int(10 ** max(0, 6 - len(parts["fraction"])))
-    if parts["second"]:
-        return _SECOND_US
-    return 60 * _SECOND_US if parts["minute"] else _DAY_US
-
-
-def _date(at_us: int) -> date:
-    return (_EPOCH + timedelta(microseconds=at_us)).date()

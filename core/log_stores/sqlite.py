@@ -155,6 +155,7 @@ class SqliteStore:
         self._prefixes: dict[IdKind, IdPrefixes] = {}
         self._grouped: dict[LogQuery, Grouped] = {}
         self._spans: list[StoredSpan] | None = None
+        self._series: list[StoredSeries] | None = None
 
     def _missing(self) -> str:
         known = [row[0] for row in self.rows("SELECT id FROM scenarios")]
@@ -307,6 +308,8 @@ class SqliteStore:
                 *self.span_range,
             )
             self._spans = [StoredSpan(*row) for row in found]
+        if service is None and start_us is None and end_us is None:
+            return self._spans  # the very same list, so that what is computed of it can be kept
         return [
             span
             for span in self._spans
@@ -316,14 +319,20 @@ class SqliteStore:
         ]
 
     def metrics(self, service: str | None = None, name: str | None = None) -> list[StoredSeries]:
-        found = self.rows(
-            "SELECT service, name, points FROM metrics WHERE scenario = ? AND (? IS NULL OR service = ?) "
-            "AND (? IS NULL OR holds(name, ?)) ORDER BY service, name",
-            *(self.number, service, service, name, name),
-        )
+        if self._series is None:
+            found = self.rows(
+                "SELECT service, name, points FROM metrics WHERE scenario = ? ORDER BY service, name",
+                self.number,
+            )
+            self._series = [
+                StoredSeries(owner, title, [(at_ms * 1000, value) for at_ms, value in pairs(points)])
+                for owner, title, points in found
+            ]
+        wanted = (name or "").casefold()
         return [
-            StoredSeries(service, name, [(at_ms * 1000, value) for at_ms, value in pairs(points)])
-            for service, name, points in found
+            series
+            for series in self._series
+            if service in (None, series.service) and wanted in series.name.casefold()
         ]
 
     # -- rows by id

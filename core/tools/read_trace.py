@@ -75,8 +75,9 @@ class ReadTrace(StoreTool):
 
     name = "read_trace"
     description = (
-        "Show one trace: the tree of its spans (service, operation, duration, own time, gap to the caller, error or timeout) and "
-        "its log lines in time order. A long trace is cut to its failing and slowest branch first; the cursor gets the rest."
+        "Show one trace: the tree of its spans (service, operation, duration, own time, gap to the "
+        "caller, error or timeout) and its log lines in time order. A long trace is cut to its failing "
+        "and slowest branch first; the cursor gets the rest."
     )
     arguments: type[BaseModel] = TraceArguments
 

@@ -6,15 +6,31 @@ A tool is bound to one incident when it is made, so no argument can reach anothe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from core.log_stores.contract import IdKind, LogStore
+from core.log_stores.printing import Row
 from core.log_stores.scenario_rows import FIRST_OCCURRENCE
-from core.log_stores.token_budget import as_room_allows, clip
+from core.log_stores.token_budget import as_room_allows, clip, estimate_tokens
 from project_types import Evidence, ToolInputError, ToolResult
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """What one result has room for."""
+
+    lines: Sequence[str]
+    """The header, and a line for each item."""
+    shown: Sequence[tuple[Item, Row]]
+    room_left: int
 
 
 class StoreTool:
@@ -47,6 +63,43 @@ class StoreTool:
         """The tokens one of so many rows may take: a long one leaves room for others, unless it is alone."""
         return max(self.budget_tokens // 3, 40) if rows > 1 else self.budget_tokens
 
+    def header(self, text: str, total: int, start: int) -> Callable[[int], str]:
+        """The first line of a result, for any number of rows shown: how many there are, and how to get the rest."""
+
+        def header(shown: int) -> str:
+            if shown == total:
+                return text
+            more = f", more: cursor={start + shown}" if start + shown < total else ""
+            return f"{text}, {shown} shown{f' after {start}' if start else ''}{more}"
+
+        return header
+
+    def page(
+        self,
+        header: Callable[[int], str],
+        items: Iterable[Item],
+        most_rows: int,
+        print_one: Callable[[Item, int], Row],
+    ) -> Page[Item]:
+        """Print as many items as the budget allows, at least one.
+
+        Args:
+            header: the first line of the result, given how many rows are shown.
+            items: what to print, in order; only as many are taken as are needed.
+            most_rows: how many items there are.
+            print_one: prints an item within a number of tokens.
+        """
+        longest = max(estimate_tokens(header(shown)) for shown in (most_rows, max(1, most_rows - 1)))
+        room, most = self.budget_tokens - longest, self.most(most_rows)
+        shown: list[tuple[Item, Row]] = []
+        for item in items:
+            row = print_one(item, most if shown else min(most, room - 1))
+            if shown and row.tokens >= room:
+                break
+            room -= 1 + row.tokens
+            shown.append((item, row))
+        return Page([header(len(shown)), *(row.text for _, row in shown)], shown, room)
+
     def answer(self, *parts: str) -> ToolResult:
         """A result that shows no row."""
         return ToolResult(text=as_room_allows(parts, self.budget_tokens))
@@ -67,6 +120,15 @@ class StoreTool:
             return ToolResult(text=clip(text, self.budget_tokens))
         logs = frozenset(id.removesuffix(FIRST_OCCURRENCE) for id in log_ids)
         return ToolResult(text=text, log_ids=logs, trace_ids=frozenset(trace_ids), other=frozenset(other))
+
+
+def no_such_service(name: str, services: Sequence[str]) -> list[str]:
+    """What to answer, in parts, when a service is asked for that is not there."""
+    by_lower = {one.lower(): one for one in services}
+    lowered = name.strip().lower()[:200]
+    near = [by_lower[one] for one in difflib.get_close_matches(lowered, by_lower, n=1, cutoff=0.5)]
+    hint = f"did you mean {near[0]}? " if near else ""
+    return [f"no service {clip(json.dumps(name), 12)}.", f"{hint}services:", *services]
 
 
 def page_start(cursor: int | None) -> int:
