@@ -157,6 +157,13 @@ def _suggest(parser: argparse.ArgumentParser) -> None:
     model_flags(parser)
 
 
+def _feedback(parser: argparse.ArgumentParser) -> None:
+    run_flag(parser)
+    limit_flag(parser, "groups told", 5)
+    json_flag(parser)
+    failures_flag(parser)
+
+
 def _similar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("asked", metavar="TEXT|ID", help="an error message, or the id of a stored experiment")
     limit_flag(parser, "groups shown", 10)
@@ -389,6 +396,16 @@ ROOM = Room(
             "  python -m failure_analysis suggest --repo . --run 'pytest -q' --model openai/gpt-4.1-mini --out fix.diff\n\n"
             "The repository is only read; edits are tried in a copy. With --model, edits of a model are tried by running the\n"
             "command on them, so use it where you would run a stranger's patch.",
+        ),
+        Command(
+            "feedback",
+            "print what failed before as a text for a prompt",
+            "failure_analysis.feedback",
+            _feedback,
+            "examples:\n"
+            "  python -m failure_analysis feedback\n"
+            "  python -m failure_analysis feedback --run seed1 --json\n\n"
+            "Episodes of the test split are left out. The same is told to the model that explains failures.",
         ),
         Command(
             "similar",

@@ -12,6 +12,8 @@ from core.redaction import redacted_end, redacted_message
 from failure_analysis.episodes.investigations import claims
 from failure_analysis.episodes.kinds import MEANING
 from failure_analysis.episodes.second_opinion import second_opinion
+from failure_analysis.feedback import of_similar
+from failure_analysis.history import before
 from failure_analysis.logs.analyzer import MODEL_VARIABLE, NO_MODEL, LogAnalyzer
 from failure_analysis.logs.rules import READ_CHARACTERS, SHOWN_CHARACTERS
 from failure_analysis.logs.suspects import excerpt
@@ -99,7 +101,8 @@ class Explainer:
         if self._unanswered >= MOST_UNANSWERED:
             why = f"{self.analyzer.model} left {self._unanswered} questions in a row unanswered; it is not asked any more"
             return failure.analysis.model_copy(update={"why_method": why})
-        asked = self.analyzer.analyze_failure(id, experiment_type, message, logs)
+        alike = of_similar(before(self._store, failure.error_message)) if failure.error_message else []
+        asked = self.analyzer.analyze_failure(id, experiment_type, message, logs, known_failures=alike)
         self._unanswered = 0 if asked.model else self._unanswered + 1
         analysis = _redacted(failure.model_copy(update={"analysis": asked})).analysis
         told.append(_Told(id, failure.model_copy(update={"analysis": analysis}), wanted))
