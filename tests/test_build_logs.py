@@ -16,9 +16,12 @@ import pytest
 
 import build_logs
 from build_logs import build, is_stale, main
+from core.log_stores.growing import growing_store
 from core.log_stores.tables import block
-from project_types import DatabaseError, ScenarioError
+from log_search_tools import log_tools
+from project_types import DatabaseError, EpisodeConfig, LogRecord, ScenarioError
 from tests.builders.scenarios import row, scenario, span, write
+from tests.test_log_search_tools import ask
 
 ROOT = Path(__file__).parent.parent
 
@@ -387,3 +390,69 @@ def test_the_command_reports_a_bad_file_with_exit_code_2(
     (files / "train" / "scenario-one.json").write_text("{")
     assert main(["--scenarios", str(files), "--database", str(tmp_path / "logs.db")]) == 2
     assert "scenario-one.json" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------- incidents and odd clocks
+
+
+def incident(**data: Any) -> dict[str, Any]:
+    return {"id": "inc", "description": "slow", "time_hint": "14:00", "services": ["orders"]} | data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"logs": [row("a1")]},
+        {"spans": [span("s1")]},
+        {"metrics": [{"service": "orders", "name": "cpu", "points": [["2025-03-04T14:00:00Z", 1]]}]},
+        {
+            "events": [
+                {"id": "e1", "timestamp": None, "service": "orders", "object": "Pod/o", "reason": "Killed"}
+            ]
+        },
+        {"logs": [row("a1", level="UNKNOWN") | {"timestamp": None}]},
+    ],
+    ids=["logs", "spans", "metrics", "events", "no clock"],
+)
+def test_an_incident_without_its_answer_is_built_beside_scenarios(
+    tmp_path: Path, data: dict[str, Any]
+) -> None:
+    write(tmp_path / "files", scenario("one", [row("a1")]))
+    write(tmp_path / "files" / "live", incident(**data), "incident-inc.json")
+    assert build(tmp_path / "files", tmp_path / "logs.db").built == 2
+    found = rows(tmp_path / "logs.db", "SELECT id FROM scenarios ORDER BY id")
+    assert found == [("inc",), ("one",)]
+    for tool in log_tools(tmp_path / "logs.db", "inc", EpisodeConfig(tools="full")):
+        if tool.name == "search_logs":
+            assert ask(tool).text
+
+
+def test_clocks_far_from_the_rest_are_reported_and_decide_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [row(f"a{n}", f"14:0{n}:00", "x" * (n + 1)) for n in range(9)]
+    odd = [row("z1", "1754-08-30T22:43:41Z", "unset"), row("z2", "0001-01-01T00:00:00Z", "zero")]
+    write(tmp_path / "files", scenario("one", [*lines, *odd]))
+    assert main(["--scenarios", str(tmp_path / "files"), "--database", str(tmp_path / "logs.db")]) == 0
+    assert "one: 2 lines have a clock far from the rest" in capsys.readouterr().out
+    search = log_tools(tmp_path / "logs.db", "one", EpisodeConfig())[0]
+    assert ask(search, start_time="14:07").log_ids == {"a7", "a8"}
+    assert "1754-08-30T22:43:41 INFO orders unset log z1" in ask(search, keywords="unset").text
+    again = build(tmp_path / "files", tmp_path / "logs.db")
+    assert (again.built, again.far_clocks) == (0, {"one": 2})
+
+
+def test_a_build_never_deletes_what_came_from_elsewhere(files: Path, tmp_path: Path) -> None:
+    growing_store(tmp_path / "logs.db", "nightly-7").ingest([LogRecord.model_validate(row("a1"))])
+    with pytest.raises(DatabaseError, match="holds nightly-7, which came from no scenario file"):
+        build(files, tmp_path / "logs.db")
+    assert rows(tmp_path / "logs.db", "SELECT count(*) FROM logs") == [(1,)]
+
+
+def test_nanoseconds_order_lines_that_share_a_microsecond(tmp_path: Path) -> None:
+    lines = [row(f"a{n}", f"2025-03-04T14:00:00.00000{n}Z") for n in (1, 0)]
+    lines += [row(f"b{9 - n}", f"2025-03-04T14:00:00.00000000{9 - n}Z") for n in range(4)]
+    write(tmp_path / "files", scenario("one", lines))
+    build(tmp_path / "files", tmp_path / "logs.db")
+    found = [id for (id,) in rows(tmp_path / "logs.db", "SELECT id FROM logs ORDER BY row")]
+    assert found == ["a0", "b6", "b7", "b8", "b9", "a1"]

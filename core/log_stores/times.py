@@ -94,8 +94,9 @@ def _date(at_us: int) -> date:
 
 # ------------------------------------------------------------------------------------------------------ stretches
 
-_BETWEEN = re.compile(r"\s*/\s*|\s+(?:to|-|–)\s+|\s*\.\.\s*|(?<=:\d\d)\s*[-–]\s*(?=\d{1,2}:\d\d)")
-"""Stands between the two ends of a stretch; a bare hyphen only between two times of day."""
+_BETWEEN = re.compile(r"\s*/\s*|\s+(?:to|-|–)\s+|\s*\.\.\s*")
+_TWO_TIMES = re.compile(r"(\d{1,2}:\d\d(?::\d\d)?)[-–](\d{1,2}:\d\d(?::\d\d)?)", re.ASCII)
+"""Two times of day with a hyphen between them; in a date or a zone it stands for something else."""
 
 
 def stretch_named(name: str, text: str, whole: Stretch) -> Stretch:
@@ -104,7 +105,8 @@ def stretch_named(name: str, text: str, whole: Stretch) -> Stretch:
     Raises:
         ToolInputError: it names none.
     """
-    parts = _BETWEEN.split(text.strip())
+    two_times = _TWO_TIMES.fullmatch(text.strip())
+    parts = list(two_times.groups()) if two_times else _BETWEEN.split(text.strip())
     if len(parts) > 2:
         raise ToolInputError(
             f"{name}={clip(repr(text), 24)} is no stretch of time; write 14:05/14:20, or 14:05 for all since then"
