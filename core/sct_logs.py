@@ -105,14 +105,17 @@ def stream_of(name: str) -> tuple[Stream | None, str]:
     return None, "unknown kind of file"
 
 
-def rows(run_id: str, name: str, stream: Stream, lines: Iterable[Line], counts: Counts) -> Iterator[Row]:
-    """Yield the rows of one file and count what was done to its lines."""
+def rows(
+    run_id: str, name: str, stream: Stream, lines: Iterable[Line], counts: Counts, first: int = 1
+) -> Iterator[Row]:
+    """Yield the rows of one file and count what was done to its lines. `first` is the number of the first line."""
     path = name.rpartition("!")[2]
     file = "/".join(PurePosixPath(path).parts[-2:])
     drafts = _JSON.get(stream)
     found = _json_rows(drafts, lines, counts) if drafts else _text_rows(_node_of(path, stream), lines, counts)
     seed = blake2b(f"{run_id}\n{name}\n".encode(), digest_size=8)
-    for number, draft in found:
+    for place, draft in found:
+        number = place + first - 1
         digest = seed.copy()
         digest.update(b"%d" % number)
         counts["rows"] += 1

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from project_types import Frozen, InvestigatorError
 from testrun_investigator import answers
+from testrun_investigator.sessions import McpSessions
 from testrun_investigator.toolbox import Toolbox
 
 NAME = "testrun-investigator"
@@ -64,8 +65,26 @@ _SAVE = ToolAnnotations(
 class InvestigatorServer(MCPServer[Any]):
     """An MCPServer whose refusals name the argument and what is allowed."""
 
+    sessions: McpSessions | None = None
+    """Keeps what is called, when it is set."""
+
     async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
         """Call a tool. Raises ToolError with a text that teaches."""
+        try:
+            found = await self._checked_call(name, arguments, context)
+        except ToolError as trouble:
+            await self._note(name, arguments, str(trouble), failed=True)
+            raise
+        content = getattr(found, "content", None) or ()
+        shown = "\n".join(getattr(part, "text", "") for part in content)
+        await self._note(name, arguments, shown, failed=False)
+        return found
+
+    async def _note(self, name: str, arguments: dict[str, Any], shown: str, *, failed: bool) -> None:
+        if self.sessions is not None:
+            await asyncio.to_thread(self.sessions.called, name, arguments, shown, failed)
+
+    async def _checked_call(self, name: str, arguments: dict[str, Any], context: Any) -> Any:
         tool = next((one for one in await self.list_tools() if one.name == name), None)
         if tool is None:
             raise ToolError(
@@ -94,8 +113,8 @@ def taught(mistake: ValidationError, known: dict[str, Any]) -> str:
 Answer = Callable[[], Awaitable[Any]]
 
 
-def make_server(toolbox: Toolbox) -> InvestigatorServer:
-    """Return a server over the toolbox. It is closed with the server's lifespan."""
+def make_server(toolbox: Toolbox, sessions: McpSessions | None = None) -> InvestigatorServer:
+    """Return a server over the toolbox. `sessions` keeps what assistants do."""
 
     @asynccontextmanager
     async def lifespan(server: MCPServer[Any]) -> AsyncIterator[None]:
@@ -105,10 +124,13 @@ def make_server(toolbox: Toolbox) -> InvestigatorServer:
             yield
         finally:
             warm.cancel()
+            if sessions is not None:
+                sessions.close()
 
     server = InvestigatorServer(
         NAME, title="Test Run Investigator", instructions=INSTRUCTIONS, lifespan=lifespan, log_level="WARNING"
     )
+    server.sessions = sessions
     _add_run_tools(server, toolbox)
     _add_log_tools(server, toolbox)
     _add_other_tools(server, toolbox)

@@ -53,14 +53,15 @@ def _toolbox() -> Any:
 
 def _server(toolbox: Any) -> Any:
     try:
-        from testrun_investigator.mcp_tools import make_server
+        from testrun_investigator.mcp_tools import INSTRUCTIONS, make_server
+        from testrun_investigator.sessions import McpSessions
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "mcp":
             raise
         raise ConfigurationError(
             "the server needs the package mcp; run: pip install -e '.[mcp]'"
         ) from missing
-    return make_server(toolbox)
+    return make_server(toolbox, McpSessions(toolbox.settings.cache / "sessions", INSTRUCTIONS))
 
 
 def serve_http(toolbox: Any, host: str, port: int) -> None:

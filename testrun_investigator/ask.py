@@ -1,0 +1,195 @@
+"""`ask`: let a policy investigate a run with the tools it was trained on, and print its report with cited rows.
+
+What is missing of the run is brought in first, through the same tools an assistant uses. The episode is stored
+like any other, and its answer as a finding. `watch` calls `investigated` too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from core.command_line import printable
+from core.log_stores.contract import LogStore
+from core.policies.contract import Policy
+from core.policies.registry import access, opened, parse, usual_rules
+from log_search_tools import store_tools
+from project_types import (
+    Episode,
+    EpisodeConfig,
+    GroundTruth,
+    Provenance,
+    Report,
+    Scenario,
+)
+from rollout import investigate
+from testrun_investigator.argus import ArgusRun, run_id_of
+from testrun_investigator.history import FindingError
+from testrun_investigator.sessions import numbered, store_episode
+from testrun_investigator.settings import read_settings
+from testrun_investigator.toolbox import Toolbox
+from testrun_investigator.victoria_logs import clock
+
+_WANTED = ("sct-runner-events", "db-cluster", "loader-set")
+_WAIT_S = 3600.0
+Say = Callable[[str], None]
+
+
+class Answered(NamedTuple):
+    """An investigation: the episode, and the finding that was kept."""
+
+    episode: Episode
+    finding_id: str | None
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Investigate and print the report."""
+    policy = parse(arguments.policy)
+    config = rules(policy.kind)
+    toolbox = Toolbox(read_settings())
+
+    async def work() -> Answered:
+        async with opened(policy, config, arguments.seed, access(arguments, policy)) as player:
+            say = (lambda text: None) if arguments.json else (lambda text: print(printable(text), flush=True))
+            return await investigated(
+                toolbox, arguments.run_id, arguments.question, player, config, arguments.out, say
+            )
+
+    try:
+        answered = asyncio.run(work())
+        if arguments.json:
+            report = answered.episode.report
+            print(json.dumps(report.model_dump() if report else None, indent=1))
+        else:
+            store = toolbox.logs.store(answered.episode.scenario_id)
+            print(printable("\n".join(told(answered, store))))
+    finally:
+        toolbox.close()
+    return 0 if answered.episode.report else 1
+
+
+def rules(kind: str) -> EpisodeConfig:
+    """Return the rules to play by: small models keep those they were trained with, others get every tool."""
+    return usual_rules(parse("embedded:x")) if kind == "embedded" else EpisodeConfig(tools="full")
+
+
+async def investigated(
+    toolbox: Toolbox, run_id: str, question: str, player: Policy, config: EpisodeConfig, out: Path, say: Say
+) -> Answered:
+    """Bring the run in, let the policy investigate it, and keep episode and finding.
+
+    Raises:
+        InvestigatorError: the run has no logs here and Argus gives none, or the policy fails.
+    """
+    run_id = run_id_of(run_id)
+    run = await brought_in(toolbox, run_id, say)
+    store = toolbox.logs.store(run_id)
+    scenario = as_scenario(run_id, question, run, store)
+    tools = store_tools(store, config)
+    sample = numbered(out, run_id)
+    say(f"{player.name} investigates {run_id}: {question}")
+    episode = await investigate(
+        player.chat(run_id, sample),
+        scenario,
+        tools,
+        config=config,
+        policy=player.name,
+        split="test-runs",
+        sample=sample,
+    )
+    store_episode(out, episode)
+    return Answered(episode, await _kept(toolbox, episode))
+
+
+async def brought_in(toolbox: Toolbox, run_id: str, say: Say) -> ArgusRun | None:
+    """Read the run from Argus where it is set, and ingest the archives that are still missing."""
+    run = toolbox.facts.known(run_id)
+    if toolbox.settings.argus.url:
+        run = await toolbox.facts.read(run_id, 8, toolbox.deadline_s)
+    done = {task.source for task in toolbox.logs.tasks.of_run(run_id) if task.state == "done"}
+    for link in run.logs if run else ():
+        source = toolbox.facts.link(run_id, link.name) or ""
+        if link.name.startswith(_WANTED) and source not in done:
+            say(f"reading {link.name} ...")
+            task_id = await asyncio.to_thread(toolbox.logs.ingest_logs, source, run_id)
+            task = await asyncio.to_thread(toolbox.logs.tasks.wait, task_id, _WAIT_S)
+            rows = task.counts.get("rows", 0) if task else 0
+            say(
+                f"  {task.state if task else 'lost'}, {rows} rows{': ' + task.error if task and task.error else ''}"
+            )
+    return run
+
+
+def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStore) -> Scenario:
+    """Return the run as an investigation begins with it. Its truth is not known."""
+    stretch = store.stretch()
+    about = [question]
+    if run is not None:
+        nemeses = ", ".join(f"{one.name} ({one.status})" for one in run.nemesis_data[-12:])
+        about.append(f"Test run {run.test_name} ended as {run.status}, Scylla {run.scylla_version}.")
+        about.append(f"Disruptions made on purpose: {nemeses or 'none'}.")
+    # an Incident has rows; these lie in the store and are too many to copy
+    return Scenario.model_construct(
+        id=run_id,
+        description=" ".join(about),
+        time_hint=f"{clock(stretch.first_us)} to {clock(stretch.last_us)}" if stretch else "unknown",
+        services=tuple(store.services()),
+        logs=(),
+        spans=(),
+        metrics=(),
+        topology=(),
+        events=(),
+        baseline=None,
+        expected_root_cause="unknown",
+        ground_truth=GroundTruth(service="unknown", fault_type="unknown"),
+        distractors=(),
+        gold_report=Report(root_cause="unknown", suspected_service="unknown"),
+        provenance=Provenance(source="testrun_investigator"),
+    )
+
+
+async def _kept(toolbox: Toolbox, episode: Episode) -> str | None:
+    """Keep the report as a finding; one whose citations do not hold is not kept."""
+    report = episode.report
+    if report is None:
+        return None
+    try:
+        saved = await toolbox.save_finding(
+            episode.scenario_id,
+            report.root_cause,
+            report.suspected_service,
+            report.key_log_ids,
+            fault_type=report.fault_type or "",
+            next_actions=report.next_actions,
+            confidence=report.confidence,
+            author=episode.policy,
+        )
+    except FindingError:
+        return None
+    return saved.finding_id
+
+
+def told(answered: Answered, store: LogStore) -> list[str]:
+    """Return the report as lines, with every cited row in full."""
+    episode, report = answered.episode, answered.episode.report
+    if report is None:
+        return [
+            "",
+            f"No report: the investigation ended as {episode.outcome.ending} after {episode.outcome.turns} turns.",
+        ]
+    lines = ["", f"cause    {report.root_cause}", f"blamed   {report.suspected_service}"]
+    lines += [f"when     {moment}" for moment in report.timeline]
+    lines += [f"do next  {action}" for action in report.next_actions]
+    rows = [line for one in episode.cited_log_ids for line in store.around(one, 0, 0)]
+    lines += ["proof" if rows else "proof    none of the cited rows exists"]
+    lines += [f"  {clock(row.at_us)} {row.service} {row.text}  [{row.id}]" for row in rows]
+    kept = (
+        f"kept as finding {answered.finding_id}"
+        if answered.finding_id
+        else "not kept as a finding: its citations do not hold"
+    )
+    return [*lines, kept]

@@ -1,0 +1,129 @@
+"""`ingest`: take in logs of a run from the terminal, and follow plain logs of a run that is still going.
+
+A file or URL that grows is read on from where it was, in whole lines; its rows are stored as they come, so
+that queries answer up to now. Archives cannot grow and are read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.archives import DEFAULT_LIMITS, lines
+from core.command_line import printable
+from core.downloads import Access, opened
+from core.log_stores.contract import LogStore
+from core.redaction import redact
+from core.sct_logs import Stream, log_record, rows, stream_of
+from project_types import ConfigurationError, InvestigatorError
+from testrun_investigator.argus import run_id_of
+from testrun_investigator.ingestion import Task
+from testrun_investigator.settings import Settings, read_settings
+from testrun_investigator.toolbox import Toolbox
+
+_AT_ONCE = 8 << 20
+_LOOK_S = 0.5
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Ingest, with progress, or follow."""
+    run_id = run_id_of(arguments.run_id)
+    settings = read_settings()
+    typed = tuple(Path(one).resolve().parent for one in arguments.source if Path(one).exists())
+    settings = settings._replace(log_folders=(*settings.log_folders, *typed))  # a person named them
+    toolbox = Toolbox(settings)
+    try:
+        if arguments.follow:
+            follow(toolbox, settings, run_id, arguments.source, arguments.node, arguments.every)
+            return 0
+        return max(_ingest(toolbox, run_id, one) for one in arguments.source)
+    finally:
+        toolbox.close()
+
+
+def _ingest(toolbox: Toolbox, run_id: str, source: str) -> int:
+    info = asyncio.run(toolbox.ingest_logs(source, run_id))
+    said = ""
+    while (task := toolbox.logs.tasks.wait(info.task_id, _LOOK_S)) and task.state == "running":
+        line = _progress(task)
+        if line != said:
+            print(printable(line), flush=True)
+            said = line
+    assert task is not None
+    print(printable(_ended(task)), flush=True)
+    return int(task.state != "done")
+
+
+def _progress(task: Task) -> str:
+    share = "" if task.share is None else f"{100 * task.share:3.0f} %  "
+    return f"{share}{task.counts.get('rows', 0):>10,} rows  {task.file}"
+
+
+def _ended(task: Task) -> str:
+    counts = ", ".join(f"{number:,} {name}" for name, number in sorted(task.counts.items()))
+    told = [f"{task.state}: {counts}{' ' + task.error if task.error else ''}"]
+    told += [f"  left out {one.name}: {one.why}" for one in task.skipped]
+    return "\n".join(told)
+
+
+# ---------------------------------------------------------------------------------------------------- follow
+
+
+def follow(
+    toolbox: Toolbox, settings: Settings, run_id: str, sources: Sequence[str], node: str, every_s: float
+) -> None:
+    """Read on until it is stopped. What cannot be read now is told and tried again."""
+    store = toolbox.logs.open_store(run_id)
+    tails = [Tail(run_id, source, node, settings.access) for source in sources]
+    while True:
+        for tail in tails:
+            try:
+                if number := tail.more(store):
+                    print(printable(f"{tail.name}: {number} more rows, {tail.at:,} bytes read"), flush=True)
+            except InvestigatorError as trouble:
+                print(printable(f"{tail.name}: {redact(str(trouble))}"), flush=True)
+        time.sleep(every_s)
+
+
+class Tail:
+    """A plain log that grows."""
+
+    def __init__(self, run_id: str, source: str, node: str, access: Access) -> None:
+        path = source.partition("?")[0]
+        self.name = path.rpartition("/")[2]
+        stream, why = stream_of(self.name)
+        if stream is None or self.name.endswith((".zst", ".gz", ".tgz", ".tar")):
+            raise ConfigurationError(
+                f"{self.name}: cannot be followed ({why or 'it is packed'}); give a plain log"
+            )
+        self._stream: Stream = stream
+        folder = node or path.rpartition("/")[0].rpartition("/")[2]
+        self._named = f"{folder}/{self.name}" if folder else self.name
+        self._run_id, self._source, self._access = run_id, source, access
+        self.at = 0
+        """Bytes that were read and stored."""
+        self._lines = 0
+
+    def more(self, store: LogStore) -> int:
+        """Store the whole lines that came since; returns how many rows they made."""
+        with opened(self._source, self._access, self.at) as source:
+            if source.total is not None and source.total < self.at:  # it was replaced by a shorter one
+                self.at = self._lines = 0
+                return 0
+            new = b"".join(iter(lambda: source.read(_AT_ONCE), b""))
+        whole = new[: new.rfind(b"\n") + 1]
+        if not whole:
+            return 0
+        counts: Counter[str] = Counter()
+        content = lines(io.BytesIO(whole), DEFAULT_LIMITS)
+        found = rows(self._run_id, self._named, self._stream, content, counts, self._lines + 1)
+        batch = [log_record(row, place) for place, row in enumerate(found)]
+        store.ingest(batch)
+        self.at += len(whole)
+        self._lines += counts["lines"]
+        return len(batch)
