@@ -471,6 +471,78 @@ def test_a_long_message_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
     assert int(left_out) == len(message) - len(head) - len(tail) - 2
 
 
+STACK = "java.lang.RuntimeException: request failed " + "at com.shop.Layer.invoke(Handler.java:17) " * 150
+LONG = STACK + "Caused by: java.io.IOException: No SPACE left on device"
+
+
+@pytest.mark.parametrize("config", [EpisodeConfig(), EMBEDDED], ids=["full", "small"])
+@pytest.mark.parametrize("words", ["space left", "IOException device", "Caused space"])
+def test_a_long_line_keeps_its_head_its_tail_and_what_was_searched_for(
+    tmp_path: Path, config: EpisodeConfig, words: str
+) -> None:
+    found = ask(tools(tmp_path, config, [row("aaaa", message=LONG), row("bbbb")])[0], keywords=words)
+    shown = printed_rows(found.text)[0].message
+    assert shown.startswith("java.lang.RuntimeException: request")
+    assert shown.endswith("on device")
+    assert all(word.lower() in shown.lower() for word in words.split())
+    left_out = sum(int(number) for number in re.findall(r"\[\+(\d+) chars\]", shown))
+    assert (
+        abs(left_out + len(re.sub(r" ?\[\+\d+ chars\] ?", "", shown)) - len(LONG)) < 12
+    )  # blanks at the cuts
+    assert found.log_ids == {"aaaa"}
+
+
+def test_a_line_whose_match_was_cut_away_was_not_shown(tmp_path: Path) -> None:
+    words = [f"{'x' * 14}{n:02d}" for n in range(12)]
+    message = (" pad" * 300).join(words)
+    found = ask(
+        tools(tmp_path, EpisodeConfig(tool_budget_tokens=60), [row("aaaa", message=message)])[0],
+        keywords=words,
+    )
+    assert ids(found) == ["aaaa"]
+    assert found.log_ids == set()
+
+
+def test_a_word_inside_a_longer_one_is_found_even_beside_one_that_stands_alone(tmp_path: Path) -> None:
+    lines = [
+        row("aa01", "14:00:01", "数据库连接超时,订单写入失败"),
+        row("aa02", "14:00:02", "警告: 超时"),
+        row("bb01", "14:00:03", "java.util.concurrent.TimeoutException in Cart"),
+        row("bb02", "14:00:04", "timeout budget reset"),
+        row("cc01", "14:00:05", "ΧΩΡΙΣ ΣΥΝΔΕΣΗ"),
+    ]
+    search = tools(tmp_path, lines=lines)[0]
+    assert ask(search, keywords="超时").log_ids == {"aa01", "aa02"}
+    assert ask(search, keywords="timeout").log_ids == {"bb01", "bb02"}
+    assert ask(search, keywords="συνδεσ").log_ids == {"cc01"}
+
+
+def test_what_differs_inside_a_kind_is_told_after_its_count(tmp_path: Path) -> None:
+    lines = [
+        row(f"a{n:03x}", f"14:00:{n:02d}", f"GET /cart {500 if n % 8 == 7 else 200} in {n} ms")
+        for n in range(24)
+    ]
+    lines += [
+        row(f"b{n:03x}", f"14:01:{n:02d}", f'{{"id": {n}, "status": "{"declined" if n > 4 else "ok"}"}}')
+        for n in range(7)
+    ]
+    lines += [row(f"c{n:03x}", f"14:02:{n:02d}", "lease renewed", service=f"svc-{n % 6}") for n in range(12)]
+    search = tools(tmp_path, EpisodeConfig(), lines)[0]
+    told = {found.id: (found.times, found.differs) for found in printed_rows(ask(search).text)}
+    assert told == {
+        "b000": (7, "status: ok x5, declined x2"),
+        "c000": (12, "in 6 services: svc-0, svc-1, svc-2, ..."),
+        "a000": (24, "200 x21, 500 x3"),
+    }
+
+
+def test_a_line_without_a_level_or_a_clock_is_printed_and_read_back(tmp_path: Path) -> None:
+    bare = row("aaaa", message="plain text", level="UNKNOWN") | {"timestamp": None}
+    result = ask(tools(tmp_path, lines=[row("bbbb"), bare])[0], keywords="plain")
+    assert result.text.split("\n")[1] == "--:--:-- UNKNOWN orders plain text log aaaa"
+    assert printed_rows(result.text)[0][:4] == ("aaaa", "--:--:--", "UNKNOWN", "orders")
+
+
 # -------------------------------------------------------------------------------------------------- estimator
 
 GPT2_LIKE = re.compile(r" ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")

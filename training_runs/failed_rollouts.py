@@ -7,9 +7,9 @@ exception is a bug of ours: it is not counted and surfaces.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
+from core.log_stores.masks import masked
 from project_types import InvestigatorError, JudgeError, ProviderError
 
 TOLERATED = (ProviderError, JudgeError)
@@ -31,9 +31,9 @@ class FailedRollouts:
         self._rollouts, self._most = rollouts, int(most_share * rollouts)
 
     def count(self, trouble: BaseException) -> None:
-        """Count one failure under its reason: its first line, whose numbers are left out."""
+        """Count one failure under its reason: its first line, without what varies in it."""
         first_line = str(trouble).partition("\n")[0]
-        reason = re.sub(r"[0-9]+", "#", first_line)[:LONGEST_REASON]
+        reason = masked(first_line)[:LONGEST_REASON]
         self.by_reason[f"{type(trouble).__name__}: {reason}"] += 1
 
     @property

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.log_stores.contract import StoredSpan
 from core.log_stores.traces import tree
+from core.policies.screen import spans as printed_spans
 from core.tools.read_trace import worst_first
 from log_search_tools import estimate_tokens, log_tools, printed_rows
 from project_types import EMBEDDED, EpisodeConfig, Tool, ToolInputError
@@ -206,6 +207,54 @@ def test_whatever_the_links_no_span_is_lost_and_any_beginning_is_a_tree(
     for place, number in enumerate(order):
         parent = places[number].parent
         assert parent is None or parent in order[:place]
+
+
+def test_own_time_and_the_gap_to_the_caller_are_told(tmp_path: Path) -> None:
+    spans = [
+        span("s1", service="web", operation="GET /", duration_ms=1000, start=at(0)),
+        span("s2", "s1", service="web", operation="call stock", duration_ms=900, start=at(0)),
+        span("s3", "s2", service="stock", operation="reserve", duration_ms=200, start=at(0)),
+        span("s4", "s3", service="db", operation="a", duration_ms=50, start=at(0)),
+        span("s5", "s3", service="db", operation="b", duration_ms=60, start=f"{at(0)[:-1]}.040Z"),
+    ]
+    shown = ask(reader(tmp_path, EpisodeConfig(), [row("3fa2")], spans=spans), trace_id=TRACE).text
+    assert shown.split("\n")[1:] == [
+        "web GET / 1000 ms (own 100)",
+        "  web call stock 900 ms (own 700)",
+        "    stock reserve 200 ms (own 100, gap 700)",
+        "      db a 50 ms",  # two calls: which of them waited cannot be said
+        "      db b 60 ms",
+    ]
+
+
+def test_deep_spans_are_indented_at_any_depth(tmp_path: Path) -> None:
+    spans = [span(f"s{n}", f"s{n - 1}" if n else None, operation=f"op{n}") for n in range(20)]
+    shown = ask(reader(tmp_path, EpisodeConfig(), [row("3fa2")], spans=spans), trace_id=TRACE).text
+    assert "\n" + "  " * 19 + "orders op19 100 ms" in shown
+    assert [span.depth for span in printed_spans(shown)] == list(range(20))
+
+
+def test_spans_come_before_long_mild_lines(tmp_path: Path) -> None:
+    spans = [span(f"s{n}", operation=f"op{n}") for n in range(8)]
+    lines = [row(f"{n:04x}", message="word " * 60 + "ab"[n], trace_id=TRACE) for n in range(2)]
+    lines.append(row("ffff", message="disk full", level="ERROR", trace_id=TRACE))
+    shown = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id=TRACE).text
+    assert all(f"op{n} " in shown for n in range(8))
+    assert "disk full" in shown
+
+
+def test_the_worst_trace_is_picked_and_not_the_first(tmp_path: Path) -> None:
+    spans = [
+        span("s1", trace_id="aaaa000000000001", duration_ms=10),
+        span("s2", trace_id="aaaa000000000002", duration_ms=5000),
+        span("s3", trace_id="aaaa000000000003", duration_ms=300, status="timeout"),
+        span("s4", trace_id="bbbb000000000001", duration_ms=9000, status="unknown"),
+    ]
+    read = reader(tmp_path, EpisodeConfig(), [row("3fa2")], spans=spans)
+    found = ask(read, trace_id="aaaa")
+    assert found.text.startswith('3 traces begin with "aaaa"; the worst is trace aaaa000000000003: 1 span')
+    assert found.trace_ids == {"aaaa000000000003"}
+    assert ask(read, trace_id="worst").trace_ids == {"aaaa000000000003"}
 
 
 def test_a_missing_parent_is_marked(tmp_path: Path) -> None:
