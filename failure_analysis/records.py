@@ -118,6 +118,8 @@ class InvestigationKind(StrEnum):
     """The conversation outgrew the context window, or the reply was cut."""
     FABRICATED_EVIDENCE = "fabricated_evidence"
     """The report cites ids that exist nowhere in the scenario."""
+    INVENTED_SERVICE = "invented_service"
+    """The report blames a service that the scenario does not have."""
     ANSWERED_BLIND = "answered_blind"
     """It answered before any tool had shown it a line."""
     SAW_AND_IGNORED = "saw_and_ignored"
@@ -127,6 +129,8 @@ class InvestigationKind(StrEnum):
     EVIDENCE_CUT_OFF = "evidence_cut_off"
     """A search matched the decisive line, but it was beyond what was shown, and the rest was not asked for.
     """
+    SEARCHED_NOTHING = "searched_nothing"
+    """It called tools, and none of them showed it a single line."""
     STOPPED_AT_SYMPTOM = "stopped_at_symptom"
     """It blamed a service that only suffered: one between the culprit and the users."""
     FOLLOWED_WRONG_BRANCH = "followed_wrong_branch"

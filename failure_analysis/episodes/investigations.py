@@ -220,6 +220,11 @@ class _Case:
                 Kind.STOPPED_AT_SYMPTOM,
                 f"{self.blamed} only suffered from {truth.service}: it lies on the path of the fault",
             )
+        elif self.blamed and self.blamed.lower() not in {service.lower() for service in scenario.services}:
+            kind, text = (
+                Kind.INVENTED_SERVICE,
+                f"{self.blamed} is no service of the scenario; the culprit is {truth.service}",
+            )
         else:
             kind, text = (
                 Kind.FOLLOWED_WRONG_BRANCH,
@@ -288,7 +293,8 @@ class _Case:
     # -- how it went about it
 
     def habits(self) -> Iterator[Claim]:
-        """Repeats that cost the episode."""
+        """Calls that showed nothing, and repeats that cost the episode."""
+        yield from self._searched_nothing()
         made = [
             (turn.number, call.name, call.raw)
             for turn in self.turns
@@ -304,6 +310,15 @@ class _Case:
         ):
             text = f"{repeats} of {self.episode.outcome.tool_calls} calls repeat an earlier one"
             yield Claim(kind=Kind.REPEATED_ITSELF, text=text, turns=again or self.last)
+
+    def _searched_nothing(self) -> Iterator[Claim]:
+        """Tools were called, and no line came of it."""
+        episode = self.episode
+        looked = [turn.number for turn in self.turns if any(call.name != FINAL_ANSWER for call in turn.calls)]
+        shown = episode.shown_log_ids or episode.shown_trace_ids
+        if not shown and episode.outcome.tool_calls and failed(episode) and not self.trouble:
+            text = f"its {episode.outcome.tool_calls} calls showed not a single line"
+            yield Claim(kind=Kind.SEARCHED_NOTHING, text=text, turns=tuple(looked) or self.last)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -54,6 +54,16 @@ MEANING: Mapping[InvestigationKind, Meaning] = {
     Kind.FABRICATED_EVIDENCE: Meaning(
         _LOGIC, _HIGH, "Raise the cost of invented ids in the reward; check that printed ids are unique."
     ),
+    Kind.INVENTED_SERVICE: Meaning(
+        _LOGIC,
+        _HIGH,
+        "Check that the policy is told which services there are; raise the cost of a service that is none.",
+    ),
+    Kind.SEARCHED_NOTHING: Meaning(
+        _LOGIC,
+        _MEDIUM,
+        "Check that an empty result says what to try next; train on widening a search that finds nothing.",
+    ),
     Kind.ANSWERED_BLIND: Meaning(
         _LOGIC, _MEDIUM, "Check that unsupported answers pay less than grounded ones; train on more turns."
     ),

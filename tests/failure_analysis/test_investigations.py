@@ -64,6 +64,13 @@ CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ..
     "invented an id": (
         Kind.FABRICATED_EVIDENCE, (WARNINGS, answer("orders", "orders: down", "feedbeef", SYMPTOM)), RULES, (2,), ("feedbeef",),
     ),
+    "invented a service": (
+        Kind.INVENTED_SERVICE, (search(service="mailer"), answer("billing-db", "billing-db: it is down", LOUD)), RULES, (1, 2),
+        (LOUD,),
+    ),
+    "searched for what is not there": (
+        Kind.SEARCHED_NOTHING, (search(keywords=["zebra"]), answer("mailer", "mailer: template store unreachable")), RULES, (1,), (),
+    ),
     "answered at once": (Kind.ANSWERED_BLIND, (answer("mailer", "mailer: it is always the mailer"),), RULES, (1,), ()),
     "right, but cites nothing": (Kind.UNSUPPORTED_GUESS, (WARNINGS, answer("ledger", RIGHT)), RULES, (2,), ()),
     "gave up": (Kind.GAVE_UP, (search(service="mailer"), answer("unknown", "unknown")), RULES, (2,), ()),
