@@ -72,7 +72,7 @@ def serve_http(toolbox: Any, host: str, port: int) -> None:
     """
     import uvicorn
 
-    from core.serving.listening import address_of, bind, is_loopback
+    from core.serving.listening import announce, bind, is_loopback
 
     token = toolbox.settings.server_token or None
     if not is_loopback(host) and token is None:
@@ -80,8 +80,10 @@ def serve_http(toolbox: Any, host: str, port: int) -> None:
             f"--host {host}: other machines could ask without a token; set TESTRUN_SERVER_TOKEN, or use 127.0.0.1"
         )
     listener = bind(host, port)
-    print(f"listening on {address_of(listener)}/mcp", flush=True)
-    config = uvicorn.Config(guarded(_server(toolbox), host, token), log_level="warning", access_log=False)
+    listener.listen(2048)  # its address is printed before the server runs
+    app = guarded(_server(toolbox), host, token)
+    print(f"{announce(listener)}/mcp is the address for clients", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -47,7 +47,7 @@ async def http_server(settings: Mapping[str, str], folder: Path, *flags: str) ->
         assert process.stdout is not None
         async with asyncio.timeout(READY_S):
             line = (await process.stdout.readline()).decode()
-        yield line.removeprefix("listening on ").strip()
+        yield line.removeprefix("listening on ").strip() + "/mcp"
     finally:
         process.terminate()
         await process.wait()
