@@ -363,3 +363,13 @@ def test_every_tool_answers_within_100_ms_of_cpu_on_a_large_incident(tmp_path: P
             spent = time.process_time() - began
             slowest[name] = max(slowest.get(name, 0.0), spent) if turn else 0.0
     assert max(slowest.values()) <= 0.1, slowest
+
+
+def test_the_page_of_tools_shows_what_they_really_answer(store: SqliteStore) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tools.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n> (\w+)\(([^\n]*)\)\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
+    offered = tools(store, EpisodeConfig(tools="full", tool_budget_tokens=300))
+    assert [name for name, _, _ in blocks] == ["search_logs", "read_trace", *list(offered)[2:]]
+    for name, written, answer in blocks:
+        arguments = {key: value.strip('"') for key, value in re.findall(r'(\w+)=("[^"]*"|\w+)', written)}
+        assert ask(offered[name], **arguments).text == answer
