@@ -69,7 +69,8 @@ CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ..
         (LOUD,),
     ),
     "searched for what is not there": (
-        Kind.SEARCHED_NOTHING, (search(keywords=["zebra"]), answer("mailer", "mailer: template store unreachable")), RULES, (1,), (),
+        Kind.SEARCHED_NOTHING, (search(keywords=["zebra"]), answer("mailer", "mailer: template store unreachable")), RULES, (1,),
+        (),
     ),
     "answered at once": (Kind.ANSWERED_BLIND, (answer("mailer", "mailer: it is always the mailer"),), RULES, (1,), ()),
     "right, but cites nothing": (Kind.UNSUPPORTED_GUESS, (WARNINGS, answer("ledger", RIGHT)), RULES, (2,), ()),
