@@ -6,12 +6,12 @@ because statistics want every span.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from core.log_stores.contract import LogStore, StoredSpan
-from core.log_stores.traces import own_ms
+from core.log_stores.traces import gap_ms, own_ms
 
 
 class TimedSpan(NamedTuple):
@@ -40,16 +40,9 @@ def _timed_trace(spans: Sequence[StoredSpan]) -> Iterator[TimedSpan]:
     for span in spans:
         below = children.get(span.span_id)
         own = own_ms(span, below) if below else span.duration_ms
-        yield TimedSpan(span, own, _gap_ms(span, by_id, children))
-
-
-def _gap_ms(
-    span: StoredSpan, by_id: Mapping[str, StoredSpan], children: Mapping[str, Sequence[StoredSpan]]
-) -> float | None:
-    caller = by_id.get(span.parent_span_id) if span.parent_span_id else None
-    if caller is None or caller.service == span.service or len(children.get(caller.span_id, ())) != 1:
-        return None
-    return max(0.0, caller.duration_ms - span.duration_ms)
+        caller = by_id.get(span.parent_span_id) if span.parent_span_id else None
+        calls = len(children.get(caller.span_id, ())) if caller else 0
+        yield TimedSpan(span, own, gap_ms(caller, span, calls))
 
 
 _known: WeakKeyDictionary[LogStore, tuple[Sequence[StoredSpan], list[TimedSpan]]] = WeakKeyDictionary()

@@ -40,7 +40,8 @@ def tree(spans: Sequence[StoredSpan]) -> dict[int, Place]:
                 continue
             below = children.get(number, [])
             own = own_ms(spans[number], [spans[child] for child in below])
-            gap = None if above is None or len(children[above]) > 1 else _gap_ms(spans[above], spans[number])
+            caller = None if above is None else spans[above]
+            gap = gap_ms(caller, spans[number], len(children.get(above, ())))
             places[number] = Place(len(places), depth, above, own, gap, len(below))
             waiting += [(child, depth + 1, number) for child in reversed(below)]
     return places
@@ -68,7 +69,11 @@ def own_ms(span: StoredSpan, children: Sequence[StoredSpan]) -> float:
     return span.duration_ms - busy
 
 
-def _gap_ms(caller: StoredSpan, callee: StoredSpan) -> float | None:
-    if caller.service == callee.service:
+def gap_ms(caller: StoredSpan | None, callee: StoredSpan, calls: int) -> float | None:
+    """Return the milliseconds that a caller of so many calls took longer than its callee.
+
+    None where that says nothing: within a service, without a caller, or beside other calls.
+    """
+    if caller is None or caller.service == callee.service or calls != 1:
         return None
     return max(0.0, caller.duration_ms - callee.duration_ms)
