@@ -17,7 +17,7 @@ import pytest
 
 from core.judges.calibration import MUST_PASS, TRIED, Calibration, Pair, calibrate, read_calibration
 from core.judges.llm import PROMPT_VERSION
-from core.judges.offline import service_matches
+from core.judges.services import service_matches
 from make_judge_model import (
     WANDB_BASE_URL,
     LLMJudge,
@@ -39,6 +39,15 @@ pytestmark = [  # both are litellm's: about its own types, and about its logging
 ROOT = Path(__file__).parent.parent
 PAIRS = read_calibration()
 CATEGORIES = {
+    "attributed",
+    "causal_chain",
+    "denial",
+    "effect_list",
+    "hedge",
+    "hypothetical",
+    "real_reason",
+    "resolved",
+    "structured",
     "exact",
     "paraphrase",
     "symptom_as_cause",
@@ -57,14 +66,20 @@ CATEGORIES = {
 def test_the_labelled_set_holds_enough_of_every_category() -> None:
     counts = Counter(pair.category for pair in PAIRS)
     assert set(counts) == CATEGORIES
-    assert min(counts.values()) >= 12
-    assert len(PAIRS) >= 150
+    assert min(counts[name] for name in CATEGORIES - {"attributed", "structured"}) >= 12
+    assert len(PAIRS) >= 600
     assert 0.25 < sum(pair.correct for pair in PAIRS) / len(PAIRS) < 0.75
+
+
+def test_nearly_half_of_the_labelled_set_is_about_incidents_that_the_judge_was_not_written_with() -> None:
+    held_out = [pair for pair in PAIRS if pair.part == "held_out"]
+    assert len(held_out) >= 200
+    assert not {pair.scenario.id for pair in held_out} & {p.scenario.id for p in PAIRS if p.part == "tuned"}
 
 
 def test_the_labelled_set_covers_every_family_and_a_type_of_its_own() -> None:
     families = {pair.scenario.fault_family for pair in PAIRS}
-    assert families == {"resource", "network", "configuration", "code", "dependency", "data", "other"}
+    assert families >= {"resource", "network", "configuration", "code", "dependency", "data", "other"}
 
 
 def test_no_pair_is_labelled_right_with_the_wrong_service_or_labelled_twice() -> None:
@@ -78,11 +93,10 @@ def test_whole_categories_carry_one_label() -> None:
     labels: dict[str, set[bool]] = {
         name: {pair.correct for pair in PAIRS if pair.category == name} for name in CATEGORIES
     }
-    assert {name for name, seen in labels.items() if seen == {True}} == {"exact", "paraphrase"}
-    assert {name for name, seen in labels.items() if seen == {True, False}} == {
-        "injection",
-        "language_or_format",
-    }
+    right = {name for name, seen in labels.items() if seen == {True}}
+    assert right == {"exact", "paraphrase", "hedge", "causal_chain"}
+    both = {name for name, seen in labels.items() if seen == {True, False}}
+    assert both == {"injection", "language_or_format", "real_reason"}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +123,10 @@ async def test_the_offline_judge_passes_the_bar_and_every_injection_and_list() -
     result = await calibrate(OfflineJudge(), PAIRS)
     assert result.objections(0.95) == []
     assert result.accuracy >= 0.95
-    assert result.kappa >= 0.9
+    assert {part: some.kappa >= 0.9 for part, some in result.parts.items()} == {
+        "tuned": True,
+        "held_out": True,
+    }
     for category in MUST_PASS:
         right, total = result.categories[category]
         assert right == total > 0

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from core.model_calls import CallError
 from core.revision import revision
@@ -48,6 +48,17 @@ class Pair(Frozen):
     report: Report
     correct: bool
     category: str
+    part: Literal["tuned", "held_out"] = "tuned"
+    """Whether the off-line judge was written with this pair in sight."""
+
+
+class Agreement(Frozen):
+    """How far a judge agrees with the labels of some pairs."""
+
+    pairs: int
+    accuracy: float
+    kappa: float
+    """Cohen's: agreement beyond what chance alone would give."""
 
 
 class Mistake(Frozen):
@@ -68,7 +79,9 @@ class Calibration(Frozen):
     pairs: int
     accuracy: float
     kappa: float
-    """Cohen's: agreement beyond what chance alone would give."""
+    """Cohen's, as in `Agreement`."""
+    parts: dict[str, Agreement] = Field(default_factory=dict)
+    """The same for each part of the set: what the off-line judge was written with, and what it never saw."""
     categories: dict[str, tuple[int, int]]
     """(right, all) of each category."""
     confusion: dict[str, int]
@@ -180,11 +193,11 @@ def _compared(judge: Judge, pairs: Sequence[Pair], opinions: Sequence[_Opinion])
     totals = Counter(pair.category for pair in pairs)
     hits = Counter(pair.category for pair, said in both if said.correct == pair.correct)
     mistakes = tuple(_mistake(pair, said) for pair, said in both if said.correct != pair.correct)
+    parts = {part: [one for one in both if one[0].part == part] for part in sorted({p.part for p in pairs})}
     return Calibration(
         judge=judge.name,
-        pairs=len(pairs),
-        accuracy=1 - len(mistakes) / len(pairs),
-        kappa=_kappa(both),
+        **_agreement(both).model_dump(),
+        parts={part: _agreement(some) for part, some in parts.items()},
         categories={name: (hits[name], totals[name]) for name in sorted(totals)},
         confusion={key: confusion[key] for key in sorted(confusion)},
         mistakes=mistakes,
@@ -205,6 +218,11 @@ def _mistake(pair: Pair, said: _Opinion) -> Mistake:
     )
 
 
+def _agreement(both: Sequence[tuple[Pair, _Opinion]]) -> Agreement:
+    hits = sum(said.correct == pair.correct for pair, said in both)
+    return Agreement(pairs=len(both), accuracy=hits / len(both), kappa=_kappa(both))
+
+
 def _kappa(both: Sequence[tuple[Pair, _Opinion]]) -> float:
     """Cohen's kappa; 1.0 where label and judge always say the same one thing."""
     from core.intervals import cohens_kappa  # numpy is not loaded for whoever only asks a judge
@@ -213,11 +231,14 @@ def _kappa(both: Sequence[tuple[Pair, _Opinion]]) -> float:
     return 1.0 if math.isnan(kappa) else kappa
 
 
+def _told(some: Calibration | Agreement) -> str:
+    return f"{some.pairs} labelled pairs, accuracy {some.accuracy:.3f}, Cohen's kappa {some.kappa:.3f}"
+
+
 def table(result: Calibration) -> str:
     """The calibration as text: accuracy, kappa, categories, confusion, and every mistake."""
-    lines = [
-        f"judge {result.judge}: {result.pairs} labelled pairs, accuracy {result.accuracy:.3f}, Cohen's kappa {result.kappa:.3f}"
-    ]
+    lines = [f"judge {result.judge}: {_told(result)}"]
+    lines += [f"  {part.replace('_', ' ')}: {_told(some)}" for part, some in result.parts.items()]
     lines += [
         f"cost ${result.cost_usd:.4f}, revision {result.revision[:12] or 'unknown'}, {result.calibrated_at}",
         "",

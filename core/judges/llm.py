@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from core.json_answers import JsonAnswers, Said, json_in
-from core.judges.offline import service_matches
+from core.judges.services import service_matches
 from core.model_calls import MAY_PASS, CallError, Patience, Problem, reached
 from project_types import FAULT_TYPES, ConfigurationError, JudgeError, Report, Scenario, Verdict
 

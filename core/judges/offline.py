@@ -1,360 +1,51 @@
 """The off-line judge: compares a report with the ground truth, without a key, in a few milliseconds.
 
-The service must be the culprit and nothing but the culprit. The cause must quote a decisive log line or name
-the fault in other words (`log_scenarios/judge_lexicon.json`), and nothing in the report may deny it, blame
-somebody else or name a second cause. What a report says about its own correctness is never read.
+The service must be the culprit and nothing but the culprit. The cause must be stated as the cause: by quoting a
+decisive log line, or by naming the fault in other words (`log_scenarios/judge_lexicon.json`, and the phrases that
+the truth accepts). Nothing in the report may deny it, take it back, blame somebody else, or name other kinds of
+fault beside it. What a report says about its own correctness is never read.
 
-Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong;
-the calibration in `make_judge_model` measures how often.
+Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong; the
+calibration in `make_judge_model` measures how often. A kind of fault that the lexicon does not know can only be
+judged by accepted phrases; without them the judge says so.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
-from project_types import FAULT_TYPES, ConfigurationError, Report, Scenario, Verdict
+from core.judges.claims import ENOUGH, Claims, Mention, claims, shares_words
+from core.judges.lexicon import SENTENCE_END, Cue, key, lexicon, phrase_cue, plain, stem, words
+from core.judges.quotes import Quote, quoted
+from core.judges.services import other_service_blamed, service_matches, without_services
+from core.judges.stance import Stance
+from project_types import JudgeError, Report, Scenario, Verdict
 
-LEXICON = Path(__file__).parents[2] / "log_scenarios" / "judge_lexicon.json"
-EFFECT_SHARE = 0.4
-"""What a fault named as a consequence counts against a rival that is named as the cause."""
 QUOTED = 0.6
 """Overlap with a decisive line from which a report quotes it."""
 VERBATIM = 0.8
-"""Overlap with any other line from which a report means that line, whatever words it shares with the fault.
-"""
-GAP_CHARS = 45
-"""Parts of one cue ("pool" ... "exhausted") stand this close together, in one sentence."""
-
-# ------------------------------------------------------------------------------------------- reading the text
-
-SENTENCE_END = re.compile(r"[;!?\n。；！？]+|\.(?=\s|$)")
-HAN = r"[\u4e00-\u9fff]"
-CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
-
-
-def plain(text: str) -> str:
-    """Lower case, one kind of quote and dash, no markup: what is left of the formatting a report may come in."""
-    text = (
-        unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", ", ").replace("–", "-")
-    )
-    text = re.sub(r"[-=]+>", "→", text)
-    text = re.sub(rf"(?<={HAN})(?=[a-z0-9])|(?<=[a-z0-9])(?={HAN})", " ", text)
-    return re.sub(r"[ \t]+", " ", re.sub(r"[_\-*`\"#~|\[\]{}<>\\]", " ", text)).strip()
+"""Overlap with another line from which a report means that line, whatever words it shares with the fault."""
+MARGIN = 0.5
+"""How much surer the true fault must be named than a rival that is stated as the cause as well."""
+MOST_NAMED = 2
+"""Kinds of fault a report may name at all, the true one included; more are a list."""
+THE_SAME = ((3, 0.75), (4, 0.6))
+"""Words of the truth that a report must hold to say the same, and the share of its words that they must be."""
+DENIALS = ("denied_before", "denied_after", "frame", "verdict", "mended", "retraction", "hypothetical")
+"""Marks that turn a sentence round."""
+REJECTED = "rejected"
+"""The name under which phrases that the truth rejects are counted."""
+ASSERTED = (Stance.CAUSE, Stance.EFFECT)
 
 
-def key(fault_type: str | None) -> str:
-    """A fault type as `FAULT_TYPES` writes it, however the report does."""
-    return re.sub(r"\W+", "_", plain(fault_type or "")).strip("_")
+class Ruling(NamedTuple):
+    """Whether the cause is right, and why."""
 
-
-def words(text: str) -> list[str]:
-    """The content words of a plain text; every run that holds a digit becomes '#', so ids and amounts never
-    decide.
-    """
-    found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
-    return [
-        ("#" if any(c.isdigit() for c in word) else word)
-        for word in found
-        if word not in lexicon().phrases["stop"]
-    ]
-
-
-def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
-    """One pattern for any of the phrases, as whole words; '*' lets a word go on."""
-    spaced, unspaced = [], []
-    for phrase in sorted((p.strip() for p in phrases), key=len, reverse=True):
-        body = re.escape(plain(phrase.replace("*", "\0"))).replace(r"\ ", r"\s+").replace("\0", r"\w*")
-        if re.search(HAN, phrase) or not body[0].isalnum():
-            unspaced.append(body)
-        else:
-            spaced.append(body + (r"\b" if body[-1].isalnum() else ""))
-    return re.compile("|".join([rf"\b(?:{'|'.join(spaced)})"] * bool(spaced) + unspaced))
-
-
-class Cue(NamedTuple):
-    """A phrase that points at a fault type: every part must be found near the others, in one sentence."""
-
-    parts: tuple[re.Pattern[str], ...]
-    weight: float
-
-    def spans(self, text: str) -> Iterator[tuple[int, int, bool]]:
-        """(start, end, denied in between) of each place where the cue stands in a plain text."""
-        denied = denials(text)
-        for first in self.parts[0].finditer(text):
-            start, end = first.span()
-            taken = [(start, end)]
-            for part in self.parts[1:]:
-                found = (m.span() for m in part.finditer(text))
-                near = [
-                    (max(s - end, start - e), s, e)
-                    for s, e in found
-                    if 0 <= max(s - end, start - e) <= GAP_CHARS
-                ]
-                if not near:
-                    break
-                _, s, e = min(near)
-                start, end = min(start, s), max(end, e)
-                taken.append((s, e))
-            else:
-                if not SENTENCE_END.search(text, start, end):
-                    inside = (m for m in denied if start <= m.start() < end)
-                    yield (
-                        start,
-                        end,
-                        any(all(m.end() <= s or e <= m.start() for s, e in taken) for m in inside),
-                    )
-
-
-class Lexicon(NamedTuple):
-    """The words the off-line judge reads: cues per fault type, phrase lists as written, and the same
-    compiled.
-    """
-
-    cues: dict[str, tuple[Cue, ...]]
-    phrases: dict[str, frozenset[str]]
-    marks: dict[str, re.Pattern[str]]
-
-
-@lru_cache(maxsize=1)
-def lexicon() -> Lexicon:
-    """Read the lexicon once. Raises ConfigurationError when the file is missing or names other fault types."""
-    try:
-        table = json.loads(LEXICON.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as trouble:
-        raise ConfigurationError(
-            f"{LEXICON} cannot be read ({trouble}); run: git checkout -- log_scenarios"
-        ) from trouble
-    if differs := set(table["faults"]) ^ set(FAULT_TYPES):
-        raise ConfigurationError(
-            f"{LEXICON} must hold exactly the FAULT_TYPES; add or remove: {sorted(differs)}"
-        )
-
-    def cue(line: str, weight: float) -> Cue:
-        return Cue(tuple(phrase_pattern(part.split("|")) for part in line.split(" + ")), weight)
-
-    cues = {
-        name: (*(cue(c, 1.0) for c in [name, *rows["strong"]]), *(cue(c, 0.5) for c in rows["weak"]))
-        for name, rows in table["faults"].items()
-    }
-    phrases = {name: frozenset(rows) for name, rows in table["phrases"].items()}
-    return Lexicon(cues, phrases, {name: phrase_pattern(rows) for name, rows in phrases.items()})
-
-
-class Claims(NamedTuple):
-    """What a text says: weight per fault type it names at all, the same as the cause, and the types it
-    denies.
-    """
-
-    named: dict[str, float]
-    as_cause: dict[str, float]
-    denied: frozenset[str]
-
-
-@lru_cache(maxsize=512)
-def claims(text: str) -> Claims:
-    """Score a plain text per fault type: 1 is enough; a denied cue counts nothing, and less as a cause when
-    it is an effect.
-    """
-    named: dict[str, float] = {}
-    as_cause: dict[str, float] = {}
-    denied: set[str] = set()
-    for fault, cues in lexicon().cues.items():
-        for cue in cues:
-            best = best_cause = 0.0
-            for start, end, split in cue.spans(text):
-                if split or is_denied(text, start, end):
-                    denied.add(fault)
-                else:
-                    best = cue.weight
-                    best_cause = max(
-                        best_cause, cue.weight * (EFFECT_SHARE if is_effect(text, start, end) else 1.0)
-                    )
-            if best:
-                named[fault] = min(named.get(fault, 0.0) + best, 2.0)
-                as_cause[fault] = min(as_cause.get(fault, 0.0) + best_cause, 2.0)
-    return Claims(named, as_cause, frozenset(denied))
-
-
-@lru_cache(maxsize=512)
-def denials(text: str) -> tuple[re.Match[str], ...]:
-    """Words such as 'not', unless they begin 'no longer', 'not only' and the like."""
-    kept = [m.span() for m in lexicon().marks["no_denial"].finditer(text)]
-    found = lexicon().marks["denied_before"].finditer(text)
-    return tuple(m for m in found if not any(s <= m.start() < e for s, e in kept))
-
-
-def is_denied(text: str, start: int, end: int) -> bool:
-    """A denial stands at most three words before, or some words after, within the clause."""
-    marks = lexicon().marks
-    opening = max(
-        (m.end() for pattern in (CLAUSE_END, marks["contrast"]) for m in pattern.finditer(text, 0, start)),
-        default=0,
-    )
-    before = [m.end() for m in denials(text) if opening <= m.start() and m.end() <= start]
-    after = marks["denied_after"].search(text, end, end + 50)
-    return bool(before and len(text[before[-1] : start].split()) <= 3) or bool(
-        after and not CLAUSE_END.search(text, end, after.start())
-    )
-
-
-def is_effect(text: str, start: int, end: int) -> bool:
-    """The words around the span call it a consequence ('..., so <span>' or '<span> because ...')."""
-    marks = lexicon().marks
-    opening = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
-    closing = SENTENCE_END.search(text, end)
-    before = [(m.start(), 0) for m in marks["effect"].finditer(text, opening, start)]
-    before += [(m.start(), 1) for m in marks["cause"].finditer(text, opening, start)]
-    if before:
-        return max(before)[1] == 0
-    return bool(marks["cause"].search(text, end, closing.start() if closing else len(text)))
-
-
-# ----------------------------------------------------------------------------------------- the off-line judge
-
-
-def services_named(text: str, services: Iterable[str]) -> list[tuple[str, int, int]]:
-    """(service, start, end) of each service a plain text names; the longest name wins where names overlap."""
-    names = {plain(service).replace(" ", ""): service for service in services}
-    spelled = (
-        r"\s?".join(map(re.escape, plain(service).split()))
-        for service in sorted(services, key=len, reverse=True)
-    )
-    found = re.finditer(rf"(?<!\w)(?:{'|'.join(spelled)})(?!\w)", text)
-    return [(names[re.sub(r"\s", "", m.group())], m.start(), m.end()) for m in found]
-
-
-def without_services(text: str, scenario: Scenario) -> str:
-    """The plain text with every service name blanked, so that `page-cache` or `job-queue` is not a word about
-    a fault.
-    """
-    for _, start, end in reversed(services_named(text, scenario.services)):
-        text = text[:start] + "it" + text[end:]
-    return text
-
-
-def service_matches(claim: str, scenario: Scenario) -> bool:
-    """The field names the culprit and nothing else; case, quotes and a word such as 'service' do not matter."""
-    text = plain(claim)
-    named = services_named(text, scenario.services)
-    if {name for name, _, _ in named} != {scenario.ground_truth.service}:
-        return False
-    for _, start, end in reversed(named):
-        text = text[:start] + " " + text[end:]
-    return not set(re.findall(r"\w+", text)) - lexicon().phrases["service_filler"]
-
-
-def other_service_blamed(text: str, scenario: Scenario) -> str | None:
-    """Why the prose contradicts the culprit: it lists services, blames another one or clears the right one.
-    Else None.
-    """
-    gold, named, marks = (
-        scenario.ground_truth.service,
-        services_named(text, scenario.services),
-        lexicon().marks,
-    )
-    others = {name for name, _, _ in named} - {gold}
-    if len(others) > 4 and len(others) + 1 > 0.6 * len(scenario.services):
-        return "lists the services of the system"
-    if named and named[0][0] != gold and named[0][1] == 0 and text[named[0][2] :].startswith(":"):
-        return f"places the cause in {named[0][0]}"
-    run: list[str] = []
-    run_start = run_end = 0
-    for name, start, end in named:
-        between = text[run_end:start].strip(" ,/&+、")
-        run, run_start = (
-            (run, run_start)
-            if run and (not between or between in lexicon().phrases["list_joiner"])
-            else ([], start)
-        )
-        run, run_end = [*run, name], end
-        if len(set(run)) > 1 and gold in run and not _ends_with(marks["pair"], text[:run_start]):
-            return "names several services as the cause"
-        if name == gold and marks["innocent"].match(text[end:].lstrip()):
-            return f"says that {gold} is not the cause"
-        if name != gold and (
-            _ends_with(marks["blame"], text[:start]) or marks["culprit"].match(text[end:].lstrip())
-        ):
-            return f"blames {name}"
-    return None
-
-
-def _ends_with(pattern: re.Pattern[str], text: str) -> bool:
-    tail = re.sub(r"\b(?:the|service)\s*$", "", text).rstrip()
-    return any(m.end() == len(tail) for m in pattern.finditer(tail))
-
-
-class Spoken(NamedTuple):
-    """A text, the words it is recognised by, and its numbers."""
-
-    text: str
-    words: frozenset[str]
-    numbers: frozenset[str]
-
-
-@lru_cache(maxsize=20_000)
-def spoken(text: str) -> Spoken:
-    """Read a message or a root cause; cached because every report of a scenario is compared with the same
-    lines.
-    """
-    text = plain(text)
-    return Spoken(text, frozenset(words(text)) - {"#"}, frozenset(re.findall(r"\w*\d\w*", text)))
-
-
-class Quote(NamedTuple):
-    """How much of a report repeats the decisive lines, how much another line, and how many others it repeats
-    whole.
-    """
-
-    decisive: float
-    other: float
-    others_whole: int
-
-
-def quoted(root_cause: str, scenario: Scenario) -> Quote:
-    """Overlap of the text with the best decisive line and with the best other line, 0 to 1.
-
-    Overlap is the geometric mean of the share of the text's words that the line holds and the share of the
-    line's words that the text holds; a quotation that was cut short, or that stands in a longer text, keeps
-    most of it. Words alone decide, but of two lines with the same words the one whose numbers the text
-    repeats wins. A line of the same service with the same words as a decisive one is decisive too.
-    """
-    evidence = set(scenario.ground_truth.evidence_log_ids)
-    names = {word for service in scenario.services for word in words(plain(service))}
-    said = spoken(root_cause)
-    mine = said.words - names or said.words
-    start, end = next(((s, e) for _, s, e in services_named(said.text, scenario.services)), (1, 0))
-    core = (said.text[end + 1 :] if start == 0 and said.text[end : end + 1] == ":" else said.text).strip(" .")
-    kinds = {(row.service, spoken(row.message).words) for row in scenario.logs if row.id in evidence}
-    best, whole = {True: 0.0, False: 0.0}, set[frozenset[str]]()
-    for row in scenario.logs:
-        line = spoken(row.message)
-        target, decisive = line.words - names or line.words, (row.service, line.words) in kinds
-        shared = len(mine & target)
-        if core in line.text and len(core.split()) >= 5:
-            best[decisive] = max(best[decisive], 0.9)
-        if not shared or shared < min(3, len(target)):
-            continue
-        score = _overlap(shared / len(mine), shared / len(target), shared)
-        score = 0.95 * score + 0.05 * (
-            len(said.numbers & line.numbers) / len(said.numbers) if said.numbers else 1.0
-        )
-        best[decisive] = max(best[decisive], score)
-        if not decisive and shared >= 4 and shared >= 0.9 * len(target):
-            whole.add(target)
-    return Quote(best[True], best[False], len(whole))
-
-
-def _overlap(of_text: float, of_line: float, shared: int) -> float:
-    score = float((of_text * of_line) ** 0.5)
-    if shared >= 3 and of_text >= 0.8:
-        score = max(score, 0.75 * of_text)
-    return max(score, 0.7 * of_line) if shared >= 4 and of_line >= 0.9 else score
+    right: bool
+    reason: str
 
 
 class OfflineJudge:
@@ -363,9 +54,9 @@ class OfflineJudge:
     name = "offline"
 
     async def verdict(self, scenario: Scenario, report: Report) -> Verdict:
-        """Judge. Never raises for any report of a valid scenario."""
+        """Judge. Raises JudgeError when it knows no words for the kind of fault of this scenario."""
         service = service_matches(report.suspected_service, scenario)
-        cause, reason = self._cause(scenario, report)
+        cause, reason = _Case(scenario, report).ruling()
         if not service:
             reason = f"service {report.suspected_service!r} is not the culprit; {reason}"
         return Verdict(
@@ -376,80 +67,229 @@ class OfflineJudge:
             judge=self.name,
         )
 
-    def _cause(self, scenario: Scenario, report: Report) -> tuple[bool, str]:
-        gold, text = scenario.ground_truth.fault_type, plain(report.root_cause)
-        if text.strip(" .:!") in {"", *lexicon().phrases["unknown"]} or lexicon().marks["gave_up"].search(
-            text
-        ):
-            return False, "the report does not commit to a cause"
-        if blamed := other_service_blamed(text, scenario):
-            return False, f"the root cause {blamed}"
-        evidence = set(scenario.ground_truth.evidence_log_ids)
-        messages = [row.message for row in scenario.logs if row.id in evidence]
-        reference = claims(
-            without_services(plain(". ".join([scenario.expected_root_cause, *messages])), scenario)
-        ).named
-        compatible = {gold} | {name for name, score in reference.items() if score >= 1}
-        if contradiction := self._typed(report.fault_type, gold, compatible):
-            return False, contradiction
-        said = claims(without_services(text, scenario))
-        rivals = {
-            name: score for name, score in said.as_cause.items() if name not in compatible and score >= 1
-        }
-        if len(rivals) > 1 or (rivals and lexicon().marks["hedge"].search(text)):
-            return False, f"the root cause names several faults ({', '.join(sorted(rivals))})"
-        own, rival = said.named.get(gold, 0.0), next(iter(rivals), None)
-        if own and key(report.fault_type) == gold:
-            own = max(own, 1.0)  # a hint in the prose is enough when the fault type says the rest
-        if gold in said.denied and own < 1:
-            return False, f"the root cause denies {gold}"
-        if plain(scenario.expected_root_cause) == text:
-            return True, "repeats the expected root cause"
-        quote = quoted(report.root_cause, scenario)
-        if quote.others_whole > 2:
-            return False, f"quotes {quote.others_whole} lines that are not decisive"
-        quotes = quote.decisive >= QUOTED and quote.decisive > quote.other
-        if quotes and rival is None and (own > 0 or not self._denies(text, messages)):
-            return True, f"quotes decisive evidence (overlap {quote.decisive:.2f})"
-        if quote.other >= VERBATIM and quote.other > quote.decisive:
-            return False, "quotes a line that is not decisive"
-        if own >= 1 and (rival is None or said.as_cause[gold] >= rivals[rival] + 0.5):
-            return True, f"names {gold} in its own words"
-        if gold not in FAULT_TYPES and rival is None and self._same_sentence(text, scenario):
-            return True, "says what the expected root cause says"
-        return (
+
+class _Case:
+    """One report beside the truth of its scenario."""
+
+    def __init__(self, scenario: Scenario, report: Report) -> None:
+        self.scenario, self.report = scenario, report
+        self.truth = scenario.ground_truth
+        self.gold = self.truth.fault_type
+        self.text = plain(report.root_cause)
+        """The root cause as it is read, service names included."""
+        self.nameless = without_services(self.text, scenario)
+
+    def ruling(self) -> Ruling:
+        """The first objection, else the first support, else wrong."""
+        if self.truth.insufficient:
+            return Ruling(
+                False, "the evidence of this incident does not suffice; 'unknown' is the right answer"
+            )
+        self._check_words()
+        checks: list[Callable[[], Iterator[Ruling]]] = [self._objections, self._supports]
+        for check in checks:
+            for ruling in check():
+                return ruling
+        rival = next(iter(sorted(self.rivals)), None)
+        return Ruling(
             False,
-            f"reads as {rival}, not {gold}" if rival else "names no cause that the evidence supports",
+            f"reads as {rival}, not {self.gold}" if rival else "names no cause that the evidence supports",
         )
 
-    @staticmethod
-    def _denies(text: str, messages: Sequence[str]) -> bool:
-        """The text holds a denial that none of the lines it may quote holds."""
-        known = {m.group() for message in messages for m in denials(plain(message))}
-        return bool({m.group() for m in denials(text)} - known) or bool(
-            lexicon().marks["denied_after"].search(text)
-        )
+    def _check_words(self) -> None:
+        if self.gold not in lexicon().cues and not self.truth.accepted_causes:
+            raise JudgeError(
+                f"the off-line judge knows no words for the fault type {self.gold!r}; add accepted_causes to the "
+                "truth of the scenario, or let a model judge: JUDGE_MODEL=litellm/openai/gpt-4.1-mini"
+            )
 
-    @staticmethod
-    def _typed(fault_type: str | None, gold: str, compatible: set[str]) -> str | None:
-        """Why the report's fault type contradicts the truth, or None."""
-        name = key(fault_type)
-        if name in {gold, ""}:
+    # ------------------------------------------------------------------------------------------- what it says
+
+    @cached_property
+    def said(self) -> Claims:
+        """What the root cause names, without what the true fault's own words name as well."""
+        return claims(self.nameless, self._own_cues()).without_shadows({self.gold, REJECTED})
+
+    def _own_cues(self) -> tuple[tuple[str, Cue], ...]:
+        """The phrases that the truth accepts, and those it rejects."""
+        phrases = [(self.gold, phrase) for phrase in self.truth.accepted_causes]
+        phrases += [(REJECTED, phrase) for phrase in self.truth.rejected_causes]
+        cues = [(name, phrase_cue(without_services(plain(text), self.scenario))) for name, text in phrases]
+        return tuple((name, cue) for name, cue in cues if cue is not None)
+
+    @cached_property
+    def compatible(self) -> set[str]:
+        """Kinds of fault that the truth itself names: its own, and what its sentence and lines speak of."""
+        return {self.gold} | claims(self._truth).named(*Stance)
+
+    @cached_property
+    def own(self) -> float:
+        """How surely the true fault is asserted; a right fault_type makes a hint enough."""
+        found = self.said.weight(self.gold, *ASSERTED)
+        return max(found, ENOUGH) if found and key(self.report.fault_type) == self.gold else found
+
+    @cached_property
+    def rivals(self) -> set[str]:
+        """Other kinds of fault that are stated as the cause, in words that do not state the true one as well."""
+        asserted = [one for one in self.said.of(self.gold, *ASSERTED) if one.weight >= ENOUGH]
+        stated = self.said.named(Stance.CAUSE) - self.compatible
+        return {
+            rival
+            for rival in stated
+            if not all(
+                shares_words(one, asserted) or self._tells_the_evidence(one)
+                for one in self.said.of(rival, Stance.CAUSE)
+            )
+        }
+
+    def _tells_the_evidence(self, mention: Mention) -> bool:
+        """Every word of a mention is one of the truth's: it repeats what happened, in another order."""
+        spoken = " ".join(self.nameless[start:end] for start, end in mention.place.taken)
+        return {stem(word) for word in words(spoken)} <= self._known_stems
+
+    @cached_property
+    def quote(self) -> Quote:
+        """How much it repeats the decisive lines and others."""
+        return quoted(self.report.root_cause, self.scenario)
+
+    @property
+    def quotes(self) -> bool:
+        """Whether it repeats a decisive line better than any other."""
+        return self.quote.decisive >= QUOTED and self.quote.decisive > self.quote.other
+
+    # ---------------------------------------------------------------------------------- why it must be wrong
+
+    def _objections(self) -> Iterator[Ruling]:
+        objections: tuple[Callable[[], str | None], ...] = (
+            self._commits_to_nothing,
+            self._blames_another_service,
+            self._contradicts_itself,
+            self._takes_it_back,
+            self._is_a_list,
+            self._names_another_cause,
+            self._repeats_many_lines,
+        )
+        for objection in objections:
+            if reason := objection():
+                yield Ruling(False, reason)
+
+    def _commits_to_nothing(self) -> str | None:
+        empty = self.text.strip(" .:!") in {"", *lexicon().phrases["unknown"]}
+        gave_up = empty or lexicon().marks["gave_up"].search(self.text)
+        return "the report does not commit to a cause" if gave_up else None
+
+    def _blames_another_service(self) -> str | None:
+        blamed = other_service_blamed(self.text, self.scenario)
+        return f"the root cause {blamed}" if blamed else None
+
+    def _contradicts_itself(self) -> str | None:
+        """The fault_type says something else than the truth."""
+        written = self.report.fault_type
+        name = key(written)
+        if name in {self.gold, ""}:
             return None
-        if name in FAULT_TYPES:
-            excused = gold not in FAULT_TYPES and name in compatible
-            return None if excused else f"the fault type {name} contradicts {gold}"
-        strong = {kind for kind, score in claims(plain(fault_type or "")).named.items() if score >= 1}
-        return (
-            f"the fault type {fault_type!r} contradicts {gold}"
-            if strong and not strong & compatible
-            else None
+        if name in lexicon().cues:
+            excused = self.gold not in lexicon().cues and name in self.compatible
+            return None if excused else f"the fault type {name} contradicts {self.gold}"
+        strong = claims(plain(written or ""), self._own_cues()).named(*Stance)
+        contradicts = bool(strong) and not strong & self.compatible
+        return f"the fault type {written!r} contradicts {self.gold}" if contradicts else None
+
+    def _takes_it_back(self) -> str | None:
+        if self.said.of(self.gold, Stance.WITHDRAWN):
+            return f"the root cause calls {self.gold} false or over"
+        if self.said.weight(self.gold, Stance.DENIED) and self._denial_counts():
+            return f"the root cause denies {self.gold}"
+        return None
+
+    def _denial_counts(self) -> bool:
+        """A denial counts when nothing asserts the fault, or when it denies in words of its own."""
+        denied = self.said.of(self.gold, Stance.DENIED)
+        asserted = self.said.of(self.gold, *ASSERTED)
+        return self.own < ENOUGH or any(
+            one.weight >= ENOUGH and not shares_words(one, asserted) for one in denied
         )
 
-    @staticmethod
-    def _same_sentence(text: str, scenario: Scenario) -> bool:
-        names = {word for service in scenario.services for word in words(plain(service))}
-        want, have = (
-            frozenset(words(t)) - names - {"#"} for t in (plain(scenario.expected_root_cause), text)
+    def _is_a_list(self) -> str | None:
+        others = self.said.named(*Stance) - self.compatible
+        if self.said.weight(REJECTED, *ASSERTED) >= ENOUGH:
+            return "the root cause says what the truth rejects"
+        named = len(others) + int(self.said.weight(self.gold, *Stance) > 0 or self.quotes)
+        many = named > MOST_NAMED or (self.rivals and lexicon().marks["hedge"].search(self.text))
+        return f"the root cause names several faults ({', '.join(sorted(others))})" if many else None
+
+    def _names_another_cause(self) -> str | None:
+        """It announces 'the real reason', and what it announces is not the true fault."""
+        for announced in lexicon().marks["real_cause"].finditer(self.nameless):
+            if not self._supported(*announced.span()):
+                return f"what it announces as {announced.group()!r} is not {self.gold}"
+        return None
+
+    def _supported(self, start: int, end: int) -> bool:
+        """The true fault stands in the clause before an announcement, or in the sentence behind it."""
+        opening = max((m.end() for m in _CLAUSE.finditer(self.nameless, 0, start)), default=0)
+        closing = SENTENCE_END.search(self.nameless, end)
+        reach = (opening, closing.start() if closing else len(self.nameless))
+        places = [one.place for one in self.said.mentions if one.fault == self.gold]
+        if any(reach[0] <= place.start < reach[1] for place in places):
+            return True
+        complement = {stem(word) for word in words(self.nameless[end : reach[1]])}
+        return len(complement & self._known_stems) >= 2
+
+    @cached_property
+    def _truth(self) -> str:
+        """What the truth says: its sentence, its phrases, its decisive lines; plain, without services."""
+        evidence = set(self.truth.evidence_log_ids)
+        lines = [row.message for row in self.scenario.logs if row.id in evidence]
+        told = ". ".join([self.scenario.expected_root_cause, *self.truth.accepted_causes, *lines])
+        return without_services(plain(told), self.scenario)
+
+    @cached_property
+    def _known_stems(self) -> set[str]:
+        return {stem(word) for word in words(self._truth)} - {"#", "it"}
+
+    def _repeats_many_lines(self) -> str | None:
+        whole = self.quote.others_whole
+        return f"quotes {whole} lines that are not decisive" if whole > 2 else None
+
+    # ------------------------------------------------------------------------------------- why it may be right
+
+    def _supports(self) -> Iterator[Ruling]:
+        if plain(self.scenario.expected_root_cause) == self.text:
+            yield Ruling(True, "repeats the expected root cause")
+        beside = self.said.named(*ASSERTED) - self.compatible
+        if self.quotes and not beside and (self.own > 0 or not self._denies_something()):
+            yield Ruling(True, f"quotes decisive evidence (overlap {self.quote.decisive:.2f})")
+        if self.quote.other >= VERBATIM and self.quote.other > self.quote.decisive:
+            yield Ruling(False, "quotes a line that is not decisive")
+        surest = max((self.said.weight(rival, Stance.CAUSE) for rival in self.rivals), default=0.0)
+        clear = not self.rivals or self.said.weight(self.gold, Stance.CAUSE) >= surest + MARGIN
+        if self.own >= ENOUGH and clear:
+            yield Ruling(True, f"names {self.gold} in its own words")
+        if not self.rivals and self._says_the_same():
+            yield Ruling(True, "says what the expected root cause says")
+
+    def _denies_something(self) -> bool:
+        """The text holds a denial or a withdrawal that the truth does not hold, or asks."""
+        return "?" in self.text or any(
+            {m.group() for m in mark.finditer(self.text)} - {m.group() for m in mark.finditer(self._truth)}
+            for mark in map(lexicon().marks.__getitem__, DENIALS)
         )
-        return len(want & have) >= max(3, 0.5 * len(want)) and len(want & have) >= 0.4 * len(have)
+
+    def _says_the_same(self) -> bool:
+        """Hardly a word that the truth does not hold, and enough of those it does.
+
+        Where the lexicon knows the kind of fault, some cue of it must stand there as well.
+        """
+        if self._denies_something() or (self.gold in lexicon().cues and not self.own):
+            return False
+        healthy = {m.group() for m in lexicon().marks["healthy"].finditer(self.text)}
+        if healthy - {m.group() for m in lexicon().marks["healthy"].finditer(self._truth)}:
+            return False
+        spoken = set(words(self.nameless)) - {"#", "it"}
+        shared = len({stem(word) for word in spoken} & self._known_stems)
+        foreign = {stem(word) for word in spoken - lexicon().phrases["connective"]} - self._known_stems
+        return any(shared >= least and shared >= share * (shared + len(foreign)) for least, share in THE_SAME)
+
+
+_CLAUSE = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")

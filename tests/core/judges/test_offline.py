@@ -7,14 +7,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.judges.offline import OfflineJudge, claims, plain, service_matches
-from project_types import FAULT_TYPES, Report, Scenario, Verdict
+from core.judges.calibration import Pair, read_calibration
+from core.judges.claims import claims
+from core.judges.lexicon import plain
+from core.judges.offline import OfflineJudge
+from core.judges.services import service_matches
+from core.judges.stance import Stance
+from project_types import FAULT_TYPES, JudgeError, Report, Scenario, Verdict
 
 SERVICES = ("gateway", "orders", "ledger", "vault", "page-cache", "mailer")
 
@@ -170,11 +176,45 @@ def test_a_right_fault_type_does_not_make_up_for_a_vague_cause() -> None:
     assert not judged("something is wrong with ledger", fault_type="connection_pool_exhausted").correct
 
 
-def test_a_fault_type_nobody_has_heard_of_is_judged_by_what_the_truth_says() -> None:
-    scenario = incident("handle_starvation")
-    assert judged("all handles to vault are leased and requests stand in line", scenario=scenario).correct
-    assert not judged("a certificate has expired", scenario=scenario).correct
-    assert not judged("greeting of relay 7 timed out after 900 ms", scenario=scenario).correct
+HANDLES = {"accepted_causes": ["handles are used up", "no free handle", "all handles leased"]}
+
+
+@pytest.mark.parametrize(
+    ("root_cause", "right"),
+    [
+        ("the handles of ledger are used up", True),
+        ("ledger has used up its handles to vault", True),
+        ("all handles to vault are leased and requests stand in line", True),
+        ("ledger: all 30 handles to vault leased, 71 requests in line", True),
+        ("the handles of ledger are not used up", False),
+        ("it is false that the handles of ledger are used up", False),
+        ("used up handles in ledger were repaired yesterday", False),
+        ("the certificate of ledger has expired, so its handles are used up", False),
+        ("a certificate has expired", False),
+        ("greeting of relay 7 timed out after 900 ms", False),
+    ],
+)
+def test_a_fault_type_of_its_own_is_judged_by_the_phrases_that_its_truth_accepts(
+    root_cause: str, right: bool
+) -> None:
+    assert judged(root_cause, scenario=incident("handle_starvation", **HANDLES)).correct is right
+
+
+def test_what_the_truth_rejects_is_wrong_however_near_it_comes() -> None:
+    scenario = incident("handle_starvation", **HANDLES, rejected_causes=["mail handles"])
+    assert not judged("the mail handles of ledger are used up", scenario=scenario).correct
+    assert judged("the handles of ledger are used up", scenario=scenario).correct
+
+
+def test_a_fault_type_of_its_own_without_phrases_cannot_be_judged_and_the_error_names_who_can() -> None:
+    with pytest.raises(JudgeError, match=r"accepted_causes.*JUDGE_MODEL=litellm/"):
+        judged("the handles of ledger are used up", scenario=incident("handle_starvation"))
+
+
+def test_where_the_evidence_does_not_suffice_no_cause_is_right() -> None:
+    truth = {"service": "unknown", "evidence_log_ids": []}
+    scenario = incident("connection_pool_exhausted", **truth)
+    assert not judged("the connection pool is exhausted", scenario=scenario).correct
 
 
 def test_a_service_name_is_not_a_word_about_a_fault() -> None:
@@ -187,8 +227,8 @@ def test_a_service_name_is_not_a_word_about_a_fault() -> None:
 
 @pytest.mark.parametrize("fault_type", FAULT_TYPES)
 def test_the_meaning_of_each_fault_type_reads_as_that_type_and_no_other(fault_type: str) -> None:
-    said = claims(plain(FAULT_TYPES[fault_type].meaning)).as_cause
-    assert [name for name, weight in said.items() if weight >= 1] == [fault_type]
+    said = claims(plain(FAULT_TYPES[fault_type].meaning)).without_shadows({fault_type})
+    assert said.named(Stance.CAUSE) == {fault_type}
 
 
 PARAPHRASES: dict[str, list[str]] = json.loads(
@@ -222,14 +262,14 @@ def about_ledger(text: str) -> str:
 
 
 def of_type(fault_type: str) -> Scenario:
-    """An incident whose only clue is its canonical sentence, so that nothing but the words can decide."""
+    """An incident whose truth holds no word, so that nothing but the lexicon can decide."""
     scenario = incident(fault_type)
     silent = scenario.logs[0].model_copy(update={"message": "zz qq ww"})
-    sentence = f"In ledger, {FAULT_TYPES[fault_type].meaning}"
+    sentence = "xx yy"
     return scenario.model_copy(update={"logs": (silent, *scenario.logs[1:]), "expected_root_cause": sentence})
 
 
-@pytest.mark.parametrize("fault_type", FAULT_TYPES)
+@pytest.mark.parametrize("fault_type", PARAPHRASES)
 def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> None:
     scenario = of_type(fault_type)
     own = [
@@ -240,7 +280,20 @@ def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> 
     assert (own, accepted) == ([], [])
 
 
-@pytest.mark.parametrize("fault_type", FAULT_TYPES)
+OWN_TYPES = read_calibration(Path(__file__).with_name("own_fault_types.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "pair", OWN_TYPES, ids=lambda pair: f"{pair.scenario.id}: {pair.report.root_cause[:40]}"
+)
+def test_faults_that_no_lexicon_knows_are_judged_by_accepted_phrases_and_the_truths_own_words(
+    pair: Pair,
+) -> None:
+    verdict = asyncio.run(OfflineJudge().verdict(pair.scenario, pair.report))
+    assert verdict.correct is pair.correct, verdict.reason
+
+
+@pytest.mark.parametrize("fault_type", PARAPHRASES)
 def test_what_could_be_said_of_any_fault_names_none(fault_type: str) -> None:
     scenario = of_type(fault_type)
     assert [text for text in VAGUE if judged(about_ledger(text), scenario=scenario).correct] == []
@@ -326,3 +379,45 @@ def test_a_decisive_line_may_stand_beside_another_and_not_in_a_list_of_lines(
     messages = {row.id: row.message for row in incident().logs}
     quoted = [messages[id_] for id_ in ["0001", "0006", "0004", "0003", "0002"][: 1 + others]]
     assert judged("; ".join(quoted)).correct is correct
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pool exhausted memory full " * 74,
+        "not " * 500,
+        "pool exhausted. it is false " * 70,
+        "so " * 660,
+        ". " * 1000,
+    ],
+    ids=["word soup", "denials", "retractions", "effects", "full stops"],
+)
+def test_a_report_made_to_be_slow_is_judged_in_no_time(text: str) -> None:
+    judged("warm")
+    began = time.process_time()
+    judged(text[:2000])
+    assert time.process_time() - began < 2
+
+
+def test_ten_thousand_lines_are_judged_in_milliseconds() -> None:
+    """CPU time, so that whatever else runs does not matter; docs/judge.md has the measured percentiles."""
+    words = sorted({word for row in incident().logs for word in row.message.split()})
+    rows = [
+        incident()
+        .logs[0]
+        .model_copy(
+            update={
+                "id": f"x{n}",
+                "message": " ".join((*words[n % 7 : n % 19 + 9], f"{n * 7919:x}", f"{n} ms")),
+            }
+        )
+        for n in range(10_000)
+    ]
+    scenario = incident().model_copy(update={"logs": (*incident().logs, *rows)})
+    judged("connection pool exhausted", scenario=scenario)  # its lines are prepared once
+    began = time.process_time()
+    for number in range(20):
+        assert judged(
+            f"ledger: all {number} handles to vault leased, 71 requests in line", scenario=scenario
+        ).correct
+    assert (time.process_time() - began) / 20 < 0.25
