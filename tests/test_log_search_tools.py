@@ -536,6 +536,21 @@ def test_what_differs_inside_a_kind_is_told_after_its_count(tmp_path: Path) -> N
     }
 
 
+def test_lines_without_a_level_that_a_level_leaves_out_are_counted(tmp_path: Path) -> None:
+    lines = [
+        row("aaaa", level="ERROR", message="bad"),
+        row("bbbb", level="UNKNOWN"),
+        row("cccc", level="UNKNOWN"),
+    ]
+    search = tools(tmp_path, lines=lines)[0]
+    assert header(ask(search, min_level="WARN")) == (
+        "1 line in 1 kind match (level>=WARN), 2 lines without a level left out"
+    )
+    assert header(ask(search, min_level="WARN", keywords="bad")) == (
+        "1 line in 1 kind match (keywords=bad, level>=WARN)"
+    )
+
+
 def test_a_line_without_a_level_or_a_clock_is_printed_and_read_back(tmp_path: Path) -> None:
     bare = row("aaaa", message="plain text", level="UNKNOWN") | {"timestamp": None}
     result = ask(tools(tmp_path, lines=[row("bbbb"), bare])[0], keywords="plain")

@@ -188,7 +188,7 @@ class SqliteStore:
 
     def _kinds(self, query: LogQuery) -> Grouped:
         if query not in self._grouped:
-            if len(self._grouped) >= 32:
+            if len(self._grouped) >= 4:
                 self._grouped.clear()
             self._grouped[query] = grouped(self.tally(query))
         return self._grouped[query]

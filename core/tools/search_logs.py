@@ -8,6 +8,7 @@ lines match is the store's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from core.log_stores.contract import Count, Kind, LogQuery
 from core.log_stores.printing import clip, clock_text, count, one_day, printed, when
 from core.log_stores.query import Asked, NoSuchService, SearchArguments, asked
 from core.tools.store_tool import StoreTool, no_such_service, page_start
-from project_types import ToolInputError, ToolResult
+from project_types import Level, ToolInputError, ToolResult
 
 _MOST_KINDS = 1000
 _LEAST_ROW_TOKENS = 8
@@ -80,10 +81,23 @@ class SearchLogs(StoreTool):
         searched = clip(", ".join(search.told.values()), max(12, self.budget_tokens // 5))
         text = f"{count(total.lines, 'line')} in {count(total.kinds, 'kind')} match"
         text += f" ({searched})" if searched else ""
+        if hidden := self._without_level(search):
+            text += f", {count(hidden, 'line')} without a level left out"
         stretch = self.store.stretch()
         if self.budget_tokens >= _ROOMY_TOKENS and stretch and one_day(stretch):
             text += f" on {when(stretch.first_us):%Y-%m-%d}"
         return text
+
+    def _without_level(self, search: Asked) -> int:
+        """How many lines `min_level` left out because nobody knows how severe they are."""
+        if search.query.min_level is None or not self._has_unknown:
+            return 0
+        tallies = self.store.tally(search.without("min_level"))
+        return sum(one.times for one in tallies if one.level == Level.UNKNOWN)
+
+    @cached_property
+    def _has_unknown(self) -> bool:
+        return any(one.level == Level.UNKNOWN for one in self.store.tally(LogQuery()))
 
     def _nothing(self, search: Asked) -> ToolResult:
         """Says what was searched, what would match with one filter less, and which of the words occur at all."""
