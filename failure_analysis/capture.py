@@ -23,7 +23,7 @@ from core.episode_store.failures import last_failure_of_run, parse_failure
 from core.episode_store.lines import Line, read_lines
 from core.episode_store.run_folder import EpisodeFile, RunFolder, State, moment
 from core.episode_store.runs import find_runs
-from core.redaction import READ_BACK
+from core.redaction import READ_BACK, redacted_message
 from failure_analysis.batches import batches
 from failure_analysis.episodes.investigations import failed
 from failure_analysis.explaining import Explainer
@@ -35,6 +35,7 @@ from failure_analysis.tailing import reached, unchanged_start
 from failure_analysis.texts import write_texts
 from project_types import Episode
 
+LONGEST_QUESTION, LONGEST_ANSWER = 200, 600
 BATCH = 200
 """Lines that are explained and then stored in one transaction."""
 Progress = Callable[[int], None]
@@ -167,6 +168,8 @@ class _Capture:
                 tokens=facts.prompt_tokens + facts.completion_tokens,
                 cost_usd=episode.cost_usd,
                 blamed=episode.report.suspected_service if episode.report else "",
+                question=_question(episode),
+                answer=redacted_message(episode.report.root_cause, LONGEST_ANSWER) if episode.report else "",
             ),
             **self._outcome(episode, split),
         )
@@ -316,6 +319,14 @@ class _Capture:
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path.resolve(), self.store.folder.resolve())
+
+
+def _question(episode: Episode) -> str:
+    """The first line of what the agent was asked."""
+    asked = next((message for message in episode.messages if message.get("role") == "user"), {})
+    content = asked.get("content")
+    lines = content.splitlines() if isinstance(content, str) else []
+    return redacted_message(next((line.strip() for line in lines if line.strip()), ""), LONGEST_QUESTION)
 
 
 def _row_name(file: EpisodeFile) -> str:

@@ -227,6 +227,10 @@ class EpisodeFacts(Frozen):
     cost_usd: float
     blamed: str = ""
     """The service the report blames."""
+    question: str = ""
+    """What it was asked, on one line, redacted and cut."""
+    answer: str = ""
+    """The root cause that its report names, redacted and cut."""
 
 
 class Experiment(Frozen):

@@ -51,7 +51,7 @@ from failure_analysis.records import (
 from project_types import Episode, Frozen
 
 DATABASE = "failures.db"
-VERSION = 2
+VERSION = 3
 BUSY_S = 30.0
 LARGEST_PAGE = 1000
 
@@ -66,7 +66,8 @@ CREATE INDEX IF NOT EXISTS experiments_by_run ON experiments (run, type, split, 
 CREATE TABLE IF NOT EXISTS episodes (
     id TEXT PRIMARY KEY, file TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, ending TEXT NOT NULL,
     correct INTEGER NOT NULL, grounded INTEGER NOT NULL, reward REAL, turns INTEGER NOT NULL, seconds REAL NOT NULL,
-    tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, blamed TEXT NOT NULL
+    tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, blamed TEXT NOT NULL,
+    question TEXT NOT NULL DEFAULT '', answer TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (
     id TEXT PRIMARY KEY, signature TEXT NOT NULL, category TEXT NOT NULL, severity TEXT NOT NULL, kind TEXT,
@@ -84,10 +85,21 @@ MIGRATIONS = {
     1: (
         "ALTER TABLE failures ADD COLUMN rules_category TEXT",
         "ALTER TABLE failures ADD COLUMN rules_severity TEXT",
-    )
+    ),
+    2: (
+        "ALTER TABLE episodes ADD COLUMN question TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE episodes ADD COLUMN answer TEXT NOT NULL DEFAULT ''",
+        "DELETE FROM sources WHERE path LIKE '%.jsonl'",  # so that the next capture reads question and answer
+    ),
 }
 """What makes a file of an older version one of the next."""
 JOINED = "experiments e LEFT JOIN episodes p USING (id) LEFT JOIN failures f USING (id) LEFT JOIN templates t USING (signature)"
+
+SEARCHED = (
+    "e.name", "e.run", "e.scenario_id", "e.fault_type", "p.question", "p.answer", "p.blamed", "f.kind", "f.category",
+    "f.error_message", "f.root_cause", "f.fix", "t.template",
+)  # fmt: skip
+"""Columns that a search looks at."""
 
 Order = Literal["newest", "oldest", "severity", "reward", "turns"]
 ORDERS: dict[Order, str] = {
@@ -126,9 +138,9 @@ class Wanted(Frozen):
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
-    """Occurs in the name, the scenario's id, the error, the root cause or the blamed service; case does not
-    matter.
-    """
+    """Occurs in one of the columns SEARCHED; case does not matter."""
+    also: tuple[str, ...] = ()
+    """Ids of experiments in whose transcripts the text occurs (`transcript_search`)."""
 
     def sql(self) -> tuple[str, list[Any]]:
         """A condition over JOINED, and its parameters."""
@@ -160,9 +172,9 @@ class Wanted(Frozen):
                 parts.append(f"e.at_ms {sign} ?")
                 values.append(milliseconds(moment))
         if self.text:
-            columns = ("e.name", "e.scenario_id", "f.error_message", "f.root_cause", "p.blamed")
-            parts.append("(" + " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns) + ")")
-            values += [self.text.lower()] * len(columns)
+            searched = [f"instr(lower(replace({column}, '_', ' ')), ?) > 0" for column in SEARCHED]
+            parts.append(f"({' OR '.join(searched)} OR e.id IN (SELECT value FROM json_each(?)))")
+            values += [self.text.lower().replace("_", " ")] * len(SEARCHED) + [json.dumps(self.also)]
         return " AND ".join(parts), [_plain(value) for value in values]
 
 
@@ -324,7 +336,17 @@ class Writer:
             )
             self._put(
                 "episodes",
-                (e.id, facts.file, facts.offset, facts.length, *came_to, facts.cost_usd, facts.blamed),
+                (
+                    e.id,
+                    facts.file,
+                    facts.offset,
+                    facts.length,
+                    *came_to,
+                    facts.cost_usd,
+                    facts.blamed,
+                    facts.question,
+                    facts.answer,
+                ),
             )
         if failure is None:
             self._connection.execute("DELETE FROM failures WHERE id = ?", [e.id])
@@ -421,7 +443,11 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
     version = _check_version(database, path)
     if version == VERSION:
         return
-    for statement in SCHEMA.split(";") if version == 0 else MIGRATIONS[version]:
+    older = range(version, VERSION) if version else ()
+    for statement in (
+        *(SCHEMA.split(";") if not version else ()),
+        *(one for each in older for one in MIGRATIONS[each]),
+    ):
         database.execute(statement)
     database.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -464,6 +490,8 @@ def _facts(row: sqlite3.Row) -> EpisodeFacts:
         "tokens",
         "cost_usd",
         "blamed",
+        "question",
+        "answer",
     )
     flags: dict[str, Any] = {"correct": bool(row["correct"]), "grounded": bool(row["grounded"])}
     return EpisodeFacts.model_construct(**{name: row[name] for name in names}, **flags)

@@ -268,8 +268,13 @@ def test_a_file_of_the_version_before_is_brought_up_to_date_and_keeps_what_it_ho
 ) -> None:
     before = large.experiments(limit=1000)
     with closing(sqlite3.connect(large.path, isolation_level=None)) as old:
-        for column in ("rules_category", "rules_severity"):
-            old.execute(f"ALTER TABLE failures DROP COLUMN {column}")
+        for table, column in (
+            ("failures", "rules_category"),
+            ("failures", "rules_severity"),
+            ("episodes", "question"),
+            ("episodes", "answer"),
+        ):
+            old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         old.execute("PRAGMA user_version = 1")
     assert large.experiments(limit=1000) == before
     with large.writing() as writer:
