@@ -24,17 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from core.log_stores.printing import PRINTED_ROW
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
 CONTEXT_WEIGHT = 0.15
 """Weight of a token the model only reads, against 1 for a token it must say."""
-
-ROW = re.compile(
-    r"^(?P<time>\d\d:\d\d:\d\d) (?P<level>[A-Z]+) (?P<service>\S+) (?:x(?P<count>\d+) )?"
-    r"(?P<message>.+?)(?: trace (?P<trace>[0-9a-f]{4,}))? log (?P<id>[0-9a-f]{4,})$",
-    re.MULTILINE,
-)
-"""A row as `search_logs` prints it."""
 
 SEPARATOR = "\n\x1e\n"
 """Between tool results that get fresh ids together."""
@@ -71,14 +65,14 @@ def _call(name: str, arguments: str) -> Message:
 
 def with_fresh_ids(text: str, rng: random.Random) -> str:
     """The same tool result with every id replaced by random hex digits of the same length, consistently."""
-    found = {part for row in ROW.finditer(text) for part in (row["id"], row["trace"]) if part}
+    found = {part for row in PRINTED_ROW.finditer(text) for part in (row["log"], row["trace"]) if part}
     fresh = {old: "".join(rng.choice("0123456789abcdef") for _ in old) for old in found}
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
 
 
 def vocabulary_of(results: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """The words of all rows, sorted; what strange words are made of."""
-    rows = {row["message"] for episode in results for text in episode for row in ROW.finditer(text)}
+    rows = {row["message"] for episode in results for text in episode for row in PRINTED_ROW.finditer(text)}
     words = {
         word for word in re.findall(r"[a-z]{3,}", " ".join(rows)) if not set(word) <= set("abcdef")
     }  # ids are no words
@@ -90,14 +84,16 @@ def with_strange_rows(text: str, words: Sequence[str], rng: random.Random) -> st
     if rng.random() < 0.5:
         return text
     strange = {
-        row["message"]: strange_message(words, rng) for row in ROW.finditer(text) if rng.random() < 0.5
+        row["message"]: strange_message(words, rng)
+        for row in PRINTED_ROW.finditer(text)
+        if rng.random() < 0.5
     }
 
     def said(row: re.Match[str]) -> str:
         start, end = row.start("message") - row.start(), row.end("message") - row.start()
         return row[0][:start] + strange.get(row["message"], row["message"]) + row[0][end:]
 
-    return ROW.sub(said, text)
+    return PRINTED_ROW.sub(said, text)
 
 
 def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> list[Message] | None:
@@ -107,13 +103,13 @@ def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> li
     Nearly every spoken token is a copy, which is what makes a small model learn to copy at all.
     """
     text = with_strange_rows(with_fresh_ids(rng.choice(results), rng), words, rng)
-    rows = list(ROW.finditer(text))
+    rows = list(PRINTED_ROW.finditer(text))
     if len(rows) < 2:
         return None
     chosen = rng.sample(rows, rng.randint(2, len(rows)))
     return [
         {"role": "tool", "content": text},
-        {"role": "user", "content": "repeat " + " ".join(row["id"] for row in chosen)},
+        {"role": "user", "content": "repeat " + " ".join(row["log"] for row in chosen)},
         {"role": "assistant", "content": "\n".join(row[0] for row in chosen)},
     ]
 
@@ -132,7 +128,7 @@ def disguised(
     if not results or not calls or calls[-1]["name"] != "return_final_answer":
         return None
     blamed = json.loads(calls[-1]["arguments"])["root_cause"].partition(": ")[2]
-    rows = [row["message"] for row in ROW.finditer(results[-1])]
+    rows = [row["message"] for row in PRINTED_ROW.finditer(results[-1])]
     if (
         blamed not in rows
         or blamed not in calls[-1]["arguments"]
@@ -176,7 +172,7 @@ def drill(
     count = min(len(results), rng.choice((1, 1, 1, 2, 2, 3, 4)))
     first = rng.randrange(len(results) - count + 1)
     text = with_strange_rows(with_fresh_ids(SEPARATOR.join(results[first : first + count]), rng), words, rng)
-    rows = list(ROW.finditer(text))
+    rows = list(PRINTED_ROW.finditer(text))
     if len(rows) < 2:
         return None
     messages: list[Message] = [{"role": "tool", "content": part} for part in text.split(SEPARATOR)]
@@ -187,7 +183,7 @@ def drill(
         if kind == "id":
             messages += [
                 {"role": "user", "content": f"id {clue}"},
-                {"role": "assistant", "content": row["id"]},
+                {"role": "assistant", "content": row["log"]},
             ]
         elif kind == "line":
             messages += [
@@ -197,7 +193,7 @@ def drill(
         else:
             messages += [
                 {"role": "user", "content": f"answer {clue}"},
-                report_call(row["service"], row["message"], row["id"], row["trace"]),
+                report_call(row["service"], row["message"], row["log"], row["trace"]),
             ]
     return messages
 

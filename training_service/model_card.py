@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from training_service.corpus import ROW, drill, vocabulary_of
+from core.log_stores.printing import PRINTED_ROW
+from training_service.corpus import drill, vocabulary_of
 from training_service.vocabulary import CALL, END
 
 CARD = """---
@@ -80,7 +81,9 @@ def copy_accuracy(
                 tokenizer.apply_chat_template(conversation[:-1], tokenize=False, add_generation_prompt=True)
             )
             shown = "\n".join(message["content"] for message in conversation if message["role"] == "tool")
-            screens.append({part for row in ROW.finditer(shown) for part in (row["id"], row["trace"])})
+            screens.append(
+                {part for row in PRINTED_ROW.finditer(shown) for part in (row["log"], row["trace"])}
+            )
             wanted.append(arguments["key_log_ids"][0])
     right = cited = valid = 0
     for start in range(0, count, 64):

@@ -109,12 +109,12 @@ def _differing(kind: Kind, room_tokens: int) -> str:
 
 
 PRINTED_ROW = re.compile(
-    r"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d|--:--:--) (?P<level>[A-Z]+) (?P<service>\S+)"
+    r"^(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d|--:--:--) (?P<level>[A-Z]+) (?P<service>\S+)"
     r"(?: x(?P<times>\d+)(?:\{(?P<differs>[^{}]*)\})?)? "
-    r"(?P<message>.*?)(?: trace (?P<trace>\S+))? log (?P<log>\S+)",
-    re.ASCII | re.DOTALL,
+    r"(?P<message>.*?)(?: trace (?P<trace>\S+))? log (?P<log>\S+)$",
+    re.ASCII | re.MULTILINE,
 )
-"""A row as a tool prints it, with a name for each part."""
+"""A row as a tool prints it, with a name for each part; finds all rows of a result."""
 OLD_ROW = re.compile(
     r"(?:(?P<log>[0-9a-f]{4,16}) )?(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d (?P<level>[A-Z]{4,5}) "
     r".*?(?: trace (?P<trace>[0-9a-f]{4,16}))?",

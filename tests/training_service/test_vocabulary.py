@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from core.log_stores.printing import PRINTED_ROW
 from training_service.corpus import (
     CONTEXT_WEIGHT,
-    ROW,
     Message,
     disguised,
     documents,
@@ -108,7 +108,7 @@ def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
     conversation = drill([RESULT] * 5, WORDS, random.Random(seed))
     assert conversation is not None
     results = [message["content"] for message in conversation if message["role"] == "tool"]
-    shown = {row["id"] for result in results for row in ROW.finditer(result)}
+    shown = {row["log"] for result in results for row in PRINTED_ROW.finditer(result)}
     assert len(shown) == 2, "an id that is shown again stays the same id"
     assert not shown & {"3fa2", "77de09"}
     asked = conversation[len(results) :]
@@ -123,7 +123,7 @@ def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) 
     twin = "14:05:33 ERROR billing x14 call to ledger failed: deadline 3000 ms exceeded log 4fa2"
     conversation = drill([f"{RESULT}\n{twin}"], WORDS, random.Random(seed))
     assert conversation is not None
-    rows = list(ROW.finditer(conversation[0]["content"]))
+    rows = list(PRINTED_ROW.finditer(conversation[0]["content"]))
     asked = [message["content"].split(" ", 1) for message in conversation if message["role"] == "user"]
     for kind, clue in asked:
         said = {(row["service"], row["message"]) for row in rows if clue in row["message"]}
@@ -144,18 +144,20 @@ def test_the_vocabulary_holds_words_and_no_ids() -> None:
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
 def test_a_strange_row_keeps_its_service_and_its_ids(seed: int) -> None:
-    changed = list(ROW.finditer(with_strange_rows(RESULT, WORDS, random.Random(seed))))
-    before = list(ROW.finditer(RESULT))
+    changed = list(PRINTED_ROW.finditer(with_strange_rows(RESULT, WORDS, random.Random(seed))))
+    before = list(PRINTED_ROW.finditer(RESULT))
     facts = ("time", "level", "service", "count", "trace", "id")
     assert [row.group(*facts) for row in changed] == [row.group(*facts) for row in before]
 
 
 def test_half_of_the_drills_know_strange_rows() -> None:
     dice = random.Random(0)
-    known = {row["message"] for row in ROW.finditer(RESULT)}
+    known = {row["message"] for row in PRINTED_ROW.finditer(RESULT)}
     for ask in (drill, echo):
         results = [(ask([RESULT], WORDS, dice) or [])[0]["content"] for _ in range(200)]
-        strange = sum(any(row["message"] not in known for row in ROW.finditer(result)) for result in results)
+        strange = sum(
+            any(row["message"] not in known for row in PRINTED_ROW.finditer(result)) for result in results
+        )
         assert 50 < strange < 100, "one of the two rows at least, in every other result"
 
 
@@ -172,8 +174,8 @@ def episode(*results: str) -> list[Message]:
 def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> None:
     changed = disguised(episode(RESULT), WORDS, random.Random(seed))
     assert changed is not None
-    before, after = list(ROW.finditer(RESULT)), list(ROW.finditer(changed[0]["content"]))
-    assert [(row["service"], row["id"]) for row in after] == [(row["service"], row["id"]) for row in before]
+    before, after = list(PRINTED_ROW.finditer(RESULT)), list(PRINTED_ROW.finditer(changed[0]["content"]))
+    assert [(row["service"], row["log"]) for row in after] == [(row["service"], row["log"]) for row in before]
     assert after[0][0] == before[0][0], "other rows stay as they were"
     words = after[1]["message"]
     assert words != "queue at 97 of 100"
