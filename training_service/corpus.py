@@ -187,7 +187,7 @@ def drill(
             ]
         elif kind == "line":
             messages += [
-                {"role": "user", "content": f"line {row['id']}"},
+                {"role": "user", "content": f"line {row['log']}"},
                 {"role": "assistant", "content": f"{row['service']} {row['message']}"},
             ]
         else:

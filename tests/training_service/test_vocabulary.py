@@ -146,7 +146,7 @@ def test_the_vocabulary_holds_words_and_no_ids() -> None:
 def test_a_strange_row_keeps_its_service_and_its_ids(seed: int) -> None:
     changed = list(PRINTED_ROW.finditer(with_strange_rows(RESULT, WORDS, random.Random(seed))))
     before = list(PRINTED_ROW.finditer(RESULT))
-    facts = ("time", "level", "service", "count", "trace", "id")
+    facts = ("time", "level", "service", "times", "trace", "log")
     assert [row.group(*facts) for row in changed] == [row.group(*facts) for row in before]
 
 
