@@ -101,7 +101,7 @@ class Tasks:
             running = _Running(task, url, self._path(task_id), self._access, self._store, self._runs)
             self._running[task_id] = running
         running.start()
-        return running.task
+        return task  # as it begins
 
     def task(self, task_id: str) -> Task | None:
         """Return a task of this or of an earlier process; None when there is none."""

@@ -137,8 +137,7 @@ class Toolbox:
         source = self.facts.link(run_id, url.strip()) or url.strip()
         if not source:
             raise ToolInputError("url: is empty; give a log's name from get_test_run_info, a URL or a path")
-        task_id = await asyncio.to_thread(self.logs.ingest_logs, source, run_id)
-        return await self.get_ingestion_status(task_id)
+        return _task_info(await asyncio.to_thread(self.logs.tasks.start, source, run_id))
 
     async def get_ingestion_status(self, task_id: str, wait_s: float = 0.0) -> answers.TaskInfo:
         """Say how far a task is; with `wait_s` wait for its end at most so long."""
