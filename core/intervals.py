@@ -122,8 +122,11 @@ def proportion(interval: Interval, confidence: float = 0.95, *, lowest: float = 
     return Interval(value, value - room * (value - lowest), value + room * (1.0 - value), n)
 
 
-def share_of(hits: int, of: int, confidence: float = 0.95) -> Interval:
-    """Return a share of independent trials with its score interval (Wilson 1927); empty when there were none."""
+def share_of(hits: float, of: int, confidence: float = 0.95) -> Interval:
+    """Return a share of independent trials with its score interval (Wilson 1927); empty when there were none.
+
+    `hits` may be a fraction: the mean over samples of a scenario, summed over scenarios.
+    """
     if of <= 0:
         return EMPTY
     z = _NORMAL.inv_cdf((1 + confidence) / 2)

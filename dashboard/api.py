@@ -26,7 +26,8 @@ from dashboard.answers import (
     SimilarOut,
 )
 from dashboard.asked import Compared, Counted, Grouped, Listed, LookedFor
-from dashboard.curves import curves
+from dashboard.curves import TONES, curves, together
+from dashboard.kind_shares import charts, kind_shares
 from dashboard.overviews import Checkpoint, chart_of, checkpoints, natural_bucket
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
@@ -67,7 +68,7 @@ def _add_experiments(router: APIRouter, shelf: Shelf) -> None:
     def experiments(asked: Annotated[Listed, Query()]) -> ExperimentPage:
         """Experiments of every type; each failed one carries its failure_analysis."""
         return ExperimentPage.of(
-            store.experiments(asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit)
+            store.experiments(shelf.wanted(asked), order=asked.order, offset=asked.offset, limit=asked.limit)
         )
 
     @router.get("/experiments/{id}", tags=["experiments"])
@@ -81,7 +82,7 @@ def _add_experiments(router: APIRouter, shelf: Shelf) -> None:
     @router.get("/episodes", tags=["episodes"])
     def episodes(asked: Annotated[Listed, Query()]) -> ExperimentPage:
         """Finished investigations."""
-        wanted = asked.wanted(EPISODES)
+        wanted = shelf.wanted(asked, EPISODES)
         return ExperimentPage.of(
             store.experiments(wanted, order=asked.order, offset=asked.offset, limit=asked.limit)
         )
@@ -117,9 +118,24 @@ def _add_runs(router: APIRouter, shelf: Shelf) -> None:
         one = shelf.runs.get(name)
         return Curves(live=one.state is State.RUNNING, charts=curves(one.rows))
 
+    @router.get("/run/kinds", tags=["runs"])
+    def run_kinds(name: Name) -> Curves:
+        """Which share of its episodes failed in which way, by split and way of sampling."""
+        one = shelf.runs.get(name)
+        shares = kind_shares(shelf.store, Wanted(run=name))
+        return Curves(live=one.state is State.RUNNING, charts=charts(shares))
+
+    @router.get("/runs/curves", tags=["runs"])
+    def runs_curves(name: Annotated[list[str], Query(max_length=len(TONES))]) -> Curves:
+        """The learning curves of several runs, one chart for each measure."""
+        found = [shelf.runs.get(one) for one in dict.fromkeys(name)]
+        live = any(one.state is State.RUNNING for one in found)
+        return Curves(live=live, charts=together({one.name: one.rows for one in found}))
+
     @router.get("/run/checkpoints", tags=["runs"])
     def run_checkpoints(name: Name) -> list[Checkpoint]:
         """The stored episodes of a run by split, way of sampling and step."""
+        shelf.runs.get(name)
         return list(checkpoints(shelf.store, Wanted(run=name)))
 
 
@@ -127,18 +143,18 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
     store = shelf.store
 
     def bucket_of(asked: Counted) -> Bucket:
-        return asked.bucket or natural_bucket(store, asked.wanted())
+        return asked.bucket or natural_bucket(store, shelf.wanted(asked))
 
     @router.get("/counts", tags=["aggregates"])
     def counts(asked: Annotated[Counted, Query()]) -> list[Count]:
         """Failures by category, severity, kind, type or fault over time or by checkpoint."""
-        return list(aggregates.counts(store, asked.by, bucket_of(asked), asked.wanted()))[-MOST_COUNTS:]
+        return list(aggregates.counts(store, asked.by, bucket_of(asked), shelf.wanted(asked)))[-MOST_COUNTS:]
 
     @router.get("/counts/chart", tags=["aggregates"])
     def counts_chart(asked: Annotated[Counted, Query()]) -> Curves:
         """The same as a chart."""
         bucket = bucket_of(asked)
-        made = aggregates.counts(store, asked.by, bucket, asked.wanted())
+        made = aggregates.counts(store, asked.by, bucket, shelf.wanted(asked))
         chart = chart_of(made, bucket, f"Failures by {asked.by.replace('_', ' ')} per {bucket}")
         return Curves(live=True, charts=(chart,) if chart.series else ())
 
@@ -147,7 +163,7 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
         """Groups of alike failures with first and last seen and trend."""
         now = datetime.now(UTC)
         page = aggregates.groups(
-            store, asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit, now=now
+            store, shelf.wanted(asked), order=asked.order, offset=asked.offset, limit=asked.limit, now=now
         )
         return GroupPage(rows=page.rows, total=page.total, offset=page.offset, limit=page.limit)
 

@@ -7,7 +7,7 @@ An empty parameter is one that was not given (forms send those); an unknown one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -64,7 +64,10 @@ class Filters(Asked):
     q: (
         Annotated[
             str,
-            Field(max_length=200, description="occurs in the name, scenario, error, root cause or service"),
+            Field(
+                max_length=200,
+                description="occurs in the name, kind, fault, group, question, answer, cause, fix or transcript",
+            ),
         ]
         | None
     ) = None
@@ -93,12 +96,26 @@ class Filters(Asked):
         return Wanted(**lists, text=self.q, **plain)
 
 
-class Listed(Filters):
+class Paged(Filters):
+    """A part of a long list: rows from `offset` on, or a page by its number, which wins."""
+
+    offset: Annotated[int, Field(ge=0, le=10**8)] = 0
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
+    page: (
+        Annotated[int, Field(ge=1, le=10**6, description="instead of offset: 1 is the first page")] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _offset_of_page(self) -> Self:
+        if self.page is None:
+            return self
+        return self.model_copy(update={"offset": (self.page - 1) * self.limit, "page": None})
+
+
+class Listed(Paged):
     """A page of experiments."""
 
     order: Order = "newest"
-    offset: Annotated[int, Field(ge=0, le=10**8)] = 0
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
 
 
 class Counted(Filters):
@@ -109,12 +126,10 @@ class Counted(Filters):
     """None: hours, days or weeks, as the time that is covered asks for."""
 
 
-class Grouped(Filters):
+class Grouped(Paged):
     """Groups of alike failures."""
 
     order: Literal["failures", "last_seen", "severity", "trend"] = "failures"
-    offset: Annotated[int, Field(ge=0, le=10**8)] = 0
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
 
 
 class Charted(Grouped):

@@ -112,6 +112,49 @@ _CHARTS: tuple[tuple[str, str, Literal["%", "", "s", "tokens/s"], tuple[_Line, .
         ),
     ),
     (
+        "loss",
+        "Loss",
+        "",
+        (_Line(label="training job", split="train", name="loss", tone="accent"),),
+    ),
+    (
+        "kl",
+        "KL divergence per token",
+        "",
+        (
+            _Line(label="from the sampling policy", split="train", name="kl_div", tone="accent"),
+            _Line(label="from the base model", split="train", name="kl_policy_ref", tone="violet"),
+        ),
+    ),
+    (
+        "entropy",
+        "Entropy per token",
+        "",
+        (_Line(label="of the policy", split="train", name="entropy", tone="teal"),),
+    ),
+    (
+        "grad_norm",
+        "Gradient norm",
+        "",
+        (_Line(label="before clipping", split="train", name="grad_norm", tone="warm"),),
+    ),
+    (
+        "clipped",
+        "Clipped tokens",
+        "%",
+        (
+            _Line(
+                label="outside the clip range", split="train", name="clipped_fraction", tone="rose", scale=100
+            ),
+        ),
+    ),
+    (
+        "spread",
+        "Spread of rewards",
+        "",
+        (_Line(label="standard deviation", split="train", name="reward_spread", tone="violet"),),
+    ),
+    (
         "seconds",
         "Seconds per step",
         "s",
@@ -132,11 +175,7 @@ _CHARTS: tuple[tuple[str, str, Literal["%", "", "s", "tokens/s"], tuple[_Line, .
 
 def curves(rows: Sequence[Row]) -> tuple[Chart, ...]:
     """The charts of a training run that have anything to show."""
-    by_split: dict[str, dict[float, dict[str, Any]]] = {}
-    for row in rows:
-        step = number(row.get("step"))
-        if step is not None:
-            by_split.setdefault(str(row.get("split")), {})[step] = dict(row) | _shares(row)
+    by_split = _by_split(rows)
     charts: list[Chart] = []
     for id, title, unit, lines in _CHARTS:
         steps = tuple(sorted({step for line in lines for step in by_split.get(line.split, {})}))
@@ -145,6 +184,65 @@ def curves(rows: Sequence[Row]) -> tuple[Chart, ...]:
         if series:
             charts.append(Chart(id=id, title=title, unit=unit, x=steps, series=series))
     return tuple(charts)
+
+
+MEASURES: dict[str, tuple[str, Literal["%", ""], tuple[_Line, ...]]] = {
+    "accuracy": (
+        "Root cause right on validation",
+        "%",
+        (_Line(label="", split="val", name="accuracy", tone="accent", scale=100, interval=True),),
+    ),
+    "test": (
+        "Root cause right on test",
+        "%",
+        (_Line(label="", split="test", name="accuracy", tone="accent", scale=100, interval=True),),
+    ),
+    "reward": (
+        "Reward of training rollouts",
+        "",
+        (_Line(label="", split="train", name="reward", tone="accent"),),
+    ),
+    "loss": ("Loss", "", (_Line(label="", split="train", name="loss", tone="accent"),)),
+    "kl": ("KL divergence per token", "", (_Line(label="", split="train", name="kl_div", tone="accent"),)),
+    "entropy": ("Entropy per token", "", (_Line(label="", split="train", name="entropy", tone="accent"),)),
+    "grad_norm": ("Gradient norm", "", (_Line(label="", split="train", name="grad_norm", tone="accent"),)),
+}
+"""What several runs can be drawn together by."""
+TONES: tuple[Tone, ...] = ("accent", "warm", "bad", "good", "violet", "teal", "rose", "quiet")
+
+
+def together(runs: Mapping[str, Sequence[Row]]) -> tuple[Chart, ...]:
+    """One chart for each measure, one line for each run (name → rows); as many runs as there are colours."""
+    by_run = {name: _by_split(rows) for name, rows in [*runs.items()][: len(TONES)]}
+    charts: list[Chart] = []
+    for id, (title, unit, (line,)) in MEASURES.items():
+        steps = tuple(sorted({step for splits in by_run.values() for step in splits.get(line.split, {})}))
+        series = tuple(
+            _series(line.model_copy(update={"label": name, "tone": tone}), steps, splits.get(line.split, {}))
+            for (name, splits), tone in zip(by_run.items(), TONES, strict=False)
+        )
+        series = tuple(one for one in series if any(value is not None for value in one.values))
+        if series:
+            charts.append(Chart(id=id, title=title, unit=unit, x=steps, series=series))
+    return tuple(charts)
+
+
+def _by_split(rows: Sequence[Row]) -> dict[str, dict[float, dict[str, Any]]]:
+    """Split → step → row, with what its training job measured and a few shares."""
+    found: dict[str, dict[float, dict[str, Any]]] = {}
+    for row in rows:
+        step = number(row.get("step"))
+        if step is not None:
+            found.setdefault(str(row.get("split")), {})[step] = {**_of_job(row), **row, **_shares(row)}
+    return found
+
+
+def _of_job(row: Row) -> dict[str, Any]:
+    """What the training job of a step measured, by plain names: `loss/kl_div` is kl_div, `loss/train` is loss."""
+    job = row.get("job")
+    values = job if isinstance(job, Mapping) else {}
+    plain = {str(name).rpartition("/")[2]: value for name, value in values.items()}
+    return plain | ({"loss": values["loss/train"]} if "loss/train" in values else {})
 
 
 def _series(line: _Line, steps: Sequence[float], rows: Mapping[float, Row]) -> Series:

@@ -36,7 +36,23 @@ HEADERS = {
 
 def guarded(app: ASGIApp, door: Door) -> ASGIApp:
     """The application behind its door, with HEADERS on every answer, a refusal included."""
-    return _WithHeaders(Guard(app, door, refused, open_paths=OPEN_PATHS, open_folder=OPEN_FOLDER))
+    return _WithHeaders(Guard(_Head(app), door, refused, open_paths=OPEN_PATHS, open_folder=OPEN_FOLDER))
+
+
+class _Head:
+    """Answers HEAD as GET does, without a body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, send_without_body)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _WithHeaders:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from core.intervals import Interval
 from dashboard.curves import Chart, Series, Tone
+from dashboard.kind_shares import share_by_scenario
 from failure_analysis.aggregates import Bucket, Count
 from failure_analysis.records import ExperimentType, Severity
 from failure_analysis.store import EVERYTHING, JOINED, FailureStore, Wanted, milliseconds
@@ -34,6 +36,12 @@ class Checkpoint(Frozen):
     failed: int
     reward: float | None
     turns: float
+    scenarios: int
+
+    @property
+    def right_share(self) -> Interval:
+        """The share that is right, with an interval that counts scenarios."""
+        return share_by_scenario(self.right, self.episodes, self.scenarios)
 
 
 class RunCounts(Frozen):
@@ -50,7 +58,8 @@ def checkpoints(store: FailureStore, wanted: Wanted = EVERYTHING) -> tuple[Check
     where, values = wanted.sql()
     query = (
         "SELECT e.run, e.split, e.sampling, e.step, count(*) AS episodes, sum(p.correct) AS right, sum(p.grounded) AS grounded, "
-        "sum(f.id IS NOT NULL) AS failed, avg(p.reward) AS reward, avg(p.turns) AS turns "
+        "sum(f.id IS NOT NULL) AS failed, avg(p.reward) AS reward, avg(p.turns) AS turns, "
+        "count(DISTINCT e.scenario_id) AS scenarios "
         f"FROM {JOINED} WHERE p.id IS NOT NULL AND {where} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT 2000"
     )
     with store.reading() as database:

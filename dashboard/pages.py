@@ -31,6 +31,7 @@ from dashboard.overviews import (
     tried_on,
 )
 from dashboard.rendering import environment
+from dashboard.run_progress import progress_of
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing
@@ -95,7 +96,7 @@ def _add_overview(app: FastAPI, shelf: Shelf) -> None:
             "overview.html",
             runs=runs,
             trouble=trouble,
-            running=[r for r in runs if r.state is State.RUNNING],
+            running=[(run, progress_of(run)) for run in runs if run.state is State.RUNNING],
             **facts,
         )
 
@@ -127,13 +128,22 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
             trouble = str(problem)
         reading = shelf.lines_read(name)
         return render(
-            request, "run.html", run=one, checkpoints=found, groups=groups, trouble=trouble, reading=reading
+            request,
+            "run.html",
+            run=one,
+            checkpoints=found,
+            groups=groups,
+            trouble=trouble,
+            reading=reading,
+            progress=progress_of(one),
         )
 
     @app.get("/run/status", include_in_schema=False)
     def run_status(request: Request, name: Name) -> Response:
         """The part of a run's page that changes while it trains."""
-        return render(request, "_run_status.html", run=shelf.runs.get(name), reading=shelf.lines_read(name))
+        one = shelf.runs.get(name)
+        reading = shelf.lines_read(name)
+        return render(request, "_run_status.html", run=one, reading=reading, progress=progress_of(one))
 
 
 def _counts(store: FailureStore) -> tuple[dict[str, RunCounts], str]:
@@ -161,10 +171,17 @@ def _add_experiments(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/experiments", include_in_schema=False)
     def experiments(request: Request, asked: Annotated[Listed, Query()]) -> Response:
         """The table with the Analysis column."""
-        page = store.experiments(asked.wanted(), order=asked.order, offset=asked.offset, limit=asked.limit)
+        wanted, whole = shelf.sought(asked)
+        page = store.experiments(wanted, order=asked.order, offset=asked.offset, limit=asked.limit)
         given = asked.model_dump(mode="json", exclude_defaults=True)
         return render(
-            request, "experiments.html", page=page, asked=asked, given=given, choices=_choices(store, "run")
+            request,
+            "experiments.html",
+            page=page,
+            asked=asked,
+            given=given,
+            choices=_choices(store, "run"),
+            whole=whole,
         )
 
     @app.get("/experiments/{id}", include_in_schema=False)
@@ -198,12 +215,13 @@ def _add_episodes(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/episodes", include_in_schema=False)
     def episodes(request: Request, asked: Annotated[Listed, Query()]) -> Response:
         """Investigations, with filters."""
-        page = store.experiments(
-            asked.wanted(EPISODES), order=asked.order, offset=asked.offset, limit=asked.limit
-        )
+        wanted, whole = shelf.sought(asked, EPISODES)
+        page = store.experiments(wanted, order=asked.order, offset=asked.offset, limit=asked.limit)
         given = asked.model_dump(mode="json", exclude_defaults=True)
         choices = _choices(store, "run", "split", "sampling", "step", "fault_type", "topology")
-        return render(request, "episodes.html", page=page, asked=asked, given=given, choices=choices)
+        return render(
+            request, "episodes.html", page=page, asked=asked, given=given, choices=choices, whole=whole
+        )
 
     @app.get("/episodes/{id}", include_in_schema=False)
     def episode(request: Request, id: Id) -> Response:
@@ -227,7 +245,7 @@ def _add_groups(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/failures", include_in_schema=False)
     def failures(request: Request, asked: Annotated[Charted, Query()]) -> Response:
         """Groups of alike failures with trends."""
-        wanted = asked.wanted()
+        wanted = shelf.wanted(asked)
         page = aggregates.groups(
             store, wanted, order=asked.order, offset=asked.offset, limit=asked.limit, now=datetime.now(UTC)
         )

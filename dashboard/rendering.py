@@ -18,6 +18,8 @@ from urllib.parse import urlencode
 import jinja2
 from markupsafe import Markup
 
+from core.intervals import Interval
+
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 _DECEIVES = re.compile(
@@ -65,6 +67,24 @@ def share(part: float | None, whole: float = 1.0) -> str:
     return "–" if part is None or not whole else f"{100 * part / whole:.0f} %"
 
 
+def between(interval: Interval) -> str:
+    """A share with its interval, in percent."""
+    return f"{100 * interval.value:.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
+
+
+def points(value: float) -> str:
+    """A change, with its sign."""
+    return f"{value:+.0f}".replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time in one unit."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def signed(value: float | None) -> str:
     """A reward."""
     return "–" if value is None else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
@@ -85,6 +105,15 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(when=when, ago=ago, share=share, signed=signed, words=words)
+    made.filters.update(
+        when=when,
+        ago=ago,
+        share=share,
+        duration=duration,
+        between=between,
+        points=points,
+        signed=signed,
+        words=words,
+    )
     made.globals.update(href=href)
     return made

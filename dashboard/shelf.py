@@ -11,8 +11,10 @@ from pathlib import Path
 
 from core.episode_store.run_folder import RunFolder
 from core.episode_store.runs import Runs, shown_name
-from failure_analysis.records import Experiment, StoreError
-from failure_analysis.store import FailureStore
+from dashboard.asked import Filters
+from failure_analysis import transcript_search
+from failure_analysis.records import Experiment, ExperimentType, StoreError
+from failure_analysis.store import FailureStore, Wanted
 from failure_analysis.watching import Watcher
 from project_types import Episode, Scenario
 
@@ -42,6 +44,18 @@ class Shelf:
     def runs(self) -> Runs:
         """The runs as folders."""
         return Runs(self.folder, self.store.folder)
+
+    def sought(self, asked: Filters, types: tuple[ExperimentType, ...] = ()) -> tuple[Wanted, bool]:
+        """What a request asks for, a text looked for in transcripts as well; and whether all were searched."""
+        wanted = asked.wanted(types)
+        if not wanted.text:
+            return wanted, True
+        found = transcript_search.find(self.store, wanted.text, wanted)
+        return wanted.model_copy(update={"also": found.ids}), found.whole
+
+    def wanted(self, asked: Filters, types: tuple[ExperimentType, ...] = ()) -> Wanted:
+        """The same for who needs no more than that."""
+        return self.sought(asked, types)[0]
 
     def transcript(self, experiment: Experiment) -> Episode:
         """The stored episode. Raises StoreError when it is not there any more, or larger than anybody can

@@ -92,7 +92,7 @@ def take(arguments: argparse.Namespace) -> int:
             page.goto(url + shot.address)
             expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0, timeout=20_000)
             if shot.dialog:
-                page.locator("button.badge").first.click()
+                page.locator("a.badge").first.click()
                 page.locator("dialog[open]").wait_for()
             path = arguments.out / f"{shot.name}.png"
             page.screenshot(path=str(path), full_page=shot.whole, animations="disabled")

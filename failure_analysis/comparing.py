@@ -6,8 +6,10 @@ Only scenarios that both sides have tried count; every flip cites the experiment
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from core.intervals import Interval, paired_difference, proportion, share_of
 from failure_analysis.records import ExperimentType, InvestigationKind, Status, StoreError
 from failure_analysis.store import JOINED, FailureStore, Wanted
 from project_types import Frozen
@@ -65,6 +67,11 @@ class Comparison(Frozen):
     still_failing: tuple[Flip, ...]
     kinds: tuple[tuple[str, int, int], ...]
     """(kind, scenarios that show it before, after), largest change first."""
+    failing_before: Interval
+    """Share of samples that fail, a mean over scenarios; the interval counts scenarios."""
+    failing_after: Interval
+    change: Interval
+    """After minus before, over the same scenarios."""
 
 
 class NothingToCompare(StoreError):
@@ -84,7 +91,11 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
         for counter, side in zip(kinds, (flip.before, flip.after), strict=True):
             counter.update(side.kinds)
     changes = [(kind, kinds[0][kind], kinds[1][kind]) for kind in kinds[0] | kinds[1]]
+    failing = [[side.failed / side.tried for side in column] for column in _columns(flips)]
     return Comparison(
+        failing_before=share_of(sum(failing[0]), len(flips)),
+        failing_after=share_of(sum(failing[1]), len(flips)),
+        change=proportion(paired_difference(*failing), lowest=-1.0),
         before=before.name,
         after=after.name,
         scenarios=len(shared),
@@ -93,6 +104,10 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
         still_failing=tuple(flip for flip in flips if flip.before.fails and flip.after.fails),
         kinds=tuple(sorted(changes, key=lambda change: (-abs(change[2] - change[1]), change[0]))),
     )
+
+
+def _columns(flips: Sequence[Flip]) -> tuple[list[SideCount], list[SideCount]]:
+    return [flip.before for flip in flips], [flip.after for flip in flips]
 
 
 def _side(store: FailureStore, side: Side) -> dict[str, tuple[str, SideCount]]:

@@ -79,15 +79,20 @@
     const whole = (_, splits) => splits.map((x) => Number.isInteger(x) ? String(x) : "");
     const options = {
       width: Math.max(220, figure.plot.clientWidth), height: HEIGHT, series, bands, scales: ranges(chart),
-      legend: { show: false }, cursor: { drag: { x: false, y: false }, points: { size: 7 }, y: false },
+      legend: { show: false }, cursor: { drag: { x: !chart.bars, y: false, setScale: true }, points: { size: 7 }, y: false },
       axes: [
         { ...axis, grid: { show: false }, size: 30, ...(chart.bars ? barLabels(chart) : { values: whole }) },
         { ...axis, size: 52, values: (_, splits) => splits.map((y) => chart.unit === "%" ? `${y} %` : chart.unit === "failures" && !Number.isInteger(y) ? "" : written(y, 0, 2)) },
       ],
-      hooks: { setCursor: [(plot) => point(figure, chart, plot.cursor.idx)], draw: [(plot) => whiskers(plot, chart)] },
+      hooks: { setScale: [(plot, key) => { if (key === "x") figure.whole.hidden = chart.bars || !zoomed(plot); }], setCursor: [(plot) => point(figure, chart, plot.cursor.idx)], draw: [(plot) => whiskers(plot, chart)] },
     };
     figure.uplot?.destroy();
     figure.uplot = new uPlot(options, data, figure.plot);
+  };
+
+  const zoomed = (plot) => {
+    const x = plot.data[0];
+    return plot.scales.x.min > x[0] || plot.scales.x.max < x[x.length - 1];
   };
 
   // Intervals of single points, as lines from low to high.
@@ -140,7 +145,12 @@
   const figureOf = (chart) => {
     const node = make("figure", "chart"), caption = make("figcaption"), legend = make("ul", "legend");
     const figure = { node, plot: make("div", "plot"), at: make("span", "quiet small"), readings: [], legend };
-    caption.append(make("span", "chart-title", chart.title), figure.at);
+    // Dragging over a chart zooms in; the button, or a double click, shows everything again.
+    figure.whole = make("button", "button", "Show all");
+    figure.whole.type = "button";
+    figure.whole.hidden = true;
+    figure.whole.addEventListener("click", () => draw(figure, figure.chart));
+    caption.append(make("span", "chart-title", chart.title), figure.at, figure.whole);
     figure.plot.setAttribute("role", "img");
     const values = make("details", "values");
     figure.values = make("div", "scroll");

@@ -150,7 +150,7 @@ def test_the_experiments_table_has_a_badge_by_severity_with_an_icon_by_category(
     classes = [
         value
         for tag, name, value in outline.attributes
-        if tag == "button" and name == "class" and "badge" in value
+        if tag == "a" and name == "class" and "badge" in value
     ]
     icons = [
         value for tag, name, value in outline.attributes if tag == "use" and value.startswith("#icon-logic")

@@ -114,10 +114,7 @@ def colour(page: Page, selector: str, name: str = "color") -> str:
 def test_badges_are_coloured_by_severity_and_carry_the_icon_of_their_category(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments?status=failed")
     red, orange, yellow, grey = (
-        [
-            int(part)
-            for part in colour(page, f"button.badge.sev-{severity}", "backgroundColor")[4:-1].split(",")
-        ]
+        [int(part) for part in colour(page, f"a.badge.sev-{severity}", "backgroundColor")[4:-1].split(",")]
         for severity in Severity
     )
     assert red[0] > red[1] + 20
@@ -125,7 +122,7 @@ def test_badges_are_coloured_by_severity_and_carry_the_icon_of_their_category(pa
     assert orange[0] > orange[1] > orange[2]
     assert yellow[0] - yellow[1] < 20 < yellow[1] - yellow[2]
     assert max(grey) - min(grey) < 10
-    for badge in page.locator("button.badge").all():
+    for badge in page.locator("a.badge").all():
         assert badge.locator("use").get_attribute("href") == "#icon-logic_error"
         box = badge.locator("svg").bounding_box()
         assert box is not None
@@ -138,7 +135,7 @@ def test_a_click_opens_the_analysis_and_escape_closes_it_where_it_was(
     page.goto(f"{url}/experiments?status=failed&severity=critical")
     one = FailureStore(root / "failures.db").experiments(Wanted(severities=(Severity.CRITICAL,))).rows[0]
     assert one.failure is not None
-    badge = page.locator("button.badge")
+    badge = page.locator("a.badge")
     badge.click()
     dialog = page.get_by_role("dialog", name=one.name)
     expect(dialog).to_be_visible()
@@ -157,7 +154,7 @@ def test_a_click_opens_the_analysis_and_escape_closes_it_where_it_was(
 
 def test_the_dialog_is_opened_walked_and_closed_with_the_keyboard_alone(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments?status=failed")
-    page.locator("button.badge").first.focus()
+    page.locator("a.badge").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("dialog [data-close]")).to_be_focused()
     for keys in (["Tab"] * 4, ["Shift+Tab"] * 5):
@@ -171,7 +168,7 @@ def test_the_dialog_is_opened_walked_and_closed_with_the_keyboard_alone(page: Pa
 
 def test_a_click_beside_the_dialog_closes_it_and_one_inside_does_not(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments?status=failed")
-    page.locator("button.badge").first.click()
+    page.locator("a.badge").first.click()
     expect(page.locator("dialog")).to_be_visible()
     page.locator("dialog h2").click()
     expect(page.locator("dialog")).to_be_visible()
@@ -184,7 +181,7 @@ def test_filters_change_the_table_and_the_address_without_a_reload(page: Page, u
     page.evaluate("window.sameDocument = true")
     page.get_by_label("Severity").select_option("high")
     expect(page.locator("#results .pager")).to_contain_text("of 1")
-    expect(page.locator("#results button.badge.sev-high")).to_have_count(1)
+    expect(page.locator("#results a.badge.sev-high")).to_have_count(1)
     assert "severity=high" in page.url
     page.get_by_label("Severity").select_option("")
     page.get_by_role("searchbox").press_sequentially("3e5f", delay=20)
@@ -204,7 +201,7 @@ def test_going_back_after_filtering_shows_the_earlier_table_and_its_badges_still
     expect(page.locator("#results .pager")).to_contain_text("of 1")
     page.go_back()
     expect(page.locator("#results .pager span")).to_have_text(whole)
-    page.locator("button.badge").first.click()
+    page.locator("a.badge").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
@@ -263,8 +260,8 @@ def test_a_server_that_goes_away_is_said_and_what_was_shown_stays(browser: Brows
     with tab(browser) as page:
         with dashboard(root) as url:
             page.goto(f"{url}/experiments?status=failed")
-            expect(page.locator("button.badge").first).to_be_visible()
-        page.locator("button.badge").first.click()
+            expect(page.locator("a.badge").first).to_be_visible()
+        page.locator("a.badge").first.click()
         expect(page.get_by_role("alert")).to_contain_text("does not answer")
         page.keyboard.press("Escape")
         page.get_by_label("Severity").select_option("low")
@@ -275,7 +272,7 @@ def test_a_server_that_goes_away_is_said_and_what_was_shown_stays(browser: Brows
 def test_an_analysis_that_is_gone_opens_a_dialog_that_says_so(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments?status=failed")
     page.route("**/analysis", lambda route: route.fulfill(status=404, body="<b>gone</b>"))
-    page.locator("button.badge").first.click()
+    page.locator("a.badge").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("404")
     page.get_by_role("button", name="Close").click()
     expect(page.locator("dialog")).not_to_be_visible()
@@ -478,7 +475,7 @@ def test_no_script_that_a_log_a_model_an_id_or_a_file_name_holds_ever_runs(
             ) == [0, 0], path
             assert page.evaluate("window.violations") == [], path
         page.goto(f"{url}/experiments?status=failed")
-        for badge in page.locator("button.badge").all():
+        for badge in page.locator("a.badge").all():
             badge.click()
             expect(page.get_by_role("dialog")).to_be_visible()
             page.keyboard.press("Escape")

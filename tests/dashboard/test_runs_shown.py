@@ -1,0 +1,136 @@
+"""What a run's page adds up: kinds as shares, phase and time left, several runs in one chart, HEAD, search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.episode_store.run_folder import RunFolder
+from dashboard.curves import TONES, curves, together
+from dashboard.kind_shares import kind_shares, share_by_scenario
+from dashboard.run_progress import progress_of
+from failure_analysis.records import ExperimentType, Status
+from failure_analysis.store import Wanted
+from tests.builders.runs import metrics_row, training_run
+from tests.dashboard.served import captured, dashboard
+
+JOB = {
+    "loss/train": 0.25,
+    "loss/kl_div": 0.01,
+    "loss/entropy": 0.8,
+    "loss/grad_norm": 2.0,
+    "clipped_fraction": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one captured training run."""
+    folder = tmp_path_factory.mktemp("runs")
+    training_run(folder)
+    captured(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(root: Path) -> Iterator[httpx.Client]:
+    """A client of a dashboard over it."""
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20) as opened:
+        yield opened
+
+
+def name_of(root: Path) -> str:
+    """The name of its only run."""
+    return next(path.parent.name for path in root.glob("*/metrics.jsonl"))
+
+
+def test_the_shares_of_a_checkpoint_add_up_to_its_failures(root: Path) -> None:
+    store = captured(root)
+    shares = kind_shares(store, Wanted(run=name_of(root)))
+    assert shares
+    failed = store.experiments(
+        Wanted(run=name_of(root), statuses=(Status.FAILED,), types=(ExperimentType.EPISODE,))
+    ).total
+    assert sum(one.failures for one in shares) == failed
+    assert all(one.low <= one.share <= one.high for one in shares)
+
+
+def test_samples_of_one_scenario_do_not_narrow_the_interval() -> None:
+    few, many = share_by_scenario(5, 10, 10), share_by_scenario(20, 40, 10)
+    assert few == many
+    assert share_by_scenario(20, 40, 40).high < many.high
+
+
+def test_a_training_job_draws_loss_kl_entropy_gradient_and_clipped_tokens() -> None:
+    charts = {
+        chart.id: chart.series[0].values for chart in curves([metrics_row("train", 1, 0.5) | {"job": JOB}])
+    }
+    assert [charts[name] for name in ("loss", "kl", "entropy", "grad_norm", "clipped")] == [
+        (0.25,), (0.01,), (0.8,), (2.0,), (10.0,),
+    ]  # fmt: skip
+
+
+def test_several_runs_share_a_chart_and_each_has_its_own_colour() -> None:
+    rows = {f"run {number}": [metrics_row("train", number, 0.5)] for number in range(3)}
+    reward = next(chart for chart in together(rows) if chart.id == "reward")
+    assert reward.x == (0, 1, 2)
+    assert [series.label for series in reward.series] == list(rows)
+    assert len({series.tone for series in reward.series}) == 3
+
+
+def test_a_running_run_says_its_phase_and_its_latest_numbers(tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(metrics_row("train", 99, 0.5) | {"job": JOB}) + "\n")
+    progress = progress_of(RunFolder(run))
+    assert dict(progress.latest)["loss"] == 0.25
+    assert dict(progress.latest)["clipped"] == 0.1
+
+
+def test_charts_of_kinds_and_of_several_runs_are_answered(client: httpx.Client, root: Path) -> None:
+    name = name_of(root)
+    kinds = client.get("/api/run/kinds", params={"name": name}).json()["charts"]
+    assert kinds
+    assert all(chart["unit"] == "%" for chart in kinds)
+    assert client.get("/api/runs/curves", params={"name": [name, name]}).json()["charts"]
+    assert client.get("/api/runs/curves", params={"name": "nobody"}).status_code == 404
+    assert client.get("/api/runs/curves", params={"name": ["x"] * (len(TONES) + 1)}).status_code == 422
+    assert client.get("/api/run/checkpoints", params={"name": "nobody"}).status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/", "/runs", "/experiments", "/api/runs", "/health", "/static/page.js"])
+def test_head_is_answered_as_get_without_a_body(client: httpx.Client, address: str) -> None:
+    head, got = client.head(address), client.get(address)
+    assert (head.status_code, head.headers["content-type"]) == (200, got.headers["content-type"])
+    assert head.content == b""
+    assert client.head("/nowhere").status_code == 404
+
+
+def test_a_word_that_only_a_transcript_holds_finds_its_episode(client: httpx.Client) -> None:
+    found = client.get("/api/episodes", params={"q": "healthcheck of CDN failed"}).json()
+    assert found["total"] >= 1
+    assert client.get("/api/episodes", params={"q": "no line says this"}).json()["total"] == 0
+
+
+def test_a_page_is_asked_for_by_its_number(client: httpx.Client) -> None:
+    whole = client.get("/api/episodes", params={"limit": 6}).json()
+    second = client.get("/api/episodes", params={"limit": 3, "page": 2}).json()
+    assert [row["id"] for row in second["rows"]] == [row["id"] for row in whole["rows"][3:]]
+    page = client.get("/episodes", params={"limit": 3, "page": 2, "order": "oldest"})
+    assert page.status_code == 200
+    assert 'name="page"' in page.text
+    assert 'name="order" value="oldest"' in page.text
+
+
+def test_a_comparison_says_the_change_with_its_interval(client: httpx.Client, root: Path) -> None:
+    asked = {"before": name_of(root), "before_step": 0, "after_step": 3, "split": "test"}
+    found = client.get("/api/compare", params=asked).json()
+    value, low, high, scenarios = found["change"]
+    assert value == found["failing_after"][0] - found["failing_before"][0] == -0.5
+    assert low <= value <= high
+    assert scenarios == found["scenarios"] == 4
+    assert "The change is \N{MINUS SIGN}50 points" in client.get("/compare", params=asked).text
