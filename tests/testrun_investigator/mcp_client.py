@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
@@ -27,10 +28,13 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **settings}
 
 
-def stdio(settings: Mapping[str, str], folder: Path) -> StdioServerParameters:
-    """The server as an editor starts it, in a folder without a .env."""
+def stdio(settings: Mapping[str, str], folder: Path, *arguments: str) -> Any:
+    """The server as an editor starts it, in a folder without a .env; other arguments start something else."""
     script = str(ROOT / "testrun_investigator/server.py")
-    return StdioServerParameters(command=sys.executable, args=[script], env=environment(settings), cwd=folder)
+    started = [*(arguments or ()), script]
+    return stdio_client(
+        StdioServerParameters(command=sys.executable, args=started, env=environment(settings), cwd=folder)
+    )
 
 
 @asynccontextmanager

@@ -127,12 +127,11 @@ async def test_a_server_killed_during_an_ingestion_goes_on_after_a_restart(
         files.pages["/n/system.log"] = Page(text, kind="text/plain", hold=release)
         settings |= {"TESTRUN_PRIVATE_HOSTS": files.host}
         url = f"{files.url}/n/system.log"
-        parameters = stdio(settings, tmp_path)
         marker = tmp_path / "pid"
-        parameters.args = ["-c", KILLABLE, str(marker), parameters.args[0]]
+        killable = stdio(settings, tmp_path, "-c", KILLABLE, str(marker))
         task_id = ""
         with suppress(Exception):  # whatever the client makes of a server that is gone
-            async with Client(parameters, read_timeout_seconds=20) as client:
+            async with Client(killable, read_timeout_seconds=20) as client:
                 task_id = (await call(client, "ingest_logs", url=url, run_id=RUN_ID))["task_id"]
                 while not (await call(client, "get_ingestion_status", task_id=task_id, wait_s=0.1))["rows"]:
                     pass
@@ -189,12 +188,13 @@ async def test_a_session_of_an_assistant_is_stored_as_an_episode(
 
 async def test_the_files_for_editors_start_the_server(settings: dict[str, str], tmp_path: Path) -> None:
     from mcp import StdioServerParameters
+    from mcp.client.stdio import stdio_client
 
     write(tmp_path, sys.executable)
     (server,) = json.loads((tmp_path / ".mcp.json").read_text())["mcpServers"].values()
     parameters = StdioServerParameters(
         command=server["command"], args=server["args"], env=environment(settings), cwd=ROOT
     )
-    async with Client(parameters) as client:
+    async with Client(stdio_client(parameters)) as client:
         assert len((await client.list_tools()).tools) == 14
     assert sorted(contents()) == sorted(FILES)
