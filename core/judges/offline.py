@@ -196,6 +196,8 @@ class _Case:
         return f"the fault type {written!r} contradicts {self.gold}" if contradicts else None
 
     def _takes_it_back(self) -> str | None:
+        if self.quotes and not self._denies_something():
+            return None  # what sounds like a denial is the decisive line's own words
         if self.said.of(self.gold, Stance.WITHDRAWN):
             return f"the root cause calls {self.gold} false or over"
         if self.said.weight(self.gold, Stance.DENIED) and self._denial_counts():
