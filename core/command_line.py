@@ -76,7 +76,9 @@ class Room(NamedTuple):
         """Run one command and return its exit code; `extra` reaches it beside its arguments."""
 
         def parse_and_run() -> int:
-            arguments = self.parser().parse_args(argv, argparse.Namespace(**extra))
+            arguments, unknown = self.parser().parse_known_args(argv, argparse.Namespace(**extra))
+            if unknown:  # argparse would name the room only, and its flags are not the command's
+                refuse(arguments.prog, f"unrecognized arguments: {' '.join(unknown)}")
             return run(arguments.prog, lambda: int(import_module(arguments.module).command(arguments)))
 
         return run(f"python -m {self.name}", parse_and_run)
@@ -104,6 +106,12 @@ def tell_error(program: str, trouble: str) -> None:
     print(printable(f"{program}: error: {trouble}"), file=sys.stderr)
 
 
+def refuse(program: str, why: str) -> NoReturn:
+    """Say why arguments cannot be used and where they are explained. Raises SystemExit."""
+    tell_error(program, f"{why}; see {program} --help")
+    raise SystemExit(2)
+
+
 def parser(program: str, about: str, epilog: str = "", **options: Any) -> argparse.ArgumentParser:
     """Make the parser of a door, which has flags and no commands."""
     return _Parser(prog=program, description=about, epilog=epilog, **options)
@@ -119,8 +127,7 @@ class _Parser(argparse.ArgumentParser):
         (file or sys.stderr).write(message)  # argparse would hide that nobody reads it
 
     def error(self, message: str) -> NoReturn:
-        tell_error(self.prog, f"{message}; see {self.prog} --help")
-        raise SystemExit(2)
+        refuse(self.prog, message)
 
 
 # ------------------------------------------------------------------------ flags that several rooms have

@@ -143,6 +143,10 @@ def test_a_flag_that_rooms_share_takes_the_same_everywhere(room: str, command: s
         (["evaluation", "run", "--polic", "x"], "--policy"),
         (["evaluation", "nonsense"], "invalid choice: 'nonsense'"),
         (
+            ["failure_analysis", "groups", "--database", "x"],
+            "unrecognized arguments: --database x; see python -m failure_analysis groups --help",
+        ),
+        (
             ["chaos", "generate", "--split", "train", "--count", "0", "--out", "x"],
             "'0' is not a whole number from 1 on",
         ),

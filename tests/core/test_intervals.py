@@ -166,7 +166,9 @@ def test_kappa_refuses_ratings_of_different_things() -> None:
     ("hits", "of", "low", "high"),
     [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (1, 1000, 0.0002, 0.0056)],
 )
-def test_a_share_lies_in_the_score_interval_that_tables_give(hits: int, of: int, low: float, high: float) -> None:
+def test_a_share_lies_in_the_score_interval_that_tables_give(
+    hits: int, of: int, low: float, high: float
+) -> None:
     found = share_of(hits, of)
     assert found.value == hits / of
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
