@@ -18,7 +18,9 @@ POLICY = "script:first-error"
 
 def doctor_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `doctor`."""
-    parser.add_argument("--run", metavar="RUN_ID", help="also try to read this run from Argus")
+    parser.add_argument(
+        "--test-run", dest="run", metavar="RUN_ID", help="also try to read this run from Argus"
+    )
 
 
 def configure_flags(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +105,7 @@ def runs_flags(parser: argparse.ArgumentParser) -> None:
 def cache_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `cache`."""
     parser.add_argument("what", choices=("show", "clear"), help="show sizes, or delete")
-    parser.add_argument("--run", metavar="RUN_ID", help="only this run; findings stay")
+    parser.add_argument("--test-run", dest="run", metavar="RUN_ID", help="only this run; findings stay")
     parser.add_argument("--all", action="store_true", help="with clear: findings too")
 
 
