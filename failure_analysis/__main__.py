@@ -137,7 +137,8 @@ def _suggest(parser: argparse.ArgumentParser) -> None:
         "--repo", type=Path, required=True, metavar="DIR", help="the git repository of the code"
     )
     parser.add_argument(
-        "--run",
+        "--rerun",
+        dest="run",
         required=True,
         metavar="COMMAND",
         help="the command that fails, run by a shell in a copy of it",
@@ -391,9 +392,9 @@ ROOM = Room(
             "failure_analysis.suggesting.suggest_command",
             _suggest,
             "examples:\n"
-            "  python -m failure_analysis suggest --repo . --run 'pytest -q tests/test_cart.py'\n"
-            "  python -m failure_analysis suggest --repo . --run make --branch mend-the-build\n"
-            "  python -m failure_analysis suggest --repo . --run 'pytest -q' --model openai/gpt-4.1-mini --out fix.diff\n\n"
+            "  python -m failure_analysis suggest --repo . --rerun 'pytest -q tests/test_cart.py'\n"
+            "  python -m failure_analysis suggest --repo . --rerun make --branch mend-the-build\n"
+            "  python -m failure_analysis suggest --repo . --rerun 'pytest -q' --model openai/gpt-4.1-mini --out fix.diff\n\n"
             "The repository is only read; edits are tried in a copy. With --model, edits of a model are tried by running the\n"
             "command on them, so use it where you would run a stranger's patch.",
         ),

@@ -92,7 +92,7 @@ def test_an_edit_with_which_it_still_fails_is_no_fix(tmp_path: Path) -> None:
 
 def test_a_command_that_passes_needs_no_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repo = repository(tmp_path, app__py="print(1)\n")
-    assert main(["suggest", "--repo", str(repo), "--run", RUN]) == 0
+    assert main(["suggest", "--repo", str(repo), "--rerun", RUN]) == 0
     assert "nothing to mend" in capsys.readouterr().err
 
 
@@ -123,7 +123,7 @@ def test_a_branch_is_made_without_touching_the_working_tree_and_nothing_is_pushe
         git(repo, "status", "--porcelain"),
         git(repo, "branch", "--show-current"),
     )
-    asked = ["suggest", "--repo", str(repo), "--run", RUN, "--branch", "mend-it"]
+    asked = ["suggest", "--repo", str(repo), "--rerun", RUN, "--branch", "mend-it"]
     assert main(asked) == 0
     assert "branch mend-it is at" in capsys.readouterr().out
     assert (
@@ -140,9 +140,9 @@ def test_a_branch_is_made_without_touching_the_working_tree_and_nothing_is_pushe
 
 def test_a_diff_is_written_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repo = repository(tmp_path, app__py="total = 1\nprint(totla)\n")
-    assert main(["suggest", "--repo", str(repo), "--run", RUN, "--out", str(tmp_path / "fix.diff")]) == 0
+    assert main(["suggest", "--repo", str(repo), "--rerun", RUN, "--out", str(tmp_path / "fix.diff")]) == 0
     assert "+print(total)" in (tmp_path / "fix.diff").read_text()
-    assert main(["suggest", "--repo", str(repo), "--run", RUN]) == 0
+    assert main(["suggest", "--repo", str(repo), "--rerun", RUN]) == 0
     assert "+print(total)" in capsys.readouterr().out
 
 
