@@ -5,9 +5,8 @@ token for each sequence that is decoding, and the next stretch of each prompt th
 padding (`ragged_attention`). Prompts reuse what the slots of `kv_cache` still hold. Checkpoints with work
 take turns.
 
-Guarantees: whatever happens, every future handed out ends; a cancelled one is dropped at the next step; the
-same request with the same seed gives the same tokens whatever it shares a batch with, up to floating point
-(`sampling`).
+Whatever happens, every future handed out ends. A cancelled one is dropped at the next step. The same request
+with the same seed gives the same tokens whatever it shares a batch with, up to rounding (`sampling`).
 
 Not here: text. Requests and results are tokens (`chat_format` renders and parses, `local_engine` speaks
 OpenAI).
@@ -19,16 +18,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from project_types import InvestigatorError
 from training_service.kv_cache import Arena, CachedPlan, Segment, Slot
 from training_service.prefix_tree import Tokens
 from training_service.sampling import Sampling, draw
+from training_service.threads import Threads
 
 PREFILL_TOKENS = 4096
 """Prompt tokens computed in one step, at most: bounds how long a decoding sequence waits and how much memory
@@ -36,7 +37,7 @@ a step takes.
 """
 
 WIDE_STEP = 512
-"""Tokens from which a step uses every core. Smaller steps are many small operations: on two busy cores,
+"""Tokens from which a step may use every core. Smaller steps are many small operations: on two busy cores,
 splitting each of them made a step of 64 sequences take 130 ms instead of 16 ms of one core, and it leaves the
 other core to the client.
 """
@@ -75,22 +76,57 @@ class Job:
         return len(self.prompt) + len(self.written)
 
 
+@dataclass(frozen=True)
+class Row:
+    """What one step computes: a packed row of one segment for each of some jobs."""
+
+    jobs: list[Job]
+    segments: list[Segment]
+
+    def tokens(self) -> Tensor:
+        """Return the new tokens of every segment, `[T]`."""
+        pairs = zip(self.jobs, self.segments, strict=True)
+        return torch.from_numpy(np.concatenate([_fresh_tokens(job, segment) for job, segment in pairs]))
+
+    def positions(self) -> Tensor:
+        """Return the place of each of these tokens in its own sequence, `[T]`."""
+        places = [np.arange(segment.past, segment.past + segment.count) for segment in self.segments]
+        return torch.from_numpy(np.concatenate(places))
+
+    def complete(self) -> list[int]:
+        """Return the numbers of the jobs that are then read to their end, whose next token can be drawn."""
+        pairs = enumerate(zip(self.jobs, self.segments, strict=True))
+        return [number for number, (job, segment) in pairs if segment.past + segment.count == job.length]
+
+    def last(self, number: int) -> int:
+        """Return where in the row the last token of a job stands."""
+        segment = self.segments[number]
+        return segment.start + segment.count - 1
+
+
+def _fresh_tokens(job: Job, segment: Segment) -> Tokens:
+    if segment.count == 1 and job.written:
+        return np.array(job.written[-1:], dtype=np.int32)
+    return job.prompt[segment.past : segment.past + segment.count]
+
+
 class Generator:
-    """The batch of one base model. `load` returns the model of a checkpoint; it is called on the generating
-    thread.
-    """
+    """The batch of one base model."""
 
     def __init__(
         self, arena: Arena, load: Callable[[str], nn.Module], device: torch.device, together: int = 64
     ) -> None:
-        """At most `together` sequences run at once; more wait in order of arrival."""
+        """Start the generating thread. It calls `load` for the model of a checkpoint.
+
+        At most `together` sequences run at once; more wait in order of arrival.
+        """
         self._arena, self._load, self._device = arena, load, device
         self._together = min(together, len(arena.slots))
         self._waiting: deque[Job] = deque()
         self._running: dict[str, list[Job]] = {}
         self._wake = threading.Condition()
         self._closed = False
-        self._cores = torch.get_num_threads()
+        self._threads = Threads(torch.get_num_threads())
         self.steps = 0
         self.tokens_computed = 0
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
@@ -136,8 +172,9 @@ class Generator:
             return not self._closed
 
     def _admit(self) -> None:
-        """Give waiting sequences a slot, in order of arrival; one that would gain by waiting lets others
-        pass.
+        """Give waiting sequences a slot, in order of arrival.
+
+        One that would gain by waiting lets others pass.
         """
         with self._wake:
             candidates, self._waiting = self._waiting, deque()
@@ -178,40 +215,41 @@ class Generator:
             self._leave(job, None)
         if not jobs:
             return
-        batch, segments = self._plan(jobs)
-        model = self._load(checkpoint)
-        fresh = [self._fresh_tokens(job, segment) for job, segment in zip(batch, segments, strict=True)]
-        positions = np.concatenate([np.arange(s.past, s.past + s.count) for s in segments])
-        complete = [
-            row
-            for row, (job, s) in enumerate(zip(batch, segments, strict=True))
-            if s.past + s.count == job.length
-        ]
-        last = torch.tensor(
-            [segments[row].start + segments[row].count - 1 for row in complete], dtype=torch.long
-        )
-        torch.set_num_threads(self._cores if len(positions) >= WIDE_STEP else 1)
-        with torch.inference_mode():
-            logits = model(
-                input_ids=torch.from_numpy(np.concatenate(fresh)).long().to(self._device)[None],
-                position_ids=torch.from_numpy(positions).to(self._device)[None],
-                use_cache=False,
-                logits_to_keep=last.to(self._device),
-                plan=CachedPlan(self._arena, segments, self._device),
-            ).logits[0]
-            tokens, logprobs = (
-                draw(logits, [batch[row].sampling for row in complete]) if complete else ([], [])
-            )
+        row = self._plan(jobs)
+        complete = row.complete()
+        tokens, logprobs = self._forward(self._load(checkpoint), row, complete)
         self.steps += 1
-        self.tokens_computed += len(positions)
-        for job, segment in zip(batch, segments, strict=True):
+        for job, segment in zip(row.jobs, row.segments, strict=True):
             assert job.slot is not None
             job.slot.filled = segment.past + segment.count
-        for row, token, logprob in zip(complete, tokens, logprobs, strict=True):
-            self._write(batch[row], token, logprob)
+            self.tokens_computed += segment.count
+        for number, token, logprob in zip(complete, tokens, logprobs, strict=True):
+            self._write(row.jobs[number], token, logprob)
 
-    def _plan(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Segment]]:
-        """What this step computes: single tokens first, then stretches of prompts up to PREFILL_TOKENS."""
+    def _forward(self, model: nn.Module, row: Row, complete: Sequence[int]) -> tuple[list[int], list[float]]:
+        """Run the model over a row; returns a token and its log-probability for each of the complete jobs."""
+        tokens = row.tokens().long().to(self._device)
+        last = torch.tensor([row.last(number) for number in complete], dtype=torch.long)
+        with self._threaded(len(tokens)), torch.inference_mode():
+            logits = model(
+                input_ids=tokens[None],
+                position_ids=row.positions().to(self._device)[None],
+                use_cache=False,
+                logits_to_keep=last.to(self._device),
+                plan=CachedPlan(self._arena, row.segments, self._device),
+            ).logits[0]
+            if not complete:
+                return [], []
+            return draw(logits, [row.jobs[number].sampling for number in complete])
+
+    def _threaded(self, tokens: int) -> AbstractContextManager[None]:
+        if tokens >= WIDE_STEP:
+            return self._threads.piece(tokens)
+        torch.set_num_threads(1)
+        return nullcontext()
+
+    def _plan(self, jobs: Sequence[Job]) -> Row:
+        """Choose what this step computes: single tokens first, then stretches of prompts up to PREFILL_TOKENS."""
         todo = [(job, job.slot, job.length - job.slot.filled) for job in jobs if job.slot is not None]
         todo.sort(key=lambda entry: entry[2] > 1)
         batch, segments, start, room = [], [], 0, PREFILL_TOKENS
@@ -222,13 +260,7 @@ class Generator:
                 segments.append(Segment(slot.index, slot.filled, start, count))
                 start += count
                 room -= count if missing > 1 else 0
-        return batch, segments
-
-    @staticmethod
-    def _fresh_tokens(job: Job, segment: Segment) -> Tokens:
-        if segment.count == 1 and job.written:
-            return np.array(job.written[-1:], dtype=np.int32)
-        return job.prompt[segment.past : segment.past + segment.count]
+        return Row(batch, segments)
 
     def _write(self, job: Job, token: int, logprob: float) -> None:
         job.written.append(token)

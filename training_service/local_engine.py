@@ -52,8 +52,8 @@ class EngineOptions:
     """Further sequences whose keys and values are kept for their next turn."""
     cache_bytes: int = 3 << 30
     """Upper bound of the keys and values of one base model."""
-    cache_tokens: int = 64 << 10
-    """Tokens whose keys and values are kept at most: 64 conversations of 1,024 tokens."""
+    cache_tokens: int = 40 << 10
+    """Tokens whose keys and values are kept at most: 64 conversations of 640 tokens."""
     loaded_checkpoints: int = 4
     training: TrainingOptions = field(default_factory=TrainingOptions)
 

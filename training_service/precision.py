@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 Asked = Literal["auto", "float32", "bfloat16"]
 
-WORTH_IT = 1.3
-"""bfloat16 has to be this many times as fast as float32: it is less exact."""
-SLOW = 1.5
-"""Times as long as the other one at which a forced arithmetic gets a warning."""
+CLEARLY = 1.5
+"""Times as fast as float32 that bfloat16 has to be in one layer. A whole step gains less, and is less exact.
+A forced arithmetic that is slower than the other one by as much gets a warning.
+"""
 ROUNDS = 4
 TOKENS, WIDTH, INNER = 128, 256, 704
 
@@ -66,10 +66,10 @@ def complaint(chosen: Chosen) -> str | None:
     took = {"float32": chosen.float32_ms, "bfloat16": chosen.bfloat16_ms}
     other = "float32" if chosen.precision == "bfloat16" else "bfloat16"
     times = took[chosen.precision] / took[other]
-    if chosen.asked == "auto" or times < SLOW:
+    if chosen.asked == "auto" or times < CLEARLY:
         return None
     return (
-        f"--precision {chosen.precision} takes {times:.1f} times as long as {other} on this machine; "
+        f"--precision {chosen.precision} takes {times:.1f} times as long as {other} in a layer on this machine; "
         f"use --precision auto or --precision {other}"
     )
 
@@ -80,7 +80,7 @@ def arithmetic(precision: Precision, device: torch.device) -> AbstractContextMan
 
 
 def _better(float32_ms: float, bfloat16_ms: float) -> Precision:
-    return "bfloat16" if bfloat16_ms * WORTH_IT < float32_ms else "float32"
+    return "bfloat16" if bfloat16_ms * CLEARLY < float32_ms else "float32"
 
 
 def _milliseconds(precision: Precision, device: torch.device) -> float:

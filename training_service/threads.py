@@ -3,7 +3,7 @@
 A parallel operation ends with its slowest thread. Where another process has one of the cores, two threads are
 often slower than one, since the first waits for the second at every operation. Nothing says so beforehand,
 so the pieces themselves are timed: each number of threads is tried once, the fastest goes on, and the others
-are tried again now and then, or at once when the fastest has become much slower.
+are tried again now and then, or at once when all cores have become much slower than they were.
 
 Not here: how a thread waits, which is set before torch is imported (`training_service/__init__`).
 """
@@ -19,7 +19,7 @@ import torch
 TRY_EVERY = 32
 """Pieces between two trials of another number of threads."""
 MUCH_SLOWER = 0.7
-"""Share of its own speed below which the fastest number is doubted."""
+"""Share of its own speed below which the use of all cores is doubted."""
 
 
 class Threads:
@@ -27,6 +27,7 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         """Choose among all `most` threads, one less, half of them, and one."""
+        self._most = most
         self._speeds: dict[int, float] = {}
         self._untried = sorted({most, max(1, most - 1), max(1, most // 2), 1})
         self._since_trial = 0
@@ -52,7 +53,8 @@ class Threads:
     def learn(self, number: int, speed: float) -> None:
         """Remember how fast a piece was, in units of work a second."""
         before = self._speeds.get(number, speed)
-        if speed < MUCH_SLOWER * before and number == self.fastest():
+        # all cores are fastest until another process takes one: that is worth a trial at once
+        if number == self._most and speed < MUCH_SLOWER * before:
             self._since_trial = TRY_EVERY
         self._speeds[number] = (before + speed) / 2
 

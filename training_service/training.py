@@ -37,7 +37,7 @@ class TrainingOptions:
     """Used when the job names none."""
     gradient_steps: int = 1
     """Optimizer steps per job; each takes an equal share of the sequences."""
-    micro_batch_tokens: int = 2048
+    micro_batch_tokens: int = 1536
     """Bounds the memory of a step: about 200 KB for each with tiny-investigator."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
