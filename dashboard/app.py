@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from core.episode_store.runs import UnknownRun
 from core.serving.guard import BodyTooLarge, Door
-from dashboard import api, pages
+from dashboard import api, exports, pages
 from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
 from dashboard.shelf import Shelf
@@ -43,6 +43,7 @@ def application(shelf: Shelf, door: Door) -> FastAPI:
         title="Failure analysis", version=_version(), description=ABOUT, docs_url=None, redoc_url=None
     )
     app.include_router(api.routes(shelf))
+    app.include_router(exports.routes(shelf))
     pages.add(app, shelf, door)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 

@@ -118,6 +118,12 @@ class Listed(Paged):
     order: Order = "newest"
 
 
+class Placed(Listed):
+    """One row of such a list: its place, and the list it was opened from."""
+
+    at: Annotated[int, Field(ge=0, le=10**8)] | None = None
+
+
 class Counted(Filters):
     """Failures over time."""
 

@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from core.episode_store.run_folder import State
 from core.serving.guard import COOKIE, LONGEST_URL, Door, client_of, read_body, too_many_tries
 from dashboard.api import EPISODES, Id
-from dashboard.asked import Charted, Compared, Listed
+from dashboard.asked import Charted, Compared, Listed, Placed
 from dashboard.guard import LARGEST_BODY
 from dashboard.overviews import (
     Checkpoint,
@@ -224,12 +224,43 @@ def _add_episodes(app: FastAPI, shelf: Shelf) -> None:
         )
 
     @app.get("/episodes/{id}", include_in_schema=False)
-    def episode(request: Request, id: Id) -> Response:
-        """One investigation, turn by turn."""
+    def episode(request: Request, id: Id, asked: Annotated[Placed, Query()]) -> Response:
+        """One investigation, turn by turn; with its neighbours in the list it was opened from."""
         one = _found(store, id)
         return render(
-            request, "episode.html", one=one, others=tried_on(store, one.scenario_id), **_seen(shelf, one)
+            request,
+            "episode.html",
+            one=one,
+            others=tried_on(store, one.scenario_id),
+            near=_neighbours(shelf, id, asked),
+            given=_list_given(asked),
+            **_seen(shelf, one),
         )
+
+
+NEAR = 20
+"""How far a row may have moved in its list since the list was shown."""
+
+
+def _neighbours(shelf: Shelf, id: str, asked: Placed) -> tuple[tuple[str, str, int], ...]:
+    """(relation, id, place) of the episodes before and after this one; nothing when the list moved on."""
+    if asked.at is None:
+        return ()
+    start = max(0, asked.at - NEAR)
+    page = shelf.store.experiments(
+        shelf.wanted(asked, EPISODES), order=asked.order, offset=start, limit=2 * NEAR + 1
+    )
+    ids = [row.id for row in page.rows]
+    if id not in ids:
+        return ()
+    here = ids.index(id)
+    places = (("prev", here - 1), ("next", here + 1))
+    return tuple((name, ids[place], start + place) for name, place in places if 0 <= place < len(ids))
+
+
+def _list_given(asked: Placed) -> dict[str, Any]:
+    given = asked.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in given.items() if name not in ("at", "offset", "page")}
 
 
 def _seen(shelf: Shelf, one: Experiment) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.log_stores.id_prefix import IdPrefixes
@@ -50,6 +50,8 @@ class Line(Frozen):
     pieces: tuple[Piece, ...]
     mark: Mark = ""
     """Of the log line it prints."""
+    anchor: str = ""
+    """Where links to an id that is first printed here lead."""
 
 
 class CallView(Frozen):
@@ -105,6 +107,8 @@ class View(Frozen):
     has_gold: bool
     """Whether the scenario was at hand; without it nothing can be marked as gold."""
     cut: str
+    anchors: dict[str, str]
+    """Id that is cited, gold or in a claim → anchor of the first line that prints it."""
 
 
 @dataclass
@@ -115,6 +119,9 @@ class _Marker:
     traces: IdPrefixes
     cited: frozenset[str]
     gold: frozenset[str]
+    linked: frozenset[str]
+    """Ids whose first line gets an anchor."""
+    anchors: dict[str, str] = field(default_factory=dict)
     left: int = MOST_CHARACTERS
 
     def mark(self, id: str) -> Mark:
@@ -145,11 +152,15 @@ class _Marker:
         found = PRINTED_ROW.fullmatch(text) or OLD_ROW.fullmatch(text) or _TRACE.match(text)
         own: dict[int, Piece] = {}
         mark: Mark = ""
+        anchor = ""
         for group, ids in (("log", self.logs), ("trace", self.traces)):
             printed = found.groupdict().get(group) if found else None
             if not found or not printed:
                 continue
             full = ids.full(printed) or printed
+            if full in self.linked and full not in self.anchors:
+                anchor = anchor or f"line-{len(self.anchors) + 1}"
+                self.anchors[full] = anchor
             if what := self.mark(full):
                 own[found.start(group)] = Piece(text=printed, mark=what, id=full)
                 mark = mark if group == "trace" else what
@@ -160,7 +171,7 @@ class _Marker:
             pieces += [Piece(text=text[at:start]), own[start]]
             at = start + len(own[start].text)
         pieces.append(Piece(text=text[at:]))
-        return Line(pieces=tuple(piece for piece in pieces if piece.text), mark=mark)
+        return Line(pieces=tuple(piece for piece in pieces if piece.text), mark=mark, anchor=anchor)
 
 
 def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Claim] = ()) -> View:
@@ -176,14 +187,17 @@ def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Cl
         if scenario
         else set()
     )
+    made, logs = tuple(claims), IdPrefixes([*rows, *episode.shown_log_ids])
+    named = {id: logs.full(id) or id for claim in made for id in claim.log_ids}
+    cited = frozenset((*episode.cited_log_ids, *episode.cited_trace_ids))
     marker = _Marker(
-        logs=IdPrefixes([*rows, *episode.shown_log_ids]),
+        logs=logs,
         traces=IdPrefixes([*traces, *episode.shown_trace_ids]),
-        cited=frozenset((*episode.cited_log_ids, *episode.cited_trace_ids)),
+        cited=cited,
         gold=frozenset(gold),
+        linked=cited.union(gold, named.values()),
     )
     every = turns_of(episode, IdPrefixes(rows) if rows else None)
-    made = tuple(claims)
     opening = []
     for message in episode.messages[:4]:
         if message.get("role") == "assistant":
@@ -202,8 +216,16 @@ def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Cl
         else ""
     )
     evidence = _evidence(episode, scenario, traces)
+    anchors = marker.anchors | {
+        short: marker.anchors[full] for short, full in named.items() if full in marker.anchors
+    }
     return View(
-        opening=tuple(opening), turns=tuple(shown), evidence=evidence, has_gold=truth is not None, cut=cut
+        opening=tuple(opening),
+        turns=tuple(shown),
+        evidence=evidence,
+        has_gold=truth is not None,
+        cut=cut,
+        anchors=anchors,
     )
 
 

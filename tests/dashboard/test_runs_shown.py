@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from core.episode_store.run_folder import RunFolder
 from dashboard.curves import TONES, curves, together
+from dashboard.exports import as_csv
 from dashboard.kind_shares import kind_shares, share_by_scenario
 from dashboard.run_progress import progress_of
 from failure_analysis.records import ExperimentType, Status
@@ -127,10 +132,55 @@ def test_a_page_is_asked_for_by_its_number(client: httpx.Client) -> None:
 
 
 def test_a_comparison_says_the_change_with_its_interval(client: httpx.Client, root: Path) -> None:
-    asked = {"before": name_of(root), "before_step": 0, "after_step": 3, "split": "test"}
+    asked: dict[str, Any] = {"before": name_of(root), "before_step": 0, "after_step": 3, "split": "test"}
     found = client.get("/api/compare", params=asked).json()
     value, low, high, scenarios = found["change"]
     assert value == found["failing_after"][0] - found["failing_before"][0] == -0.5
     assert low <= value <= high
     assert scenarios == found["scenarios"] == 4
     assert "The change is \N{MINUS SIGN}50 points" in client.get("/compare", params=asked).text
+
+
+@pytest.mark.parametrize("table", ["experiments", "episodes", "failures", "runs", "checkpoints", "kinds"])
+def test_a_table_leaves_as_csv_and_as_json_lines_with_the_same_rows(client: httpx.Client, table: str) -> None:
+    lines = client.get(f"/export/{table}.jsonl").text.splitlines()
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/export/{table}.csv").text)))
+    assert len(rows) == len(lines) > 0
+    assert set(json.loads(lines[0])) >= {name for name in rows[0] if "." not in name}
+
+
+def test_an_exported_table_keeps_the_filters_and_links_to_both_files(
+    client: httpx.Client, root: Path
+) -> None:
+    rows = client.get("/export/episodes.jsonl", params={"step": 0}).text.splitlines()
+    assert {json.loads(row)["step"] for row in rows} == {0}
+    assert "/export/episodes.csv?step=0" in client.get("/episodes", params={"step": 0}).text
+    asked: dict[str, Any] = {"before": name_of(root), "before_step": 0, "after_step": 3}
+    assert "fixed" in client.get("/export/compare.csv", params=asked).text
+    assert client.get("/export/compare.csv").status_code == 422
+    assert client.get("/export/passwords.csv").status_code == 404
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_text() -> None:
+    made = "".join(as_csv([{"name": "=HYPERLINK(1)", "reward": -0.5, "inner": {"text": "a,b"}}]))
+    assert list(csv.reader(io.StringIO(made)))[1] == ["'=HYPERLINK(1)", "-0.5", "a,b"]
+
+
+def test_next_and_previous_walk_through_the_list_within_its_filters(client: httpx.Client) -> None:
+    asked: dict[str, Any] = {"split": "test", "step": 0, "order": "oldest"}
+    ids = [row["id"] for row in client.get("/api/episodes", params=asked).json()["rows"]]
+    assert f"/episodes/{ids[1]}?split=test" in client.get("/episodes", params=asked).text
+    page = client.get(f"/episodes/{ids[1]}", params={**asked, "at": 1}).text
+    assert f'rel="prev" href="/episodes/{ids[0]}?' in page
+    assert f'rel="next" href="/episodes/{ids[2]}?' in page
+    first = client.get(f"/episodes/{ids[0]}", params={**asked, "at": 0}).text
+    assert 'rel="prev"' not in first
+    assert 'rel="next"' not in client.get(f"/episodes/{ids[0]}").text
+
+
+def test_an_id_links_to_the_first_line_that_prints_it(client: httpx.Client) -> None:
+    rows = client.get("/api/episodes", params={"correct": True}).json()["rows"]
+    page = client.get(f"/episodes/{rows[0]['id']}").text
+    targets = set(re.findall(r'href="#(line-\d+)"', page))
+    assert targets
+    assert all(page.count(f'id="{target}"') == 1 for target in targets)
