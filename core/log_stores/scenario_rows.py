@@ -234,6 +234,10 @@ def event_logs(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
         yield line
 
 
+def _shape_of(mask: tuple[int, str]) -> tuple[int, int]:
+    return mask[0], mask[1].count(" ")
+
+
 class Kinds(dict[tuple[int, bytes], int]):
     """The kinds of lines of one scenario, numbered as they come: (level, `mask_key` of the text) → number."""
 
@@ -255,7 +259,9 @@ class Kinds(dict[tuple[int, bytes], int]):
     def join(self, services: Iterable[str]) -> dict[int, int]:
         """Give masks of one family one number, and return which new numbers became which."""
         moved: dict[int, int] = {}
-        for mask, chief in families(self.numbers, services).items():
+        fresh = {_shape_of(mask) for mask, number in self.numbers.items() if number >= self._fixed}
+        # masks join masks of their own length only, so the others need not be looked at again
+        for mask, chief in families((m for m in self.numbers if _shape_of(m) in fresh), services).items():
             if self.numbers[mask] >= self._fixed:
                 moved[self.numbers[mask]] = self.numbers[chief]
                 self.numbers[mask] = self.numbers[chief]

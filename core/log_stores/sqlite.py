@@ -271,8 +271,10 @@ class SqliteStore:
     def _word(self, word: str) -> tuple[str, list[Any]]:
         """SQL for the lines that hold a word: as a part, or whole in another grammatical form."""
         lowered = word.casefold()
-        quoted = '"' + word.replace('"', '""') + '"'
-        either, values = [_IN_WORDS], [quoted, *self.log_range]
+        either: list[str] = []
+        values: list[Any] = []
+        if word.isascii() and word.isalpha():  # only such words have other forms, and none is a query
+            either, values = [_IN_WORDS], [f'"{word}"', *self.log_range]
         services = [name for name in self._services if lowered in name.lower()]
         levels = [level.value for level in Level if lowered in level.name.lower()]
         for column, wanted in (("service", services), ("level", levels)):

@@ -45,7 +45,7 @@ CREATE TABLE spans(
     service TEXT NOT NULL, operation TEXT NOT NULL, start_us INTEGER NOT NULL, duration_ms REAL NOT NULL, status TEXT NOT NULL);
 CREATE TABLE metrics(scenario INTEGER NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL, points TEXT NOT NULL);
 CREATE TABLE edges(scenario INTEGER NOT NULL, caller TEXT NOT NULL, callee TEXT NOT NULL);
-CREATE VIRTUAL TABLE log_words USING fts5(text, content='', columnsize=0, tokenize='porter unicode61');
+CREATE VIRTUAL TABLE log_words USING fts5(text, content='', columnsize=0, detail=none, tokenize='porter unicode61');
 """
 GROWING = """
 CREATE UNIQUE INDEX IF NOT EXISTS logs_id ON logs(scenario, id);
