@@ -8,17 +8,18 @@ of its own.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from core.episode_store.run_folder import State
 from core.serving.guard import COOKIE, LONGEST_URL, Door, client_of, read_body, too_many_tries
+from dashboard import group_page
 from dashboard.api import EPISODES, Id
 from dashboard.asked import Charted, Compared, Listed, Placed
+from dashboard.curves import TONES
 from dashboard.guard import LARGEST_BODY
 from dashboard.overviews import (
     Checkpoint,
@@ -30,7 +31,7 @@ from dashboard.overviews import (
     totals,
     tried_on,
 )
-from dashboard.rendering import environment
+from dashboard.rendering import render
 from dashboard.run_progress import progress_of
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
@@ -48,15 +49,7 @@ from failure_analysis.records import (
 from failure_analysis.store import FailureStore, Wanted
 from project_types import Ending
 
-templates = cache(environment)
 Name = Annotated[str, Query(max_length=300)]
-
-
-def render(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page, or a fragment of one (templates that begin with an underscore)."""
-    return HTMLResponse(
-        templates().get_template(template).render(path=request.url.path, **values), status_code=status
-    )
 
 
 def error_page(request: Request, status: int, text: str) -> Response:
@@ -71,6 +64,7 @@ def add(app: FastAPI, shelf: Shelf, door: Door) -> None:
     _add_experiments(app, shelf)
     _add_episodes(app, shelf)
     _add_groups(app, shelf)
+    group_page.add(app, shelf)
     _add_comparison(app, shelf)
     _add_login(app, door)
 
@@ -137,6 +131,14 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
             reading=reading,
             progress=progress_of(one),
         )
+
+    @app.get("/curves", include_in_schema=False)
+    def several(
+        request: Request, name: Annotated[list[str] | None, Query(max_length=len(TONES))] = None
+    ) -> Response:
+        """Several runs in one chart."""
+        chosen = [shelf.runs.get(one).name for one in dict.fromkeys(name or ())]
+        return render(request, "curves.html", chosen=chosen, names=[run.name for run in shelf.runs.all()])
 
     @app.get("/run/status", include_in_schema=False)
     def run_status(request: Request, name: Name) -> Response:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from core.intervals import Interval
@@ -93,6 +96,18 @@ def signed(value: float | None) -> str:
 def words(name: object) -> str:
     """`out_of_turns` as a person writes it."""
     return str(name).replace("_", " ")
+
+
+def render(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page, or a fragment of one (templates that begin with an underscore)."""
+    text = templates().get_template(template).render(path=request.url.path, **values)
+    return HTMLResponse(text, status_code=status)
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """The templates, read once."""
+    return environment()
 
 
 def environment() -> jinja2.Environment:

@@ -184,3 +184,33 @@ def test_an_id_links_to_the_first_line_that_prints_it(client: httpx.Client) -> N
     targets = set(re.findall(r'href="#(line-\d+)"', page))
     assert targets
     assert all(page.count(f'id="{target}"') == 1 for target in targets)
+
+
+def test_a_group_takes_comments_and_marks_and_says_that_it_came_back(tmp_path: Path) -> None:
+    training_run(tmp_path)
+    captured(tmp_path)
+    with dashboard(tmp_path) as url, httpx.Client(base_url=url, timeout=20) as client:
+        signature = client.get("/api/groups").json()["rows"][0]["signature"]
+        address = f"/groups/{signature}"
+        answer = client.post(
+            address, data={"comment": "<b>disk</b> of ci-3", "author": "Ann", "mark": "fixed"}
+        )
+        assert (answer.status_code, answer.headers["location"]) == (303, address)
+        page = client.get(address).text
+        assert "&lt;b&gt;disk&lt;/b&gt; of ci-3" in page
+        assert "marked as fixed" in page
+        assert "failed again" not in page
+        assert client.post(address, data={"comment": " "}).status_code == 422
+        foreign = client.post(
+            address, data={"mark": "known"}, headers={"Origin": "https://elsewhere.example"}
+        )
+        assert foreign.status_code == 403
+        assert client.get("/groups/00ff").status_code == 404
+        assert client.post("/groups/00ff", data={"mark": "known"}).status_code == 404
+
+
+def test_runs_are_chosen_to_be_drawn_together(client: httpx.Client, root: Path) -> None:
+    page = client.get("/curves", params={"name": name_of(root)}).text
+    assert f'value="{name_of(root)}" checked' in page
+    assert f"/api/runs/curves?name={name_of(root)}" in page
+    assert client.get("/curves", params={"name": "nobody"}).status_code == 404
