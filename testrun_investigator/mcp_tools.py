@@ -8,10 +8,11 @@ what is allowed. Starting the server is `server`.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -155,8 +156,21 @@ async def _answered(toolbox: Toolbox, name: str, work: Callable[[], Awaitable[An
         raise ToolError(taught(mistake, {})) from None
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _tool(server: InvestigatorServer, hints: ToolAnnotations) -> Callable[[Function], Function]:
+    """Register a tool; its docstring, without the code's indentation, is what a model reads."""
+
+    def register(function: Function) -> Function:
+        described = inspect.cleandoc(function.__doc__ or "")
+        return server.tool(annotations=hints, description=described)(function)
+
+    return register
+
+
 def _add_run_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
-    @server.tool(annotations=_READ_OUTSIDE)
+    @_tool(server, _READ_OUTSIDE)
     async def get_test_run_info(
         test_id: RunId,
         events: Annotated[int, Field(description="First events of each bad severity, 1 to 100.")] = 8,
@@ -170,7 +184,7 @@ def _add_run_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def run_overview(run_id: RunId) -> answers.Overview:
         """Say what is at hand for a run (logs, metrics, findings), what is missing, and which calls to make next."""
         done: answers.Overview = await _answered(
@@ -178,7 +192,7 @@ def _add_run_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_INGEST)
+    @_tool(server, _INGEST)
     async def ingest_logs(
         url: Annotated[str, Field(description="A log's name from get_test_run_info, a URL, or a path.")],
         run_id: RunId,
@@ -193,7 +207,7 @@ def _add_run_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def get_ingestion_status(
         task_id: Annotated[str, Field(description="task_id that ingest_logs returned.")],
         context: Context[Any, Any],
@@ -219,7 +233,7 @@ def _add_run_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
 
 
 def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def query_logs_by_stream(
         run_id: RunId,
         stream: Annotated[str, Field(description="action, event, node, stress or sct.")],
@@ -243,7 +257,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def query_actions_log(
         run_id: RunId,
         start_time: StartTime = None,
@@ -262,7 +276,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def query_raw_events_log(
         run_id: RunId,
         start_time: StartTime = None,
@@ -285,7 +299,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def search_logs(
         run_id: RunId,
         keywords: Keywords = None,
@@ -311,7 +325,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def read_trace(
         run_id: RunId,
         trace_id: Annotated[str, Field(description="The id printed after 'trace', or 'worst'.")],
@@ -323,7 +337,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def compare(
         run_id: RunId,
         window: Annotated[str | None, Field(description="What to look at, like 05:30/05:45 (UTC).")] = None,
@@ -340,7 +354,7 @@ def _add_log_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
 
 
 def _add_other_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
-    @server.tool(annotations=_READ_OUTSIDE)
+    @_tool(server, _READ_OUTSIDE)
     async def query_metrics(
         run_id: RunId,
         query: Annotated[str | None, Field(description="PromQL.")] = None,
@@ -364,7 +378,7 @@ def _add_other_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def get_investigation_instructions(
         topic: Annotated[str, Field(description="A symptom, an error text or a question.")],
         limit: Annotated[int, Field(description="Most passages, 1 to 8.")] = 3,
@@ -377,7 +391,7 @@ def _add_other_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_READ)
+    @_tool(server, _READ)
     async def list_findings(
         run_id: Annotated[str | None, Field(description="Findings of this run, and of runs like it.")] = None,
         query: Annotated[str | None, Field(description="Findings about this.")] = None,
@@ -389,7 +403,7 @@ def _add_other_tools(server: InvestigatorServer, toolbox: Toolbox) -> None:
         )
         return done
 
-    @server.tool(annotations=_SAVE)
+    @_tool(server, _SAVE)
     async def save_finding(
         run_id: RunId,
         cause: Annotated[str, Field(description="One sentence: what broke, on which node, and why.")],

@@ -60,6 +60,7 @@ async def test_at_most_fourteen_tools_each_annotated_and_typed(toolbox: Toolbox)
             assert tool.annotations.read_only_hint is (tool.name not in ("ingest_logs", "save_finding"))
             assert tool.output_schema is not None
             assert len(tool.description or "") > 40
+            assert "\n  " not in (tool.description or "")
             for name, about in tool.input_schema["properties"].items():
                 assert about.get("description"), f"{tool.name}.{name}"
 
@@ -134,6 +135,21 @@ async def test_a_mistake_is_answered_with_the_argument_and_what_is_allowed(
     async with Client(make_server(toolbox)) as client:
         await ingested(client, RUN_ID, "sct-runner")
         assert words in await refusal(client, tool, **arguments)
+
+
+async def test_a_client_hears_of_progress(toolbox: Toolbox) -> None:
+    heard: list[tuple[float, float | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total))
+
+    async with Client(make_server(toolbox)) as client:
+        info = await call(client, "get_test_run_info", test_id=RUN_ID)
+        log = next(one["name"] for one in info["logs"] if one["name"].startswith("db-cluster"))
+        task = await call(client, "ingest_logs", url=log, run_id=RUN_ID)
+        asked = {"task_id": task["task_id"], "wait_s": 20}
+        await client.call_tool("get_ingestion_status", asked, progress_callback=hear)
+    assert heard[-1] == (100, 100)
 
 
 async def test_a_run_without_logs_says_what_to_call(toolbox: Toolbox) -> None:
