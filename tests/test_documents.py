@@ -151,7 +151,8 @@ def _is_environment(node: ast.expr) -> bool:
 
 def test_every_environment_variable_is_documented() -> None:
     page = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)` \|", page, re.MULTILINE))
+    first_column = re.findall(r"^\|([^|]+)\|", page, re.MULTILINE)
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", " ".join(first_column)))
     asked = environment_variables()
     assert {"WANDB_API_KEY", "FAILURE_ANALYSIS_TOKEN", "TRAINING_SERVICE_TOKEN"} <= asked  # the search works
     assert asked <= documented, "add what is missing to docs/environment.md"
