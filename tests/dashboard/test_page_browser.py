@@ -1,109 +1,28 @@
 """The page in a real Chromium: badges, dialog, filters, live curves, keyboard, phone, dark, errors, and
 enemies' scripts.
-
-Needs Debian's chromium. Without one these tests are skipped, unless CI or NEED_BROWSER is set: then they
-fail.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from core.serving.guard import Door
-from dashboard.browser import executable
-from failure_analysis.records import ExperimentType, Severity
+from failure_analysis.records import Severity
 from failure_analysis.store import FailureStore, Wanted
-from project_types import ConfigurationError
 from tests.builders.episodes import episode, write_episodes
 from tests.builders.runs import SCENARIOS, metrics_row, training_run
+from tests.dashboard.browsing import tab
 from tests.dashboard.served import captured, dashboard
 from tests.failure_analysis.hostile import ID, RUN_NAME, hostile_run
 
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=20_000)
-WATCH = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => {
-  window.violations.push(event.violatedDirective + " " + event.blockedURI);
-});
-"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once."""
-    try:
-        path = executable()
-    except ConfigurationError as trouble:
-        if os.environ.get("CI") or os.environ.get("NEED_BROWSER"):
-            pytest.fail(str(trouble))
-        pytest.skip(str(trouble))
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A captured run, with one failure of each severity."""
-    runs = tmp_path_factory.mktemp("browser") / "runs"
-    training_run(runs)
-    store = captured(runs)
-    failed = [
-        row
-        for row in store.experiments(Wanted(types=(ExperimentType.EPISODE,)), order="oldest").rows
-        if row.failure
-    ]
-    with store.writing() as writer:
-        for experiment, severity in zip(failed, Severity, strict=False):
-            assert experiment.failure is not None
-            analysis = experiment.failure.analysis.model_copy(update={"severity": severity})
-            writer.put(
-                experiment.model_copy(
-                    update={"failure": experiment.failure.model_copy(update={"analysis": analysis})}
-                )
-            )
-    return runs
-
-
-@pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    """A dashboard over it."""
-    with dashboard(root) as address:
-        yield address
-
-
-@contextmanager
-def tab(browser: Browser, width: int = 1280, height: int = 900, *, dark: bool = False) -> Iterator[Page]:
-    """A fresh page; whatever its policy blocked, or a script of it failed at, fails the test."""
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-    )
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
-    page.add_init_script(WATCH)
-    yield page
-    assert errors == []
-    assert page.evaluate("window.violations") == []
-    page.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """One tab."""
-    with tab(browser) as opened:
-        yield opened
 
 
 def colour(page: Page, selector: str, name: str = "color") -> str:
