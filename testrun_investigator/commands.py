@@ -12,7 +12,7 @@ from testrun_investigator.server import add_flags as serve_flags
 
 SESSIONS = Path("runs/testrun_sessions")
 """Where `ask` and `watch` store episodes."""
-POLICY = "script:first-error"
+POLICY = "script:sre"
 """Needs no model. A model that reads (litellm:..., served:...) does better."""
 
 
