@@ -29,7 +29,7 @@ class Threads:
         """Choose among all `most` threads, one less, half of them, and one."""
         self._most = most
         self._speeds: dict[int, float] = {}
-        self._untried = sorted({most, max(1, most - 1), max(1, most // 2), 1})
+        self._due = sorted({most, max(1, most - 1), max(1, most // 2), 1})
         self._since_trial = 0
 
     @contextmanager
@@ -43,20 +43,23 @@ class Threads:
 
     def choose(self) -> int:
         """Return the number of threads for the next piece."""
-        if not self._untried and self._since_trial >= TRY_EVERY:
-            self._untried, self._since_trial = sorted(set(self._speeds) - {self.fastest()}), 0
-        if self._untried:
-            return self._untried.pop()
+        if not self._due and self._since_trial >= TRY_EVERY:
+            self._due, self._since_trial = sorted(set(self._speeds) - {self.fastest()}), 0
+        if self._due:
+            return self._due[-1]
         self._since_trial += 1
         return self.fastest()
 
     def learn(self, number: int, speed: float) -> None:
         """Remember how fast a piece was, in units of work a second."""
+        if number in self._due:
+            self._due.remove(number)
         before = self._speeds.get(number, speed)
         # all cores are fastest until another process takes one: that is worth a trial at once
-        if number == self._most and speed < MUCH_SLOWER * before:
-            self._since_trial = TRY_EVERY
-        self._speeds[number] = (before + speed) / 2
+        doubted = number == self._most and speed < MUCH_SLOWER * before
+        self._speeds[number] = speed if doubted else (before + speed) / 2
+        if doubted:
+            self._due, self._since_trial = sorted(set(self._speeds) - {number}), 0
 
     def fastest(self) -> int:
         """Return the number of threads that was fastest so far."""
