@@ -132,6 +132,7 @@ def test_other_servers_in_a_file_stay(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ cache
 
 
+@pytest.mark.slow
 def test_the_cache_is_shown_and_cleared_and_findings_stay(typed: Typed, tmp_path: Path, runs: Path) -> None:
     archive = next((runs / RUN_ID).glob("sct-runner-*"))
     done = typed("ingest", RUN_ID, str(archive))

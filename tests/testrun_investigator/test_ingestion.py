@@ -176,6 +176,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_says_so_and_goes_on_where_it_can(
     settings: Settings, server: FileServer
 ) -> None:

@@ -98,6 +98,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_another_process_asks_through_the_owner_and_follows_a_killed_one(pages: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, str(pages), str(tmp_path / "cache")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as child:
