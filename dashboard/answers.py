@@ -10,6 +10,7 @@ from core.episode_store.run_folder import RunFolder, State
 from dashboard.curves import Chart
 from dashboard.transcripts import View
 from failure_analysis.aggregates import Group
+from failure_analysis.notes import GroupNotes, Mark
 from failure_analysis.records import (
     Claim,
     EpisodeFacts,
@@ -168,10 +169,33 @@ class Curves(Frozen):
     charts: tuple[Chart, ...]
 
 
+class GroupOut(Group):
+    """A group of alike failures, with what people said about it."""
+
+    mark: Mark = "open"
+    fixed_in: str = ""
+    came_back: bool = False
+    """Whether it failed after it was marked as fixed."""
+    comments: int = 0
+    latest_comment: str = ""
+
+    @classmethod
+    def of(cls, group: Group, said: GroupNotes) -> GroupOut:
+        """From the counted one and its notes."""
+        return cls(
+            **{name: getattr(group, name) for name in Group.model_fields},
+            mark=said.mark,
+            fixed_in=said.marked.fixed_in if said.marked else "",
+            came_back=said.came_back(group.last_seen),
+            comments=len(said.comments),
+            latest_comment=said.comments[-1].comment if said.comments else "",
+        )
+
+
 class GroupPage(Frozen):
     """Some groups of a longer list."""
 
-    rows: tuple[Group, ...]
+    rows: tuple[GroupOut, ...]
     total: int
     offset: int
     limit: int

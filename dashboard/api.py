@@ -21,6 +21,7 @@ from dashboard.answers import (
     ExperimentPage,
     ExperimentWhole,
     FailureOut,
+    GroupOut,
     GroupPage,
     RunOut,
     SimilarOut,
@@ -34,6 +35,7 @@ from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing
 from failure_analysis.aggregates import Bucket, Count
 from failure_analysis.comparing import Comparison
+from failure_analysis.notes import NOTHING_SAID
 from failure_analysis.records import Experiment, ExperimentType
 from failure_analysis.store import Wanted
 
@@ -148,14 +150,16 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
     @router.get("/counts", tags=["aggregates"])
     def counts(asked: Annotated[Counted, Query()]) -> list[Count]:
         """Failures by category, severity, kind, type or fault over time or by checkpoint."""
-        return list(aggregates.counts(store, asked.by, bucket_of(asked), shelf.wanted(asked)))[-MOST_COUNTS:]
+        return list(aggregates.counts(store, asked.named_by, bucket_of(asked), shelf.wanted(asked)))[
+            -MOST_COUNTS:
+        ]
 
     @router.get("/counts/chart", tags=["aggregates"])
     def counts_chart(asked: Annotated[Counted, Query()]) -> Curves:
         """The same as a chart."""
         bucket = bucket_of(asked)
-        made = aggregates.counts(store, asked.by, bucket, shelf.wanted(asked))
-        chart = chart_of(made, bucket, f"Failures by {asked.by.replace('_', ' ')} per {bucket}")
+        made = aggregates.counts(store, asked.named_by, bucket, shelf.wanted(asked))
+        chart = chart_of(made, bucket, f"Failures by {asked.named_by.replace('_', ' ')} per {bucket}")
         return Curves(live=True, charts=(chart,) if chart.series else ())
 
     @router.get("/groups", tags=["aggregates"])
@@ -165,7 +169,9 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
         page = aggregates.groups(
             store, shelf.wanted(asked), order=asked.order, offset=asked.offset, limit=asked.limit, now=now
         )
-        return GroupPage(rows=page.rows, total=page.total, offset=page.offset, limit=page.limit)
+        said = shelf.notes.all()
+        rows = tuple(GroupOut.of(row, said.get(row.signature, NOTHING_SAID)) for row in page.rows)
+        return GroupPage(rows=rows, total=page.total, offset=page.offset, limit=page.limit)
 
     @router.get("/similar", tags=["aggregates"])
     def similar(asked: Annotated[LookedFor, Query()]) -> list[SimilarOut]:

@@ -127,9 +127,15 @@ class Placed(Listed):
 class Counted(Filters):
     """Failures over time."""
 
-    by: By = "category"
+    by: By | None = None
+    """None: by kind where only episodes are meant, else by category."""
     bucket: Bucket | None = None
     """None: hours, days or weeks, as the time that is covered asks for."""
+
+    @property
+    def named_by(self) -> By:
+        """What the failures are counted by."""
+        return self.by or ("kind" if self.type == [ExperimentType.EPISODE] else "category")
 
 
 class Grouped(Paged):
@@ -138,11 +144,8 @@ class Grouped(Paged):
     order: Literal["failures", "last_seen", "severity", "trend"] = "failures"
 
 
-class Charted(Grouped):
+class Charted(Grouped, Counted):
     """Groups under a chart of what they add up to."""
-
-    by: By = "category"
-    bucket: Bucket | None = None
 
 
 class LookedFor(Asked):

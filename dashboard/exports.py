@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
-from dashboard.answers import ExperimentOut, RunOut
+from dashboard.answers import ExperimentOut, GroupOut, RunOut
 from dashboard.asked import LARGEST_PAGE, Compared, Filters, Grouped, Listed
 from dashboard.kind_shares import kind_shares
 from dashboard.overviews import checkpoints
 from dashboard.shelf import Shelf
 from failure_analysis import aggregates, comparing
+from failure_analysis.notes import NOTHING_SAID
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import FailureStore, Wanted
 
@@ -52,7 +53,7 @@ def routes(shelf: Shelf) -> APIRouter:
     @router.get("/failures.{form}")
     def failures(form: Form, asked: Annotated[Grouped, Query()]) -> StreamingResponse:
         """The groups of the filters."""
-        return _file("failures", form, _groups(store, shelf.wanted(asked), asked))
+        return _file("failures", form, _groups(shelf, asked))
 
     @router.get("/runs.{form}")
     def runs(form: Form) -> StreamingResponse:
@@ -98,15 +99,15 @@ def _experiments(store: FailureStore, wanted: Wanted, asked: Listed) -> Iterator
     return _plain(ExperimentOut.of(row) for row in _paged(read))
 
 
-def _groups(store: FailureStore, wanted: Wanted, asked: Grouped) -> Iterator[Row]:
-    now = datetime.now(UTC)
+def _groups(shelf: Shelf, asked: Grouped) -> Iterator[Row]:
+    wanted, said, now = shelf.wanted(asked), shelf.notes.all(), datetime.now(UTC)
 
     def read(offset: int) -> tuple[Any, ...]:
         return aggregates.groups(
-            store, wanted, order=asked.order, offset=offset, limit=LARGEST_PAGE, now=now
+            shelf.store, wanted, order=asked.order, offset=offset, limit=LARGEST_PAGE, now=now
         ).rows
 
-    return _plain(_paged(read))
+    return _plain(GroupOut.of(row, said.get(row.signature, NOTHING_SAID)) for row in _paged(read))
 
 
 def _flips(found: comparing.Comparison) -> Iterator[Row]:

@@ -17,7 +17,7 @@ from dashboard.rendering import render
 from dashboard.shelf import Shelf
 from failure_analysis import aggregates
 from failure_analysis.aggregates import Group
-from failure_analysis.notes import Mark, Notes
+from failure_analysis.notes import Mark
 from failure_analysis.store import Wanted
 
 Signature = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
@@ -39,7 +39,7 @@ def add(app: FastAPI, shelf: Shelf) -> None:
         """What fails, its latest failures, comments and marks."""
         one = found(signature)
         rows = store.experiments(Wanted(signature=signature), limit=10).rows
-        said = Notes(store.folder).of(signature)
+        said = shelf.notes.of(signature)
         return render(request, "group.html", group=one, rows=rows, said=said, marks=tuple(MARKS))
 
     @app.post("/groups/{signature}", include_in_schema=False)
@@ -51,7 +51,7 @@ def add(app: FastAPI, shelf: Shelf) -> None:
         given = {name: form.get(name, [""])[0] for name in ("author", "comment", "mark", "fixed_in")}
         if not given["comment"].strip() and given["mark"] not in MARKS:
             raise HTTPException(422, "Nothing was said; write a comment or choose a mark.")
-        Notes(store.folder).add(
+        shelf.notes.add(
             signature,
             author=given["author"],
             comment=given["comment"],

@@ -106,6 +106,32 @@ def totals(store: FailureStore, now: datetime) -> Totals:
     return Totals(episodes=row[0], failures=row[1], recent=row[2], critical=row[3])
 
 
+class Failing(Frozen):
+    """The episodes of one split, sampled one way, over every run and step."""
+
+    split: str
+    sampling: str
+    episodes: int
+    failed: int
+    scenarios: int
+
+    @property
+    def share(self) -> Interval:
+        """The share that fails, with an interval that counts scenarios."""
+        return share_by_scenario(self.failed, self.episodes, self.scenarios)
+
+
+def failing(store: FailureStore) -> tuple[Failing, ...]:
+    """How often episodes fail, by split and way of sampling."""
+    query = (
+        "SELECT e.split, e.sampling, count(*) AS episodes, sum(f.id IS NOT NULL) AS failed, "
+        "count(DISTINCT e.scenario_id) AS scenarios "
+        f"FROM {JOINED} WHERE p.id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 100"
+    )
+    with store.reading() as database:
+        return tuple(Failing(**dict(row)) for row in database.execute(query))
+
+
 def sparks(
     store: FailureStore, signatures: Sequence[str], wanted: Wanted = EVERYTHING
 ) -> dict[str, tuple[int, ...]]:

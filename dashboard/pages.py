@@ -25,6 +25,7 @@ from dashboard.overviews import (
     Checkpoint,
     RunCounts,
     checkpoints,
+    failing,
     run_counts,
     scenarios_of,
     sparks,
@@ -37,6 +38,7 @@ from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing
 from failure_analysis.aggregates import Group
+from failure_analysis.comparing import NothingToCompare
 from failure_analysis.records import (
     Experiment,
     ExperimentType,
@@ -81,15 +83,17 @@ def _add_overview(app: FastAPI, shelf: Shelf) -> None:
                 "totals": totals(shelf.store, now),
                 "latest": shelf.store.experiments(Wanted(statuses=(Status.FAILED,)), limit=8).rows,
                 "groups": aggregates.groups(shelf.store, limit=6, now=now).rows,
+                "failing": failing(shelf.store),
             }
         except StoreError as problem:  # runs are read from their folders all the same
             trouble = str(problem)
-            facts = {"totals": None, "latest": (), "groups": ()}
+            facts = {"totals": None, "latest": (), "groups": (), "failing": ()}
         return render(
             request,
             "overview.html",
             runs=runs,
             trouble=trouble,
+            said=shelf.notes.all(),
             running=[(run, progress_of(run)) for run in runs if run.state is State.RUNNING],
             **facts,
         )
@@ -127,6 +131,7 @@ def _add_runs(app: FastAPI, shelf: Shelf) -> None:
             run=one,
             checkpoints=found,
             groups=groups,
+            said=shelf.notes.all(),
             trouble=trouble,
             reading=reading,
             progress=progress_of(one),
@@ -294,6 +299,7 @@ def _add_groups(app: FastAPI, shelf: Shelf) -> None:
             given=given,
             chart_given=charted,
             sparks=series,
+            said=shelf.notes.all(),
             choices=choices,
         )
 
@@ -304,18 +310,19 @@ def _add_comparison(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/compare", include_in_schema=False)
     def compare(request: Request, asked: Annotated[Compared, Query()]) -> Response:
         """Checkpoint against checkpoint."""
-        found, trouble = None, ""
+        found, trouble, status = None, "", 200
         if asked.before or asked.after:
             try:
                 found = comparing.compare(store, *asked.sides())
-            except StoreError as problem:
-                trouble = str(problem)
+            except NothingToCompare as problem:
+                trouble, status = str(problem), 404
         points = checkpoints(store)
         runs = list(dict.fromkeys(point.run for point in points))
         steps = sorted({point.step for point in points if point.step is not None})
         return render(
             request,
             "compare.html",
+            status=status,
             asked=asked,
             found=found,
             trouble=trouble,
@@ -334,12 +341,20 @@ def _add_comparison(app: FastAPI, shelf: Shelf) -> None:
                 422,
                 "Choose a scenario and two checkpoints: open an episode and pick another one to compare with.",
             )
+        for side in (before, after):
+            if side.run not in store.values("run"):
+                raise HTTPException(404, f"No run {side.run} has been captured; choose another one in Runs.")
         found = []
         for side in (before, after):
             wanted = Wanted(types=EPISODES, scenario_id=scenario_id, **side.model_dump())
             rows = store.experiments(wanted, order="oldest", limit=1).rows
             found.append(
                 {"side": side, "one": rows[0] if rows else None, **(_seen(shelf, rows[0]) if rows else {})}
+            )
+        if not any(side["one"] for side in found):
+            raise HTTPException(
+                404,
+                f"Neither checkpoint has a stored episode of {scenario_id}; choose a scenario in Compare.",
             )
         scenarios = scenarios_of(store, before.run)
         tried = tried_on(store, scenario_id)

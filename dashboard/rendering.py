@@ -22,6 +22,7 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from core.intervals import Interval
+from dashboard.kind_shares import SAMPLINGS
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -68,6 +69,11 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 def share(part: float | None, whole: float = 1.0) -> str:
     """A share in percent; a dash where there is none."""
     return "–" if part is None or not whole else f"{100 * part / whole:.0f} %"
+
+
+def sampled(sampling: str) -> str:
+    """A way of sampling in words."""
+    return SAMPLINGS.get(sampling, sampling)
 
 
 def between(interval: Interval) -> str:
@@ -126,6 +132,7 @@ def environment() -> jinja2.Environment:
         share=share,
         duration=duration,
         between=between,
+        sampled=sampled,
         points=points,
         signed=signed,
         words=words,

@@ -13,6 +13,7 @@ from core.episode_store.run_folder import RunFolder
 from core.episode_store.runs import Runs, shown_name
 from dashboard.asked import Filters
 from failure_analysis import transcript_search
+from failure_analysis.notes import Notes
 from failure_analysis.records import Experiment, ExperimentType, StoreError
 from failure_analysis.store import FailureStore, Wanted
 from failure_analysis.watching import Watcher
@@ -39,6 +40,11 @@ class Shelf:
         """How much of a run has been read while it is being captured; None when it is not."""
         reading = self.watcher.reading if self.watcher else None
         return reading[1] if reading and shown_name(reading[0]) == run else None
+
+    @property
+    def notes(self) -> Notes:
+        """What people said about groups of failures."""
+        return Notes(self.store.folder)
 
     @property
     def runs(self) -> Runs:

@@ -55,6 +55,11 @@ class GroupNotes(Frozen):
         """The note that holds it."""
         return next((note for note in reversed(self.notes) if note.mark), None)
 
+    @property
+    def comments(self) -> tuple[Note, ...]:
+        """The notes that hold a comment, oldest first."""
+        return tuple(note for note in self.notes if note.comment)
+
     def came_back(self, last_seen: datetime) -> bool:
         """Whether it failed after it was marked as fixed."""
         return self.mark == "fixed" and self.marked is not None and last_seen > self.marked.at

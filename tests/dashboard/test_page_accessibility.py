@@ -9,8 +9,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.serving.guard import Door
+from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
+from failure_analysis.logs.ingest import ingest
 from failure_analysis.notes import Notes
+from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, FailureStore, Wanted
+from tests.builders.runs import metrics_row, write_run
 from tests.dashboard.browsing import tab
 from tests.dashboard.served import dashboard
 
@@ -43,10 +47,28 @@ def addresses(root: Path) -> list[str]:
     lists = ["/", "/runs", "/run?name=seed1", "/curves", "/curves?name=seed1"]
     lists += ["/experiments", "/experiments?limit=2&page=2", "/experiments?q=nosuchthing"]
     lists += ["/episodes", "/episodes?limit=2", "/failures", "/failures?limit=1", f"/groups/{signature}"]
-    single = [f"/episodes/{failed.id}", f"/episodes/{right.id}"]
+    build = store.experiments(Wanted(types=(ExperimentType.LOG,))).rows[0]
+    single = [
+        f"/episodes/{failed.id}",
+        f"/episodes/{right.id}",
+        f"/experiments/{build.id}",
+        "/run?name=ended",
+    ]
     pairs = ["/compare", "/compare?before=seed1&before_step=0&after_step=3", "/compare?before=nosuch"]
     pairs += ["/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after_step=3", "/nosuchpage"]
     return [*lists, *single, *pairs]
+
+
+@pytest.fixture(scope="module")
+def root(root: Path) -> Path:
+    """The captured run, beside a failed build with a long log, and a run that time ended."""
+    log = root.parent / "build.log"
+    steps = [f"step {number} done" for number in range(60)]
+    log.write_text("\n".join([*steps, "FATAL: No space left on device", "exit code 1"]), encoding="utf-8")
+    ingest([str(log)], FailureStore(root / DATABASE), LogAnalyzer(NO_MODEL))
+    rows = [metrics_row("train", step, 0.2) for step in range(1, 4)]
+    write_run(root / "ended", {"steps": 45}, rows=rows, state={"ended_by": "time"})
+    return root
 
 
 @THEMES

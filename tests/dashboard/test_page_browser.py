@@ -311,6 +311,28 @@ def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: P
             expect(page).to_have_url(f"{url}/episodes")
 
 
+def test_a_drag_zooms_into_a_chart_and_show_all_brings_everything_back(page: Page, url: str) -> None:
+    page.goto(f"{url}/run?name=seed1")
+    figure = page.locator("figure.chart").first
+    drawn = "canvas => canvas.toDataURL()"
+    canvas, whole = figure.locator("canvas"), figure.get_by_role("button", name="Show all")
+    expect(canvas).to_be_visible()
+    expect(whole).not_to_be_visible()
+    before = canvas.evaluate(drawn)
+    box = figure.locator(".u-over").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
+    page.mouse.up()
+    expect(whole).to_be_visible()
+    assert canvas.evaluate(drawn) != before
+    whole.click()
+    expect(whole).not_to_be_visible()
+    assert canvas.evaluate(drawn) == before
+
+
 def test_the_first_key_offers_to_skip_to_the_content(page: Page, url: str) -> None:
     page.goto(f"{url}/experiments")
     page.keyboard.press("Tab")

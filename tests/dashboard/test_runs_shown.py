@@ -13,14 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from core.episode_store.run_folder import RunFolder
+from core.episode_store.run_folder import TRAINING_LOCK, RunFolder
+from core.files import held
 from dashboard.curves import TONES, curves, together
 from dashboard.exports import as_csv
 from dashboard.kind_shares import kind_shares, share_by_scenario
+from dashboard.overviews import failing
+from dashboard.rendering import between
 from dashboard.run_progress import progress_of
 from failure_analysis.records import ExperimentType, Status
 from failure_analysis.store import Wanted
-from tests.builders.runs import metrics_row, training_run
+from tests.builders.runs import metrics_row, training_run, write_run
 from tests.dashboard.served import captured, dashboard
 
 JOB = {
@@ -205,6 +208,12 @@ def test_a_group_takes_comments_and_marks_and_says_that_it_came_back(tmp_path: P
             address, data={"mark": "known"}, headers={"Origin": "https://elsewhere.example"}
         )
         assert foreign.status_code == 403
+        [row] = [r for r in client.get("/api/groups").json()["rows"] if r["signature"] == signature]
+        assert (row["mark"], row["comments"], row["latest_comment"]) == ("fixed", 1, "<b>disk</b> of ci-3")
+        for list_page in ("/", "/failures", f"/run?name={name_of(tmp_path)}"):
+            shown = client.get(list_page).text
+            assert "1 comment: &lt;b&gt;disk&lt;/b&gt; of ci-3" in shown
+        assert "latest_comment" in client.get("/export/failures.csv").text
         assert client.get("/groups/00ff").status_code == 404
         assert client.post("/groups/00ff", data={"mark": "known"}).status_code == 404
 
@@ -214,3 +223,95 @@ def test_runs_are_chosen_to_be_drawn_together(client: httpx.Client, root: Path) 
     assert f'value="{name_of(root)}" checked' in page
     assert f"/api/runs/curves?name={name_of(root)}" in page
     assert client.get("/curves", params={"name": "nobody"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/compare?before=nosuch&after=nosuch2",
+        "/compare?before=seed1&before_step=0&after_step=99",
+        "/side-by-side?scenario_id=1a2b&before=nosuch",
+        "/side-by-side?scenario_id=1a2b&before=seed1&after=nosuch",
+        "/side-by-side?scenario_id=1a2b&before=seed1&before_step=98&after_step=99",
+        "/side-by-side?scenario_id=nosuch&before=seed1",
+    ],
+)
+def test_a_comparison_of_what_is_not_there_is_not_found(client: httpx.Client, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_failures_of_episodes_are_drawn_by_kind_unless_something_else_is_asked_for(
+    client: httpx.Client,
+) -> None:
+    def title(**asked: str) -> str:
+        return str(client.get("/api/counts/chart", params=asked).json()["charts"][0]["title"])
+
+    assert title().startswith("Failures by category")
+    assert title(type="episode").startswith("Failures by kind")
+    assert title(type="episode", by="severity").startswith("Failures by severity")
+    page = client.get("/failures", params={"type": "episode"}).text
+    assert 'data-charts="/api/counts/chart?type=episode"' in page
+
+
+def test_the_overview_shows_the_share_that_fails_with_its_interval(root: Path, client: httpx.Client) -> None:
+    rows = failing(captured(root))
+    assert rows
+    page = client.get("/").text
+    for row in rows:
+        assert 0 <= row.share.low <= row.failed / row.episodes <= row.share.high <= 1
+        assert between(row.share) in page
+
+
+def begun(folder: Path, rows: list[dict[str, Any]], **config: Any) -> RunFolder:
+    """A training run of ten steps that wrote these rows."""
+    return RunFolder(write_run(folder, {"steps": 10, "validate_every": 5, **config}, rows=rows))
+
+
+TEST, VALIDATED = metrics_row("test", 0, 0.1), metrics_row("val", 0, 0.1)
+TRAINED = [metrics_row("train", step, 0.2, elapsed_seconds=60.0 * step) for step in range(1, 6)]
+PHASES = {
+    "testing the start": [],
+    "validating the start": [TEST],
+    "training step 1": [TEST, VALIDATED],
+    "training step 4": [TEST, VALIDATED, *TRAINED[:3]],
+    "validating step 5": [TEST, VALIDATED, *TRAINED],
+    "training step 6": [TEST, VALIDATED, *TRAINED, metrics_row("val", 5, 0.3)],
+    "validating step 10": [TEST, VALIDATED, *TRAINED, metrics_row("train", 10, 0.4)],
+    "testing the best checkpoint": [
+        TEST,
+        VALIDATED,
+        metrics_row("train", 10, 0.4),
+        metrics_row("val", 10, 0.4),
+    ],
+}
+
+
+@pytest.mark.parametrize(("phase", "rows"), PHASES.items(), ids=PHASES)
+def test_a_running_run_says_its_phase(tmp_path: Path, phase: str, rows: list[dict[str, Any]]) -> None:
+    run = begun(tmp_path / "one", rows)
+    with held(run.path / TRAINING_LOCK):
+        assert progress_of(run).phase == phase
+
+
+def test_time_left_is_the_pace_of_the_steps_that_are_left_within_the_cap(tmp_path: Path) -> None:
+    free = begun(tmp_path / "free", [TEST, VALIDATED, *TRAINED])
+    capped = begun(tmp_path / "capped", [TEST, VALIDATED, *TRAINED], max_minutes=5.5)
+    with held(free.path / TRAINING_LOCK), held(capped.path / TRAINING_LOCK):
+        left_s, capped_s = progress_of(free).left_s, progress_of(capped).left_s
+    # five steps of 12 s, each with a fifth of a validation of 12 s
+    assert left_s == pytest.approx(5 * (12 + 12 / 5))
+    assert capped_s == pytest.approx(60 * 5.5 - 300)
+
+
+def test_a_run_that_nobody_holds_has_neither_phase_nor_time_left(tmp_path: Path) -> None:
+    progress = progress_of(begun(tmp_path / "one", [TEST, VALIDATED, *TRAINED]))
+    assert (progress.phase, progress.left_s) == ("", None)
+
+
+def test_a_running_run_shows_phase_and_time_left_on_its_page(tmp_path: Path) -> None:
+    run = begun(tmp_path / "one", [TEST, VALIDATED, *TRAINED[:3]])
+    with held(run.path / TRAINING_LOCK), dashboard(tmp_path) as url:
+        page = httpx.get(f"{url}/run?name=one").text
+    assert re.search(r"Now: training step 4, about .+ left", page)
