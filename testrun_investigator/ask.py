@@ -27,7 +27,8 @@ from project_types import (
     Scenario,
 )
 from rollout import investigate
-from testrun_investigator.argus import ArgusRun, run_id_of
+from testrun_investigator.argus import run_id_of
+from testrun_investigator.argus_run import ArgusRun
 from testrun_investigator.history import FindingError
 from testrun_investigator.sessions import numbered, store_episode
 from testrun_investigator.settings import read_settings

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from testrun_investigator import answers
-from testrun_investigator.argus import Argus, ArgusRun
+from testrun_investigator.argus import Argus
+from testrun_investigator.argus_run import ArgusRun
 from testrun_investigator.settings import Settings
 
 _FILE = "argus.json"

@@ -4,7 +4,7 @@
     python -m testrun_investigator serve --http      the same over HTTP, on loopback
 
 Over HTTP every request passes the guard of all doors: Host, Origin, token. Beyond loopback a token is needed.
-The tools are `mcp_tools`.
+The server is `mcp_server`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _toolbox() -> Any:
 
 def _server(toolbox: Any) -> Any:
     try:
-        from testrun_investigator.mcp_tools import INSTRUCTIONS, make_server
+        from testrun_investigator.mcp_server import INSTRUCTIONS, make_server
         from testrun_investigator.sessions import McpSessions
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "mcp":

@@ -18,22 +18,20 @@ from core.sct_logs import STREAMS, Stream
 from core.tools.compare import Compare, CompareArguments
 from core.tools.read_trace import ReadTrace, TraceArguments
 from core.tools.search_logs import SearchLogs
-from project_types import Frozen, InvestigatorError, Level, ToolInputError
-from testrun_investigator import answers, history, run_facts
+from project_types import Frozen, InvestigatorError, ToolInputError
+from testrun_investigator import answers, history, run_facts, telling
 from testrun_investigator.answers import that_fit
 from testrun_investigator.argus import run_id_of
 from testrun_investigator.history import FindingError, History
-from testrun_investigator.ingestion import Task
 from testrun_investigator.knowledge.library import Library
 from testrun_investigator.metrics import RunMetrics
-from testrun_investigator.prometheus import NAMED, Series, query_of
+from testrun_investigator.prometheus import NAMED, query_of
 from testrun_investigator.run_facts import RunFacts
 from testrun_investigator.settings import Settings
 from testrun_investigator.victoria_logs import LogPage, LogsError, VictoriaLogsHandler, clock
 
 DEADLINE_S = 25.0
 """No tool call takes longer."""
-MOST_ROWS = 200
 _WEAK = 0.3
 """Below this a passage is hardly about the question."""
 T = TypeVar("T")
@@ -103,19 +101,21 @@ class Toolbox:
         facts = self.facts.known(run_id)
         tasks = self.logs.tasks.of_run(run_id)
         store = self._store_or_none(run_id)
-        rows = _streams(tasks) if store else {}
+        rows = telling.streams_of(tasks) if store else {}
         findings = self.history.of_run(run_id)
         prints = history.fingerprint(store) if store else ()
         similar = self.history.similar("", prints, run_id, 3) if prints else []
         stretch = store.stretch() if store else None
-        missing, steps = _missing(run_id, facts is not None, tasks, rows, self.metrics.ready(run_id))
+        missing, steps = telling.missing_and_next(
+            run_id, facts is not None, tasks, rows, self.metrics.ready(run_id)
+        )
         return answers.Overview(
             run_id=run_id,
             status=facts.status if facts else "unknown",
             time_range=f"{clock(stretch.first_us)} to {clock(stretch.last_us)}" if stretch else "",
             rows=rows,
             services=tuple(store.services()[:60]) if store else (),
-            ingestions=tuple(f"{task.id}: {task.state}, {_log_name(task.source)}" for task in tasks),
+            ingestions=tuple(f"{task.id}: {task.state}, {telling.log_name(task.source)}" for task in tasks),
             metrics=self.metrics.says(run_id),
             findings=tuple(f"{one.id}: {one.cause[:200]} ({one.service})" for one in findings[:5]),
             similar=tuple(f"{one.finding.id}: {one.finding.cause[:160]}; {one.why}" for one in similar),
@@ -137,7 +137,7 @@ class Toolbox:
         source = self.facts.link(run_id, url.strip()) or url.strip()
         if not source:
             raise ToolInputError("url: is empty; give a log's name from get_test_run_info, a URL or a path")
-        return _task_info(await asyncio.to_thread(self.logs.tasks.start, source, run_id))
+        return telling.task_info(await asyncio.to_thread(self.logs.tasks.start, source, run_id))
 
     async def get_ingestion_status(self, task_id: str, wait_s: float = 0.0) -> answers.TaskInfo:
         """Say how far a task is; with `wait_s` wait for its end at most so long."""
@@ -147,7 +147,7 @@ class Toolbox:
             raise ToolInputError(
                 f"task_id={task_id[:60]!r}: is unknown; run_overview lists the tasks of a run"
             )
-        return _task_info(task)
+        return telling.task_info(task)
 
     # -------------------------------------------------------------------------------------------- logs
 
@@ -166,13 +166,13 @@ class Toolbox:
         """Return rows of one stream, in time order."""
         if stream not in STREAMS:
             raise ToolInputError(f"stream={stream[:40]!r}: use one of {', '.join(STREAMS)}")
-        run_id, level = run_id_of(run_id), _level(severity)
-        limit, offset = _paging(limit, offset)
+        run_id, level = run_id_of(run_id), telling.level_of(severity)
+        limit, offset = telling.paging(limit, offset)
         chosen: Stream = stream  # type: ignore[assignment]
         page = await asyncio.to_thread(
             self.logs.page, run_id, chosen, start_time, end_time, keywords, level, node, limit, offset
         )
-        told = _told(
+        told = telling.told(
             stream=stream,
             start_time=start_time,
             end_time=end_time,
@@ -247,7 +247,7 @@ class Toolbox:
         run_id, promql = run_id_of(run_id), query_of(name, query)
         whole = await asyncio.to_thread(self._run_window, run_id)
         found = await self.metrics.query(run_id, promql, whole, start_time, end_time, self.deadline_s * 0.8)
-        shown = [_series_info(one, points) for one in found.series[: max(1, min(limit, 50))]]
+        shown = [telling.series_info(one, points) for one in found.series[: max(1, min(limit, 50))]]
         kept = that_fit(shown, answers.USUAL_TOKENS)
         note = "" if found.series else "no series; the metric may be absent in this run: try another name"
         return answers.MetricsAnswer(
@@ -360,107 +360,3 @@ class Toolbox:
             checked=history.check(found, self._store_or_none(found.run_id)),
             why_similar=why,
         )
-
-
-# ----------------------------------------------------------------------------------------------------- pieces
-
-
-def _level(severity: str | None) -> Level | None:
-    if severity is None or not severity.strip():
-        return None
-    names = {"CRITICAL": Level.FATAL, "WARNING": Level.WARN, "NORMAL": Level.INFO} | {
-        level.name: level for level in Level if level is not Level.UNKNOWN
-    }
-    try:
-        return names[severity.strip().upper()]
-    except KeyError:
-        raise ToolInputError(f"severity={severity[:40]!r}: use one of {', '.join(names)}") from None
-
-
-def _paging(limit: int, offset: int) -> tuple[int, int]:
-    if not 1 <= limit <= MOST_ROWS:
-        raise ToolInputError(f"limit={limit}: give 1 to {MOST_ROWS}; next_offset gets the next page")
-    if not 0 <= offset <= 1_000_000:
-        raise ToolInputError(f"offset={offset}: give 0 or more; use next_offset of the last answer, or times")
-    return limit, offset
-
-
-def _told(**filters: str | None) -> str:
-    return ", ".join(f"{name}={value}" for name, value in filters.items() if value)
-
-
-def _streams(tasks: Sequence[Task]) -> dict[str, int]:
-    """Count rows by stream over all ingestions; a file that was ingested twice counts once."""
-    found: dict[str, int] = {}
-    for task in {task.id: task for task in tasks}.values():
-        for stream, number in task.streams.items():
-            found[stream] = found.get(stream, 0) + number
-    return found
-
-
-def _missing(
-    run_id: str, facts: bool, tasks: Sequence[Task], rows: Mapping[str, int], metrics: bool
-) -> tuple[list[str], list[str]]:
-    """Say what is not at hand and which call brings it."""
-    missing, steps = [], []
-    if not facts:
-        missing.append("facts of the run")
-        steps.append(f"get_test_run_info(test_id='{run_id}')")
-    for task in tasks:
-        if task.state == "running":
-            steps.append(f"get_ingestion_status(task_id='{task.id}')")
-        elif task.state in ("failed", "interrupted"):
-            missing.append(f"{_log_name(task.source)}: {task.state}, {task.error[:160]}")
-    wanted = {"event": "sct-runner-events", "node": "db-cluster", "stress": "loader-set"}
-    for stream, archive in wanted.items():
-        if not rows.get(stream):
-            missing.append(f"rows of stream {stream}")
-            steps.append(f"ingest_logs(url='<{archive}... of get_test_run_info>', run_id='{run_id}')")
-    if not metrics:
-        missing.append("metrics")
-        steps.append(f"ingest_logs(url='<monitor-set... of get_test_run_info>', run_id='{run_id}')")
-    if rows.get("event"):
-        steps.append(f"query_raw_events_log(run_id='{run_id}', severity='ERROR')")
-        steps.append(f"search_logs(run_id='{run_id}', min_level='ERROR')")
-    return missing, steps[:6]
-
-
-def _log_name(source: str) -> str:
-    """Return the name of a log: the last part of its path, or what Argus calls it."""
-    return source.removesuffix("/download").rpartition("/")[2] or source
-
-
-def _task_info(task: Task) -> answers.TaskInfo:
-    share = task.share
-    steps = {
-        "running": [f"get_ingestion_status(task_id='{task.id}', wait_s=15)"],
-        "done": [f"run_overview(run_id='{task.run_id}')"],
-    }.get(task.state, ["ingest_logs(...) again, or another log"])
-    return answers.TaskInfo(
-        task_id=task.id,
-        run_id=task.run_id,
-        source=_log_name(task.source),
-        state=task.state,
-        percent=None if share is None else round(100 * share),
-        file=task.file,
-        rows=task.counts.get("rows", 0),
-        counts=task.counts,
-        streams=task.streams,
-        skipped=tuple(f"{one.name}: {one.why}" for one in task.skipped[:30]),
-        error=task.error,
-        next=tuple(steps),
-    )
-
-
-def _series_info(series: Series, points: bool) -> answers.SeriesInfo:
-    low, high = series.lowest, series.highest
-    return answers.SeriesInfo(
-        labels=", ".join(f"{name}={value}" for name, value in sorted(series.labels.items())),
-        usual=series.usual,
-        lowest=low[1],
-        lowest_at=f"{low[0]:%Y-%m-%dT%H:%M:%SZ}",
-        highest=high[1],
-        highest_at=f"{high[0]:%Y-%m-%dT%H:%M:%SZ}",
-        last=series.points[-1][1],
-        points=tuple((f"{at:%H:%M:%S}", value) for at, value in series.points) if points else (),
-    )

@@ -15,7 +15,8 @@ from core.command_line import printable
 from core.policies.contract import Policy
 from core.policies.registry import access, opened, parse
 from project_types import EpisodeConfig, InvestigatorError
-from testrun_investigator.argus import BAD_ENDINGS, Argus
+from testrun_investigator.argus import Argus
+from testrun_investigator.argus_run import BAD_ENDINGS
 from testrun_investigator.ask import investigated, rules
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox

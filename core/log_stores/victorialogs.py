@@ -14,11 +14,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import Any
 
 from core.log_stores import logsql
+from core.log_stores import victorialogs_rows as wire
 from core.log_stores.contract import (
     Count,
     IdKind,
@@ -33,14 +32,11 @@ from core.log_stores.contract import (
 )
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.kinds import Grouped, difference, grouped
-from core.log_stores.ordering import mass, within_reach
+from core.log_stores.ordering import within_reach
 from core.log_stores.scenario_rows import (
     Kinds,
-    LogRow,
     event_logs,
     log_rows,
-    microseconds,
-    one_line,
     span_rows,
 )
 from core.log_stores.tables import stretch
@@ -49,19 +45,11 @@ from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSe
 LINES_A_REQUEST = 1000
 _POLL_S = 0.05
 _MOST_ALIKE = 5000
-_POINTS_A_ROW = 1000
-"""A longer metric is cut into rows: the server drops what is too long."""
-_LONGEST_TEXT = 50_000
-"""Characters of a row's text that are sent: the server drops lines over 256 KiB, and a character may take 4 bytes."""
 _KNOWN_S = 1.0
 """For how long what is known of the whole run is believed."""
 _STREAM_FIELDS = "run_id,log"
-_BLANK = "(blank)"
-_ZERO = 10**16
-"""Added to microseconds before they are written with a fixed width, so that years before 1970 sort as well."""
 _LINE_FIELDS = "id, at, clock, service, level, trace_id, blank, _msg"
 _SPAN_FIELDS = "trace_id, span_id, parent, service, at, duration, status, _msg"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def victorialogs_store(url: str, run_id: str, timeout_s: float = 30.0) -> VictoriaLogsStore:
@@ -163,7 +151,7 @@ class VictoriaLogsStore:
                 row["service"],
                 int(row["level"]),
                 int(row["times"]),
-                _place(logsql.row_of(row["first"])["ord"]),
+                wire.place(logsql.row_of(row["first"])["ord"]),
             )
             for row in self._rows("log", self._filters(query), pipes)
         ]
@@ -190,9 +178,9 @@ class VictoriaLogsStore:
     def at(self, places: Sequence[tuple[int, int]]) -> list[Line]:
         if not places:
             return []
-        wanted = [logsql.one_of("ord", [_order(*place) for place in places])]
+        wanted = [logsql.one_of("ord", [wire.order(*place) for place in places])]
         found = self._rows("log", wanted, f"fields ord, {_LINE_FIELDS}")
-        lines = {_place(row["ord"]): _line(row) for row in found}
+        lines = {wire.place(row["ord"]): wire.line(row) for row in found}
         return [lines[place] for place in places]
 
     def _alike(self, query: LogQuery, kind: int, services: Sequence[str]) -> list[str]:
@@ -200,7 +188,7 @@ class VictoriaLogsStore:
         if len(services) == 1:
             filters.append(logsql.equals("service", services[0]))
         found = self._rows("log", filters, f"fields _msg, blank | limit {_MOST_ALIKE}")
-        return [_text(row) for row in found]
+        return [wire.text_of(row) for row in found]
 
     def matched(self, query: LogQuery) -> list[str]:
         found = self._rows("log", self._filters(query), "fields id, ord | sort by (ord)")
@@ -211,7 +199,7 @@ class VictoriaLogsStore:
             return []
         page = f" offset {offset}" + ("" if limit is None else f" limit {limit}")
         pipes = f"fields ord, {_LINE_FIELDS} | sort by (ord){page}"
-        return [_line(row) for row in self._rows("log", self._filters(query), pipes)]
+        return [wire.line(row) for row in self._rows("log", self._filters(query), pipes)]
 
     # -- traces, spans, metrics
 
@@ -224,14 +212,15 @@ class VictoriaLogsStore:
         lines = sorted(
             ((logsql.row_of(row["first"]), int(row["times"])) for row in kinds), key=lambda one: one[0]["ord"]
         )
-        return Trace([_span(row) for row in spans], [(_line(row), times) for row, times in lines])
+        return Trace([wire.span(row) for row in spans], [(wire.line(row), times) for row, times in lines])
 
     def spans(
         self, service: str | None = None, start_us: int | None = None, end_us: int | None = None
     ) -> list[StoredSpan]:
         filters = self._filters(LogQuery(service=service, start_us=start_us, end_us=end_us))
         return [
-            _span(row) for row in self._rows("span", filters, f"fields ord, {_SPAN_FIELDS} | sort by (ord)")
+            wire.span(row)
+            for row in self._rows("span", filters, f"fields ord, {_SPAN_FIELDS} | sort by (ord)")
         ]
 
     def metrics(self, service: str | None = None, name: str | None = None) -> list[StoredSeries]:
@@ -252,13 +241,13 @@ class VictoriaLogsStore:
         order = logsql.quoted(here[0]["ord"])
         earlier = self._beside(f"ord:<{order}", "sort by (ord desc)", before)
         later = self._beside(f"ord:>{order}", "sort by (ord)", after)
-        return [*reversed(earlier), _line(here[0]), *later]
+        return [*reversed(earlier), wire.line(here[0]), *later]
 
     def _beside(self, where: str, sort: str, number: int) -> list[Line]:
         if number < 1:
             return []
         return [
-            _line(row)
+            wire.line(row)
             for row in self._rows("log", [where], f"fields ord, {_LINE_FIELDS} | {sort} limit {number}")
         ]
 
@@ -292,9 +281,9 @@ class VictoriaLogsStore:
         log_tuples = log_rows(lines, 0, self._next_row(), kinds=kinds)
         span_tuples = span_rows([vars(span) for span in spans], 0, 0)
         made = [
-            *_log_fields(log_tuples, kinds),
-            *map(_span_fields, span_tuples),
-            *(row for one in series for row in _metric_fields(one)),
+            *wire.log_fields(log_tuples, kinds),
+            *map(wire.span_fields, span_tuples),
+            *(row for one in series for row in wire.metric_fields(one)),
         ]
         new = self._without_known(made)
         clocks = sorted(line[3] for line in log_tuples if line[4])
@@ -302,7 +291,7 @@ class VictoriaLogsStore:
         batch = uuid.uuid4().hex
         about = {
             "what": "batch",
-            "ord": _order(time.time_ns() // 1000, 0),
+            "ord": wire.order(time.time_ns() // 1000, 0),
             "_msg": "batch",
             "log": "-batches",
         }
@@ -335,11 +324,11 @@ class VictoriaLogsStore:
         return new
 
     def _send(self, rows: Sequence[dict[str, str]], batch: str, clocks: Sequence[int]) -> None:
-        near = _mass_of(clocks)
+        near = wire.mass_of(clocks)
         for at in range(0, len(rows), LINES_A_REQUEST):
             lines = [
                 json.dumps(
-                    row | {"run_id": self.run_id, "batch": batch, "_time": _time(row, near)},
+                    row | {"run_id": self.run_id, "batch": batch, "_time": wire.filed_under(row, near)},
                     ensure_ascii=False,
                 )
                 for row in rows[at : at + LINES_A_REQUEST]
@@ -360,135 +349,3 @@ class VictoriaLogsStore:
                 f"{self.server.url}: {sent - there} of {sent} rows were answered with 200 and are not there; rows older "
                 "than the server's retention are dropped so: start it with -retentionPeriod=100y, and look into its log"
             )
-
-
-# ----------------------------------------------------------------------------------------------------- rows
-
-
-def _order(at_us: int, row: int) -> str:
-    """Return a text that sorts as time and row number do."""
-    return f"o{at_us + _ZERO:017d}x{row:013d}"
-
-
-def _place(order: str) -> tuple[int, int]:
-    at_us, row = order[1:].split("x")
-    return int(at_us) - _ZERO, int(row)
-
-
-def _log_fields(rows: Sequence[LogRow], kinds: Kinds) -> Iterator[dict[str, str]]:
-    """Yield log rows as the fields the server stores. A kind is a hash of its mask: no counter is shared."""
-    names = {number: key for key, number in reversed(list(kinds.numbers.items()))}
-    hashes = {number: _hash(f"{level} {mask}") for number, (level, mask) in names.items()}
-    for row, _, id_, at_us, clock, service, level, text, trace_id, span_id, kind in rows:
-        fields = {
-            "what": "log",
-            "log": service,
-            "id": id_,
-            "at": str(at_us),
-            "ord": _order(at_us, row),
-            "clock": str(clock),
-            "service": service,
-            "level": str(level),
-            "kind": hashes.get(kind) or _hash(str(kind)),
-            "_msg": _cut(text) or _BLANK,
-        }
-        # an empty field is dropped by the server, and an empty text is replaced by a sentence
-        optional = {"trace_id": trace_id, "span_id": span_id, "blank": None if text else "1"}
-        yield fields | {name: value for name, value in optional.items() if value}
-
-
-def _cut(text: str) -> str:
-    return (
-        text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} [+{len(text) - _LONGEST_TEXT} chars]"
-    )
-
-
-def _hash(text: str) -> str:
-    return str(int.from_bytes(blake2b(text.encode(), digest_size=6).digest()))
-
-
-def _span_fields(row: tuple[Any, ...]) -> dict[str, str]:
-    number, _, trace_id, span_id, parent, service, operation, start_us, duration_ms, status = row
-    fields = {
-        "what": "span",
-        "log": "-spans",
-        "id": f"{trace_id}/{span_id}",
-        "trace_id": trace_id,
-        "span_id": span_id,
-        "service": service,
-        "at": str(start_us),
-        "ord": _order(start_us, number),
-        "duration": repr(float(duration_ms)),
-        "status": status,
-        "_msg": operation or _BLANK,
-    }
-    return fields | ({"parent": parent} if parent else {})
-
-
-def _metric_fields(series: MetricSeries) -> Iterator[dict[str, str]]:
-    points = sorted((microseconds(at), value) for at, value in series.points)
-    for part in range(0, max(1, len(points)), _POINTS_A_ROW):
-        some = points[part : part + _POINTS_A_ROW]
-        first_us = some[0][0] if some else 0
-        yield {
-            "what": "metric",
-            "log": "-metrics",
-            "id": f"{series.id}#{first_us}",
-            "service": series.service,
-            "name": one_line(series.name),
-            "at": str(first_us),
-            "ord": _order(first_us, part),
-            "_msg": json.dumps(some),
-        }
-
-
-def _mass_of(clocks: Sequence[int]) -> tuple[int, int] | None:
-    if not clocks:
-        return None
-    first, last = mass(clocks)
-    return clocks[first], clocks[last]
-
-
-def _time(row: Mapping[str, str], near: tuple[int, int] | None) -> str:
-    """Return the time under which the server files a row: its own, or the nearest one of the mass.
-
-    Without any clock it is now: the server would drop 1970.
-    """
-    at_us = (
-        time.time_ns() // 1000
-        if near is None or "at" not in row
-        else min(max(int(row["at"]), near[0]), near[1])
-    )
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _line(row: Mapping[str, str]) -> Line:
-    return Line(
-        row["id"],
-        int(row["at"]),
-        row["clock"] == "1",
-        row["service"],
-        int(row["level"]),
-        _text(row),
-        row.get("trace_id") or None,
-    )
-
-
-def _text(row: Mapping[str, str]) -> str:
-    return "" if row.get("blank") else row["_msg"]
-
-
-def _span(row: Mapping[str, str]) -> StoredSpan:
-    return StoredSpan(
-        row["trace_id"],
-        row["span_id"],
-        row.get("parent") or None,
-        row["service"],
-        "" if row["_msg"] == _BLANK else row["_msg"],
-        int(row["at"]),
-        float(row["duration"]),
-        row["status"],
-    )
-
-
-__all__ = ["VictoriaLogsStore", "health", "victorialogs_store"]

@@ -17,7 +17,7 @@ from mcp import Client
 from testrun_investigator.demo_runs.generator import run_id
 from testrun_investigator.demo_runs.packing import write_runs
 from testrun_investigator.demo_runs.stand_in import TOKEN, StandIn, served
-from testrun_investigator.mcp_tools import make_server
+from testrun_investigator.mcp_server import make_server
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 

@@ -14,7 +14,8 @@ from uuid import UUID
 import pytest
 
 from project_types import ConfigurationError
-from testrun_investigator.argus import Argus, ArgusError, ArgusRun, ArgusSettings, run_id_of
+from testrun_investigator.argus import Argus, ArgusError, ArgusSettings, run_id_of
+from testrun_investigator.argus_run import ArgusRun
 from testrun_investigator.demo_runs.packing import TEST_ID
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, trouble
 from tests.testrun_investigator.conftest import RUN_ID

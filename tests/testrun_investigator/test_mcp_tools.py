@@ -17,7 +17,7 @@ from mcp import Client
 from core.log_stores.token_budget import estimate_tokens
 from testrun_investigator.argus import ArgusSettings
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, trouble
-from testrun_investigator.mcp_tools import make_server
+from testrun_investigator.mcp_server import make_server
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 from tests.core.test_archives import tar_of, zst
