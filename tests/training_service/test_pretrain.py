@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from training_service.copy_circuit import install
-from training_service.pretrain import batches, padded, repeats
+from training_service.imitation_data import batches, padded, repeats
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +88,7 @@ def test_pretraining_makes_a_loadable_model_and_goes_on_after_a_kill(tmp_path: P
             sys.executable, "-m", "training_service", "pretrain",
             "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"),
             "--count", "12", "--k", "2", "--tokens", str(tokens), "--repeats", "1e4", "--batch-tokens", "512",
-            "--questions", "8",
+            "--questions", "8", "--save-every", "10",
         ]  # fmt: skip
 
     log, deadline = tmp_path / "work/pretrain.jsonl", time.monotonic() + 900
