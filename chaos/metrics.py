@@ -38,6 +38,8 @@ NOISE: Mapping[str, float] = {
 }  # fmt: skip
 LOAD: Mapping[str, float] = {"cpu_percent": 9.0, "open_sockets": 6.0, "connections_in_use": 5.0}
 """How much the busiest step of a service adds."""
+UNDER_WAY: Mapping[str, float] = {"open_sockets": 5.0, "connections_in_use": 4.0}
+"""How much each request under way adds: who waits for a slow service holds sockets and connections."""
 RAMP_MS = 40_000.0
 
 _MS_BITS = 22
@@ -49,8 +51,8 @@ Whole = NDArray[np.int64]
 def measure(traffic: Traffic) -> dict[str, dict[str, list[int | None]]]:
     """Service key → metric → one value a step; None where nothing was counted."""
     services = list(traffic.world.topology.roles)
-    counts = _counts(traffic, services)
-    levels = _levels(traffic, services, counts["requests"])
+    counts, busy = _counts(traffic, services)
+    levels = _levels(traffic, services, counts["requests"], busy)
     found: dict[str, dict[str, list[int | None]]] = {}
     for place, service in enumerate(services):
         series: dict[str, list[int | None]] = {}
@@ -68,8 +70,8 @@ def measure(traffic: Traffic) -> dict[str, dict[str, list[int | None]]]:
     return found
 
 
-def _counts(traffic: Traffic, services: list[str]) -> dict[str, Whole]:
-    """Requests, errors and latencies, arrays of services × steps."""
+def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Floats]:
+    """Requests, errors and latencies, and how many requests are under way, arrays of services × steps."""
     place = {service: number for number, service in enumerate(services)}
     cells, times, bad = [], [], []
     extra = np.zeros(len(services) * STEPS, np.int64)
@@ -98,10 +100,12 @@ def _counts(traffic: Traffic, services: list[str]) -> dict[str, Whole]:
         "latency_p50_ms": np.maximum(1, half),
         "latency_p95_ms": np.maximum(1, high),
     }
-    return {name: values.reshape(len(services), STEPS) for name, values in flat.items()}
+    busy: Floats = np.bincount(cell, ms, size) / STEP_MS
+    shape = (len(services), STEPS)
+    return {name: values.reshape(shape) for name, values in flat.items()}, busy.reshape(shape)
 
 
-def _levels(traffic: Traffic, services: list[str], requests: Whole) -> dict[str, Whole]:
+def _levels(traffic: Traffic, services: list[str], requests: Whole, busy: Floats) -> dict[str, Whole]:
     """What machines show, arrays of services × steps."""
     dice = Dice(traffic.stage.seed * 1000 + 999)
     load = requests / np.maximum(1, requests.max(axis=1, keepdims=True))
@@ -111,7 +115,7 @@ def _levels(traffic: Traffic, services: list[str], requests: Whole) -> dict[str,
         low, high = RANGES[name]
         base = low + dice.uniform(len(services), 1) * (high - low)
         noise = dice.normal(len(services), STEPS) * NOISE[name]
-        values: Floats = base + LOAD.get(name, 0.0) * (load - 0.5) + noise
+        values: Floats = base + LOAD.get(name, 0.0) * (load - 0.5) + UNDER_WAY.get(name, 0.0) * busy + noise
         if name in LOAD:
             values = values * day
         for one in traffic.stage.candidates:

@@ -18,7 +18,7 @@ from chaos.stage import WINDOW_MS, Stage
 
 Anchors = Mapping[tuple[int, int], Anchor]
 """(candidate, note) → the request inside which the note is written."""
-SPARED_SHARE = 0.7
+SPARED_SHARE = 0.9
 """Share of the candidates' services without red herrings, so that two strange rows at one service stay rare."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from chaos.dice import Mask
 from chaos.faults import Values
 from chaos.phrases import Phrasebook
 from chaos.sampling import Sample
@@ -155,30 +156,36 @@ class Reporter:
             )  # fmt: skip
 
     def routine(self, count: int) -> list[Row]:
-        """So many rows about operations that went well, over all services and both windows."""
-        found: list[Row] = []
+        """Rows about operations that went well. What is written in one window is written in the other too, so
+        that only what is new looks new.
+        """
+        self.rows = []
         runs = [run for run in self.traffic.runs if len(run.at)]
         weights = [len(run.at) for run in runs]
-        for run in self.rng.choices(runs, weights, k=count):
+        for run in self.rng.choices(runs, weights, k=count // 2):
             node = self.rng.choice(run.flow.nodes)
-            op = run.ops[node.index]
-            index = self._prefer_kept(run)
-            if op.status[index] != OK:
-                continue
-            self.rows = found
-            role = self.world.role(node.service)
-            at = float(op.start[index] + op.ms[index])
-            self._say(
-                node.service, f"routine.{role}", "INFO", at, run, index, node,
-                row_kind="routine", ms=max(1, round(float(op.ms[index]))), op=node.call.operation.split("/")[0].strip(),
-            )  # fmt: skip
-        return found
+            for window in (run.at < 0, run.at >= 0):
+                index = self._went_well(run, node, window)
+                if index is not None:
+                    self._routine(run, node, index)
+        return self.rows
 
-    def _prefer_kept(self, run: FlowRun) -> int:
-        kept = self.sample.of(run)
+    def _routine(self, run: FlowRun, node: Node, index: int) -> None:
+        op = run.ops[node.index]
+        self._say(
+            node.service, f"routine.{self.world.role(node.service)}", "INFO", float(op.start[index] + op.ms[index]),
+            run, index, node, row_kind="routine",
+            ms=max(1, round(float(op.ms[index]))), op=node.call.operation.split("/")[0].strip(),
+        )  # fmt: skip
+
+    def _went_well(self, run: FlowRun, node: Node, window: Mask) -> int | None:
+        """A request of a window whose call went well, rather one whose spans are kept."""
+        fine = (run.ops[node.index].status == OK) & window
+        kept = [index for index in self.sample.of(run) if fine[index]]
         if kept and self.rng.random() < 0.6:
             return self.rng.choice(kept)
-        return self.rng.randrange(len(run.at))
+        which = np.flatnonzero(fine)
+        return int(which[self.rng.randrange(len(which))]) if len(which) else None
 
     # --------------------------------------------------------------------------------------------- candidates
 

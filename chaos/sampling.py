@@ -19,7 +19,7 @@ from chaos.dice import Mask
 from chaos.traffic import OK, FlowRun, Traffic, slow
 
 MOST_SPANS = 170
-HURT, MARKED, FINE, BEFORE, OWN = 6, 2, 5, 7, 3
+HURT, MARKED, FINE, BEFORE, OWN = 9, 2, 5, 6, 3
 """How many requests are kept: hurt by the fault; fine but with a failed span; fine; of the healthy window; of jobs
 and the prober.
 """

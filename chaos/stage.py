@@ -22,7 +22,7 @@ from chaos.world import World
 
 WINDOW_MS = 900_000.0
 """Length of the incident window, and of the healthy window before it."""
-MOST_CANDIDATES, LEAST_CANDIDATES = 6, 4
+MOST_CANDIDATES, LEAST_CANDIDATES = 5, 4
 DEPTH_WEIGHTS = (0.0, 0.4, 1.0)
 """How likely the culprit is the entry service, is called by it, or lies deeper."""
 LEVELS = (("ERROR", "WARN"), ("WARN", "WARN"), ("WARN", "INFO"), ("INFO", "INFO"))
@@ -137,15 +137,32 @@ def draw_candidates(
         return None
     found = [wanted, *(item for item in found if item is not wanted)][:MOST_CANDIDATES]
     quiet = rng.random() < QUIET_SHARE
-    sides = [number % 2 for number in range(len(found))]
-    rng.shuffle(sides)
+    sides = _sides([(strike, place) for _, strike, place in found], world.topology, rng)
     return tuple(
         _candidate(*item, moments[side], world, pool, rng, words, quiet=quiet)
         for item, side in zip(found, sides, strict=True)
     ), moments
 
 
-QUIET_SHARE = 0.12
+def _sides(spots: Sequence[tuple[Strike, Place]], topology: Topology, rng: random.Random) -> list[int]:
+    """Who strikes early and who late. Of several draws, the one in which fewest neighbours strike together."""
+    areas = [{place.culprit, *sufferers(strike, place, topology)} for strike, place in spots]
+    near = [
+        (one, two)
+        for one in range(len(areas))
+        for two in range(one)
+        if any(
+            (a in areas[one] and b in areas[two]) or (a in areas[two] and b in areas[one])
+            for a, b in topology.edges
+        )
+    ]
+    sides = [number % 2 for number in range(len(areas))]
+    draws = [rng.sample(sides, len(sides)) for _ in range(SIDE_DRAWS)]
+    return min(draws, key=lambda drawn: sum(drawn[one] == drawn[two] for one, two in near))
+
+
+SIDE_DRAWS = 6
+QUIET_SHARE = 0.25
 """Scenarios in which candidates that are slow by themselves write nothing about it."""
 
 
@@ -190,8 +207,13 @@ def _candidate(
         fault, strike, place, sufferers(strike, place, world.topology), start, calm, max(end, calm),
         _manner(strike, place, world.topology, rng), share=rng.uniform(0.6, 0.95), mild_share=rng.uniform(0.15, 0.35),
         late_ms=(2200, rng.uniform(4500, 9500)), ends_ok=rng.random() < 0.6, inferred=rng.random() < 0.4,
-        magnitude=rng.uniform(0.05, 0.2), notes=() if silent else notes, values=values, quiet=silent,
+        magnitude=_magnitude(rng), notes=() if silent else notes, values=values, quiet=silent,
     )  # fmt: skip
+
+
+def _magnitude(rng: random.Random) -> float:
+    """Mostly little; a fifth move their metrics as far as a cause does, so that metrics alone do not tell it."""
+    return rng.uniform(0.4, 1.0) if rng.random() < 0.2 else rng.uniform(0.05, 0.25)
 
 
 def _manner(strike: Strike, place: Place, topology: Topology, rng: random.Random) -> Manner:
@@ -201,7 +223,7 @@ def _manner(strike: Strike, place: Place, topology: Topology, rng: random.Random
         return "drill"
     if drawn < 0.5 and "job" in kinds:
         return "jobs"
-    return "elsewhere" if drawn > 0.88 else "replica"
+    return "elsewhere" if drawn > 0.9 else "replica"
 
 
 def _notes(

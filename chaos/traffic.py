@@ -21,7 +21,7 @@ from chaos.world import World
 
 ABSENT, OK, ERROR, TIMEOUT = -1, 0, 1, 2
 Codes = NDArray[np.int16]
-EVERYDAY_FAILURES = 0.0012
+EVERYDAY_FAILURES = 0.0005
 """Share of a service's operations that fail on any day."""
 _DRAWS = 6
 _BASE, _FAIL, HIT, _AMOUNT, _TROUBLE, STUB = range(_DRAWS)
@@ -82,12 +82,13 @@ class Traffic:
         if candidate is self.guilty:
             return True
         if candidate.manner == "elsewhere":
-            return flow.kind == "user" and id(flow) not in self.struck
+            return self.guilty is not None and flow.kind == "user" and id(flow) not in self.struck
         return {"jobs": "job", "drill": "drill"}.get(candidate.manner) == flow.kind
 
     def mild(self, candidate: Candidate, flow: Flow) -> bool:
         """Whether only first attempts of a flow meet the candidate."""
-        innocent = candidate is not self.guilty and candidate.manner == "replica"
+        alone = candidate.manner == "elsewhere" and self.guilty is None
+        innocent = candidate is not self.guilty and (candidate.manner == "replica" or alone)
         return innocent and not (candidate.quiet and flow.kind == "user")
 
 

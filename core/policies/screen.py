@@ -29,6 +29,8 @@ class ShownRow(NamedTuple):
     alike: int
     message: str
     trace: str | None
+    differs: str = ""
+    """What differs among the lines it stands for, or how they changed."""
 
 
 class ShownSpan(NamedTuple):
@@ -45,7 +47,9 @@ def rows(text: str) -> list[ShownRow]:
     """The log rows in a tool's output, in printed order."""
     found = printed_rows(text)
     return [
-        ShownRow(row.id, row.time, Level[row.level], row.service, row.times, row.message, row.trace_id)
+        ShownRow(
+            row.id, row.time, Level[row.level], row.service, row.times, row.message, row.trace_id, row.differs
+        )
         for row in found
     ]
 

@@ -16,6 +16,7 @@ from core.policies.contract import Access, Policy
 from core.policies.demonstrator import demonstrator, investigator
 from core.policies.screen import ShownRow, ShownSpan, cursor, rows, spans
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, as_policy, blame, read_trace, search
+from core.policies.sre.play import sre
 from project_types import Chat, EpisodeConfig, Level
 
 Factory = Callable[[random.Random, EpisodeConfig], Chat]
@@ -96,6 +97,7 @@ SCRIPTED: Mapping[str, Factory] = {
     "slow-traces": as_policy(slow_traces),
     "demonstrator": as_policy(demonstrator),
     "investigator": as_policy(investigator),
+    "sre": as_policy(sre),
 }
 
 

@@ -5,6 +5,8 @@ report.
         text = yield search(min_level="ERROR")
         return blame(rows(text)[0])
 
+A list of calls is one reply with several calls, answered by a list of texts; only native calls can do that.
+
 The episode drives it one reply at a time through the same door as a model (`project_types.Chat`), in either
 call format. It is for policies written as code; it knows no tool's arguments but the names used below.
 """
@@ -36,6 +38,8 @@ class Desk(NamedTuple):
     rng: random.Random
     config: EpisodeConfig
     task: str
+    tools: frozenset[str] = frozenset()
+    """Names of the tools that are offered, as far as they are told: none where calls are text."""
 
     @property
     def calls_left(self) -> int:
@@ -45,7 +49,10 @@ class Desk(NamedTuple):
 
 Answer = Mapping[str, Any]
 """Arguments of return_final_answer."""
-Play = Generator[Call, str, Answer]
+Asked = Call | list[Call]
+"""What a script asks in one reply: a call, or several at once where calls are native."""
+Play = Generator[Asked, Any, Answer]
+"""A script under way: it is sent the text that a call printed, or a list of texts for several calls."""
 Script = Callable[[Desk], Play]
 
 
@@ -82,32 +89,52 @@ class ScriptedChat:
     def __init__(self, script: Script, rng: random.Random, config: EpisodeConfig) -> None:
         self._script, self._rng, self._config = script, rng, config
         self._play: Play | None = None
+        self._asked: Asked = []
         self._replies = 0
 
     async def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
-        """The script's next call, or its answer."""
+        """The script's next call or calls, or its answer."""
         self._replies += 1
         try:
-            call = self._begun(messages) if self._play is None else self._play.send(_shown(messages[-1]))
+            if self._play is None:
+                self._begin(messages, tools)
+            else:
+                self._tell(messages)
         except StopIteration as end:
-            call = Call("return_final_answer", end.value)
-        arguments = json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":"))
-        if self._config.call_format == "text":
-            return ChatReply(content=f'{{"tool":"{call.tool}","arguments":{arguments}}}')
-        return ChatReply(
-            tool_calls=(ToolCall(id=f"call_{self._replies}", name=call.tool, arguments=arguments),),
-            finish_reason="tool_calls",
-        )
+            return self._reply([Call("return_final_answer", end.value)])
+        return self._reply(self._asked if isinstance(self._asked, list) else [self._asked])
 
-    def _begun(self, messages: Sequence[Message]) -> Call:
+    def _begin(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> None:
         """Start the script, with whatever was shown before it came. Raises StopIteration at its answer."""
         _, *shown = [message for message in messages if message["role"] in ("user", "tool")] or [{}]
         task = next((_shown(message) for message in messages if message["role"] == "user"), "")
-        self._play = self._script(Desk(self._rng, self._config, task))
-        call = next(self._play)
-        for message in shown:
-            call = self._play.send(_shown(message))
-        return call
+        offered = frozenset(str(tool.get("function", {}).get("name")) for tool in tools)
+        self._play = self._script(Desk(self._rng, self._config, task, offered))
+        self._asked = next(self._play)
+        while shown:
+            told = shown[: self._expected()]
+            shown = shown[self._expected() :]
+            self._tell(told)
+
+    def _expected(self) -> int:
+        return len(self._asked) if isinstance(self._asked, list) else 1
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        """Send the script what its calls printed. Raises StopIteration at its answer."""
+        assert self._play is not None
+        texts = [_shown(message) for message in messages[-self._expected() :]]
+        self._asked = self._play.send(texts if isinstance(self._asked, list) else texts[-1])
+
+    def _reply(self, calls: Sequence[Call]) -> ChatReply:
+        written = [json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")) for call in calls]
+        if self._config.call_format == "text":
+            return ChatReply(content=f'{{"tool":"{calls[0].tool}","arguments":{written[0]}}}')
+        ids = [f"call_{self._replies}" + (f"_{number}" if number else "") for number in range(len(calls))]
+        made = zip(ids, calls, written, strict=True)
+        return ChatReply(
+            tool_calls=tuple(ToolCall(id=name, name=call.tool, arguments=text) for name, call, text in made),
+            finish_reason="tool_calls",
+        )
 
 
 def _shown(message: Message) -> str:

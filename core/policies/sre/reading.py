@@ -1,0 +1,183 @@
+"""Reads what the tools about time print: traces found, operations, metrics that moved, and span trees.
+
+The rows of `compare` are those of a search (`core.policies.screen`). Times are seconds of the day; an incident at
+midnight is handled by `apart`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\dT)?(\d\d):(\d\d):(\d\d)")
+_TRACE = re.compile(
+    r"^trace (?P<id>\S+) (?P<at>\S+) (?P<ms>\d+) ms (?P<service>\S+) (?P<operation>.*?)"
+    r"(?: > (?P<first>\S+) .*?)?, \d+ spans?(?:, \S+ \d+ ms)?(?:, (?P<failed>\d+) failed: .*?)?(?:, \d+ alike, p50 \d+ ms)?$"
+)
+_STATS = r"x(\d+)(?: failed (\d+) %)? (\d+)/(\d+) ms(?: own (\d+)/(\d+))?(?: gap (\d+)/(\d+))?"
+_OPERATION = re.compile(
+    rf"^(?P<service>\S+) (?P<operation>.*?) {_STATS}(?: \(before: {_STATS}\)| \(new\))? trace \S+$"
+)
+_MOVED = re.compile(
+    r"^(?P<service>\S+) (?P<name>\S+) (?P<before>\S+) -> (?P<now>\S+) \((?:up|down) (?P<sd>\S+) sd\)"
+)
+_SPAN = re.compile(
+    r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.*?) (?P<ms>\d+) ms(?: \((?P<times>(?:own|gap) [^()]*)\))?"
+    r"(?: (?P<status>error|timeout))?(?: \(parent missing\))?$"
+)
+_HEAD = re.compile(r"^(?:.*?; the worst is )?trace (?P<id>\S+): .*? from (?P<at>\S+?)(?:,.*)?$")
+_WINDOWS = re.compile(r"^(?P<first>\S+)/(?P<last>\S+) against (?P<before>\S+?)/(?P<healthy>\S+?):? ")
+HALF_A_DAY_S = 43_200
+
+
+class Found(NamedTuple):
+    """A trace that find_traces names."""
+
+    id: str
+    at_s: int
+    ms: float
+    service: str
+    operation: str
+    failed: int
+    """Failing spans in it."""
+
+
+class Usual(NamedTuple):
+    """An operation in a window, and before."""
+
+    service: str
+    operation: str
+    spans: int
+    failed: float
+    p50_ms: float
+    before_p50_ms: float | None
+    before_p95_ms: float | None
+
+
+class Moved(NamedTuple):
+    """A metric series that changed."""
+
+    service: str
+    name: str
+    before: float
+    now: float
+    deviations: float
+
+
+class Span:
+    """A span of a trace that was read; `above` is its caller."""
+
+    def __init__(self, service: str, operation: str, ms: float, own_ms: float, failed: bool) -> None:
+        self.service, self.operation, self.ms, self.own_ms, self.failed = (
+            service,
+            operation,
+            ms,
+            own_ms,
+            failed,
+        )
+        self.children: list[Span] = []
+        self.above: Span | None = None
+
+    def walk(self) -> Iterator[Span]:
+        """The span and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+class Trace(NamedTuple):
+    """A trace that was read."""
+
+    id: str
+    at_s: int
+    root: Span
+
+
+def seconds(text: str) -> int | None:
+    """The seconds of the day that a printed time names."""
+    found = _CLOCK.search(text)
+    return None if found is None else int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])
+
+
+def clock(at_s: float) -> str:
+    """A time of day as a tool takes it."""
+    whole = round(at_s) % (2 * HALF_A_DAY_S)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def apart(later_s: float, earlier_s: float) -> float:
+    """Seconds from one time of day to another, at most half a day either way."""
+    return (later_s - earlier_s + HALF_A_DAY_S) % (2 * HALF_A_DAY_S) - HALF_A_DAY_S
+
+
+def windows(text: str) -> tuple[int, int, int, int] | None:
+    """(first, last) of the window and of the healthy time that the first line of `compare` names."""
+    found = _WINDOWS.match(text)
+    times = [seconds(part) for part in found.groups()] if found else []
+    whole = [at for at in times if at is not None]
+    return (whole[0], whole[1], whole[2], whole[3]) if len(whole) == 4 else None
+
+
+def found_traces(text: str) -> list[Found]:
+    """The rows of find_traces."""
+    rows = []
+    for line in text.split("\n"):
+        row = _TRACE.match(line)
+        at = seconds(row["at"]) if row else None
+        if row and at is not None:
+            rows.append(
+                Found(
+                    row["id"], at, float(row["ms"]), row["service"], row["operation"], int(row["failed"] or 0)
+                )
+            )
+    return rows
+
+
+def operations(text: str) -> list[Usual]:
+    """The rows of span_stats."""
+    rows = []
+    for row in map(_OPERATION.match, text.split("\n")):
+        if row is None:
+            continue
+        now, before = row.groups()[2:10], row.groups()[10:18]
+        earlier = (float(before[2]), float(before[3])) if before[0] else (None, None)
+        share = float(now[1] or 0) / 100
+        rows.append(Usual(row["service"], row["operation"], int(now[0]), share, float(now[2]), *earlier))
+    return rows
+
+
+def moved(text: str) -> list[Moved]:
+    """The rows of read_metrics that have a before."""
+    rows = map(_MOVED.match, text.split("\n"))
+    return [
+        Moved(row["service"], row["name"], float(row["before"]), float(row["now"]), float(row["sd"]))
+        for row in rows
+        if row
+    ]
+
+
+def trace(text: str) -> Trace | None:
+    """The tree that read_trace prints; None where it shows no spans."""
+    lines = text.split("\n")
+    head = _HEAD.match(lines[0])
+    at = seconds(head["at"]) if head else None
+    if head is None or at is None:
+        return None
+    path: list[Span] = []
+    root: Span | None = None
+    for line in lines[1 : lines.index("lines") if "lines" in lines else len(lines)]:
+        row = _SPAN.match(line)
+        if row is None:
+            continue
+        own = re.search(r"own (\d+)", row["times"] or "")
+        ms = float(row["ms"])
+        span = Span(row["service"], row["operation"], ms, float(own[1]) if own else ms, bool(row["status"]))
+        depth = len(row["indent"]) // 2
+        if root is None:
+            root = span
+        elif 0 < depth <= len(path):
+            span.above = path[depth - 1]
+            span.above.children.append(span)
+        path[depth:] = [span]
+    return None if root is None else Trace(head["id"], at, root)
