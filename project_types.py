@@ -739,7 +739,7 @@ class EpisodeConfig(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_turns: Annotated[int, Field(ge=1, le=50)] = 10
-    """Replies the policy may give before the episode ends without a report."""
+    """Calls the policy may make before the episode ends without a report; a reply without a call counts too."""
     tool_budget_tokens: Annotated[int, Field(ge=60, le=100_000)] = 1500
     """Tokens one tool result may take, by `log_search_tools.estimate_tokens`."""
     max_completion_tokens: Annotated[int, Field(ge=16)] = 1024
@@ -876,7 +876,9 @@ class Ending(StrEnum):
     OUT_OF_CONTEXT = "out_of_context"
     """The conversation outgrew the policy's context window, or the reply was cut by its length limit."""
     MALFORMED_CALL = "malformed_call"
-    """A call whose JSON cannot be parsed, or a text reply that holds no call, after the allowed repairs."""
+    """A call whose JSON cannot be parsed, a text reply that holds no call, or a reply that holds too many, after
+    the allowed repairs.
+    """
     UNKNOWN_TOOL = "unknown_tool"
     """A call of a tool that does not exist, after the allowed repairs."""
     BAD_ARGUMENTS = "bad_arguments"
@@ -914,7 +916,7 @@ class Outcome(Frozen):
     service_correct: bool = False
     """The report names the culprit; False when there is no report."""
     turns: Count = 0
-    """Replies of the policy."""
+    """Turns that were used: one for each call, and one for a reply without a call."""
     tool_calls: Count = 0
     """Calls that ran, the final answer excluded."""
     repeated_calls: Count = 0
@@ -931,6 +933,8 @@ class Outcome(Frozen):
     """Cited ids that a tool had shown in this episode."""
     cited_gold: Count = 0
     """Cited ids that were shown and belong to the gold evidence."""
+    cited_supporting: Count = 0
+    """Cited ids that were shown and are gold, or what the culprit did on the failing path."""
     cited_fabricated: Count = 0
     """Cited ids that do not exist in the scenario."""
     report_words: Count = 0
@@ -938,10 +942,18 @@ class Outcome(Frozen):
     completion_tokens: Count = 0
     seconds: Annotated[float, Field(ge=0)] = 0.0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_counted(cls, facts: Any) -> Any:
+        """Read an outcome from before `cited_supporting` was counted, when every id that was shown supported."""
+        if isinstance(facts, dict) and "cited_supporting" not in facts:
+            return {**facts, "cited_supporting": facts.get("cited_seen", 0)}
+        return facts
+
     @property
     def grounded(self) -> bool:
-        """Right, and citing something a tool had shown."""
-        return self.correct and self.cited_seen > 0
+        """Right, and citing evidence for it that a tool had shown."""
+        return self.correct and self.cited_supporting > 0
 
 
 class Episode(Frozen):

@@ -1,7 +1,8 @@
 """What an episode is worth: bands that never overlap, and what moves a reward inside its band.
 
 A pure function of the `Outcome`. Anything the outcome does not hold cannot be paid for, and nothing in it
-pays for length: more turns, calls, words or cited ids never raise a reward by themselves.
+pays for length: more turns, calls, words or cited ids never raise a reward by themselves. Citing pays only for
+what supports the answer.
 
 Not here: how an outcome is found (`rollout`), what a verdict means (`make_judge_model`).
 """
@@ -74,6 +75,8 @@ def reward(outcome: Outcome) -> Reward:
         raise ValueError("an episode that its provider broke off is never scored; drop it and count it")
     if outcome.ending is Ending.ANSWERED:
         name = "grounded" if outcome.grounded else "unsupported" if outcome.correct else "wrong"
+    elif outcome.ending is Ending.UNKNOWN and outcome.correct:
+        name = "unsupported"  # the evidence did not suffice, and saying so was right
     else:
         name = "abstained" if outcome.ending in ABSTAINED else "broken"
     band, factors = BANDS[name], _factors(outcome)

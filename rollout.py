@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from core.conversation import FINAL_ANSWER, LAST_TURN, opening, tool_schemas
+from core.conversation import FINAL_ANSWER, LAST_TURN, MOST_CALLS, opening, tool_schemas
 from core.episode_store.episodes import read_episodes, write_episode
+from core.evidence import supporting
 from core.model_calls import Patience
 from core.policies.litellm import litellm_chat
 from core.policies.openai import DEFAULT_RULES, openai_chat
@@ -166,17 +167,39 @@ class _Play:
         calls = self._calls(reply)
         self._note(reply, calls)
         if reply.refusal or reply.finish_reason == "content_filter":
+            self.counts["turns"] += 1
             return Ending.REFUSED
         cut = reply.finish_reason == "length"
         if not calls:
-            said = (reply.content or "").strip()
-            # A reply that was cut before any call is no better than a short one without a call.
-            return Ending.OUT_OF_CONTEXT if cut and call_begun(said) else self._no_call(said)
-        for call in calls:
+            return self._without_call((reply.content or "").strip(), cut)
+        allowed = min(MOST_CALLS, self.config.max_turns - self.counts["turns"])
+        for call in calls[:allowed]:
+            self.counts["turns"] += 1
             if cut and call is calls[-1] and not _is_json(call.arguments):
                 return Ending.OUT_OF_CONTEXT
             if (ending := await self._answer(call)) is not None:
                 return ending
+        return self._too_many(calls[allowed:])
+
+    def _without_call(self, said: str, cut: bool) -> Ending | None:
+        """A reply that calls nothing uses a turn. One that was cut before any call is no better than others."""
+        self.counts["turns"] += 1
+        if cut and call_begun(said):
+            return Ending.OUT_OF_CONTEXT
+        native = self.config.call_format == "native"
+        shape = "one tool" if native else 'one tool as {"tool": ..., "arguments": {...}}'
+        text = f"the reply holds no call; call {shape} of: {self._names()}"
+        return self._mistake(Ending.MALFORMED_CALL if said else Ending.EMPTY_REPLY, text, None)
+
+    def _too_many(self, calls: Sequence[ToolCall]) -> Ending | None:
+        """Answer calls that are not run, since a provider expects an answer to each; one mistake in all."""
+        for number, call in enumerate(calls):
+            text = f"not run: a reply may hold at most {MOST_CALLS} calls, and each is a turn"
+            if number == 0 and self.counts["turns"] < self.config.max_turns:
+                if (ending := self._mistake(Ending.MALFORMED_CALL, text, call)) is not None:
+                    return ending
+            else:
+                self._show(f"error: {text}", call)
         return None
 
     def _calls(self, reply: ChatReply) -> tuple[ToolCall, ...]:
@@ -198,16 +221,8 @@ class _Play:
                 for call in calls
             ]
         self.messages.append(message)
-        self.counts.update(
-            turns=1, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
-        )
+        self.counts.update(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
         self.cost_usd += reply.cost_usd
-
-    def _no_call(self, said: str) -> Ending | None:
-        native = self.config.call_format == "native"
-        shape = "one tool" if native else 'one tool as {"tool": ..., "arguments": {...}}'
-        text = f"the reply holds no call; call {shape} of: {self._names()}"
-        return self._mistake(Ending.MALFORMED_CALL if said else Ending.EMPTY_REPLY, text, None)
 
     def _names(self) -> str:
         return ", ".join([*self.tools, FINAL_ANSWER])
@@ -286,17 +301,20 @@ class _Play:
 
     def _outcome(self, ending: Ending, verdict: Verdict | None, ids: Cited, seconds: float) -> Outcome:
         report, truth = self.report, self.scenario.ground_truth
-        seen = (ids.logs.keys() & self.logs.keys()) | (ids.traces.keys() & self.traces.keys())
+        seen_logs, seen_traces = ids.logs.keys() & self.logs.keys(), ids.traces.keys() & self.traces.keys()
+        seen = seen_logs | seen_traces
+        right_unknown = truth.insufficient and ending is Ending.UNKNOWN
         named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
         return Outcome(
             ending=ending,
-            correct=verdict is not None and verdict.correct,
+            correct=right_unknown or (verdict is not None and verdict.correct),
             service_correct=verdict.service_correct if verdict else named,
             gold_evidence=len(truth.evidence),
             gold_evidence_opened=sum(map(self._has_shown, truth.evidence)),
             cited=len(ids.logs) + len(ids.traces),
             cited_seen=len(seen),
             cited_gold=len(seen & {*truth.evidence_line_ids, *truth.evidence_trace_ids}),
+            cited_supporting=len(supporting(self.scenario, seen_logs, seen_traces)),
             cited_fabricated=len(ids.fabricated),
             report_words=_words(report) if report else 0,
             seconds=round(seconds, 3),

@@ -14,6 +14,8 @@ from core.function_schemas import function_schema
 from project_types import FAULT_TYPES, EpisodeConfig, Message, Report, Scenario, Tool
 
 FINAL_ANSWER = "return_final_answer"
+MOST_CALLS = 4
+"""Calls that one reply may hold."""
 BRIEF = "Find the root cause. Search, read traces, then return_final_answer."
 FULL = """\
 You are the engineer on call. Something is failing; find its root cause from the logs and traces of the services involved.
@@ -23,7 +25,8 @@ How to work
 - The loudest service is often only a victim. Follow failing calls from caller to callee until the trail stops.
 - The decisive line is often not an ERROR. Unrelated errors, deploys and slow queries near the fault are common; test them.
 - Tools cut long results and say how to get the rest: narrow the search rather than paging through everything.
-- You have {max_turns} turns; each reply is one. Answer as soon as the evidence is clear: more turns earn nothing.
+- You have {max_turns} turns. Each call is one, and a reply may hold {most_calls} calls at most.
+- Answer as soon as the evidence is clear: more turns earn nothing.
 
 The answer
 - suspected_service is the one service where the fault began; root_cause says in one sentence what broke there and why.
@@ -50,7 +53,11 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) -> list[Message]:
     """The system and the user message every episode of this scenario starts with."""
     kinds = "\n".join(f"- {name}: {kind.meaning}" for name, kind in FAULT_TYPES.items())
-    system = BRIEF if config.prompt == "brief" else FULL.format(max_turns=config.max_turns, fault_types=kinds)
+    system = (
+        BRIEF
+        if config.prompt == "brief"
+        else FULL.format(max_turns=config.max_turns, most_calls=MOST_CALLS, fault_types=kinds)
+    )
     if config.call_format == "text":
         schemas = "\n".join(
             json.dumps(schema["function"], separators=(",", ":")) for schema in tool_schemas(tools)

@@ -25,7 +25,8 @@ def changed(outcome: Outcome, **facts: object) -> Outcome:
 
 
 def solved(outcome: Outcome) -> bool:
-    return outcome.ending is Ending.ANSWERED and outcome.correct
+    """Right: with an answer, or with 'unknown' where the evidence does not suffice."""
+    return outcome.ending in (Ending.ANSWERED, Ending.UNKNOWN) and outcome.correct
 
 
 OUTCOMES = st.builds(
@@ -40,7 +41,7 @@ SOLVED = st.builds(changed, OUTCOMES, ending=st.just(Ending.ANSWERED), correct=s
 UNSOLVED = OUTCOMES.filter(lambda outcome: not solved(outcome))
 GROUNDED = Outcome(
     ending=Ending.ANSWERED, correct=True, service_correct=True, turns=4, gold_evidence=2, gold_evidence_opened=2,
-    cited=2, cited_seen=2, cited_gold=2,
+    cited=2, cited_seen=2, cited_gold=2, cited_supporting=2,
 )  # fmt: skip
 WORST_SOLVED = Outcome(
     ending=Ending.ANSWERED,
@@ -99,8 +100,8 @@ def test_the_worst_solved_episode_beats_every_unsolved_one(outcome: Outcome) -> 
 
 @given(SOLVED, SOLVED)
 def test_a_grounded_answer_beats_every_unsupported_guess(one: Outcome, other: Outcome) -> None:
-    grounded = changed(one, cited_seen=one.cited_seen + 1)
-    guess = changed(other, cited_seen=0)
+    grounded = changed(one, cited_supporting=one.cited_supporting + 1)
+    guess = changed(other, cited_supporting=0)
     assert reward(grounded).total - reward(guess).total >= 0.75
 
 
@@ -109,7 +110,7 @@ def test_a_wrong_answer_always_costs_more_than_admitting_ignorance(
     one: Outcome, other: Outcome, ending: Ending
 ) -> None:
     wrong = changed(one, ending=Ending.ANSWERED, correct=False)
-    unknown = changed(other, ending=ending)
+    unknown = changed(other, ending=ending, correct=False)
     assert reward(wrong).total < reward(unknown).total
 
 
@@ -195,6 +196,12 @@ def test_citing_gold_pays_more_than_citing_what_was_merely_seen() -> None:
 def test_of_two_equal_successes_the_shorter_earns_a_little_more() -> None:
     gain = reward(GROUNDED).total - reward(changed(GROUNDED, turns=5)).total
     assert 0 < gain <= 0.02
+
+
+def test_an_outcome_from_before_support_was_counted_is_read_as_it_was_counted_then() -> None:
+    old = GROUNDED.model_dump(exclude={"cited_supporting"})
+    assert Outcome.model_validate(old).grounded
+    assert not Outcome.model_validate(old | {"cited_seen": 0}).grounded
 
 
 def test_a_broken_off_episode_is_refused_rather_than_scored() -> None:

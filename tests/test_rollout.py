@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from core.evidence import supporting
+from core.judges.offline import OfflineJudge
 from log_search_tools import log_tools
 from project_types import (
     ChatReply,
@@ -24,6 +26,7 @@ from project_types import (
     EpisodeConfig,
     JudgeError,
     Message,
+    Outcome,
     Report,
     Scenario,
     ToolCall,
@@ -142,7 +145,7 @@ async def test_every_call_of_a_message_is_answered_before_the_next_turn() -> Non
     episode, requests = await play(script)
     answered = [message["tool_call_id"] for message in requests[1]["messages"] if message["role"] == "tool"]
     assert answered == ["call_0", "call_1", "call_2"]
-    assert (episode.outcome.turns, episode.outcome.tool_calls) == (2, 3)
+    assert (episode.outcome.turns, episode.outcome.tool_calls) == (4, 3), "each call is a turn"
 
 
 async def test_calls_before_a_final_answer_in_one_message_still_count_and_later_ones_do_not() -> None:
@@ -151,9 +154,41 @@ async def test_calls_before_a_final_answer_in_one_message_still_count_and_later_
         calls(("grep", '{"word": "space"}'), ("return_final_answer", final), ("grep", '{"word": "cdn"}'))
     ]
     episode, _ = await play(script)
-    assert (episode.outcome.turns, episode.outcome.tool_calls) == (1, 1)
+    assert (episode.outcome.turns, episode.outcome.tool_calls) == (2, 1)
     assert episode.outcome.cited_seen == 1
     assert NOISE not in episode.shown_log_ids
+
+
+async def test_a_reply_of_many_calls_runs_four_of_them_and_each_is_a_turn() -> None:
+    rules = RULES.model_copy(update={"max_turns": 10})
+    script = [calls(*[("grep", '{"word": "cdn"}')] * 225), answer("ledger", CAUSE)]
+    episode, requests = await play(script, config=rules)
+    assert (episode.outcome.tool_calls, episode.outcome.turns, episode.outcome.malformed_calls) == (4, 5, 1)
+    answered = [message["content"] for message in requests[1]["messages"] if message["role"] == "tool"]
+    assert len(answered) == 225, "a provider expects an answer to every call"
+    assert set(answered[4:]) == {"error: not run: a reply may hold at most 4 calls, and each is a turn"}
+
+
+async def test_a_second_reply_of_too_many_calls_ends_the_episode() -> None:
+    rules = RULES.model_copy(update={"max_turns": 20})
+    many = calls(*[("grep", '{"word": "cdn"}')] * 5)
+    episode, requests = await play([many, many], config=rules)
+    assert (episode.outcome.ending, episode.outcome.tool_calls) == (Ending.MALFORMED_CALL, 8)
+    assert len(requests) == 2
+
+
+async def test_calls_in_one_reply_cannot_outlast_the_turns() -> None:
+    script = [calls(*[("grep", '{"word": "cdn"}')] * 3), calls(*[("grep", '{"word": "space"}')] * 3)]
+    episode, _ = await play(script)
+    facts = episode.outcome
+    assert (facts.ending, facts.tool_calls, facts.turns) == (Ending.OUT_OF_TURNS, 4, RULES.max_turns)
+
+
+async def test_before_the_last_turn_also_a_reply_of_several_calls_is_followed_by_the_reminder() -> None:
+    rules = RULES.model_copy(update={"prompt": "full", "max_turns": 4})
+    script = [calls(*[("grep", '{"word": "cdn"}')] * 3), answer("ledger", CAUSE)]
+    _, requests = await play(script, config=rules)
+    assert requests[1]["messages"][-1]["content"].endswith(LAST_TURN)
 
 
 async def test_a_repeated_call_runs_again_and_is_counted() -> None:
@@ -167,6 +202,63 @@ async def test_a_right_answer_that_cites_nothing_it_saw_is_an_unsupported_guess(
     assert (episode.outcome.cited, episode.outcome.cited_fabricated) == (1, 0)
     assert episode.reward is not None
     assert 0.05 <= episode.reward <= 0.25
+
+
+async def test_an_id_that_was_shown_and_proves_nothing_does_not_ground_a_right_answer() -> None:
+    script = [call("grep", word="ledger"), answer("ledger", CAUSE, key_log_ids=[SYMPTOM])]
+    facts = (await play(script))[0].outcome
+    assert (facts.correct, facts.cited_seen, facts.cited_supporting) == (True, 1, 0)
+    assert not facts.grounded
+    assert 0.05 <= reward(facts).total <= 0.25
+
+
+async def test_what_the_culprit_did_in_a_request_that_failed_grounds_a_right_answer() -> None:
+    scenario = INCIDENT.model_dump(mode="json")
+    consequence = {
+        **scenario["logs"][1],
+        "id": "d4e5f6a1b2c3",
+        "message": "space check failed",
+        "level": "ERROR",
+    }
+    spans = [
+        {"trace_id": TRACE, "span_id": "s1", "service": "orders", "operation": "pay", "duration_ms": 9,
+         "start": "2026-03-01T14:05:02Z", "status": "error"},
+    ]  # fmt: skip
+    elsewhere = {**consequence, "id": "e5f6a1b2c3d4", "trace_id": "ffffaaaa00001111"}
+    scenario |= {"logs": [*scenario["logs"], consequence, elsewhere], "spans": spans}
+    incident = Scenario.model_validate(scenario)
+    supports = {
+        id_: supporting(incident, {id_}, set()) == {id_}
+        for id_ in (GOLD, SYMPTOM, NOISE, consequence["id"], elsewhere["id"])
+    }
+    assert supports == {
+        GOLD: True,
+        SYMPTOM: False,
+        NOISE: False,
+        consequence["id"]: True,
+        elsewhere["id"]: False,
+    }
+
+
+async def test_where_the_evidence_does_not_suffice_unknown_is_the_right_answer() -> None:
+    scenario = INCIDENT.model_dump(mode="json")
+    scenario["ground_truth"] = {"service": "unknown", "fault_type": "none"}
+    scenario["gold_report"] = {"root_cause": "unknown", "suspected_service": "unknown"}
+    nothing = Scenario.model_validate(scenario)
+
+    async def says(service: str) -> Outcome:
+        async def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
+            report = Report(root_cause=service, suspected_service=service)
+            return ChatReply(
+                tool_calls=(ToolCall(id="1", name="return_final_answer", arguments=report.model_dump_json()),)
+            )
+
+        return (await investigate(chat, nothing, [Grep()], judge=OfflineJudge(), config=RULES)).outcome
+
+    right, wrong = await says("unknown"), await says("ledger")
+    assert (right.correct, wrong.correct) == (True, False)
+    assert reward(right).total > reward(wrong).total
+    assert reward(right).band == "unsupported"
 
 
 async def test_invented_ids_are_counted_and_kept_as_written() -> None:

@@ -199,8 +199,8 @@ class _Case:
                 text="it answered before any tool had shown it a line",
                 turns=self.last,
             )
-        elif not outcome.cited_seen:
-            text = "the answer cites nothing that a tool had shown"
+        elif not outcome.cited_supporting:
+            text = "the answer cites no evidence for it that a tool had shown"
             yield Claim(kind=Kind.UNSUPPORTED_GUESS, text=text, turns=self.last)
         if self.wrong and self.scenario is not None:
             yield self._misjudged(self.scenario)

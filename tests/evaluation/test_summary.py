@@ -59,7 +59,9 @@ def test_an_episode_without_metadata_is_in_no_slice() -> None:
 
 def test_a_right_answer_without_evidence_is_not_grounded() -> None:
     guess = episode("a", correct=True)
-    guess = guess.model_copy(update={"outcome": guess.outcome.model_copy(update={"cited_seen": 0})})
+    guess = guess.model_copy(
+        update={"outcome": guess.outcome.model_copy(update={"cited_seen": 0, "cited_supporting": 0})}
+    )
     measures = summarise([guess]).whole.measures
     assert (measures["accuracy"].value, measures["grounded"].value) == (1.0, 0.0)
 
