@@ -26,6 +26,7 @@ from core import command_line
 from core.art_versions import model_names
 from core.files import replace_file
 from core.judges.calibration import CALIBRATION, Calibration, calibrate, read_calibration, table
+from core.judges.flips import flips, told
 from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge
 from core.judges.offline import OfflineJudge
 from core.model_calls import load_litellm
@@ -291,6 +292,13 @@ def parser() -> argparse.ArgumentParser:
         "--api-key",
         help="key for it, never stored (default: JUDGE_API_KEY, then the provider's own variable)",
     )
+    made.add_argument(
+        "--flips",
+        type=int,
+        default=0,
+        metavar="N",
+        help="ask a model about N pairs in two other ways and count the verdicts that change (default 0)",
+    )
     made.add_argument("--json", action="store_true", help="print the calibration as JSON")
     made.add_argument(
         "--dry-run", action="store_true", help="say how many questions would be asked, and ask none"
@@ -344,6 +352,8 @@ async def run(args: argparse.Namespace) -> int:
         print(f"\nrefused: {'; '.join(objections)}", file=sys.stderr)
         return 1
     llm = judge if isinstance(judge, LLMJudge) else None
+    if llm and args.flips > 0:
+        print(told(await flips(llm, pairs[-args.flips :])), file=sys.stderr)
     register(
         name,
         Registered(

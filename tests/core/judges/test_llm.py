@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from core.judges.calibration import Pair
+from core.judges.flips import Flips, flips
 from core.judges.llm import LLMJudge, VerdictCache, facts, question
 from project_types import ConfigurationError, JudgeError, Report, Scenario
 from tests.builders.scenarios import CAUSE, INCIDENT, NOISE, SYMPTOM
@@ -31,7 +33,7 @@ REPORT = Report(root_cause=CAUSE, suspected_service="ledger")
 
 
 def judge_at(server: OpenAIServer, **more: Any) -> LLMJudge:
-    settings: dict[str, Any] = {"timeout_s": 5.0, "attempts": 2, "retry_wait_s": 0.01, **more}
+    settings: dict[str, Any] = {"timeout_s": 60.0, "attempts": 2, "retry_wait_s": 0.01, **more}
     return LLMJudge("openai/fake", api_base=server.base_url, api_key="test", **settings)
 
 
@@ -143,7 +145,7 @@ async def test_a_model_that_takes_no_temperature_judges_without_one() -> None:
 )
 async def test_a_judge_on_a_bad_day_raises(mode: Mode, says: str) -> None:
     with judge_server(mode, RIGHT) as server, pytest.raises(JudgeError, match=says):
-        await judge_at(server, timeout_s=0.3).verdict(INCIDENT, REPORT)
+        await judge_at(server, timeout_s=0.3 if mode == "timeout" else 60.0).verdict(INCIDENT, REPORT)
 
 
 async def test_a_reply_that_drips_in_byte_by_byte_is_bounded_too() -> None:
@@ -339,3 +341,24 @@ async def test_an_empty_choice_list_is_no_verdict() -> None:
         await judge_at(server, attempts=1).verdict(INCIDENT, REPORT)
     with OpenAIServer(lambda request: empty()) as server, pytest.raises(JudgeError, match="no text"):
         await judge_at(server).verdict(INCIDENT, REPORT)
+
+
+async def test_a_judge_whose_verdict_hangs_on_the_place_of_the_report_is_found_out() -> None:
+    def by_place(body: dict[str, Any]) -> Reply:
+        first = body["messages"][1]["content"].startswith("FACTS")
+        return say(json.dumps({**RIGHT, "cause_correct": first}))
+
+    pairs = [Pair(scenario=INCIDENT, report=REPORT, correct=True, category="exact")]
+    with OpenAIServer(by_place) as server:
+        found = await flips(judge_at(server), pairs)
+    assert found == [Flips("report first", 1, 1), Flips("other words", 0, 1)]
+
+
+async def test_the_ways_of_asking_do_not_share_a_cached_verdict(tmp_path: Path) -> None:
+    with judge_server("ok", RIGHT) as server:
+        judge = judge_at(server, cache=tmp_path / "cache.sqlite3")
+        pairs = [Pair(scenario=INCIDENT, report=REPORT, correct=True, category="exact")]
+        await flips(judge, pairs)
+        asked_before = len(server.requests)
+        await flips(judge, pairs)
+        assert (asked_before, len(server.requests)) == (3, 3)
