@@ -40,15 +40,21 @@ def hasty(desk: Desk) -> Play:
     return demonstrator(desk._replace(rng=Dice(HASTE - 0.01)))
 
 
+def alone(asked: Call | list[Call]) -> Call:
+    """The one call of a reply."""
+    assert isinstance(asked, Call)
+    return asked
+
+
 def play(script: Callable[[Desk], Play], *results: Sequence[str]) -> tuple[list[Call], Answer | None]:
     """What a script asks while it is shown these results in turn, and its answer, if it has given one by
     then.
     """
     under_way, calls = script(Desk(Dice(0.99), EMBEDDED, TASK)), list[Call]()
     try:
-        calls.append(next(under_way))
+        calls.append(alone(next(under_way)))
         for shown in results:
-            calls.append(under_way.send("\n".join([f"{len(shown)} lines match", *shown])))
+            calls.append(alone(under_way.send("\n".join([f"{len(shown)} lines match", *shown]))))
     except StopIteration as stop:
         answer: Any = stop.value
         return calls, answer
