@@ -34,7 +34,7 @@ from core.policies.sre.play import SUSPECTS, Notes, look_around, measure, option
 from log_search_tools import log_tools
 from project_types import EpisodeConfig, Scenario, read_scenario
 
-PENALTY = 0.01
+PENALTY = 0.003
 RULES = EpisodeConfig(tools="full")
 EVERYBODY = 99
 """While weights are fitted, every service is asked, since nothing says yet who is suspicious."""

@@ -29,7 +29,7 @@ from chaos.traffic import Traffic, felt
 from chaos.world import make_world
 
 VERSION = "2"
-LEAST_FELT = 15
+LEAST_FELT = 25
 """Requests of users that the guilty candidate must hurt."""
 ROUTINE_ROWS = (45, 90)
 MOST_ATTEMPTS = 1000

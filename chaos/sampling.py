@@ -18,10 +18,10 @@ from chaos.anchors import Anchor
 from chaos.dice import Mask
 from chaos.traffic import OK, FlowRun, Traffic, slow
 
-MOST_SPANS = 170
-HURT, MARKED, FINE, BEFORE, OWN = 9, 2, 5, 6, 3
-"""How many requests are kept: hurt by the fault; fine but with a failed span; fine; of the healthy window; of jobs
-and the prober.
+MOST_SPANS = 190
+HURT, OTHERWISE, MARKED, FINE, BEFORE, OWN = 10, 3, 2, 5, 6, 3
+"""How many requests are kept: hurt by the fault; failed or slow otherwise; fine but with a failed span; fine; of
+the healthy window; of jobs and the prober.
 """
 
 
@@ -58,9 +58,11 @@ def draw_sample(traffic: Traffic, wanted: Iterable[Anchor], rng: random.Random) 
     bad = {run.number: run.failed | slow(run) for run in traffic.runs}
     marked = {run.number: _marked(run) & ~bad[run.number] for run in traffic.runs}
     now = {run.number: run.at >= 0 for run in traffic.runs}
+    hurt = {run.number: run.hurt for run in traffic.runs}
     plain = {number: ~bad[number] & ~marked[number] for number in bad}
     groups: list[tuple[int, Sequence[FlowRun], dict[int, Any]]] = [
-        (HURT, users, {number: bad[number] & now[number] for number in bad}),
+        (HURT, users, {number: bad[number] & now[number] & hurt[number] for number in bad}),
+        (OTHERWISE, users, {number: bad[number] & now[number] & ~hurt[number] for number in bad}),
         (MARKED, users, {number: marked[number] & now[number] for number in bad}),
         (FINE, users, {number: plain[number] & now[number] for number in bad}),
         (BEFORE, users, {number: ~now[number] for number in bad}),

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from project_types import FAULT_TYPES, Judge, Scenario
 
-ROWS, SPANS, SERVICES, EVIDENCE, DISTRACTORS = (100, 900), (30, 200), (5, 50), (1, 24), (2, 4)
+ROWS, SPANS, SERVICES, EVIDENCE, DISTRACTORS = (100, 900), (30, 230), (5, 50), (1, 24), (2, 4)
 
 
 def sizes(scenario: Scenario) -> Iterator[str]:

@@ -8,11 +8,14 @@ what it names. `likelihood` weighs them. The weights were fitted on generated sc
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from core.log_stores.masks import masked
 from core.policies.screen import ShownRow
 from core.policies.sre.reading import Moved, Usual, apart, seconds
 from core.policies.sre.trails import Marks
@@ -90,11 +93,34 @@ def _add_metrics(found: dict[str, dict[str, float]], metrics: Iterable[Moved]) -
             numbers[f"{name}, on a trail"] = numbers.get(name, 0.0) * numbers["on a trail"]
 
 
-def about_row(row: ShownRow, onset_s: float, named: set[str]) -> dict[str, float]:
+class Setting(NamedTuple):
+    """What a row is seen against."""
+
+    onset_s: float
+    ends: str
+    """The service at which trails end."""
+    failing: frozenset[str]
+    """Traces that failed."""
+    operations: Mapping[str, set[str]]
+    """Words of each service's operations."""
+    said: Mapping[str, int]
+    """How many of the suspects write each text, numbers and names left out."""
+
+
+def shape(row: ShownRow, named: set[str]) -> str:
+    """A row's text without numbers, and without the names of services."""
+    text = row.message
+    for name in sorted(named | {row.service}, key=len, reverse=True):
+        text = text.replace(name, "it")
+    return masked(text)
+
+
+def about_row(row: ShownRow, setting: Setting, named: set[str]) -> dict[str, float]:
     """The numbers of a new row; `named` are the other services that it names."""
     at = seconds(row.time)
-    late = apart(at, onset_s) if at is not None else 999.0
+    late = apart(at, setting.onset_s) if at is not None else 999.0
     traced = row.trace is not None
+    words = set(re.findall(r"[a-z]{3,}", row.message.lower()))
     return {
         "long before": float(late < -35),
         "at the onset": float(-35 <= late <= 12),
@@ -107,6 +133,10 @@ def about_row(row: ShownRow, onset_s: float, named: set[str]) -> dict[str, float
         "mild": float(row.level <= Level.INFO),
         "mild in a trace": float(row.level <= Level.INFO and traced),
         "severe": float(row.level >= Level.ERROR),
+        "in a failing trace": float(row.trace in setting.failing),
+        "names the end": float(setting.ends in named),
+        "names its own operation": float(bool(words & setting.operations.get(row.service, set()))),
+        "said by others": float(setting.said.get(shape(row, named), 1) > 1),
         "once": float(row.alike == 1),
         "often": float(row.alike > 4),
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, blame, read_trace
-from core.policies.sre.clues import about_row, about_services, likelihood
+from core.policies.sre.clues import Setting, about_row, about_services, likelihood, shape
 from core.policies.sre.reading import (
     Found,
     Moved,
@@ -39,12 +39,14 @@ USERS = re.compile(r"(GET|POST|PUT|PATCH|DELETE) /")
 """How an operation of a user's request is named: an HTTP method and a path."""
 CRAWLS = re.compile(r"slow|long|wait|crawl|loading|hang", re.IGNORECASE)
 """Words of people who wait, where others get errors."""
-MOST_READ, MOST_OTHER, MOST_HEALTHY = 8, 2, 3
+MOST_READ, MOST_OTHER, LEAST_READ, MOST_HEALTHY = 9, 3, 4, 3
+CLOCKS_OFF_MS = 20_000
+"""A request that seems to take longer was timed by clocks that disagree."""
 SUSPECTS = 4
 NEEDED = {"compare", "span_stats", "find_traces", "read_metrics"}
 """What EpisodeConfig.tools = 'full' offers where an incident has spans and metrics."""
 METRICS = ("percent", "sockets", "connections", "queue", "requests", "errors", "latency_p50")
-EARLY_S, LATE_S = 80.0, 170.0
+EARLY_S, LATE_S = 240.0, 170.0
 """How long before and after the onset a row may be new."""
 
 Asking = Generator[list[Call] | Call, Any, list[str]]
@@ -96,6 +98,8 @@ class Notes:
 
     def ask(self, *calls: Call) -> Asking:
         """Make calls in one reply, or in one each where replies hold one, as long as turns are left."""
+        if not calls:
+            return []
         together = self.desk.config.call_format == "native"
         bunches = [list(calls)] if together else [[call] for call in calls]
         answers: list[str] = []
@@ -123,7 +127,7 @@ class Notes:
             (u for u in self.usual if (u.service, u.operation) == (one.service, one.operation)), None
         )
         before = known.before_p50_ms if known and known.before_p50_ms else 100.0
-        return one.ms > max(200.0, 3 * before)
+        return max(200.0, 3 * before) < one.ms < CLOCKS_OFF_MS
 
     def suspicious(self) -> list[Found]:
         """Found traces of users that seem to have failed, or to have taken long, each once, the story's flow first."""
@@ -132,19 +136,23 @@ class Notes:
         return sorted(bad, key=lambda one: (-self.matches(one.operation), -one.failed, -one.ms))
 
     def to_read(self) -> list[str]:
-        """Ids of traces to read: of the story's flow, spread over time, and a few of others."""
+        """Ids of traces to read: of the story's flow, spread over time, and a few of others.
+
+        Where a clock is off, a trace seems to take minutes, and only its tree says how long its root took. So
+        traces of the story's flow fill up what is left.
+        """
         bad = self.suspicious()
-        if not bad:
+        users = sorted(self.found, key=lambda one: -self.matches(one.operation))
+        users = [one for one in users if USERS.match(one.operation)]
+        if not users:
             return []
-        top = self.matches(bad[0].operation)
+        top = self.matches(users[0].operation)
         story = [one for one in bad if self.matches(one.operation) == top]
-        others = [one for one in bad if self.matches(one.operation) < top][:MOST_OTHER]
-        chosen = story[: MOST_READ - len(others)] + others
-        return (
-            [one.id for one in chosen + bad if one][:MOST_READ]
-            if len(chosen) < 4
-            else [one.id for one in chosen]
-        )
+        others = [one for one in bad if self.matches(one.operation) < top]
+        chosen = [*story[: MOST_READ - MOST_OTHER], *others[:MOST_OTHER], *story[MOST_READ - MOST_OTHER :]]
+        if len(story) < LEAST_READ:
+            chosen += [one for one in users if self.matches(one.operation) == top][:LEAST_READ]
+        return list(dict.fromkeys(one.id for one in [*chosen, *others]))[:MOST_READ]
 
     def healthy_ones(self) -> list[str]:
         """Ids of healthy traces of the operations that are under suspicion."""
@@ -162,7 +170,8 @@ class Notes:
         story = [one for one in bad if self.matches(one.root.operation) == top]
         failed = [one for one in story if one.root.failed]
         if len(failed) >= 2 and not self.crawls():
-            story = failed
+            story, bad = failed, [one for one in bad if one.root.failed]
+        bad = [one for one in bad if self._as_bad(one, story)]
         fine = [one.at_s for one in self.found if not one.failed and self.matches(one.operation) == top]
         begin = self._begin([one.at_s for one in story], fine)
         late = [one for one in story if apart(one.at_s, begin) >= -1]
@@ -171,7 +180,7 @@ class Notes:
         begin = self._begin([one.at_s for one in same], fine)
         same = [one for one in same if apart(one.at_s, begin) >= -1]
         self.bad = same if len(same) >= 2 else late
-        if len(self.bad) < 2:
+        if len(self.bad) < 2 and not top:
             return False
         self.onset_s = min(self.bad, key=lambda one: apart(one.at_s, begin)).at_s
         for one in self.bad:
@@ -179,6 +188,13 @@ class Notes:
             for name in {span.service for span in one.root.walk()}:
                 self.passed[name] += 1 / len(self.bad)
         return True
+
+    def _as_bad(self, one: Trace, story: Sequence[Trace]) -> bool:
+        """Whether a trace failed, or took about as long as others of its story: a delay that an instance made
+        good is shorter by far.
+        """
+        waits = sorted(other.root.ms for other in story)
+        return one.root.failed or one.root.ms >= 0.4 * waits[len(waits) // 2]
 
     def _begin(self, bad: Sequence[int], fine: Iterable[int]) -> int:
         """The moment that best parts good requests from bad ones, and fits what people say."""
@@ -213,11 +229,23 @@ class Notes:
         words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message)) | set(re.findall(r"[\w-]+", row.message))
         return {name for name in self.services if name != row.service and name in words}
 
+    def setting(self) -> Setting:
+        """What new rows are seen against."""
+        failing = {one.id for one in self.bad} | {one.id for one in self.found if one.failed >= 2}
+        words: defaultdict[str, set[str]] = defaultdict(set)
+        for one in self.usual:
+            words[one.service] |= set(re.findall(r"[a-z]{3,}", one.operation.lower()))
+        writers: defaultdict[str, set[str]] = defaultdict(set)
+        for row in self.new:
+            writers[shape(row, self.named(row))].add(row.service)
+        said = {text: len(services) for text, services in writers.items()}
+        return Setting(self.first_complaint(), self.ends, frozenset(failing), words, said)
+
     def first_complaint(self) -> float:
         """When rows first complained of the service at which trails end, if that is shortly before the onset."""
         times = [seconds(row.time) for row in self.new if self.ends in self.named(row)]
         early = [apart(at, self.onset_s) for at in times if at is not None]
-        return self.onset_s + min((late for late in early if -100 <= late <= 0), default=0.0)
+        return self.onset_s + min((late for late in early if -EARLY_S <= late <= 0), default=0.0)
 
 
 def _stems(text: str) -> set[str]:
@@ -253,20 +281,19 @@ def _around(hint_s: int | None) -> list[str]:
 def read(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
     """Read traces that failed, and healthy ones beside them."""
     wanted = notes.to_read()
-    for begin in range(0, len(wanted), 4):
-        texts = yield from notes.ask(*(read_trace(name) for name in wanted[begin : begin + 4]))
+    most_in_reply = 4
+    for begin in (0, most_in_reply):
+        texts = yield from notes.ask(*map(read_trace, wanted[begin : begin + most_in_reply]))
         notes.read += [one for one in map(trace, texts) if one]
-    calls = [read_trace(name) for name in notes.healthy_ones()]
-    if calls:
-        texts = yield from notes.ask(*calls)
-        notes.read += [one for one in map(trace, texts) if one]
+    last = [*wanted[2 * most_in_reply :], *notes.healthy_ones()]
+    texts = yield from notes.ask(*map(read_trace, last[:most_in_reply]))
+    notes.read += [one for one in map(trace, texts) if one]
 
 
 def measure(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
     """What moved when the trouble began."""
     now = f"{clock(notes.onset_s + 20)}/{clock(notes.onset_s + 150)}"
-    before = f"{clock(notes.onset_s - 330)}/{clock(notes.onset_s - 20)}"
-    calls = [Call("read_metrics", {"name": name, "window": now, "baseline": before}) for name in METRICS]
+    calls = [Call("read_metrics", {"name": name, "window": now}) for name in METRICS]
     since = {"window": f"{clock(notes.onset_s - 5)}/{clock(notes.onset_s + 300)}"}
     calls.append(Call("span_stats", since))
     for begin in range(0, len(calls), 4):
@@ -285,9 +312,9 @@ def question(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
 
 def options(notes: Notes) -> list[tuple[ShownRow | str, dict[str, float]]]:
     """What may be answered: a new row of a suspect, or a suspect without a row; with its numbers."""
-    known, onset = notes.about(), notes.first_complaint()
+    known, setting = notes.about(), notes.setting()
     found: list[tuple[ShownRow | str, dict[str, float]]] = [
-        (row, {**known[row.service], **about_row(row, onset, notes.named(row))})
+        (row, {**known[row.service], **about_row(row, setting, notes.named(row))})
         for row in notes.new
         if row.service in known
     ]

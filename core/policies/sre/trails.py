@@ -115,6 +115,8 @@ def _mark_end(span: Span, habits: Habits, marks: Marks, weight: float) -> None:
         marks[span.service][f"{pace} end, callee missing"] += weight
         for name in missing:
             marks[name][f"{pace} missing"] += weight / len(missing)
+        if answered:  # its answer may be why the rest was never called
+            marks[answered[-1].service][f"last child before missing, {pace}"] += weight
     elif answered:
         marks[span.service][f"{pace} end, after child"] += weight
         marks[answered[-1].service][f"last child, {pace}"] += weight
