@@ -77,7 +77,9 @@ class Background:
         mishaps = self.words.sample(self.book.of("mishaps"), len(self.book.of("mishaps")))
         oddities = self.words.sample(self.book.of("oddities"), len(self.book.of("oddities")))
         rows: list[Row] = []
-        suspects = {one.culprit for one in self.stage.candidates}
+        suspects = dict.fromkeys(
+            one.culprit for one in self.stage.candidates
+        )  # in order: each draws a number
         spared = {service for service in suspects if self.rng.random() < SPARED_SHARE}
         services = [service for service in self.services if service not in spared]
         for service in self.rng.sample(services, min(len(services), self.rng.randint(5, 8))):
