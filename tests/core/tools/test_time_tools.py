@@ -4,6 +4,7 @@ to the rest.
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from pathlib import Path
@@ -354,6 +355,8 @@ def test_every_tool_answers_within_100_ms_of_cpu_on_a_large_incident(tmp_path: P
         ("read_metrics", {"window": "14:10"}),
     ]
     slowest: dict[str, float] = {}
+    gc.collect()
+    gc.freeze()  # what earlier tests left in this process is not looked through while the tools are timed
     for turn in range(20):
         offered = tools(large)
         for name, arguments in asked:
@@ -362,6 +365,7 @@ def test_every_tool_answers_within_100_ms_of_cpu_on_a_large_incident(tmp_path: P
             ask(offered[name], **arguments)
             spent = time.process_time() - began
             slowest[name] = max(slowest.get(name, 0.0), spent) if turn else 0.0
+    gc.unfreeze()
     assert max(slowest.values()) <= 0.1, slowest
 
 
