@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from training_service.base_models import SHIPPED, Base
@@ -47,8 +48,8 @@ def timed(work: Callable[[], Any]) -> tuple[Any, Took]:
     return result, Took(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def stored_groups() -> list[Json]:
-    """Read the stored rollouts as ART's trajectory groups, each reply with its exact tokens."""
+def stored_groups(count: int | None = None) -> list[Json]:
+    """Read the first `count` groups of stored rollouts as ART has them, each reply with its exact tokens."""
     tokenizer = load_tokenizer(MODEL)
     groups: dict[int, list[Json]] = {}
     for line in STORED.read_text(encoding="utf-8").splitlines():
@@ -57,7 +58,7 @@ def stored_groups() -> list[Json]:
         groups.setdefault(rollout["group"], []).append(
             {"reward": rollout["reward"], "messages_and_choices": entries}
         )
-    return [{"trajectories": trajectories} for trajectories in groups.values()]
+    return [{"trajectories": trajectories} for trajectories in list(groups.values())[:count]]
 
 
 def _entries(messages: Sequence[Json], tokenizer: PreTrainedTokenizerFast) -> Iterator[Json]:
@@ -103,21 +104,18 @@ def _padded(batch: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor,
         for sequence in batch
     ]
     tokens, sampled, seen = zip(*rows, strict=True)
-    pad = torch.nn.utils.rnn.pad_sequence
-    return pad(list(tokens), True), pad(list(sampled), True), pad(list(seen), True)
+    padded = [pad_sequence(list(column), batch_first=True) for column in (tokens, sampled, seen)]
+    return padded[0], padded[1], padded[2]
 
 
-def compare(precision: Precision = "float32", rounds: int = 3) -> tuple[list[TokenSequence], Took, Took]:
-    """Return the sequences, our best time and the best time of the plain way."""
+def compare(groups: int | None = None, rounds: int = 3) -> tuple[list[TokenSequence], Took, Took]:
+    """Return the sequences of the first groups, our best time and the best time of the plain way."""
     base = Base("tiny", MODEL, torch.device("cpu"))
     model = LlamaForCausalLM.from_pretrained(MODEL, dtype=torch.float32).train()
-    sequences = batch_of(stored_groups()).sequences
-    best: dict[str, Took] = {}
-    for _ in range(rounds):
-        for name, work in (
-            ("ours", lambda: ours(base, sequences, precision)),
-            ("plain", lambda: plain(model, sequences)),
-        ):
-            _, took = timed(work)
-            best[name] = min(best.get(name, took), took, key=lambda entry: entry.cpu_s)
-    return sequences, best["ours"], best["plain"]
+    sequences = batch_of(stored_groups(groups)).sequences
+    runs = [
+        (timed(lambda: ours(base, sequences, "float32"))[1], timed(lambda: plain(model, sequences))[1])
+        for _ in range(rounds)
+    ]
+    best_ours, best_plain = (min(side, key=lambda took: took.cpu_s) for side in zip(*runs, strict=True))
+    return sequences, best_ours, best_plain

@@ -1,16 +1,14 @@
 """How much memory the training service takes at its peak, with tiny-investigator.
 
 A real service process does what a step of training asks of it: 64 conversations at once, turn by turn, and
-then one job on the 64 stored trajectories (`trajectories.jsonl`). When it has ended, the system says how large
-it was at its largest. Not here: how fast it is (`engine`, `gradient_step`).
+then one job on the 64 stored trajectories (`trajectories.jsonl`). Then Linux says how large the process was at
+its largest. Not here: how fast it is (`engine`, `gradient_step`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -27,23 +25,27 @@ MODEL = "tiny-investigator"
 SECONDS = 900.0
 
 
-def peak_mib(data: Path, options: Sequence[str] = ()) -> tuple[float, Json]:
-    """Return the peak size of a service in MiB, and the metrics of its job. `data` is a fresh folder.
+def peak_mib(data: Path, options: Sequence[str] = (), groups: int | None = None) -> tuple[float, Json]:
+    """Return the peak size of a service in MiB, and the metrics of its job.
 
+    `data` is a fresh folder; the log is written beside it. `groups` is how many of the stored groups to use.
     Raises RuntimeError when the service does not start or the job fails.
     """
     command = [sys.executable, "-m", "training_service", "serve", "--data", str(data), *options]
+    command += ["--log-file", str(data.with_suffix(".log"))]
     service = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        metrics = asyncio.run(_work(_address(service)))
-        service.send_signal(signal.SIGTERM)
-    except BaseException:
-        service.kill()
-        raise
+        metrics = asyncio.run(_work(_address(service), stored_groups(groups)))
+        return _largest_mib(service.pid), metrics
     finally:
-        _, _, usage = os.wait4(service.pid, 0)
-    kib = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return kib / 1024, metrics
+        service.terminate()
+        service.wait()
+
+
+def _largest_mib(pid: int) -> float:
+    """Return how large a process has been at its largest. Only Linux tells it of a running one."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _address(service: subprocess.Popen[str]) -> str:
@@ -55,8 +57,8 @@ def _address(service: subprocess.Popen[str]) -> str:
     return found[0]
 
 
-async def _work(url: str) -> Json:
-    groups = stored_groups()
+async def _work(url: str, groups: Sequence[Json]) -> Json:
+    """Do the work of one training step; returns the metrics of the job."""
     rollouts = [rollout["messages_and_choices"] for group in groups for rollout in group["trajectories"]]
     headers = {"Authorization": "Bearer local"}
     limits = httpx.Limits(max_connections=None)

@@ -35,7 +35,7 @@ from log_search_tools import log_tools
 from project_types import EpisodeConfig, Scenario, read_scenario
 
 PENALTY = 0.003
-RULES = EpisodeConfig(tools="full")
+RULES = EpisodeConfig(tools="full", max_turns=40)
 EVERYBODY = 99
 """While weights are fitted, every service is asked, since nothing says yet who is suspicious."""
 Floats = NDArray[np.float64]

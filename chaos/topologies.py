@@ -165,7 +165,7 @@ def topologies() -> dict[str, Topology]:
 
 # --------------------------------------------------------------------------------------------- larger systems
 
-PARTS = ((1, 0.82), (2, 0.1), (3, 0.05), (4, 0.03))
+PARTS = ((1, 0.88), (2, 0.07), (3, 0.03), (4, 0.02))
 """How many blocks a system is made of, and how often. Four blocks have 30 to 50 services."""
 MOST_DRILLS = 4
 

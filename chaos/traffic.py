@@ -23,6 +23,8 @@ ABSENT, OK, ERROR, TIMEOUT = -1, 0, 1, 2
 Codes = NDArray[np.int16]
 EVERYDAY_FAILURES = 0.0005
 """Share of a service's operations that fail on any day."""
+PER_TRY_MS = 500.0
+"""A caller turns to the next instance after so long, whatever its deadline for the whole call."""
 _DRAWS = 6
 _BASE, _FAIL, HIT, _AMOUNT, _TROUBLE, STUB = range(_DRAWS)
 """What each draw of a call decides."""
@@ -241,7 +243,7 @@ class FlowRun:
             op.stub |= hit
             if one.candidate.how.late and not one.candidate.how.inner:
                 op.stub_late |= hit
-                op.stub_ms = np.where(hit, limit, op.stub_ms)
+                op.stub_ms = np.where(hit, np.minimum(limit, PER_TRY_MS), op.stub_ms)
 
     def _way(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> Way:
         """What happens between caller and callee. Shortens `limit` where the caller is impatient."""

@@ -18,14 +18,16 @@ def trajectory(
     episode: Episode, choices: Sequence[Any], offered: list[dict[str, Any]] | None
 ) -> art.Trajectory:
     """A judged episode to train on. The policy's Choices stand for its messages: only they keep logprobs and
-    token ids.
+    token ids. None where a reply came without one.
+
+    Raises ValueError unless there is a Choice, or None, for every message of the policy.
     """
     import art
 
     assert episode.reward is not None, (
         "an episode without a reward cannot be trained on; give investigate a judge"
     )
-    spoken, outcome = iter(choices), episode.outcome
+    outcome = episode.outcome
     facts = {key: float(value) for key, value in outcome.model_dump(exclude={"ending"}).items()}
     tokens = {
         f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")
@@ -41,9 +43,10 @@ def trajectory(
         "ending": str(outcome.ending),
         "sample": episode.sample,
     }
-    replies = [(next(spoken) or said) if said["role"] == "assistant" else said for said in episode.messages]
+    replies = [place for place, said in enumerate(episode.messages) if said["role"] == "assistant"]
+    spoken = dict(zip(replies, choices, strict=True))
     return art.Trajectory(
-        messages_and_choices=replies,
+        messages_and_choices=[spoken.get(place) or said for place, said in enumerate(episode.messages)],
         tools=offered,
         reward=episode.reward,
         metrics={**facts, **tokens, **parts, **costs, "grounded": float(outcome.grounded)},

@@ -67,6 +67,9 @@ def _rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--max-completion-tokens", type=positive, metavar="N", help="tokens per reply")
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
+    rules.add_argument(
+        "--tools", choices=["two", "full"], help="two: search_logs and read_trace; full: all there is data for"
+    )
 
 
 def _judge(parser: argparse.ArgumentParser, default: str | None = None) -> None:

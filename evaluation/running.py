@@ -106,6 +106,7 @@ def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
         "max_completion_tokens",
         "call_format",
         "prompt",
+        "tools",
     )
     changes = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
     try:

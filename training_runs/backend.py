@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.art_versions import model_names
+from core.policies.registry import named_base_model
 from core.serving.child_service import ChildService, health
 from project_types import ConfigurationError, InvestigatorError, TrainingConfig
 from training_runs.failed_rollouts import TooManyFailures
@@ -116,7 +117,7 @@ async def _own_service(folder: Path, config: TrainingConfig) -> AsyncIterator[Ch
     if config.backend != "embedded":
         yield None
         return
-    options = ("--base-models", _named(config.base_model), "--precision", config.precision)
+    options = ("--base-models", named_base_model(config.base_model), "--precision", config.precision)
     more = ("--gradient-steps", str(config.gradient_steps))
     service = ChildService(folder / "service", folder / "service.log", options=options + more, say=say)
     watch: asyncio.Task[None] | None = None
@@ -134,7 +135,7 @@ async def _registered(folder: Path, config: TrainingConfig, art_backend: Any) ->
     import art
 
     embedded = config.backend == "embedded"
-    base_model = _named(config.base_model).partition("=")[0] if embedded else config.base_model
+    base_model = named_base_model(config.base_model).partition("=")[0] if embedded else config.base_model
     place = {"project": config.project, "base_path": str(folder / "art")}
     model = art.TrainableModel(**model_names(folder.name), base_model=base_model, **place)
     try:
@@ -148,12 +149,6 @@ async def _registered(folder: Path, config: TrainingConfig, art_backend: Any) ->
 
 def _nothing() -> None:
     """Tell nobody."""
-
-
-def _named(base_model: str) -> str:
-    """Return `NAME=FOLDER` for a folder, so that clients have a short name for it."""
-    folder = Path(base_model).resolve()
-    return f"{folder.name}={folder}" if Path(base_model).is_dir() else base_model
 
 
 def _job_options(config: TrainingConfig) -> dict[str, Any]:

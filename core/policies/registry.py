@@ -113,5 +113,10 @@ def access(arguments: argparse.Namespace, policy: PolicyName) -> Access:
 
 def _base_model_of(run: Path) -> str:
     """The base model of a training run as the service takes it; empty when the run does not say."""
-    name = str(RunFolder(run).config.get("base_model", ""))
-    return f"{Path(name).resolve().name}={Path(name).resolve()}" if Path(name).is_dir() else name
+    return named_base_model(str(RunFolder(run).config.get("base_model", "")))
+
+
+def named_base_model(base_model: str) -> str:
+    """`NAME=FOLDER` for a folder, so that clients have a short name for it; a name as it is."""
+    folder = Path(base_model).resolve()
+    return f"{folder.name}={folder}" if base_model and folder.is_dir() else base_model

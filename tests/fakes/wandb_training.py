@@ -31,7 +31,7 @@ SPOKEN = {
     "message": {"role": "assistant", "content": "looking"},
     "logprobs": {"content": [{"token": "looking", "logprob": -0.1, "top_logprobs": []}]},
 }
-"""The policy's one message, as its server gave it."""
+"""A message of the policy, as its server gave it."""
 HOSTILE = 12 * ({"role": "user", "content": "Orders \ud800 fail <script>alert(1)</script> " + 50_000 * "x"},)
 """Text that is no Unicode, and more of it than a table shows."""
 
@@ -61,7 +61,11 @@ async def log(folder: Path, first: int, last: int) -> None:
     for step in range(first, last + 1):
         for split in ("train", "val_sampled", "val", "test", "test_sampled"):
             found = episodes(split, step)
-            rollouts = [asyncio.to_thread(trajectory, one, [spoken], None) for one in found]
+            replies = [[spoken for said in one.messages if said["role"] == "assistant"] for one in found]
+            rollouts = [
+                asyncio.to_thread(trajectory, one, choices, None)
+                for one, choices in zip(found, replies, strict=True)
+            ]
             (group,) = await art.gather_trajectory_groups([art.TrajectoryGroup(rollouts, metadata={})])
             if split == "train":
                 await model.log([group], split=split, metrics=BACKEND, step=step)

@@ -77,7 +77,7 @@ def test_an_evaluation_is_a_table_of_rollouts(sessions: list[OfflineRun], split:
     right, *_, hostile = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     parts = [right[f"reward_{name}"] for name in COMPONENTS]
     assert len(table["data"]) == 4
-    says = ("s0", "answered", "right", "decided by the test")
+    says = ("s0", "answered", "right", "quotes decisive evidence")
     assert (right["scenario"], right["ending"], right["verdict"], right["reason"]) == says
     assert (
         right["reward"]

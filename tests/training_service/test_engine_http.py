@@ -25,7 +25,7 @@ SHOWN = {"role": "tool", "content": "14:05:33 ERROR orders log 3fa2", "tool_call
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     folder = write_random_model(tmp_path / "random")
-    options = ["--base-models", f"random={folder}", "--device", "cpu"]
+    options = ["--base-models", f"random={folder}", "--device", "cpu", "--precision", "float32"]
     service = ChildService(tmp_path / "data", tmp_path / "log", options=options)
     await service.start()
     async with httpx.AsyncClient(

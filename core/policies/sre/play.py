@@ -1,9 +1,9 @@
 """The investigation: what is asked when, and what is answered.
 
-Ten replies of at most four calls: what changed at all; which traces failed, in windows around the time that
+Up to 37 calls, at most four in a reply: what changed at all; which traces failed, in windows around the time that
 people name; the traces themselves, and healthy ones beside them; metrics at the moment at which the trouble
 began; and what the suspects began to write then. It answers "unknown" when no requests of users fail or crawl.
-With other tools or fewer turns it asks for less, and says "unknown" sooner.
+With other tools or fewer turns (`--tools full --max-turns 40`) it asks for less, and says "unknown" sooner.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from core.policies.sre.reading import (
     Trace,
     Usual,
     apart,
-    clock,
     found_traces,
     moved,
     operations,
     seconds,
+    stretch,
     trace,
     windows,
 )
@@ -43,6 +43,8 @@ MOST_READ, MOST_OTHER, LEAST_READ, MOST_HEALTHY = 9, 3, 4, 3
 CLOCKS_OFF_MS = 20_000
 """A request that seems to take longer was timed by clocks that disagree."""
 SUSPECTS = 4
+NOTICED_MS, LEAST_FELT = 1200.0, 2
+"""Two requests that failed, or took so long, are more than what goes wrong on any day."""
 NEEDED = {"compare", "span_stats", "find_traces", "read_metrics"}
 """What EpisodeConfig.tools = 'full' offers where an incident has spans and metrics."""
 METRICS = ("percent", "sockets", "connections", "queue", "requests", "errors", "latency_p50")
@@ -104,9 +106,10 @@ class Notes:
         bunches = [list(calls)] if together else [[call] for call in calls]
         answers: list[str] = []
         for bunch in bunches:
-            if self.spent >= self.desk.calls_left:
+            bunch = bunch[: self.desk.calls_left - self.spent]  # every call is a turn
+            if not bunch:
                 break
-            self.spent += 1
+            self.spent += len(bunch)
             heard = yield bunch if together else bunch[0]
             answers += heard if isinstance(heard, list) else [heard]
         return answers + [""] * (len(calls) - len(answers))
@@ -180,7 +183,7 @@ class Notes:
         begin = self._begin([one.at_s for one in same], fine)
         same = [one for one in same if apart(one.at_s, begin) >= -1]
         self.bad = same if len(same) >= 2 else late
-        if len(self.bad) < 2 and not top:
+        if not self._users_suffer():
             return False
         self.onset_s = min(self.bad, key=lambda one: apart(one.at_s, begin)).at_s
         for one in self.bad:
@@ -188,6 +191,11 @@ class Notes:
             for name in {span.service for span in one.root.walk()}:
                 self.passed[name] += 1 / len(self.bad)
         return True
+
+    def _users_suffer(self) -> bool:
+        """Whether enough requests failed, or took so long that people notice."""
+        felt = [one for one in self.bad if one.root.failed or one.root.ms >= NOTICED_MS]
+        return len(felt) >= LEAST_FELT
 
     def _as_bad(self, one: Trace, story: Sequence[Trace]) -> bool:
         """Whether a trace failed, or took about as long as others of its story: a delay that an instance made
@@ -262,7 +270,7 @@ def look_around(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
     notes.usual = operations(first[1])
     second = yield from notes.ask(*slices[2:6])
     known = windows(first[0])
-    calm = {"window": f"{clock(known[2])}/{clock(known[3])}"} if known else {}
+    calm = {"window": stretch(known[2], known[3])} if known else {}
     third = yield from notes.ask(
         *slices[6:8], Call("find_traces", calm), Call("find_traces", {"failed": True})
     )
@@ -275,7 +283,7 @@ def _around(hint_s: int | None) -> list[str]:
     if hint_s is None:
         return []
     begins = [hint_s + WINDOW_S * number for number in range(-WINDOWS_BEFORE, WINDOWS_AFTER)]
-    return [f"{clock(at)}/{clock(at + WINDOW_S - 1)}" for at in begins]
+    return [stretch(at, at + WINDOW_S - 1) for at in begins]
 
 
 def read(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
@@ -292,9 +300,9 @@ def read(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
 
 def measure(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
     """What moved when the trouble began."""
-    now = f"{clock(notes.onset_s + 20)}/{clock(notes.onset_s + 150)}"
+    now = stretch(notes.onset_s + 20, notes.onset_s + 150)
     calls = [Call("read_metrics", {"name": name, "window": now}) for name in METRICS]
-    since = {"window": f"{clock(notes.onset_s - 5)}/{clock(notes.onset_s + 300)}"}
+    since = {"window": stretch(notes.onset_s - 5, notes.onset_s + 300)}
     calls.append(Call("span_stats", since))
     for begin in range(0, len(calls), 4):
         texts = yield from notes.ask(*calls[begin : begin + 4])
@@ -304,7 +312,7 @@ def measure(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
 
 def question(notes: Notes) -> Generator[list[Call] | Call, Any, None]:
     """What the suspects began to write about the onset."""
-    window = f"{clock(notes.onset_s - EARLY_S)}/{clock(notes.onset_s + LATE_S)}"
+    window = stretch(notes.onset_s - EARLY_S, notes.onset_s + LATE_S)
     calls = [Call("compare", {"service": name, "window": window}) for name in notes.suspects()]
     texts = yield from notes.ask(*calls)
     notes.new = [row for text in texts for row in rows(text) if row.differs.startswith("new")]

@@ -106,6 +106,12 @@ def clock(at_s: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+def stretch(begin_s: float, end_s: float) -> str:
+    """A stretch of time as a tool takes it, cut at midnight: a time of day alone names no date."""
+    begin, end = clock(begin_s), clock(end_s)
+    return f"{begin}/{end}" if begin <= end else f"{begin}/23:59:59"
+
+
 def apart(later_s: float, earlier_s: float) -> float:
     """Seconds from one time of day to another, at most half a day either way."""
     return (later_s - earlier_s + HALF_A_DAY_S) % (2 * HALF_A_DAY_S) - HALF_A_DAY_S
