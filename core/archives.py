@@ -1,4 +1,4 @@
-"""Read archives of logs as streams: zstd, gzip and tar, whatever is nested in whatever.
+"""Read archives of logs as streams: zstd, gzip, xz and tar, whatever is nested in whatever.
 
 The bytes may come from anybody. So nothing is written to disk by reading, only one block is held in memory,
 and limits on size, ratio, depth and count stop an archive that unpacks without end. A stream that ends early
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -21,13 +22,14 @@ import zstandard
 from project_types import InvestigatorError
 
 BLOCK_BYTES = 256 << 10
-_ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
+_ZSTD, _GZIP, _XZ = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zX"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _HEADER_BYTES = 1 << 20
 """Most that tarfile may read between two members: a header with long names, never a gigabyte of them."""
 _ZSTD_FEED_BYTES = 1024
 """A zstd block of 4 bytes can stand for 128 KiB, so one feed unpacks to 32 MiB at most."""
 _ZSTD_WINDOW_BYTES = 128 << 20
+_XZ_MEMORY_BYTES = 256 << 20
 
 
 class ArchiveError(InvestigatorError):
@@ -137,8 +139,8 @@ def _zstd_pieces(packed: Readable, name: str) -> Iterator[bytes]:
         raise ArchiveError(f"{name}: ends in the middle of a zstd frame; download it again")
 
 
-class _RawIO(io.RawIOBase):
-    """What GzipFile and tarfile want to read from."""
+class RawStream(io.RawIOBase):
+    """What GzipFile, tarfile and io's buffers want to read from."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
@@ -154,11 +156,25 @@ class _RawIO(io.RawIOBase):
 
 def _gzip_pieces(packed: Readable, name: str) -> Iterator[bytes]:
     try:
-        with gzip.GzipFile(fileobj=io.BufferedReader(_RawIO(packed))) as unpacked:
+        with gzip.GzipFile(fileobj=io.BufferedReader(RawStream(packed))) as unpacked:
             while piece := unpacked.read1(BLOCK_BYTES):
                 yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile) as trouble:
         raise ArchiveError(f"{name}: is damaged or cut short ({trouble}); download it again") from trouble
+
+
+def _xz_pieces(packed: Readable, name: str) -> Iterator[bytes]:
+    """Unpack the one stream of an xz file."""
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+    try:
+        while not unpacker.eof:
+            chunk = packed.read(BLOCK_BYTES) if unpacker.needs_input else b""
+            if unpacker.needs_input and not chunk:
+                raise ArchiveError(f"{name}: ends in the middle of an xz stream; download it again")
+            if piece := unpacker.decompress(chunk, BLOCK_BYTES):
+                yield piece
+    except lzma.LZMAError as trouble:
+        raise ArchiveError(f"{name}: is damaged ({trouble}); download it again") from trouble
 
 
 def members(
@@ -193,6 +209,8 @@ def _pieces(stream: _Peekable, name: str) -> Iterator[bytes] | None:
     magic = stream.peek(4)
     if magic == _ZSTD:
         return _zstd_pieces(stream, name)
+    if magic == _XZ:
+        return _xz_pieces(stream, name)
     return _gzip_pieces(stream, name) if magic[:2] == _GZIP else None
 
 
@@ -201,7 +219,7 @@ def _is_tar(stream: _Peekable) -> bool:
 
 
 def _without_packing(name: str) -> str:
-    for ending in (".zst", ".gz"):
+    for ending in (".zst", ".gz", ".xz"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return f"{name[:-4]}.tar" if name.lower().endswith(".tgz") else name
@@ -236,7 +254,7 @@ def _tar_members(stream: Readable, name: str, limits: Limits, seen: list[int]) -
     """Yield the regular files of a tar stream. Links, devices and folders are passed over."""
     budget = _HeaderBudget(stream, name)
     try:
-        with tarfile.open(fileobj=_RawIO(budget), mode="r|", bufsize=64 << 10) as tar:
+        with tarfile.open(fileobj=RawStream(budget), mode="r|", bufsize=64 << 10) as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
                 seen[0] += 1

@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatch
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from core.archives import Line
+from core.service_names import service_name
 from project_types import LevelName, LogRecord, Scalar
 
 Stream = Literal["action", "event", "node", "stress", "sct"]
@@ -161,11 +161,9 @@ _PYDANTIC_SLOTS = (
 )
 
 
-@lru_cache(maxsize=4096)
 def safe_service(name: str) -> str:
     """Return a name that is safe to print, to quote and to put in a file name."""
-    safe = re.sub(r"[^A-Za-z0-9._:/-]+", "_", name).lstrip("._:/-")[:120]
-    return safe or RUNNER
+    return service_name(name, RUNNER)
 
 
 def _node_of(path: str, stream: Stream) -> str:

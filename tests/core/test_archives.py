@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import tarfile
 import tracemalloc
@@ -48,13 +49,19 @@ CONTENT = {"run/actions.log": [b"one", b"two"], "run/empty.log": [], "run/raw_ev
 
 @pytest.mark.parametrize(
     ("name", "pack"),
-    [("a.tar", bytes), ("a.tar.zst", zst), ("a.tar.gz", gzip.compress), ("a.tgz", gzip.compress)],
+    [
+        ("a.tar", bytes),
+        ("a.tar.zst", zst),
+        ("a.tar.gz", gzip.compress),
+        ("a.tgz", gzip.compress),
+        ("a.tar.xz", lzma.compress),
+    ],
 )
 def test_a_tar_file_is_read_whatever_it_is_packed_with(name: str, pack: Callable[[bytes], bytes]) -> None:
     assert read_all(pack(tar_of(FILES)), name) == {f"a.tar!{file}": rows for file, rows in CONTENT.items()}
 
 
-@pytest.mark.parametrize("pack", [bytes, zst, gzip.compress])
+@pytest.mark.parametrize("pack", [bytes, zst, gzip.compress, lzma.compress])
 def test_a_bare_log_is_its_own_only_member(pack: Callable[[bytes], bytes]) -> None:
     assert list(read_all(pack(b"one\r\ntwo"), "system.log").values()) == [[b"one", b"two"]]
 
@@ -79,7 +86,7 @@ def test_what_is_nested_too_deep_is_left_packed() -> None:
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("pack", [zst, gzip.compress])
+@pytest.mark.parametrize("pack", [zst, gzip.compress, lzma.compress])
 def test_a_stream_that_ends_early_is_an_error(pack: Callable[[bytes], bytes], kept: float) -> None:
     packed = pack(tar_of({"a.log": os.urandom(50_000)}))
     with pytest.raises(ArchiveError, match="download it again"):
