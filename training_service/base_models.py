@@ -28,17 +28,18 @@ from transformers.utils import logging
 from project_types import ConfigurationError
 from training_service import ragged_attention
 from training_service.chat_format import ChatFormat
-from training_service.checkpoints import State, load_full, read_state
+from training_service.checkpoints import Kind, State, load_full, read_state
 from training_service.engine import RequestError
+from training_service.fetch import MODELS, fetched
 from training_service.prefix_tree import TokenTree, tree_logits
 
+Adapt = Literal["auto", "full", "lora"]
 SHIPPED = Path(__file__).parent / "weights"
-FULL_BELOW = 200_000_000
+FULL_BELOW = 100_000_000
 """Models with fewer parameters are trained whole, in float32; larger ones through an adapter, and on a GPU in
 bfloat16.
 """
 HASH_WHOLE_BELOW = 1 << 30
-Adapt = Literal["auto", "full", "lora"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,16 @@ class Base:
             return self._copied()
         return self._adapted()
 
+    def trained_parameters(self, kind: Kind) -> int:
+        """Return how many parameters a job trains: all, or those of the adapters."""
+        if kind != "lora":
+            return sum(parameter.numel() for parameter in self.model.parameters())
+        rank, head = (self.lora or LoraShape()).rank, self.model.get_output_embeddings()
+        layers = [
+            layer for layer in self.model.modules() if isinstance(layer, nn.Linear) and layer is not head
+        ]
+        return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
     def _with_weights(self, checkpoint: Path, state: State) -> nn.Module:
         if state.kind == "lora":
             return self._adapted(checkpoint)
@@ -134,8 +145,8 @@ class Base:
 
 
 def locate(names: Sequence[str]) -> dict[str, Path]:
-    """Name to folder, for shipped names, folders, and NAME=FOLDER. Raises ConfigurationError that names the
-    fix.
+    """Name to folder, for shipped and fetched names, folders, and NAME=FOLDER. Raises ConfigurationError that
+    names the fix.
     """
     found: dict[str, Path] = {}
     for given in names:
@@ -143,15 +154,26 @@ def locate(names: Sequence[str]) -> dict[str, Path]:
         if not place and "/" not in name and (SHIPPED / name / "config.json").exists():
             found[name] = SHIPPED / name
             continue
+        if not place and (kept := fetched(name)) is not None:
+            found[name] = kept
+            continue
         folder = Path(place or name).expanduser().resolve()
         if not (folder / "config.json").exists():
-            shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "none"
-            raise ConfigurationError(
-                f"base model {given!r}: neither a shipped model ({shipped}) nor a folder with a config.json; "
-                "give the folder of a Hugging Face model on this machine"
-            )
+            raise ConfigurationError(_not_there(given))
         found[name if place else folder.name] = folder
     return found
+
+
+def _not_there(given: str) -> str:
+    if given in MODELS:
+        return (
+            f"base model {given!r} is not on this machine yet; run: python -m training_service fetch {given}"
+        )
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "none"
+    return (
+        f"base model {given!r}: neither a shipped model ({shipped}), a fetched one ({', '.join(MODELS)}), nor a "
+        "folder with a config.json; give the folder of a Hugging Face model on this machine"
+    )
 
 
 def pick_device(device: str) -> torch.device:

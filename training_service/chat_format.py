@@ -31,6 +31,11 @@ from training_service.call_parsing import Call, Parsed, Style, detect_style, ope
 from training_service.engine import RequestError
 
 Message = Mapping[str, Any]
+TAGS_OF_STYLE: dict[Style, tuple[str, ...]] = {
+    "hermes": ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>")
+}
+"""Text that closes or opens a part of a turn where the tokenizer has no token for it."""
+PROBE = {"type": "function", "function": {"name": "probe_of_tools", "description": "", "parameters": {}}}
 REMEMBERED = 8192
 """Conversations whose tokens are kept; the least recently used go first."""
 
@@ -60,7 +65,8 @@ class ChatFormat:
         self.tokenizer, self.end_tokens = tokenizer, end_tokens
         self.style: Style = style or detect_style(template, tokenizer.init_kwargs.get("call_format"))
         self._ends = sorted({str(tokenizer.convert_ids_to_tokens(token)) for token in end_tokens})
-        self._tags = _tags(tokenizer)
+        self._tags = _tags(tokenizer, TAGS_OF_STYLE.get(self.style, ()))
+        self.knows_tools = self._shows_tools()
         self._remembered: OrderedDict[str, array[int]] = OrderedDict()
         self._names: dict[int, str] = {}
 
@@ -182,6 +188,16 @@ class ChatFormat:
             arguments = written
         return {**call, "function": {**function, "arguments": arguments}}
 
+    def _shows_tools(self) -> bool:
+        """Whether the template passes tools on. The shipped model knows its own without being shown them."""
+        if self.style in ("investigator", "plain"):
+            return self.style == "investigator"
+        asked = [{"role": "user", "content": "hello"}]
+        try:
+            return PROBE["function"]["name"] in self.render(asked, [PROBE], reply=True)  # type: ignore[index]
+        except RequestError:  # it looks into the tools, and does not like these
+            return True
+
     # ------------------------------------------------------------------------------------------------------------
     # replies
 
@@ -210,18 +226,18 @@ class ChatFormat:
         return self._names[token]
 
 
-def _tags(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def _tags(tokenizer: PreTrainedTokenizerBase, more: Sequence[str]) -> list[str]:
     """Texts that the tokenizer makes one token of wherever they stand, longest first: control tokens.
 
     tokenizer.json marks more of them than the configuration names (Llama 3: <|start_header_id|>). Some are no
     special tokens and still close a turn's part (Qwen: </tool_response>), so that brackets count too. Runs of
-    spaces, which some tokenizers add as well, are text.
+    spaces, which some tokenizers add as well, are text. `more` are marks of the way of writing calls.
     """
     added = tokenizer.added_tokens_decoder.values()
     bracketed = (
         token for token in added if token.special or re.fullmatch(r"<.*>|\[.*\]", token.content, re.DOTALL)
     )
-    texts = {token.content for token in bracketed} | set(tokenizer.all_special_tokens)
+    texts = {token.content for token in bracketed} | set(tokenizer.all_special_tokens) | set(more)
     return sorted((text for text in texts if len(text) > 1 and text.strip()), key=len, reverse=True)
 
 

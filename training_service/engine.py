@@ -83,6 +83,10 @@ class Engine(Protocol):
         """
         ...
 
+    def job_bytes(self, checkpoint: Path) -> int:
+        """Return how many bytes of disk a job from this checkpoint may write."""
+        ...
+
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
         """Reply with `{"choices": [...], "usage": {...}}`; the server adds id, object, created and model.
 

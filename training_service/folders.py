@@ -126,11 +126,9 @@ class Folders:
                 model.rmdir()
         return orphans
 
-    def require_space(self, source: Path) -> None:
-        """Raises RequestError 507 when a job from `source` would fill the disk: three times its size, or the
-        floor.
-        """
-        needed = max(3 * size_bytes(source), self.min_free_bytes)
+    def require_space(self, job_bytes: int) -> None:
+        """Raises RequestError 507 when a job that writes `job_bytes` would leave less than the floor."""
+        needed = job_bytes + self.min_free_bytes
         free = shutil.disk_usage(self.data).free
         if free < needed:
             raise RequestError(
@@ -161,10 +159,6 @@ def carry_over(source: Path, target: Path) -> None:
     except (OSError, shutil.Error):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, symlinks=True)
-
-
-def size_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,11 +36,8 @@ PREFILL_TOKENS = 4096
 a step takes.
 """
 
-WIDE_STEP = 512
-"""Tokens from which a step may use every core. Smaller steps are many small operations: on two busy cores,
-splitting each of them made a step of 64 sequences take 130 ms instead of 16 ms of one core, and it leaves the
-other core to the client.
-"""
+TRY_AGAIN_S = 0.02
+"""Seconds between two looks for a slot while nothing runs and every slot expects its next turn."""
 
 Stop = Callable[[Sequence[int]], bool]
 
@@ -66,6 +63,8 @@ class Job:
     end_tokens: frozenset[int]
     stop: Stop | None = None
     """Asked after each token with all written so far."""
+    goes_on: bool = False
+    """Another turn of this conversation is expected, so that its keys and values are worth keeping."""
     future: Future[Written] = field(default_factory=Future)
     slot: Slot | None = None
     written: list[int] = field(default_factory=list)
@@ -121,12 +120,16 @@ class Generator:
         At most `together` sequences run at once; more wait in order of arrival.
         """
         self._arena, self._load, self._device = arena, load, device
-        self._together = min(together, len(arena.slots))
+        self.together = min(together, len(arena.slots))
         self._waiting: deque[Job] = deque()
         self._running: dict[str, list[Job]] = {}
         self._wake = threading.Condition()
         self._closed = False
-        self._threads = Threads(torch.get_num_threads())
+        self._cores = torch.get_num_threads()
+        self._threads: dict[int, Threads] = {}
+        """By the magnitude of a step: on two busy cores, splitting the small operations of a tiny model made a
+        step of 64 tokens take 130 ms instead of 16 ms of one core. A larger model gains from both.
+        """
         self.steps = 0
         self.tokens_computed = 0
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
@@ -155,6 +158,7 @@ class Generator:
         try:
             while self._wait_for_work():
                 self._admit()
+                self._pause_when_all_wait()
                 for checkpoint in list(self._running):
                     self._step_or_fail(checkpoint)
         finally:
@@ -171,6 +175,11 @@ class Generator:
             self._wake.wait_for(lambda: self._closed or self._waiting or self._running)
             return not self._closed
 
+    def _pause_when_all_wait(self) -> None:
+        with self._wake:
+            if self._waiting and not self._running and not self._closed:
+                self._wake.wait(TRY_AGAIN_S)
+
     def _admit(self) -> None:
         """Give waiting sequences a slot, in order of arrival.
 
@@ -179,7 +188,7 @@ class Generator:
         with self._wake:
             candidates, self._waiting = self._waiting, deque()
         passed: list[Job] = []
-        room = self._together - sum(map(len, self._running.values()))
+        room = self.together - sum(map(len, self._running.values()))
         while candidates and room:
             job = candidates.popleft()
             if job.future.cancelled():
@@ -243,10 +252,11 @@ class Generator:
             return draw(logits, [row.jobs[number].sampling for number in complete])
 
     def _threaded(self, tokens: int) -> AbstractContextManager[None]:
-        if tokens >= WIDE_STEP:
-            return self._threads.piece(tokens)
-        torch.set_num_threads(1)
-        return nullcontext()
+        """Return the context of a step, in which as many threads work as was fastest for steps of this size."""
+        magnitude = tokens.bit_length()
+        if magnitude not in self._threads:
+            self._threads[magnitude] = Threads(self._cores)
+        return self._threads[magnitude].piece(tokens)
 
     def _plan(self, jobs: Sequence[Job]) -> Row:
         """Choose what this step computes: single tokens first, then stretches of prompts up to PREFILL_TOKENS."""
@@ -273,7 +283,7 @@ class Generator:
     def _leave(self, job: Job, failure: BaseException | None, result: Written | None = None) -> None:
         if job.slot is not None:
             tokens = np.concatenate([job.prompt, np.array(job.written, dtype=np.int32)])
-            self._arena.release(job.slot, tokens)
+            self._arena.release(job.slot, tokens, job.goes_on)
             job.slot = None
         try:
             if failure is not None:

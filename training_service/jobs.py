@@ -62,7 +62,7 @@ class Jobs:
 
     def submit(self, model: Model, groups: list[Json], config: TrainingConfig) -> str:
         """Queue a job and return its id. Raises RequestError when it cannot be taken."""
-        self._folders.require_space(self._source(model))
+        self._folders.require_space(self._engine.job_bytes(self._source(model)))
         with self._guard:
             if self._stopping:
                 raise RequestError(
@@ -127,7 +127,7 @@ class Jobs:
         _raise_if_cancelled(job)
         self._store.start_job(job.id)
         source = self._source(job.model)
-        self._folders.require_space(source)
+        self._folders.require_space(self._engine.job_bytes(source))
         with self._folders.pinned(source):
             reports = Reports(self._store, job.id)
             result = self._engine.train(

@@ -6,7 +6,8 @@ same conversation takes the slot over and computes only what is new. A prompt th
 filled slot copies the common part, which costs memory traffic instead of arithmetic.
 
 Memory is bounded by the number of slots and by the tokens in all of them. The least recently used slot is
-emptied first. On a CPU only tokens that are there take memory (`lazy_memory`).
+emptied first. A conversation that will go on keeps its slot for a while against new ones: they wait rather
+than throw away what the next turn needs. On a CPU only tokens that are there take memory (`lazy_memory`).
 
 Not here: which sequences run when (`generation`), and attention without a cache (`ragged_attention`,
 `prefix_tree`).
@@ -14,7 +15,8 @@ Not here: which sequences run when (`generation`), and attention without a cache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +32,8 @@ from training_service.ragged_attention import causal
 NOTHING: Tokens = np.zeros(0, dtype=np.int32)
 WORTH_WAITING = 16
 """Tokens that are worth waiting for, or throwing away, rather than computing or copying."""
+LIVE_S = 3.0
+"""Seconds in which the next turn of a conversation is expected. New conversations leave its slot alone so long."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Slot:
     filled: int = 0
     busy: bool = False
     used_at: int = 0
+    live_until: float = 0.0
+    """Until when only the next turn of its own conversation may take the slot."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,12 @@ class Arena:
         device: torch.device,
         padded: bool | None = None,
         most_tokens: int | None = None,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """Reserve `slots` places of `capacity` tokens.
 
         `padded`: attend to single tokens in one padded call; None leaves it to the device. `most_tokens`
-        bounds the tokens of all slots together; one sequence alone may have more.
+        bounds the tokens of all slots together; one sequence alone may have more. `seconds` tells the time.
         """
         self.padded = device.type != "cpu" if padded is None else padded
         layers, heads, width = shape_of(config)
@@ -80,8 +87,9 @@ class Arena:
         self.values = list(self._memory.tensor[:, 1])
         self.capacity = capacity
         self.slots = [Slot(index) for index in range(slots)]
-        self._most_tokens = slots * capacity if most_tokens is None else most_tokens
+        self.most_tokens = slots * capacity if most_tokens is None else most_tokens
         self._clock = 0
+        self._seconds = seconds
 
     @property
     def tokens(self) -> int:
@@ -94,7 +102,7 @@ class Arena:
 
         At least the last token is left to compute, since its logits are wanted. Waits when all slots are
         busy, when there is no room for more tokens, or when a busy slot is about to compute a beginning that
-        this prompt shares.
+        this prompt shares. A new conversation also waits while every free slot expects its next turn.
         """
         self._clock += 1
         if all(slot.busy for slot in self.slots):
@@ -103,9 +111,11 @@ class Arena:
         if promised > shared + WORTH_WAITING:
             return None
         goes_on = best is not None and not best.busy and best.filled - shared <= WORTH_WAITING
-        if not self._make_room(len(prompt) - (shared if goes_on else 0), best):
+        if not self._make_room(len(prompt) - (shared if goes_on else 0), best, new=not goes_on):
             return None
-        chosen = best if best is not None and goes_on else self._oldest_free()
+        chosen = best if goes_on else self._oldest_free()
+        if chosen is None:
+            return None
         if best is not None and chosen is not best:
             self._empty(chosen)
             self._copy(best.index, chosen.index, shared)
@@ -113,9 +123,13 @@ class Arena:
         chosen.busy, chosen.used_at = True, self._clock
         return chosen
 
-    def release(self, slot: Slot, tokens: Tokens) -> None:
-        """Keep what is filled of a sequence that has ended as `tokens`, for those that go on from here."""
+    def release(self, slot: Slot, tokens: Tokens, goes_on: bool = False) -> None:
+        """Keep what is filled of a sequence that has ended as `tokens`, for those that go on from here.
+
+        `goes_on`: its next turn is expected soon.
+        """
         self._clock += 1
+        slot.live_until = self._seconds() + LIVE_S if goes_on else 0.0
         slot.tokens, slot.busy, slot.used_at = tokens[: slot.filled], False, self._clock
 
     def forget(self, owner: str) -> None:
@@ -141,21 +155,29 @@ class Arena:
             promised = max(promised, common if slot.busy else 0)
         return best, shared, promised
 
-    def _make_room(self, needed: int, keep: Slot | None) -> bool:
-        """Empty free slots, oldest first, until `needed` tokens fit. False when running ones leave no room."""
-        while self.tokens + needed > self._most_tokens:
+    def _make_room(self, needed: int, keep: Slot | None, new: bool) -> bool:
+        """Empty free slots, oldest first, until `needed` tokens fit. False when it is better to wait.
+
+        A new conversation empties no slot that expects its next turn.
+        """
+        while self.tokens + needed > self.most_tokens:
             idle = [slot for slot in self.slots if slot.filled and not slot.busy and slot is not keep]
-            if not idle:
-                return not any(slot.busy for slot in self.slots)
-            self._empty(min(idle, key=lambda slot: slot.used_at))
+            open_ones = [slot for slot in idle if not (new and self._expects(slot))]
+            if not open_ones:
+                # a sequence that is larger than the whole room runs alone, rather than never
+                return not idle and not any(slot.busy for slot in self.slots)
+            self._empty(min(open_ones, key=lambda slot: slot.used_at))
         return True
 
-    def _oldest_free(self) -> Slot:
-        free = (slot for slot in self.slots if not slot.busy)
-        return min(free, key=lambda slot: (bool(slot.owner), slot.used_at))
+    def _expects(self, slot: Slot) -> bool:
+        return slot.live_until > self._seconds()
+
+    def _oldest_free(self) -> Slot | None:
+        free = [slot for slot in self.slots if not slot.busy and not self._expects(slot)]
+        return min(free, key=lambda slot: (bool(slot.owner), slot.used_at), default=None)
 
     def _empty(self, slot: Slot) -> None:
-        slot.owner, slot.tokens, slot.filled = "", NOTHING, 0
+        slot.owner, slot.tokens, slot.filled, slot.live_until = "", NOTHING, 0, 0.0
         for tensor in (*self.keys, *self.values):
             self._memory.give_back(tensor[slot.index])
 

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+"""Without a reservation the address space may be larger than the memory of the machine."""
+
 
 class LazyTensor:
     """`tensor` is the whole of it; its content is undefined until it is written."""
@@ -24,7 +27,7 @@ class LazyTensor:
             self.tensor = torch.empty(*shape, dtype=dtype, device=device)
             return
         count = math.prod(shape)
-        self._mapping = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._mapping = mmap.mmap(-1, count * dtype.itemsize, FLAGS)
         self._mapping.madvise(mmap.MADV_NOHUGEPAGE)
         self.tensor = torch.frombuffer(self._mapping, dtype=dtype, count=count).view(*shape)
 

@@ -9,7 +9,9 @@ loaded; the least recently used one goes first.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +43,19 @@ from training_service.threads import Threads
 from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer, planned_steps
 from training_service.wire import ChatRequest, NamedToolChoice
 
+log = logging.getLogger(__name__)
+LONGEST_CONTEXT = 16 << 10
+"""Tokens of a sequence where --max-context says nothing and the model could read more."""
+NO_TOOLS = (
+    "this model's chat template knows no tools, so the model would never see them; send calls as text "
+    "(--call-format text), or put a chat_template.jinja that renders tools into the model's folder"
+)
+
+
+def cache_bytes() -> int:
+    """Return what keys and values of one base model may take: an eighth of the memory, 3 GiB at most."""
+    return min(3 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -50,10 +65,10 @@ class EngineOptions:
     """Sequences decoded together; more wait their turn."""
     kept_sequences: int = 64
     """Further sequences whose keys and values are kept for their next turn."""
-    cache_bytes: int = 3 << 30
+    cache_bytes: int = field(default_factory=cache_bytes)
     """Upper bound of the keys and values of one base model."""
-    cache_tokens: int = 40 << 10
-    """Tokens whose keys and values are kept at most: 64 conversations of 640 tokens."""
+    max_context: int | None = None
+    """Tokens of one sequence at most. None: the model's context, LONGEST_CONTEXT at most."""
     loaded_checkpoints: int = 4
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
@@ -66,7 +81,20 @@ class _Served:
         self._loaded: OrderedDict[str, nn.Module] = OrderedDict()
         self.arena = _arena(base, options)
         self.generator = Generator(self.arena, self._load, base.device, options.concurrent_sequences)
+        log.info("%s: %s", base.name, self.capacity_words())
         self.text = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text")
+
+    @property
+    def context(self) -> int:
+        """Return how many tokens one sequence may have."""
+        return self.arena.capacity
+
+    def capacity_words(self) -> str:
+        """Say how many sequences run at once, and how long they may be."""
+        return (
+            f"{self.generator.together} sequences at once, {self.context} tokens each at most, keys and values "
+            f"of {self.arena.most_tokens} tokens are kept"
+        )
 
     def _load(self, checkpoint: str) -> nn.Module:
         """Called on the generating thread only."""
@@ -88,10 +116,11 @@ def _arena(base: Base, options: EngineOptions) -> Arena:
     config, dtype = base.model.config, base.model.dtype
     token_bytes = 2 * math.prod(shape_of(config)) * dtype.itemsize
     slots = options.concurrent_sequences + options.kept_sequences
+    context = min(base.context, options.max_context or LONGEST_CONTEXT)
     if base.device.type != "cpu":  # there a slot takes its memory at once
-        slots = max(1, min(slots, options.cache_bytes // (token_bytes * base.context)))
-    most_tokens = min(options.cache_tokens, options.cache_bytes // token_bytes)
-    return Arena(config, slots, base.context, dtype, base.device, most_tokens=most_tokens)
+        slots = max(1, min(slots, options.cache_bytes // (token_bytes * context)))
+    most_tokens = min(slots * context, max(context, options.cache_bytes // token_bytes))
+    return Arena(config, slots, context, dtype, base.device, most_tokens=most_tokens)
 
 
 class LocalEngine:
@@ -112,7 +141,8 @@ class LocalEngine:
     def settings(self) -> Mapping[str, Any]:
         """Return the arithmetic of training and the figures behind the choice."""
         measured = self._chosen.as_json() if self._chosen else {}
-        return measured | {"precision": self.options.training.precision}
+        serving = {name: served.capacity_words() for name, served in self._served.items()}
+        return measured | {"precision": self.options.training.precision, "serving": serving}
 
     def create(self, base_model: str, folder: Path) -> None:
         """Write the marker of step 0: the base model itself."""
@@ -124,6 +154,12 @@ class LocalEngine:
                 "model_not_found",
             )
         write_state(folder, self._served[base_model].base.state())
+
+    def job_bytes(self, checkpoint: Path) -> int:
+        """Return what a checkpoint with its optimizer takes: the weights that are trained and two moments."""
+        state = read_state(checkpoint)
+        served = self._served.get(state.base_model)
+        return 0 if served is None else 3 * 4 * served.base.trained_parameters(_kind(served.base, state.kind))
 
     def close(self) -> None:
         for served in self._served.values():
@@ -137,12 +173,12 @@ class LocalEngine:
         loop = asyncio.get_running_loop()
         served = self._of(checkpoint)
         prompt = await loop.run_in_executor(served.text, _prompt, served, request)
-        room = served.base.context - len(prompt.tokens)
+        room = served.context - len(prompt.tokens)
         if room < 1:
             raise RequestError(
                 400,
-                f"the prompt has {len(prompt.tokens)} tokens, the context of {served.base.name} is {served.base.context}; "
-                "shorten the conversation",
+                f"the prompt has {len(prompt.tokens)} tokens, the context of {served.base.name} is {served.context} "
+                f"({served.base.context} of the model itself); shorten the conversation, or restart with --max-context",
                 code="context_length_exceeded",
             )
         jobs = [
@@ -153,6 +189,7 @@ class LocalEngine:
                 sampling=Sampling.seeded(request.temperature, request.top_p, request.seed, index),
                 end_tokens=served.base.chat.end_tokens,
                 stop=_stop(served, request.stop),
+                goes_on=_goes_on(request),
             )
             for index in range(request.n)
         ]
@@ -208,7 +245,7 @@ class LocalEngine:
             raise TrainingError(trouble.message) from trouble
         load_optimizer(trainer.model, trainer.optimizer, source, state.optimizer_steps)
         history = trainer.train(batch.sequences, report, cancelled, seed=state.optimizer_steps)
-        kind: Kind = "lora" if base.lora else "full"
+        kind = _kind(base, state.kind)
         save_trained(trainer.model, target, kind)
         save_optimizer(trainer.model, trainer.optimizer, target)
         write_state(target, replace(base.state(), kind=kind, optimizer_steps=state.optimizer_steps + steps))
@@ -223,7 +260,11 @@ class LocalEngine:
 
 
 def open_engine(
-    base_models: Sequence[str], device: str, precision: Asked = "auto", gradient_steps: int = 1
+    base_models: Sequence[str],
+    device: str,
+    precision: Asked = "auto",
+    gradient_steps: int = 1,
+    max_context: int | None = None,
 ) -> Engine:
     """The engine of the command line: `engine.OpenEngine`. Raises ConfigurationError for a model or device
     that is not there.
@@ -232,7 +273,19 @@ def open_engine(
     chosen = choose(precision, place)
     training = TrainingOptions(precision=chosen.precision, gradient_steps=gradient_steps)
     bases = [Base(name, folder, place) for name, folder in folders.items()]
-    return LocalEngine(bases, EngineOptions(training=training), chosen)
+    return LocalEngine(bases, EngineOptions(training=training, max_context=max_context), chosen)
+
+
+def _kind(base: Base, before: Kind) -> Kind:
+    """Return what a job writes: what its checkpoint was, or what the base model is trained through."""
+    if before != "base":
+        return before
+    return "lora" if base.lora else "full"
+
+
+def _goes_on(request: ChatRequest) -> bool:
+    """Whether another turn is likely: there are tools to call, or turns were taken before."""
+    return bool(request.tools) or any(message["role"] == "assistant" for message in request.messages)
 
 
 def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -242,6 +295,8 @@ def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _prompt(served: _Served, request: ChatRequest) -> Prompt:
     named = request.tool_choice.function.name if isinstance(request.tool_choice, NamedToolChoice) else None
     required = named is not None or request.tool_choice == "required"
+    if request.tools and request.tool_choice == "auto" and not served.base.chat.knows_tools:
+        raise RequestError(400, NO_TOOLS, "tools_not_supported")
     return served.base.chat.prompt(request.messages, request.tools, required=required, name=named)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 from functools import partial
-from typing import Literal
 
 from core.serving.listening import bind, is_loopback
 from project_types import ConfigurationError
@@ -37,8 +36,8 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--host {arguments.host} lets other machines in, so it needs a token of your own of at least {MIN_TOKEN_CHARACTERS} "
             "characters: TRAINING_SERVICE_TOKEN=$(openssl rand -hex 16)"
         )
-    for flag in ("max_job_mib", "max_chat_mib", "grace_s", "gradient_steps"):
-        if getattr(arguments, flag) <= 0:
+    for flag in ("max_job_mib", "max_chat_mib", "grace_s", "gradient_steps", "max_context"):
+        if getattr(arguments, flag) is not None and getattr(arguments, flag) <= 0:
             raise ConfigurationError(f"--{flag.replace('_', '-')}: must be above 0")
 
 
@@ -61,15 +60,20 @@ def _serve(arguments: argparse.Namespace, open_engine: OpenEngine | None) -> int
         parent_pid=arguments.parent_pid,
     )
     listener = bind(options.host, options.port)
-    opener = open_engine or _real_engine(arguments.precision, arguments.gradient_steps)
+    opener = open_engine or _real_engine(arguments)
     return serve(options, partial(opener, arguments.base_models, arguments.device), listener)
 
 
-def _real_engine(precision: Literal["auto", "float32", "bfloat16"], gradient_steps: int) -> OpenEngine:
+def _real_engine(arguments: argparse.Namespace) -> OpenEngine:
     try:
         from training_service.local_engine import open_engine as real
     except ModuleNotFoundError as missing:
         raise ConfigurationError(
             f"training needs {missing.name}; run: pip install -e '.[train]'"
         ) from missing
-    return partial(real, precision=precision, gradient_steps=gradient_steps)
+    return partial(
+        real,
+        precision=arguments.precision,
+        gradient_steps=arguments.gradient_steps,
+        max_context=arguments.max_context,
+    )

@@ -41,6 +41,9 @@ class ScriptedEngine:
     def create(self, base_model: str, folder: Path) -> None:
         (folder / WEIGHTS).write_text(json.dumps({"base": base_model, "history": []}))
 
+    def job_bytes(self, checkpoint: Path) -> int:
+        return 3 * (checkpoint / WEIGHTS).stat().st_size
+
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
         """'wait for FILE' replies once the file exists, 'crash' is a bug, anything else is answered at once."""
         asked = str(request.messages[-1]["content"])

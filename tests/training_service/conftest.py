@@ -31,3 +31,9 @@ def step0(engine: LocalEngine, tmp_path: Path) -> Path:
     folder.mkdir()
     engine.create("random", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def base_folder(base: Base) -> Path:
+    """The folder of the random model."""
+    return base.folder

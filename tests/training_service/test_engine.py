@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from project_types import ConfigurationError
 from tests.training_service.conversations import ASK, choices, request, sampled_group
-from tests.training_service.random_model import TOOLS
+from tests.training_service.random_model import TOOLS, write_random_model
 from training_service.base_models import Base, locate, pick_device
 from training_service.engine import RequestError
 from training_service.local_engine import EngineOptions, LocalEngine, open_engine
@@ -81,7 +82,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_openais_code(
     engine: LocalEngine, step0: Path
 ) -> None:
     with pytest.raises(
-        RequestError, match="the context of random is 512; shorten the conversation"
+        RequestError, match=r"the context of random is 512 .*; shorten the conversation"
     ) as refused:
         await engine.complete(step0, request({"role": "user", "content": "disk " * 600}))
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
@@ -219,3 +220,29 @@ def test_a_kind_of_attention_that_cannot_run_packed_is_refused_when_it_is_loaded
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
     with pytest.raises(ConfigurationError, match="cannot run packed: soft-capped attention"):
         Base("gemma", tmp_path, base.device)
+
+
+async def test_a_template_that_knows_no_tools_is_refused_with_the_flag_to_type(tmp_path: Path) -> None:
+    folder = write_random_model(tmp_path / "plain")
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"call_format": "plain"}))
+    engine = LocalEngine([Base("plain", folder, pick_device("cpu"))])
+    engine.create("plain", tmp_path)
+    with pytest.raises(RequestError, match=r"knows no tools.*--call-format text") as refused:
+        await engine.complete(tmp_path, request(ASK, tools=TOOLS))
+    assert refused.value.code == "tools_not_supported"
+    assert (await engine.complete(tmp_path, request(ASK)))["choices"], "calls as text need no template"
+    engine.close()
+
+
+def test_the_context_can_be_smaller_than_the_models_and_the_engine_says_what_fits(base: Base) -> None:
+    engine = LocalEngine([base], EngineOptions(max_context=128, cache_bytes=1 << 20))
+    words = engine.settings()["serving"]["random"]
+    engine.close()
+    assert words.startswith("64 sequences at once, 128 tokens each at most")
+
+
+def test_a_job_of_adapters_needs_little_disk(base: Base, step0: Path, engine: LocalEngine) -> None:
+    adapted = LocalEngine([Base("random", base.folder, base.device, adapt="lora")])
+    assert adapted.job_bytes(step0) < engine.job_bytes(step0) / 3
+    adapted.close()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from training_service.base_models import Base
-from training_service.kv_cache import Arena, Slot
+from training_service.kv_cache import LIVE_S, Arena, Slot
 from training_service.lazy_memory import LazyTensor
 from training_service.prefix_tree import Tokens
 
@@ -106,3 +106,65 @@ def test_giving_a_part_back_leaves_the_others_alone() -> None:
 def resident_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / MIB
+
+
+# ------------------------------------------------------------------------------- conversations that will go on
+
+
+class Watch:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def live_arena(base: Base, slots: int, most_tokens: int | None = None) -> tuple[Arena, Watch]:
+    watch = Watch()
+    config = base.model.config
+    arena = Arena(config, slots, 512, torch.float32, base.device, most_tokens=most_tokens, seconds=watch)
+    return arena, watch
+
+
+def turn(arena: Arena, tokens: Tokens) -> int | None:
+    """How many tokens one turn of a conversation found; None when it has to wait."""
+    slot = arena.acquire("a", tokens)
+    if slot is None:
+        return None
+    found, slot.filled = slot.filled, len(tokens)
+    arena.release(slot, tokens, goes_on=True)
+    return found
+
+
+def test_a_new_conversation_waits_for_the_slot_of_one_that_goes_on(base: Base) -> None:
+    arena, watch = live_arena(base, slots=1)
+    assert turn(arena, prompt(*range(50))) == 0
+    assert turn(arena, prompt(*range(100, 150))) is None
+    assert turn(arena, prompt(*range(60))) == 50, "the next turn finds all it had"
+    watch.now = LIVE_S + 1
+    assert turn(arena, prompt(*range(100, 150))) == 0
+
+
+def test_a_new_conversation_takes_no_tokens_from_those_that_go_on(base: Base) -> None:
+    arena, watch = live_arena(base, slots=4, most_tokens=100)
+    turn(arena, prompt(*range(80)))
+    assert turn(arena, prompt(*range(100, 150))) is None
+    watch.now = LIVE_S + 1
+    assert turn(arena, prompt(*range(100, 150))) == 0
+
+
+def test_twice_as_many_conversations_as_slots_compute_each_token_once(base: Base) -> None:
+    arena, watch = live_arena(base, slots=8)
+    lengths = range(40, 240, 40)
+    waiting = [[prompt(*range(1000 * n, 1000 * n + length)) for length in lengths] for n in range(16)]
+    computed = 0
+    while waiting:
+        for conversation in list(waiting):
+            found = turn(arena, conversation[0])
+            if found is not None:
+                computed += len(conversation.pop(0)) - found
+        waiting = [conversation for conversation in waiting if conversation]
+        watch.now += LIVE_S / 2
+    assert computed == 16 * max(lengths)

