@@ -102,7 +102,7 @@ async def _conversation(engine: LocalEngine, checkpoint: Path, number: int, turn
     return {"reward": float(number % 3), "messages_and_choices": entries}
 
 
-async def _conversations(
+async def conversations(
     engine: LocalEngine, checkpoint: Path, count: int, turns: int
 ) -> list[dict[str, Any]]:
     return list(
@@ -110,7 +110,7 @@ async def _conversations(
     )
 
 
-def _plainly(base: Base, rollouts: Sequence[dict[str, Any]], turns: int) -> None:
+def plainly(base: Base, rollouts: Sequence[dict[str, Any]], turns: int) -> None:
     """The same prompts and reply lengths through `generate`: one padded batch per turn, as long as its
     longest reply.
     """
@@ -141,12 +141,12 @@ def _line(name: str, took: Took, tokens: int, what: str) -> None:
     )
 
 
-def _generation(base: Base, checkpoint: Path, count: int, turns: int) -> float:
-    """Return how many times more processor time the plain way takes."""
+def generation(base: Base, checkpoint: Path, count: int, turns: int) -> tuple[Took, Took]:
+    """Write the same replies with the engine and the plain way; returns how long each took."""
     engine = LocalEngine([base], EngineOptions())
-    engine.create("tiny", checkpoint)
-    asyncio.run(_conversations(engine, checkpoint, 8, 1))
-    rollouts, ours = timed(lambda: asyncio.run(_conversations(engine, checkpoint, count, turns)))
+    engine.create(base.name, checkpoint)
+    asyncio.run(conversations(engine, checkpoint, 8, 1))
+    rollouts, ours = timed(lambda: asyncio.run(conversations(engine, checkpoint, count, turns)))
     engine.close()
     choices = [choice for rollout in rollouts for choice in _choices(rollout)]
     new = sum(len(choice["token_ids"]) for choice in choices)
@@ -156,9 +156,9 @@ def _generation(base: Base, checkpoint: Path, count: int, turns: int) -> float:
     print(
         f"{'':<20} {len(choices) / ours.wall_s:8.1f} requests/s {(read + new) / ours.wall_s:8.0f} tokens read or written/s"
     )
-    _, plain = timed(lambda: _plainly(base, rollouts, turns))
+    _, plain = timed(lambda: plainly(base, rollouts, turns))
     _line("generate, padded", plain, new, "new tokens")
-    return plain.cpu_s / ours.cpu_s
+    return ours, plain
 
 
 def _gradient_step(groups: int | None, rounds: int) -> float:
@@ -172,10 +172,12 @@ def _gradient_step(groups: int | None, rounds: int) -> float:
 
 
 def _generation_on_a_random_model(count: int, turns: int) -> float:
+    """Return how many times more processor time the plain way takes."""
     with tempfile.TemporaryDirectory() as place:
         base, checkpoint = write_model(Path(place) / "model"), Path(place) / "step-0"
         checkpoint.mkdir()
-        return _generation(base, checkpoint, count, turns)
+        ours, plain = generation(base, checkpoint, count, turns)
+        return plain.cpu_s / ours.cpu_s
 
 
 def _memory(groups: int | None) -> float:

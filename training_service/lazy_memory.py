@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-"""Without a reservation the address space may be larger than the memory of the machine."""
+NO_RESERVATION = 0x4000 if sys.platform == "linux" else 0
+"""MAP_NORESERVE, which Python names from 3.13 on: the address space may be larger than the machine's memory."""
 
 
 class LazyTensor:
@@ -27,7 +28,9 @@ class LazyTensor:
             self.tensor = torch.empty(*shape, dtype=dtype, device=device)
             return
         count = math.prod(shape)
-        self._mapping = mmap.mmap(-1, count * dtype.itemsize, FLAGS)
+        self._mapping = mmap.mmap(
+            -1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVATION
+        )
         self._mapping.madvise(mmap.MADV_NOHUGEPAGE)
         self.tensor = torch.frombuffer(self._mapping, dtype=dtype, count=count).view(*shape)
 

@@ -168,3 +168,10 @@ def test_twice_as_many_conversations_as_slots_compute_each_token_once(base: Base
         waiting = [conversation for conversation in waiting if conversation]
         watch.now += LIVE_S / 2
     assert computed == 16 * max(lengths)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pages are reserved")
+def test_more_address_space_than_memory_can_be_reserved() -> None:
+    lazy = LazyTensor((1 << 10, 1 << 30), torch.float32, torch.device("cpu"))
+    lazy.tensor[-1, :10] = 1.0
+    assert lazy.tensor[-1, :10].eq(1.0).all()
