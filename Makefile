@@ -10,7 +10,7 @@ RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
-.PHONY: train test lint types fast slow art-next clean
+.PHONY: train test lint types fast slow scenarios art-next clean
 
 train: .venv/train
 	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
@@ -23,11 +23,17 @@ lint: .venv/test
 types: .venv/test
 	.venv/bin/mypy .
 
-fast: .venv/test
+fast: .venv/test scenarios
 	.venv/bin/pytest -n 2 --dist loadfile --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
 
-slow: .venv/test art-next
+slow: .venv/test scenarios art-next
 	.venv/bin/pytest -m slow -n 2 --dist loadfile --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }
+
+# The train split is not in the repository; it is generated once, the same everywhere.
+scenarios: log_scenarios/train/scenarios.jsonl
+
+log_scenarios/train/scenarios.jsonl: | .venv/bin/python
+	$(RUN) -m chaos ship --missing
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import build_logs
+from chaos.shipped import ensure
 from core.command_line import parser, run, tell_error
 from core.episode_store.run_writer import RUN_NAME, RunWriter
 from core.episode_store.runs import RUNS, latest_run
@@ -229,6 +230,7 @@ def _executed(training: Run) -> tuple[int, str]:
 
 def _train(name: str, config: TrainingConfig, resume: bool) -> int:
     """Everything after the command line. Returns the exit code."""
+    ensure(config.scenarios)
     folder = RunWriter(config.runs / name, explained)
     with folder.claimed(resume):
         facts = _facts(name, config, folder, resume)

@@ -42,11 +42,12 @@ Floats = NDArray[np.float64]
 
 
 class Case(NamedTuple):
-    """The options of one investigation: their numbers, and which are right."""
+    """The options of one investigation: whom they blame, their numbers, and which are right."""
 
+    services: list[str]
     numbers: list[dict[str, float]]
     right: list[bool]
-    service_right: list[bool]
+    culprit: str
 
 
 def play(path: Path, database: Path, most_suspects: int) -> Case | None:
@@ -89,9 +90,9 @@ def _case(notes: Notes, scenario: Scenario) -> Case:
             one.startswith(option.id) for one in truth.evidence_log_ids
         )
         numbers.append(known)
-        services.append(service == truth.service)
+        services.append(service)
         right.append(service == truth.service and (quoted or (silent and not truth.evidence_log_ids)))
-    return Case(numbers, right, services)
+    return Case(services, numbers, right, truth.service)
 
 
 def investigate(
@@ -136,18 +137,19 @@ def table(case: Case, names: Sequence[str]) -> Floats:
 
 
 def tell(what: str, cases: Sequence[Case | None]) -> None:
-    """Print how often the likeliest option is right."""
-    best = [
-        max(range(len(case.right)), key=lambda at: clues.likelihood(case.numbers[at])) if case else -1
-        for case in cases
-    ]
+    """Print how often the option that the script takes is right."""
+    best = [clues.likeliest(case.services, _likelihoods(case)) if case else -1 for case in cases]
     right = [bool(case and case.right[at]) for case, at in zip(cases, best, strict=True)]
-    service = [bool(case and case.service_right[at]) for case, at in zip(cases, best, strict=True)]
+    service = [bool(case and case.services[at] == case.culprit) for case, at in zip(cases, best, strict=True)]
     there = [bool(case and any(case.right)) for case in cases]
     print(
         f"{what}: right {np.mean(right):.1%}, service {np.mean(service):.1%}, the right option was there in "
         f"{np.mean(there):.1%}, unknown {sum(case is None for case in cases)} of {len(cases)}"
     )
+
+
+def _likelihoods(case: Case) -> list[float]:
+    return [clues.likelihood(numbers) for numbers in case.numbers]
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from chaos.baselines.learned import fit
 from chaos.baselines.measuring import TRIVIAL, Rules, Table, measure, over_the_bar, to_json, to_markdown
-from core.episode_store.scenarios import scenario_paths, split_folder
+from chaos.shipped import split_folder
+from core.episode_store.scenarios import scenario_paths
 from make_judge_model import load_judge
 from project_types import ConfigurationError, read_scenario, read_scenarios
 

@@ -127,7 +127,6 @@ class _Seeker:
         if row.id not in self.evidence:
             return False
         self._cheaper(row.id, cost)
-        self.found.first_evidence = min(cost, self.found.first_evidence or cost)
         return True
 
     def _learn(self, clue: Clue, cost: int) -> None:
@@ -136,11 +135,10 @@ class _Seeker:
     def _cheaper(self, row_id: str, cost: int) -> None:
         before = self.found.by_id[row_id]
         self.found.by_id[row_id] = cost if before is None else min(before, cost)
+        self.found.first_evidence = min(cost, self.found.first_evidence or cost)
 
     async def _narrow(self) -> None:
-        """Rows that a group hides: once the culprit is known, one search of the second in which they were
-        written.
-        """
+        """Rows that a group hides: once the culprit is known, one search of the moment of each."""
         culprit = self.scenario.ground_truth.service
         if ("service", culprit) not in self.known:
             return
@@ -148,8 +146,7 @@ class _Seeker:
             moment = self.rows[row_id].timestamp
             if moment is None:
                 continue
-            second = moment.replace(microsecond=0)
-            arguments = {"service": culprit, "start_time": second.isoformat(), "end_time": second.isoformat()}
+            arguments = {"service": culprit, "start_time": moment.isoformat(), "end_time": moment.isoformat()}
             result = await self.search.run(self.search.arguments(**arguments))
             if row_id in result.log_ids:
                 self._cheaper(row_id, self.known["service", culprit] + 1)

@@ -1,25 +1,31 @@
 """What is shipped in log_scenarios/: which splits, how large, and the seed that makes them.
 
 val, test and controls lie in the repository. train is larger, so only its digest does: `ensure` writes it, byte
-for byte the same, when it is first needed. `MANIFEST.json` holds the digest of every split.
+for byte the same, when a command first needs it. `MANIFEST.json` holds the digest of every split. Whoever reads a
+split by name asks `split_folder` of this module.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from chaos.splits import jobs, texts, write_split
-from project_types import ScenarioError
+from tqdm import tqdm
+
+from chaos.splits import cores, jobs, texts, write_split
+from core.episode_store import scenarios as scenario_files
+from project_types import ConfigurationError, ScenarioError
 
 SHIPPED = {"train": 384, "val": 32, "test": 104, "controls": 14}
 SHIPPED_SEED = 2
 GENERATED = ("train",)
 """Splits that the repository does not hold."""
-FOLDER = Path("log_scenarios")
+FOLDER = scenario_files.SHIPPED
 MANIFEST = "MANIFEST.json"
+WORKERS = min(2, cores())
 
 
 class Digest(NamedTuple):
@@ -56,19 +62,58 @@ def read_manifest(folder: Path) -> dict[str, Digest]:
         raise ScenarioError(f"{path}: cannot be read ({trouble}); run: git checkout -- {folder}") from trouble
 
 
-def ensure(folder: Path = FOLDER, workers: int = 1) -> list[str]:
-    """Write the splits that the repository does not hold, where they are missing. Returns which were written.
+def split_folder(split: str) -> Path:
+    """Return the folder that a `--split` names, and write it first if it is a shipped one that is missing.
 
     Raises:
+        ScenarioError: there is no such folder, or what was written is not what the manifest says.
+    """
+    if split in GENERATED and not Path(split).is_dir():
+        for folder in scenario_files.shipped_folders():
+            ensure(folder)
+    return scenario_files.split_folder(split)
+
+
+def size(folder: Path, split: str) -> int:
+    """Count the scenarios of a split, or those that `ensure` would write."""
+    found = len(list((folder / split).glob("scenario-*.json")))
+    if found or split not in GENERATED or not (folder / MANIFEST).exists():
+        return found
+    return read_manifest(folder)[split].scenarios
+
+
+def ensure(folder: Path = FOLDER, workers: int = WORKERS) -> list[str]:
+    """Write the splits that the repository does not hold, where they are missing. Returns which were written.
+
+    A folder without a manifest is not the shipped one: nothing is missing there.
+
+    Raises:
+        ConfigurationError: the folder cannot be written.
         ScenarioError: what was written is not what the manifest says.
     """
+    if not (folder / MANIFEST).exists():
+        return []
+    known = read_manifest(folder)
     missing = [split for split in GENERATED if not (folder / split / "scenarios.jsonl").exists()]
     for split in missing:
-        with texts(jobs(split, SHIPPED[split], SHIPPED_SEED), workers) as found:
-            write_split(found, folder / split)
-        if digest(folder / split) != read_manifest(folder)[split]:
+        _write(split, folder, workers)
+        if digest(folder / split) != known[split]:
             raise ScenarioError(
                 f"{folder / split}: was generated and differs from {folder / MANIFEST}; "
                 "the generator has changed since: run python -m chaos ship"
             )
     return missing
+
+
+def _write(split: str, folder: Path, workers: int) -> None:
+    """Write one split, and say so. Another process that was faster is no trouble."""
+    print(f"{folder / split} is not in the repository; it is generated now, once", file=sys.stderr)
+    try:
+        with texts(jobs(split, SHIPPED[split], SHIPPED_SEED), workers) as found:
+            write_split(tqdm(found, total=SHIPPED[split], desc=split, unit="scenario"), folder / split)
+    except OSError as trouble:
+        if not (folder / split / "scenarios.jsonl").exists():
+            raise ConfigurationError(
+                f"{folder / split}: cannot be written ({trouble.strerror}); make the folder writable, "
+                f"or make room, then run: python -m chaos ship --missing --out {folder}"
+            ) from trouble

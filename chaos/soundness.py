@@ -66,7 +66,7 @@ def truth(scenario: Scenario) -> Iterator[str]:
 async def judged(scenario: Scenario, judge: Judge) -> AsyncIterator[str]:
     """Reports that the judge ranks wrongly. Raises JudgeError when the judge gives no verdict."""
     verdict = await judge.verdict(scenario, scenario.gold_report)
-    if not verdict.correct:
+    if not (verdict.correct or scenario.ground_truth.insufficient):  # "unknown" is scored without a judge
         yield f"the judge rejects the gold report: {verdict.reason}"
     for distractor in scenario.distractors:
         verdict = await judge.verdict(scenario, distractor.report)

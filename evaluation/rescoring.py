@@ -19,12 +19,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from chaos.shipped import split_folder
 from core.command_line import printable
 from core.episode_store.episodes import DIGEST, read_models
 from core.episode_store.lines import EpisodesError, append
 from core.episode_store.loading import load_run
 from core.episode_store.runs import run_of
-from core.episode_store.scenarios import PlayedScenarios, digest, split_folder
+from core.episode_store.scenarios import PlayedScenarios, digest
 from evaluation.agreement import agreement, to_json, to_text
 from evaluation.concurrency import drain
 from make_judge_model import check_judge, load_judge

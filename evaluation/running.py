@@ -20,12 +20,13 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
+from chaos.shipped import split_folder
 from core.command_line import printable
 from core.episode_store.episodes import played
 from core.episode_store.evaluation_store import EvaluationStore, check_own
 from core.episode_store.lines import EpisodesError
 from core.episode_store.run_folder import EPISODES, RUN
-from core.episode_store.scenarios import digest, id_by_name, scenario_paths, split_folder
+from core.episode_store.scenarios import digest, id_by_name, scenario_paths
 from core.policies.registry import PolicyName, access, opened, parse, usual_rules
 from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
 from evaluation.run_record import check, continued, remember

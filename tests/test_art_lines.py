@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos.shipped import split_folder
+from core.episode_store.scenarios import scenario_paths
 from tests.fakes.art_clients import art_pythons
 from tests.training_service.random_model import write_random_model
 from tests.training_service.service_process import ServiceProcess
@@ -26,7 +28,7 @@ def test_a_run_trains_two_steps_and_reports(tmp_path: Path, python: str) -> None
     base = write_random_model(tmp_path / "random", context=1024)
     for split in ("train", "val", "test"):
         (tmp_path / "log_scenarios" / split).mkdir(parents=True)
-        for path in sorted((ROOT / "log_scenarios" / split).glob("scenario-*.json"))[:2]:
+        for path in scenario_paths(split_folder(split), 2):
             shutil.copy(path, tmp_path / "log_scenarios" / split)
     options = ("--base-models", f"random={base}", "--device", "cpu")
     with ServiceProcess(tmp_path / "data", *options, module="training_service") as service:

@@ -44,17 +44,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def reported(scenario: Scenario, database: Path, rules: EpisodeConfig, report: Report) -> Episode:
-    """Search the second of each gold line in its service, then give the report."""
-    evidence = [row for row in scenario.logs if row.id in scenario.ground_truth.evidence_log_ids]
-    searches = [
-        {
-            "service": row.service,
-            "start_time": f"{row.timestamp:%H:%M:%S}",
-            "end_time": f"{row.timestamp:%H:%M:%S}",
-        }
-        for row in evidence[: rules.max_turns - 1]
-    ]
-    said = [ToolCall(id="1", name="search_logs", arguments=_json(search)) for search in searches]
+    """Look at the evidence, then give the report."""
+    said = looks(scenario)[: rules.max_turns - 1]
     said.append(ToolCall(id="1", name="return_final_answer", arguments=report.model_dump_json()))
     rest = iter(said)
 
@@ -65,8 +56,18 @@ async def reported(scenario: Scenario, database: Path, rules: EpisodeConfig, rep
     return await investigate(chat, scenario, tools, judge=OfflineJudge(), config=rules)
 
 
-def _json(search: dict[str, str]) -> str:
-    return json.dumps(search)
+def looks(scenario: Scenario) -> list[ToolCall]:
+    """Search the moment of each gold line in its service; where only durations tell, read a gold trace."""
+    truth = scenario.ground_truth
+    evidence = [row for row in scenario.logs if row.id in truth.evidence_log_ids]
+    if not evidence:
+        return [_call("read_trace", trace_id=truth.evidence_trace_ids[0])]
+    moments = [(row.service, f"{row.timestamp:%H:%M:%S.%f}") for row in evidence]
+    return [_call("search_logs", service=name, start_time=at, end_time=at) for name, at in moments]
+
+
+def _call(tool: str, **arguments: str) -> ToolCall:
+    return ToolCall(id="1", name=tool, arguments=json.dumps(arguments))
 
 
 @pytest.mark.parametrize(("path", "rules"), list(zip(SHIPPED, cycle(RULES), strict=False)))

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from chaos.shipped import split_folder
 from core.episode_store.run_writer import RunWriter
+from core.episode_store.scenarios import scenario_paths
 from core.episode_store.tokens import read_tokens
 from core.serving.child_service import ChildService
 from project_types import Episode
@@ -48,7 +50,7 @@ class Place:
         self.log = folder / "foreign_sockets.log"
         for split, count in (("train", 4), ("val", 2), ("test", 2)):
             (folder / "log_scenarios" / split).mkdir(parents=True)
-            for path in sorted((ROOT / "log_scenarios" / split).glob("scenario-*.json"))[:count]:
+            for path in scenario_paths(split_folder(split), count):
                 shutil.copy(path, folder / "log_scenarios" / split)
         code = "import sys, pathlib; from tests.training_service.random_model import write_random_model as write; "
         code += "write(pathlib.Path(sys.argv[1]), context=1024)"  # in a process of its own: this one may import art

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from chaos.shipped import size
 from project_types import EpisodeConfig, TrainingConfig
 
 OPENING_TOKENS = 400
@@ -20,7 +21,7 @@ counts three times.
 def plan(config: TrainingConfig, name: str) -> str:
     """Return the plan of a run in words and numbers."""
     counts = {
-        split: _count(config.scenarios / split, getattr(config, f"{split}_limit"))
+        split: _count(config.scenarios, split, getattr(config, f"{split}_limit"))
         for split in ("train", "val", "test")
     }
     scenarios = ", ".join(f"{count} {split}" for split, count in counts.items())
@@ -67,8 +68,8 @@ def _amounts(config: TrainingConfig, episodes: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _count(folder: Path, limit: int | None) -> int:
-    found = len(list(folder.glob("scenario-*.json")))
+def _count(scenarios: Path, split: str, limit: int | None) -> int:
+    found = size(scenarios, split)
     return found if limit is None else min(found, limit)
 
 

@@ -29,14 +29,19 @@ def split_folder(split: str) -> Path:
     Raises:
         ScenarioError: there is no such folder.
     """
-    project = Path(__file__).resolve().parents[2]
-    for folder in (Path(split), SHIPPED / split, project / SHIPPED / split):
+    for folder in (Path(split), *(shipped / split for shipped in shipped_folders())):
         if folder.is_dir():
             return folder
     raise ScenarioError(
         f"{split}: no such folder, nor {SHIPPED / split}; "
-        "name train, val, test or a folder of scenario-*.json"
+        "name train, val, test, controls or a folder of scenario-*.json"
     )
+
+
+def shipped_folders() -> list[Path]:
+    """Return where the shipped splits may lie: here, and where this project lies. Only those that exist."""
+    project = Path(__file__).resolve().parents[2]
+    return [folder for folder in (SHIPPED, project / SHIPPED) if folder.is_dir()]
 
 
 def scenario_paths(folder: Path, limit: int | None = None) -> list[Path]:

@@ -8,8 +8,9 @@ what it names. `likelihood` weighs them. The weights were fitted on generated sc
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,18 @@ def likelihood(numbers: Numbers) -> float:
     """The weighted sum; the larger, the likelier."""
     known = weights()
     return sum(known.get(name, 0.0) * value for name, value in numbers.items())
+
+
+def likeliest(services: Sequence[str], likelihoods: Sequence[float]) -> int:
+    """Return which option to take: the likeliest one of the service whose options are likeliest together.
+
+    A culprit has several decisive rows, and each makes it likelier. One strange row of another service does not.
+    """
+    together: defaultdict[str, float] = defaultdict(float)
+    for service, value in zip(services, likelihoods, strict=True):
+        together[service] += math.exp(value)
+    best = max(together, key=lambda name: together[name])
+    return max((at for at, service in enumerate(services) if service == best), key=lambda at: likelihoods[at])
 
 
 def about_services(

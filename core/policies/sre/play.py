@@ -16,7 +16,7 @@ from typing import Any
 
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, blame, read_trace
-from core.policies.sre.clues import Setting, about_row, about_services, likelihood, shape
+from core.policies.sre.clues import Setting, about_row, about_services, likeliest, likelihood, shape
 from core.policies.sre.reading import (
     Found,
     Moved,
@@ -330,9 +330,15 @@ def options(notes: Notes) -> list[tuple[ShownRow | str, dict[str, float]]]:
     return found
 
 
+def _service(option: ShownRow | str) -> str:
+    return option if isinstance(option, str) else option.service
+
+
 def answer(notes: Notes) -> Answer:
-    """The likeliest option as a report."""
-    best, _ = max(options(notes), key=lambda option: likelihood(option[1]))
+    """The likeliest option of the likeliest service as a report."""
+    found = options(notes)
+    at = likeliest([_service(option) for option, _ in found], [likelihood(numbers) for _, numbers in found])
+    best = found[at][0]
     traces = [one.id for one in notes.bad[:3]]
     if isinstance(best, str):
         told = f"{best} became slow by itself: its own time rose, and nothing that it calls did"
