@@ -18,6 +18,8 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from pydantic import BaseModel
+
 from core.archives import Line
 from core.service_names import service_name
 from project_types import LevelName, LogRecord, Scalar
@@ -113,17 +115,18 @@ def rows(
     file = "/".join(PurePosixPath(path).parts[-2:])
     drafts = _JSON.get(stream)
     found = _json_rows(drafts, lines, counts) if drafts else _text_rows(_node_of(path, stream), lines, counts)
-    seed = blake2b(f"{run_id}\n{name}\n".encode(), digest_size=8)
+    # ids of a file ascend, so a store's index of them grows at its end and not in ten thousand places a batch
+    begin = blake2b(f"{run_id}\n{name}".encode(), digest_size=5).hexdigest()
+    service = SERVICES.get(stream)
     for place, draft in found:
         number = place + first - 1
-        digest = seed.copy()
-        digest.update(b"%d" % number)
         counts["rows"] += 1
-        counts["without_clock"] += draft.at is None
+        if draft.at is None:
+            counts["without_clock"] += 1
         yield Row(
-            digest.hexdigest(),
+            f"{begin}{number:06x}",
             stream,
-            SERVICES.get(stream) or draft.service,
+            service or draft.service,
             draft.level,
             draft.at,
             draft.text,
@@ -137,27 +140,29 @@ def log_record(row: Row, sequence: int) -> LogRecord:
     """Return the row as log stores take it. `sequence` is its place among the rows that are stored together."""
     record = LogRecord.__new__(LogRecord)
     # made here from checked parts: validating millions of rows again would take longer than storing them
-    record.__dict__.update(
-        id=row.id,
-        timestamp=row.at,
-        service=row.service,
-        level=row.level,
-        message=row.text,
-        trace_id=row.trace_id,
-        span_id=None,
-        attributes={},  # a store prints them behind the text, which names them already
-        nanosecond=0,
-        sequence=sequence,
-    )
-    for slot, value in _PYDANTIC_SLOTS:
-        object.__setattr__(record, slot, value)
+    fields: dict[str, Any] = {
+        "id": row.id,
+        "timestamp": row.at,
+        "service": row.service,
+        "level": row.level,
+        "message": row.text,
+        "trace_id": row.trace_id,
+        "span_id": None,
+        "attributes": {},  # a store prints them behind the text, which names them already
+        "nanosecond": 0,
+        "sequence": sequence,
+    }
+    for fill, value in ((_FILL["__dict__"], fields), *_SAME_IN_ALL):
+        fill(record, value)
     return record
 
 
-_PYDANTIC_SLOTS = (
-    ("__pydantic_fields_set__", frozenset(LogRecord.model_fields)),
-    ("__pydantic_extra__", None),
-    ("__pydantic_private__", None),
+_FILL = {name: BaseModel.__dict__[name].__set__ for name in BaseModel.__slots__}
+"""Setters of what a frozen model is made of."""
+_SAME_IN_ALL = (
+    (_FILL["__pydantic_fields_set__"], frozenset(LogRecord.model_fields)),
+    (_FILL["__pydantic_extra__"], None),
+    (_FILL["__pydantic_private__"], None),
 )
 
 
@@ -198,7 +203,10 @@ def moment(text: str, counts: Counts) -> datetime:
         counts["repaired_clocks"] += 1
         text = text[:-1]
     at = datetime.fromisoformat(text.replace(",", "."))
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    zone = at.tzinfo
+    if zone is UTC:
+        return at
+    return at.astimezone(UTC) if zone else at.replace(tzinfo=UTC)
 
 
 _ACTION_LEVELS: Mapping[str, LevelName] = {
@@ -310,7 +318,8 @@ def _text_rows(node: str, lines: Iterable[Line], counts: Counts) -> Iterator[tup
     pattern, pending, began = None, None, 0
     for number, line in enumerate(lines, 1):
         counts["lines"] += 1
-        counts["cut"] += line.cut
+        if line.cut:
+            counts["cut"] += 1
         text = line.text.decode("utf-8", "replace").rstrip()
         if not text:
             continue

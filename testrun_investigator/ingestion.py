@@ -15,11 +15,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from queue import Queue
 from typing import Any, Literal
 
 from core.archives import DEFAULT_LIMITS, Limits, Member, lines, members
@@ -27,13 +26,11 @@ from core.downloads import Access, Source, opened, shown_url
 from core.log_stores.contract import LogQuery, LogStore
 from core.redaction import redact
 from core.sct_logs import Row, log_record, rows, stream_of
-from project_types import Frozen, InvestigatorError, LogRecord, Timestamp
+from project_types import Frozen, InvestigatorError, Timestamp
 from testrun_investigator.local_prometheus import is_snapshot, unpack_snapshot
 from testrun_investigator.metrics import FOLDER, mark_ready
 
 BATCH = 10_000
-_QUEUE = 3
-"""Batches that wait for the store: reading must not run ahead of it without end."""
 _SAVE_S = 0.5
 _MOST_LISTED = 200
 
@@ -147,7 +144,7 @@ def _alive(pid: int) -> bool:
 
 
 class _Running(threading.Thread):
-    """One ingestion under way: this thread reads, a second one stores."""
+    """One ingestion under way."""
 
     def __init__(
         self,
@@ -187,8 +184,7 @@ class _Running(threading.Thread):
             if is_snapshot(source.name):
                 self._unpack_metrics(source)
                 return
-            with closing(Writer(self._open_store(self.task.run_id))) as writer:
-                ingest(source, self.task.run_id, writer, self)
+            ingest(source, self.task.run_id, self._open_store(self.task.run_id), self)
 
     def _unpack_metrics(self, source: Source) -> None:
         """A monitor's archive holds no rows: its snapshot of Prometheus is unpacked beside the run's logs."""
@@ -258,7 +254,7 @@ class Progress:
 def ingest(
     source: Source,
     run_id: str,
-    writer: Writer,
+    store: LogStore,
     progress: Progress | _Running,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Counter[str]:
@@ -269,6 +265,7 @@ def ingest(
         DatabaseError: the store cannot be written, or lost rows.
     """
     counts: Counter[str] = Counter()
+    before = _lines_in(store)
     for member in members(source, source.name, limits):
         stream, why = stream_of(member.name)
         if stream is None:
@@ -279,10 +276,10 @@ def ingest(
         # a batch never spans two files: a line without a clock takes the time of its neighbour
         found = rows(run_id, member.name, stream, lines(member.content, limits), counts)
         for batch in _batches(found):
-            writer.put([log_record(row, place) for place, row in enumerate(batch)])
+            # stored in this thread: with one more, reader and store wait for the interpreter's lock in turns
+            store.ingest([log_record(row, place) for place, row in enumerate(batch)])
             progress.batch(source, counts, batch)
-    writer.flush()
-    counts["stored"] = writer.stored
+    counts["stored"] = _lines_in(store) - before
     counts["duplicates"] = counts["rows"] - counts["stored"]
     progress.batch(source, counts, ())
     return counts
@@ -297,52 +294,6 @@ def _batches(found: Iterator[Row]) -> Iterator[list[Row]]:
             batch = []
     if batch:
         yield batch
-
-
-class Writer:
-    """Stores batches in a thread of its own, so that unpacking and storing overlap."""
-
-    def __init__(self, store: LogStore) -> None:
-        self._store = store
-        self._queue: Queue[list[LogRecord] | None] = Queue(_QUEUE)
-        self._trouble: BaseException | None = None
-        self._before = _lines_in(store)
-        self._thread = threading.Thread(target=self._work, name="store-rows", daemon=True)
-        self._thread.start()
-
-    def put(self, batch: list[LogRecord]) -> None:
-        """Hand a batch over. Raises what storing an earlier one raised."""
-        self._raise()
-        self._queue.put(batch)
-
-    def flush(self) -> None:
-        """Wait until everything is stored. Raises what storing raised."""
-        self._queue.put(None)
-        self._thread.join()
-        self._raise()
-
-    @property
-    def stored(self) -> int:
-        """Return how many rows are new in the store."""
-        return _lines_in(self._store) - self._before
-
-    def close(self) -> None:
-        """End the thread. What was handed over is stored."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-
-    def _raise(self) -> None:
-        if self._trouble is not None:
-            raise self._trouble
-
-    def _work(self) -> None:
-        while (batch := self._queue.get()) is not None:
-            if self._trouble is None:
-                try:
-                    self._store.ingest(batch)
-                except Exception as trouble:  # told to the reader, which raises it
-                    self._trouble = trouble
 
 
 def _lines_in(store: LogStore) -> int:

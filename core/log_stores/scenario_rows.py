@@ -184,17 +184,24 @@ def log_rows(
 
 def _placed(logs: Sequence[Mapping[str, Any]]) -> Sequence[tuple[int, int]]:
     """Place in `logs` and microseconds of each line, in time order."""
-    moments = [log["timestamp"] for log in logs]
-    if None in moments or any("sequence" in log or "nanosecond" in log for log in logs):
+    moments, sequences = [log["timestamp"] for log in logs], [log.get("sequence") for log in logs]
+    odd_clocks = None in moments or any(log.get("nanosecond") for log in logs)
+    if odd_clocks or not _as_placed(sequences):
         nanoseconds = [
             None if at is None else microseconds(at) * 1000 + log.get("nanosecond", 0)
             for at, log in zip(moments, logs, strict=True)
         ]
-        placed = in_time_order(nanoseconds, [log.get("sequence") for log in logs])
+        placed = in_time_order(nanoseconds, sequences)
         return [(place, at_ns // 1000) for place, at_ns in placed]
     # the same for lines that all have a plain clock, several times as fast
     clocks = [(at - _EPOCH) // _MICROSECOND for at in moments]
     return [(place, clocks[place]) for place in sorted(range(len(clocks)), key=clocks.__getitem__)]
+
+
+def _as_placed(sequences: Sequence[int | None]) -> bool:
+    """Whether the lines stand in the order of their source."""
+    given = [one for one in sequences if one is not None]
+    return not given or (len(given) == len(sequences) and given == sorted(given))
 
 
 def span_rows(spans: Sequence[Mapping[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
