@@ -17,8 +17,9 @@ NAMES: Mapping[str, LevelName] = {
 }  # fmt: skip
 _SYSLOG: tuple[LevelName, ...] = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "INFO", "INFO", "DEBUG")
 _WORDS = re.compile(
-    r"\b(?:(?P<FATAL>FATAL|CRITICAL|PANIC|panic:|fatal error)|(?P<ERROR>ERROR|SEVERE|error:)"
-    r"|(?P<WARN>WARN(?:ING)?|warning:)|(?P<INFO>INFO|NOTICE)|(?P<DEBUG>DEBUG|TRACE))(?![\w-])"
+    r"(?<!\w)(?:(?P<FATAL>FATAL|CRITICAL|PANIC|panic:|fatal error|\[(?:\w+:)?(?:crit|emerg|alert)\])"
+    r"|(?P<ERROR>ERROR|SEVERE|error:|\[(?:\w+:)?error\])|(?P<WARN>WARN(?:ING)?|warning:|\[(?:\w+:)?warn(?:ing)?\])"
+    r"|(?P<INFO>INFO|NOTICE|\[(?:\w+:)?(?:info|notice)\])|(?P<DEBUG>DEBUG|TRACE|\[(?:\w+:)?debug\]))(?![\w-])"
 )
 _FAILURE = re.compile(r"\w*(?:Exception|Error)(?::|\b.*\n\s+at )|^Traceback \(most recent", re.MULTILINE)
 _HEAD_LETTERS = 120

@@ -1,0 +1,86 @@
+"""Ask a server of logs or metrics over HTTP: one JSON answer, bounded in time and size, with errors that teach.
+
+Only the address that was typed is asked. What is printed of it never holds its user or its query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from core.downloads import shown_url
+from importers.clocks import SECOND_NS, moment
+from importers.counting import ImportTrouble
+from importers.options import Options
+
+MOST_BYTES = 256 << 20
+TIMEOUT_S = 60.0
+
+
+class Refused(ImportTrouble):
+    """The server answered with an error; `said` is its text."""
+
+    def __init__(self, text: str, said: str) -> None:
+        super().__init__(text)
+        self.said = said
+
+
+def ask(base_url: str, path: str, parameters: Mapping[str, str | int]) -> Any:
+    """Return the JSON that a GET answers.
+
+    Raises:
+        Refused: the server answered with an error.
+        ImportTrouble: it cannot be reached, or its answer is too large or no JSON.
+    """
+    import httpx
+
+    url = base_url.rstrip("/") + path
+    shown = shown_url(url)
+    try:
+        with (
+            httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client,
+            client.stream("GET", url, params=dict(parameters)) as answer,
+        ):
+            body = bytearray()
+            for piece in answer.iter_bytes():
+                body += piece
+                if len(body) > MOST_BYTES:
+                    raise ImportTrouble(
+                        f"{shown}: answers more than {MOST_BYTES >> 20} MB; ask for less time"
+                    )
+    except httpx.HTTPError as trouble:
+        raise ImportTrouble(
+            f"{shown}: cannot be reached ({type(trouble).__name__}: {trouble}); check the URL"
+        ) from trouble
+    said = bytes(body).decode("utf-8", "replace")
+    if answer.status_code != 200:
+        raise Refused(f"{shown}: answered HTTP {answer.status_code}: {said[:300]}", said)
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError) as trouble:
+        raise ImportTrouble(f"{shown}: the answer is no JSON; is it the server's own address?") from trouble
+
+
+def window(options: Options) -> tuple[int, int]:
+    """Return start and end in nanoseconds. Raises ImportTrouble when one is missing or no time."""
+    ends = {"--start": options.start, "--end": options.end}
+    found: dict[str, int] = {}
+    for flag, text in ends.items():
+        at_ns = moment(text)
+        if text and at_ns is None and "T" in text:
+            at_ns = moment(f"{text}:00")  # 2026-03-04T14:05
+        if at_ns is None:
+            raise ImportTrouble(
+                f"{flag} {text or 'is missing'}: give a time, e.g. {flag} 2026-03-04T14:00:00Z"
+            )
+        found[flag] = at_ns
+    if found["--start"] >= found["--end"]:
+        raise ImportTrouble("--start is not before --end; swap them")
+    return found["--start"], found["--end"]
+
+
+def seconds_text(at_ns: int) -> str:
+    """Write a moment as RFC 3339 in whole seconds."""
+    return datetime.fromtimestamp(at_ns // SECOND_NS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
