@@ -18,6 +18,7 @@ from core.art_versions import model_names
 from core.policies.registry import named_base_model
 from core.serving.child_service import ChildService, health
 from project_types import ConfigurationError, InvestigatorError, TrainingConfig
+from training_runs.duration import longest_tokens
 from training_runs.failed_rollouts import TooManyFailures
 from training_runs.interruption import Interruption
 from training_runs.terminal import say
@@ -118,7 +119,9 @@ async def _own_service(folder: Path, config: TrainingConfig) -> AsyncIterator[Ch
         yield None
         return
     options = ("--base-models", named_base_model(config.base_model), "--precision", config.precision)
-    more = ("--gradient-steps", str(config.gradient_steps))
+    # a tokenizer may need twice as many tokens as the estimate of the tools' texts
+    context = str(2 * longest_tokens(config.episode))
+    more = ("--gradient-steps", str(config.gradient_steps), "--max-context", context)
     service = ChildService(folder / "service", folder / "service.log", options=options + more, say=say)
     watch: asyncio.Task[None] | None = None
     try:

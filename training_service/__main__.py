@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.command_line import Command, Room
+from core.command_line import Command, Room, json_flag
 from training_service.engine import OpenEngine
 from training_service.fetch import add_flags as fetch_flags
 from training_service.pretrain import add_flags as pretrain_flags
@@ -38,20 +38,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="bearer token clients must send; better set as TRAINING_SERVICE_TOKEN (default 'local')",
     )
-    parser.add_argument(
-        "--base-models",
-        nargs="+",
-        default=["tiny-investigator"],
-        metavar="NAME",
-        help="a shipped or fetched name, a local Hugging Face folder, or NAME=FOLDER (default tiny-investigator)",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="arithmetic of training; auto times both and takes the faster one (default %(default)s)",
-    )
+    _model_flags(parser)
     parser.add_argument(
         "--gradient-steps",
         type=int,
@@ -83,6 +70,28 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         help="refuse jobs when less disk is free (default %(default)s)",
     )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="log there instead of to stderr")
+
+
+def _model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base-models",
+        nargs="+",
+        default=["tiny-investigator"],
+        metavar="NAME",
+        help="a shipped or fetched name, a local Hugging Face folder, or NAME=FOLDER (default tiny-investigator)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="arithmetic of training; auto times both and takes the faster one (default %(default)s)",
+    )
+
+
+def _measure(parser: argparse.ArgumentParser) -> None:
+    _model_flags(parser)
+    json_flag(parser)
 
 
 SERVE_EXAMPLES = """\
@@ -129,6 +138,12 @@ ROOM = Room(
             "training_service.fetch",
             fetch_flags,
             FETCH_EXAMPLES,
+        ),
+        Command(
+            "measure",
+            "say how many tokens a second this machine reads, writes and trains with a base model",
+            "training_service.measure",
+            _measure,
         ),
         Command(
             "pretrain",

@@ -28,7 +28,7 @@ from transformers.utils import logging
 from project_types import ConfigurationError
 from training_service import ragged_attention
 from training_service.chat_format import ChatFormat
-from training_service.checkpoints import Kind, State, load_full, read_state
+from training_service.checkpoints import Kind, State, load_full, read_state, save_trained, write_state
 from training_service.engine import RequestError
 from training_service.fetch import MODELS, fetched
 from training_service.prefix_tree import TokenTree, tree_logits
@@ -86,11 +86,11 @@ class Base:
     def trainee(self, checkpoint: Path) -> nn.Module:
         """A private copy of the model of a checkpoint, its trainable parameters marked."""
         state = self._checked(checkpoint)
-        if state.kind != "base":
-            return self._with_weights(checkpoint, state)
-        if self.lora is None:
-            return self._copied()
-        return self._adapted()
+        return self.fresh_trainee() if state.kind == "base" else self._with_weights(checkpoint, state)
+
+    def fresh_trainee(self) -> nn.Module:
+        """A private copy of the base model itself, its trainable parameters marked."""
+        return self._copied() if self.lora is None else self._adapted()
 
     def trained_parameters(self, kind: Kind) -> int:
         """Return how many parameters a job trains: all, or those of the adapters."""
@@ -132,6 +132,23 @@ class Base:
         )
         adapted = get_peft_model(frame, config)
         return adapted.eval()
+
+    def save(self, model: nn.Module, folder: Path, steps: int) -> None:
+        """Write what was trained of a trainee, with its state."""
+        kind: Kind = "lora" if hasattr(model, "get_base_model") else "full"
+        save_trained(model, folder, kind)
+        write_state(folder, State(self.name, self.sha256, kind, steps))
+
+    def load(self, model: nn.Module, folder: Path) -> None:
+        """Put the trained weights of a checkpoint into a trainee. Raises RequestError when they do not fit."""
+        if self._checked(folder).kind != "lora":
+            load_full(model, folder)
+            return
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device=str(self.device)))
+        if found.unexpected_keys:
+            raise RequestError(409, f"adapter {folder.name} does not fit ({found.unexpected_keys[0]})")
 
     def _checked(self, checkpoint: Path) -> State:
         state = read_state(checkpoint)

@@ -144,6 +144,11 @@ class ChatFormat:
             return (*known, *self.encode(closing + after + whole[len(before) :]))
         return None
 
+    def split_end(self, text: str) -> tuple[str, str]:
+        """Split a rendered reply behind its end token: what the model writes, and what the template adds."""
+        end, after = self._last_end(text)
+        return (text[: len(text) - len(after)], after) if end else (text, "")
+
     def _last_end(self, text: str) -> tuple[str, str]:
         """The last end token in the text of a conversation, and what the template writes after it."""
         places = [(text.rfind(end), end) for end in self._ends]

@@ -1,0 +1,45 @@
+"""How long an embedded run takes at most, from a measured second of the model on this machine.
+
+The training service says how many tokens a second it reads, writes and trains (`training_service measure`), in a
+process of its own. Tokens are counted as the engine computes them: what is kept of a conversation is not read
+again. Episodes end earlier than they may, so this is an upper bound. Not here: the counts (`training_runs.plan`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from core.policies.registry import named_base_model
+from project_types import EpisodeConfig, TrainingConfig
+from training_runs.plan import OPENING_TOKENS
+
+
+def longest_tokens(episode: EpisodeConfig) -> int:
+    """Return the tokens of an episode that uses every turn, reply and result whole, each counted once."""
+    opening = OPENING_TOKENS * (3 if episode.prompt == "full" else 1)
+    return opening + episode.max_turns * (episode.max_completion_tokens + episode.tool_budget_tokens)
+
+
+def measured(config: TrainingConfig) -> dict[str, float] | None:
+    """Measure the base model in a process of its own; None when it cannot be loaded here."""
+    asked = ("--base-models", named_base_model(config.base_model), "--precision", config.precision, "--json")
+    command = [sys.executable, "-m", "training_service", "measure", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return None
+    said = json.loads(done.stdout.splitlines()[-1])
+    return {name: float(said[name]) for name in ("reading", "writing", "training")}
+
+
+def line(config: TrainingConfig, episodes: Mapping[str, int], speed: Mapping[str, float]) -> str:
+    """Return the line of the plan that says how long the run takes at most."""
+    rules = config.episode
+    written = rules.max_turns * rules.max_completion_tokens
+    each = longest_tokens(rules)
+    played = sum(episodes.values()) * ((each - written) / speed["reading"] + written / speed["writing"])
+    trained = episodes["training"] * each / speed["training"]
+    figures = ", ".join(f"{name} {value:.0f}" for name, value in speed.items())
+    return f"time       at most {(played + trained) / 3600:.1f} hours (tokens a second, just measured: {figures})"
