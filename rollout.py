@@ -336,7 +336,7 @@ def _words(report: Report) -> int:
 
 
 def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
-    """What results are sliced by."""
+    """What results are sliced by, and what sets scenarios apart: twins, and those without an answer."""
     facts: dict[str, Scalar] = {
         "fault_type": scenario.ground_truth.fault_type,
         "family": scenario.fault_family,
@@ -344,6 +344,8 @@ def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
     return facts | {
         "unseen": scenario.provenance.unseen,
         "topology": scenario.provenance.topology or "unknown",
+        "twin": scenario.provenance.twin or "",
+        "answerable": not scenario.ground_truth.insufficient,
     }
 
 

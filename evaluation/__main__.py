@@ -68,7 +68,9 @@ def _rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
     rules.add_argument(
-        "--tools", choices=["two", "full"], help="two: search_logs and read_trace; full: all there is data for"
+        "--tools",
+        choices=["two", "full"],
+        help="two: search_logs and read_trace; full: all there is data for",
     )
 
 

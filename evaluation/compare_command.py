@@ -17,7 +17,7 @@ from core.episode_store.loading import Loaded, load_run
 from core.intervals import as_json
 from core.tables import aligned
 from evaluation.comparing import Change, Comparison, Flip, compare
-from evaluation.summary import MEASURES, PASS
+from evaluation.summary import is_share
 from evaluation.tables import LABELS
 
 SHOWN_FLIPS = 20
@@ -99,7 +99,7 @@ def _measure_rows(found: Comparison) -> list[list[str]]:
 
 
 def _row(label: str, measure: str, change: Change) -> list[str]:
-    scale, digits = (100, 1) if measure == PASS or MEASURES[measure].share else (1, 3)
+    scale, digits = (100, 1) if is_share(measure) else (1, 3)
     unit = " %" if scale == 100 else ""
     value, low, high = (scale * number for number in change.difference[:3])
     difference = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"

@@ -8,7 +8,7 @@ file changed in between, are left out and counted. How it is printed is `compare
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import isnan
 from typing import NamedTuple
 
@@ -74,10 +74,18 @@ def compare(before: Iterable[Episode], after: Iterable[Episode]) -> Comparison:
         only_before=len(left.keys() - right.keys()),
         only_after=len(right.keys() - left.keys()),
         changed_files=changed,
-        measures={name: _change(pairs.values(), name) for name in BY_SCENARIO},
+        measures=_measures(pairs.values()),
         slices=_slices(pairs.values()),
         flips=_flips(pairs),
     )
+
+
+def _measures(pairs: Collection[Pair]) -> dict[str, Change]:
+    """Return the change of every measure; that of accusations only where there is none to make."""
+    found = {name: _change(pairs, name) for name in BY_SCENARIO}
+    if not found["false_accusation"].difference.n:
+        del found["false_accusation"]
+    return found
 
 
 def _slices(pairs: Iterable[Pair]) -> dict[str, dict[str, Change]]:

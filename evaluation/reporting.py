@@ -23,8 +23,8 @@ from core.episode_store.loading import Loaded, load_run
 from evaluation.pictures import Picture, histogram, intervals, stacked
 from evaluation.run_record import write_text
 from evaluation.showing import transcript
-from evaluation.summary import MEASURES, PASS, Row, Summary, Tally, summarise_tally
-from evaluation.tables import LABELS, listed, shown, slice_rows
+from evaluation.summary import MEASURES, Row, Summary, Tally, summarise_tally
+from evaluation.tables import LABELS, listed, measured_ones, shown, slice_rows
 from project_types import Ending, Episode
 
 HARDEST = 40
@@ -66,7 +66,7 @@ def page(found: Loaded) -> str:
         k=summary.k,
         notes=found.warnings(),
         whole=summary.whole,
-        measures=[(LABELS[name], shown(name, summary.whole.measures[name])) for name in _order()],
+        measures=[(LABELS[name], shown(name, of)) for name, of in measured_ones(summary.whole)],
         slices=[(kind, slice_rows(kind, parts)[1:]) for kind, parts in summary.slices.items()],
         slice_pictures=[_safe(picture) for picture in _slice_pictures(summary)],
         other_pictures=[_safe(picture) for picture in _other_pictures(found.episodes)],
@@ -74,10 +74,6 @@ def page(found: Loaded) -> str:
         hardest=_hardest(tally.rows()),
         transcripts=_transcripts(found.episodes),
     )
-
-
-def _order() -> list[str]:
-    return ["accuracy", PASS, *(name for name in MEASURES if name != "accuracy")]
 
 
 def _safe(picture: Picture) -> dict[str, Any]:

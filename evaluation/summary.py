@@ -2,9 +2,9 @@
 scenario.
 
 avg@k is the mean over scenarios of the share of right samples; pass@k the chance that one of k is right
-(unbiased when a scenario has more than k). Samples that failed (provider, judge) are no episodes: they are
-counted apart and never as wrong. Input is any iterable of episodes, read once, so that a large file need not
-fit in memory.
+(unbiased when a scenario has more than k). "Both twins" is counted over pairs of scenarios. Samples that failed
+(provider, judge) are no episodes: they are counted apart and never as wrong. Input is any iterable of episodes,
+read once, so that a large file need not fit in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.intervals import Floats, Interval, as_json, bootstrap_means, proportion
+from core.intervals import Floats, Interval, as_json, bootstrap_mean, bootstrap_means, proportion
 from core.pass_at_k import pass_at_k
 from project_types import Ending, Episode
 
@@ -26,6 +26,13 @@ SLICES: Mapping[str, str] = {
     "topology": "topology",
 }
 """What episodes are split by, and the key of their metadata that says it."""
+
+
+def _accuses(episode: Episode) -> float:
+    """1 when a service is accused in a scenario that has no answer; nan where there is one."""
+    if episode.metadata.get("answerable", True):
+        return float("nan")
+    return float(episode.outcome.ending is Ending.ANSWERED)
 
 
 class Measure(NamedTuple):
@@ -45,6 +52,7 @@ MEASURES: Mapping[str, Measure] = {
         True,
         lambda e: _ratio(e.outcome.gold_evidence_opened, e.outcome.gold_evidence),
     ),
+    "false_accusation": Measure("accuses a service although the evidence does not suffice", True, _accuses),
     "fabricated": Measure("cites an id that does not exist", True, lambda e: e.outcome.cited_fabricated > 0),
     "reward": Measure("reward", False, lambda e: float("nan") if e.reward is None else e.reward),
     "turns": Measure("turns", False, lambda e: e.outcome.turns),
@@ -54,7 +62,9 @@ MEASURES: Mapping[str, Measure] = {
     "completion_tokens": Measure("completion tokens", False, lambda e: e.outcome.completion_tokens),
     "cost_usd": Measure("cost in USD", False, lambda e: e.cost_usd),
 }
-PASS = "pass_at_k"
+PASS, TWINS = "pass_at_k", "both_twins"
+DERIVED: Mapping[str, str] = {PASS: "right at least once (pass@k)", TWINS: "both twins right"}
+"""Shares of scenarios, or of pairs of them, that no single episode says, and what they are called."""
 
 
 class Row(NamedTuple):
@@ -66,6 +76,8 @@ class Row(NamedTuple):
     right: int
     values: Floats
     endings: Mapping[str, int]
+    twin: str = ""
+    """The scenario with the same rows and another cause, if there is one."""
 
 
 class Part(NamedTuple):
@@ -102,6 +114,7 @@ class Tally:
         self._values: dict[str, dict[int, list[float]]] = defaultdict(dict)
         self._endings: dict[str, dict[int, str]] = defaultdict(dict)
         self._slices: dict[str, Mapping[str, str]] = {}
+        self._twins: dict[str, str] = {}
 
     def add(self, episode: Episode) -> None:
         """Count an episode; a later one of the same scenario and sample replaces the earlier."""
@@ -110,6 +123,7 @@ class Tally:
         ]
         self._endings[episode.scenario_id][episode.sample] = episode.outcome.ending.value
         self._slices[episode.scenario_id] = slices_of(episode)
+        self._twins[episode.scenario_id] = str(episode.metadata.get("twin", ""))
 
     def rows(self) -> list[Row]:
         """Return one row per scenario, by id."""
@@ -118,9 +132,8 @@ class Tally:
             table = np.array(list(self._values[scenario_id].values()), dtype=np.float64)
             right = int(table[:, 0].sum())
             endings = Counter(self._endings[scenario_id].values())
-            rows.append(
-                Row(scenario_id, self._slices[scenario_id], len(table), right, _means(table), endings)
-            )
+            slices, twin = self._slices[scenario_id], self._twins[scenario_id]
+            rows.append(Row(scenario_id, slices, len(table), right, _means(table), endings, twin))
         return rows
 
     def totals(self) -> dict[str, float]:
@@ -172,13 +185,26 @@ def _part(rows: list[Row], k: int, seed: int) -> Part:
         [np.array([row.values for row in rows]).reshape(len(rows), len(MEASURES)), passes]
     )
     intervals = dict(zip([*MEASURES, PASS], bootstrap_means(table, seed=seed), strict=True))
-    shares = [PASS, *(name for name, measure in MEASURES.items() if measure.share)]
+    intervals[TWINS] = _both_twins(rows, seed)
+    shares = [*DERIVED, *(name for name, measure in MEASURES.items() if measure.share)]
     intervals.update({name: proportion(intervals[name]) for name in shares})
     endings: Counter[str] = Counter()
     for row in rows:
         endings.update(row.endings)
     ordered = {ending.value: endings[ending.value] for ending in Ending if endings[ending.value]}
     return Part(len(rows), sum(row.samples for row in rows), intervals, ordered)
+
+
+def _both_twins(rows: list[Row], seed: int) -> Interval:
+    """How likely both scenarios of a pair of twins are right, over the pairs of which both were played."""
+    right = {row.scenario_id: row.right / row.samples for row in rows}
+    pairs = {tuple(sorted((row.scenario_id, row.twin))) for row in rows if row.twin in right}
+    return bootstrap_mean([right[one] * right[two] for one, two in sorted(pairs)], seed=seed)
+
+
+def is_share(name: str) -> bool:
+    """Return whether a measure is shown in percent."""
+    return name in DERIVED or MEASURES[name].share
 
 
 def _parts_json(parts: Mapping[str, Part]) -> dict[str, Any]:

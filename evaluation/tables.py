@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from core.intervals import Interval
 from core.tables import aligned
-from evaluation.summary import MEASURES, PASS, Part, Summary
+from evaluation.summary import DERIVED, MEASURES, PASS, Part, Summary, is_share
 
-LABELS = {name: measure.label for name, measure in MEASURES.items()} | {PASS: "right at least once (pass@k)"}
+LABELS = {name: measure.label for name, measure in MEASURES.items()} | dict(DERIVED)
+ORDER = ("accuracy", *DERIVED, *(name for name in MEASURES if name != "accuracy"))
+"""In which measures are shown."""
 
 
 def listed(endings: Mapping[str, int]) -> str:
@@ -18,11 +20,16 @@ def listed(endings: Mapping[str, int]) -> str:
 
 def shown(name: str, interval: Interval) -> str:
     """Return a measure with its interval, in percent if it is a share."""
-    if name == PASS or MEASURES[name].share:
+    if is_share(name):
         return interval.percent()
     if interval.n == 0:
         return "-"
     return f"{_number(interval.value)} [{_number(interval.low)}, {_number(interval.high)}]"
+
+
+def measured_ones(part: Part) -> list[tuple[str, Interval]]:
+    """Return the measures that were measured, in the order in which they are shown."""
+    return [(name, part.measures[name]) for name in ORDER if part.measures[name].n]
 
 
 def summary_table(summary: Summary, title: str) -> str:
@@ -30,8 +37,8 @@ def summary_table(summary: Summary, title: str) -> str:
     whole = summary.whole
     counts = f"{whole.episodes} episodes of {whole.scenarios} scenarios, k={summary.k}"
     head = f"{title}: {counts}; 95 % intervals by scenario"
-    order = ["accuracy", PASS, *(name for name in MEASURES if name != "accuracy")]
-    parts = [head, "", aligned([[LABELS[name], shown(name, whole.measures[name])] for name in order])]
+    rows = [[LABELS[name], shown(name, of)] for name, of in measured_ones(whole)]
+    parts = [head, "", aligned(rows)]
     if whole.endings:
         parts += ["", f"endings  {listed(whole.endings)}"]
     for kind, slices in summary.slices.items():

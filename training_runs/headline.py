@@ -29,7 +29,19 @@ def headline(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             if (before, after) != ("-", "-"):
                 gained = percent(found[gain], found[f"{gain}_ci95"], points=True)
                 rows.append((f"{split} ({found['n']}), {how}", before, after, gained))
+        rows += _twins(split, found)
     return rows
+
+
+def _twins(split: str, found: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return how often both scenarios of a pair of twins were right, where there are twins."""
+    was, now = found.get("both_twins_before"), found.get("both_twins_after")
+    before = percent(was, found.get("both_twins_ci95_before"))
+    after = percent(now, found.get("both_twins_ci95_after"))
+    if was is None and now is None:
+        return []
+    gained = now - was if was is not None and now is not None else None
+    return [(f"{split}, both twins", before, after, percent(gained, None, points=True))]
 
 
 def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:

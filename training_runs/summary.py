@@ -126,11 +126,14 @@ def _sliced(
 
 def _side(side: str, greedy: Part | None, sampled: Part | None, average: str) -> dict[str, Any]:
     accuracy = greedy.measures["accuracy"] if greedy else None
+    twins = greedy.measures["both_twins"] if greedy else None
     sampled_accuracy = sampled.measures["accuracy"] if sampled else None
     return {
         f"accuracy_{side}": _value(accuracy),
         f"ci95_{side}": _bounds(accuracy),
         f"grounded_{side}": _value(greedy.measures["grounded"] if greedy else None),
+        f"both_twins_{side}": _value(twins),
+        f"both_twins_ci95_{side}": _bounds(twins),
         f"{average}_{side}": _value(sampled_accuracy),
         f"{average}_ci95_{side}": _bounds(sampled_accuracy),
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evaluation.summary import summarise
 from evaluation.tables import summary_table
-from project_types import Ending
+from project_types import Ending, Episode
 from tests.builders.episodes import episode
 
 FOUR = [
@@ -99,3 +99,31 @@ def test_the_order_of_episodes_does_not_matter(rng: random.Random) -> None:
     shuffled = list(FOUR)
     rng.shuffle(shuffled)
     assert summarise(shuffled) == summarise(FOUR)
+
+
+def of_twins(one: str, other: str, right: bool, sample: int = 0) -> Episode:
+    return episode(one, sample, correct=right, metadata={"twin": other})
+
+
+def test_twins_count_as_right_when_both_are() -> None:
+    solved = [of_twins("a", "b", True), of_twins("b", "a", True)]
+    half = [of_twins("c", "d", True), of_twins("d", "c", False)]
+    both = summarise([*solved, *half, of_twins("e", "not played", True)]).whole.measures["both_twins"]
+    assert (both.value, both.n) == (0.5, 2)
+
+
+def test_both_samples_of_twins_are_right_as_often_as_chance_has_it() -> None:
+    """Half of the samples of one, and all of the other: one attempt at each is right on both in half."""
+    rows = [of_twins("a", "b", right, sample) for sample, right in enumerate((True, False))]
+    rows += [of_twins("b", "a", True, sample) for sample in (0, 1)]
+    assert summarise(rows).whole.measures["both_twins"].value == 0.5
+
+
+def test_accusations_are_false_only_where_there_is_no_answer() -> None:
+    nothing_wrong = {"answerable": False}
+    accused = episode("a", metadata=nothing_wrong)
+    knew = episode("b", ending=Ending.UNKNOWN, metadata=nothing_wrong)
+    measures = summarise([accused, knew, episode("c", correct=False)]).whole.measures
+    assert (measures["false_accusation"].value, measures["false_accusation"].n) == (0.5, 2)
+    assert "accuses a service" in summary_table(summarise([accused]), "careless")
+    assert "accuses a service" not in summary_table(summarise([episode("c")]), "careful")

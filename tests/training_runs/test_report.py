@@ -50,7 +50,12 @@ def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Epi
         outcome={"cited": 1, "cited_seen": 1, "prompt_tokens": 100, "completion_tokens": 10},
         reward=1.0 if right else -1.0,
         reward_components={"band": 1.0 if right else -1.0},
-        metadata={"fault_type": text, "family": FAMILIES[scenario % 2], "unseen": scenario % 3 == 0},
+        metadata={
+            "fault_type": text,
+            "family": FAMILIES[scenario % 2],
+            "unseen": scenario % 3 == 0,
+            "twin": f"{scenario ^ 1:04x}",
+        },
     )
 
 
@@ -118,6 +123,8 @@ def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> No
     )
     assert test["ci95_before"][0] < 0.25 < test["ci95_before"][1] < 0.75
     assert (test["grounded_after"], test["gain"]) == (0.75, 0.5)
+    assert (test["both_twins_before"], test["both_twins_after"]) == (round(1 / 6, 4), round(4 / 6, 4))
+    assert "test, both twins" in table(summary)
     assert test["gain_ci95"][0] < 0.5 < test["gain_ci95"][1]
     assert set(test["by_slice"]["fault_family"]) == set(FAMILIES)
     assert test["by_slice"]["seen"]["unseen"]["n"] == 4
