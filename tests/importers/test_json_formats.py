@@ -186,7 +186,8 @@ def test_an_answer_of_exactly_a_usual_limit_is_said_to_be_cut(tmp_path: Path) ->
 
 # ---------------------------------------------------------------------------------------------- Kubernetes
 
-OLD = {"kind": "Event", "apiVersion": "v1", "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "cart-6d5f7c9b4-x2x4z"},
+POD = {"kind": "Pod", "namespace": "shop", "name": "cart-6d5f7c9b4-x2x4z"}
+OLD = {"kind": "Event", "apiVersion": "v1", "involvedObject": POD,
        "reason": "BackOff", "message": "Back-off restarting failed container", "type": "Warning", "count": 5,
        "firstTimestamp": "2026-03-04T14:00:00Z", "lastTimestamp": "2026-03-04T14:05:00Z", "eventTime": None}  # fmt: skip
 NEW = {"kind": "Event", "apiVersion": "events.k8s.io/v1", "regarding": {"kind": "ReplicaSet", "name": "web-6d5f7c9b4"},

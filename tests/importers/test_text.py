@@ -148,7 +148,8 @@ def rows_of(tmp_path: Path, files: dict[str, str | bytes]) -> Imported:
 def test_a_stack_trace_is_one_row_and_its_lines_are_counted(tmp_path: Path) -> None:
     found = rows_of(tmp_path, {"cart.log": JAVA})
     first, second = found.incident.logs
-    assert first.message.startswith("Cart - checkout failed\njava.lang") and first.message.endswith("12 more")
+    assert first.message.startswith("Cart - checkout failed\njava.lang")
+    assert first.message.endswith("12 more")
     assert (first.level, second.level, first.service) == ("ERROR", "INFO", "cart")
     assert (found.counts.lines, found.counts.joined, dict(found.counts.dropped)) == (8, 5, {"empty line": 1})
 
