@@ -1,8 +1,8 @@
 """The routes: ART's preview API and OpenAI's chat completions, each under `/` and under `/v1`.
 
 Routes only translate: names to checkpoints (`names.py`), rows to JSON (`store.py`), requests to jobs
-(`jobs.py`) and to the engine. Supervised fine-tuning (`/preview/sft-training-jobs`) is not offered: ART sends
-its data by way of W&B's artifact storage.
+(`jobs.py`) and to the engine. Supervised fine-tuning as ART's client asks for it (`/preview/sft-training-jobs`)
+is refused by name, because its data goes through W&B's artifact storage.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ from training_service.wire import (
     page,
 )
 
+NO_ARTIFACTS = (
+    "ART's client sends supervised data through W&B's artifact storage, which is not here; run python -m alignment "
+    "sft, or POST /preview/training-jobs with kind 'sft' and demonstrations"
+)
 SMALL_BODY_BYTES = 1 << 20
 DEFAULT_ENTITY, DEFAULT_PROJECT = "local", "default"
 
@@ -223,9 +227,11 @@ def _job_routes(router: APIRouter, service: Service, limits: Limits) -> None:
 
     @router.post("/preview/training-jobs")
     def create_job(body: TrainingJobRequest = read_body) -> Json:
-        return {
-            "id": jobs.submit(store.model(body.model_id), body.trajectory_groups, body.experimental_config)
-        }
+        return {"id": jobs.submit(store.model(body.model_id), body.rows, body.config, body.kind)}
+
+    @router.post("/preview/sft-training-jobs")
+    def refuse_sft_by_artifact() -> Json:
+        raise RequestError(501, NO_ARTIFACTS, "sft_by_artifact")
 
     @router.get("/preview/training-jobs/{job_id}")
     def read_job(job_id: str) -> Json:

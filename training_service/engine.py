@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from project_types import InvestigatorError
-from training_service.wire import ChatRequest
+from training_service.wire import ChatRequest, JobKind
 
 OPTIMIZER_PREFIX = "optimizer"
 """Files of a checkpoint whose name starts so are needed only to train on from it."""
@@ -102,20 +102,23 @@ class Engine(Protocol):
         self,
         source: Path,
         target: Path,
-        groups: list[dict[str, Any]],
+        rows: list[dict[str, Any]],
         config: dict[str, Any],
         report: Report,
         cancelled: Cancelled,
+        kind: JobKind = "grpo",
     ) -> TrainResult:
-        """Train from the checkpoint `source` (weights and optimizer) on `groups` and write weights and
+        """Train from the checkpoint `source` (weights and optimizer) on `rows` and write weights and
         optimizer to `target`.
 
-        Blocking, called in the job thread, one job at a time. `groups` are ART TrajectoryGroups as JSON,
-        checked for shape (`wire.TrajectoryGroup`); `config` holds the keys of `wire.TrainingConfig` that the
-        client set, nulls dropped. Call `report({"num_sequences": n})` exactly once and first, then
-        `report({metric: number, ...})` after each gradient step. A metric that is not finite fails the job,
-        so a diverged model is never kept. Ask `cancelled()` between gradient steps and raise TrainingError
-        when it is true. An untrainable batch is no error: report 0 sequences and return `TrainResult(0)`.
+        Blocking, called in the job thread, one job at a time. `rows` are JSON that was checked for shape: of
+        grpo ART's TrajectoryGroups, of sft `wire.Demonstration`, of dpo and reward `wire.Preference`.
+        `config` holds the keys of `wire.TrainingConfig` (grpo) or `wire.FitConfig` that the client set.
+
+        Call `report({"num_sequences": n})` exactly once and first, then `report({metric: number, ...})` after
+        each gradient step. A metric that is not finite fails the job, so a diverged model is never kept. Ask
+        `cancelled()` between gradient steps and raise TrainingError when it is true. An untrainable batch is
+        no error: report 0 sequences and return `TrainResult(0)`.
         Raises TrainingError with a reason the user can act on.
         """
         ...

@@ -21,7 +21,7 @@ from pathlib import Path
 from training_service.engine import Engine, RequestError, TrainingError, TrainResult
 from training_service.folders import Folders, carry_over
 from training_service.store import Model, ModelGone, Store
-from training_service.wire import Json, TrainingConfig
+from training_service.wire import JobKind, Json
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ class Job:
 
     id: str
     model: Model
-    groups: list[Json]
-    config: TrainingConfig
+    kind: JobKind
+    rows: list[Json]
+    config: Json
     target: Path
     cancel: threading.Event = field(default_factory=threading.Event)
     cancel_reason: str = ""
@@ -60,7 +61,7 @@ class Jobs:
             self._store.fail_job(job["id"], reason)
         return len(left)
 
-    def submit(self, model: Model, groups: list[Json], config: TrainingConfig) -> str:
+    def submit(self, model: Model, rows: list[Json], config: Json, kind: JobKind = "grpo") -> str:
         """Queue a job and return its id. Raises RequestError when it cannot be taken."""
         self._folders.require_space(self._engine.job_bytes(self._source(model)))
         with self._guard:
@@ -74,10 +75,10 @@ class Jobs:
                     f"{len(self._live)} jobs are waiting already; submit again when one has ended",
                     "queue_full",
                 )
-            job = Job(self._store.add_job(model.id), model, groups, config, self._folders.fresh())
+            job = Job(self._store.add_job(model.id), model, kind, rows, config, self._folders.fresh())
             self._live[job.id] = job
             self._worker.submit(self._run, job).add_done_callback(lambda future: self._settle(job, future))
-        log.info("%s: queued for %s, %d groups", job.id, model.full_name, len(groups))
+        log.info("%s: %s queued for %s, %d rows", job.id, kind, model.full_name, len(rows))
         return job.id
 
     def cancel_model(self, model_id: str) -> None:
@@ -131,7 +132,7 @@ class Jobs:
         with self._folders.pinned(source):
             reports = Reports(self._store, job.id)
             result = self._engine.train(
-                source, job.target, job.groups, job.config.given(), reports, job.cancel.is_set
+                source, job.target, job.rows, job.config, reports, job.cancel.is_set, job.kind
             )
             reports.end(result)
             if result.gradient_steps == 0:

@@ -15,7 +15,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ from training_service.checkpoints import (
     load_optimizer,
     read_state,
     save_optimizer,
-    save_trained,
     write_state,
 )
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
+from training_service.fit_jobs import FitJob
 from training_service.generation import Generator, Job, Stop, Written
 from training_service.kv_cache import Arena, shape_of
 from training_service.precision import Asked, Chosen, choose
@@ -41,7 +41,7 @@ from training_service.sampling import Sampling
 from training_service.sequences import batch_of
 from training_service.threads import Threads
 from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer, planned_steps
-from training_service.wire import ChatRequest, NamedToolChoice
+from training_service.wire import ChatRequest, JobKind, NamedToolChoice
 
 log = logging.getLogger(__name__)
 LONGEST_CONTEXT = 16 << 10
@@ -220,15 +220,38 @@ class LocalEngine:
         self,
         source: Path,
         target: Path,
-        groups: list[dict[str, Any]],
+        rows: list[dict[str, Any]],
         config: dict[str, Any],
         report: Report,
         cancelled: Cancelled,
+        kind: JobKind = "grpo",
     ) -> TrainResult:
         """Run one job. See `engine.Engine.train`.
 
         `num_sequences` is the number of gradient steps to come: that is what ART's client counts against it.
         """
+        if kind == "grpo":
+            return self._grpo(source, target, rows, config, report, cancelled)
+        try:
+            base, state = self._of(source).base, read_state(source)
+            job = FitJob(base, source, kind, self.options.training.precision)
+            history = job.run(rows, config, report, cancelled) if rows else []
+        except RequestError as trouble:
+            raise TrainingError(trouble.message) from trouble
+        if not history:
+            return TrainResult(0)
+        job.save(target, state.optimizer_steps + len(history))
+        return TrainResult(len(history), _mean(history))
+
+    def _grpo(
+        self,
+        source: Path,
+        target: Path,
+        groups: list[dict[str, Any]],
+        config: dict[str, Any],
+        report: Report,
+        cancelled: Cancelled,
+    ) -> TrainResult:
         try:
             base, state = self._of(source).base, read_state(source)
             job = JobConfig.of(config, self.options.training)
@@ -245,10 +268,8 @@ class LocalEngine:
             raise TrainingError(trouble.message) from trouble
         load_optimizer(trainer.model, trainer.optimizer, source, state.optimizer_steps)
         history = trainer.train(batch.sequences, report, cancelled, seed=state.optimizer_steps)
-        kind = _kind(base, state.kind)
-        save_trained(trainer.model, target, kind)
+        base.save(trainer.model, target, state.optimizer_steps + steps)
         save_optimizer(trainer.model, trainer.optimizer, target)
-        write_state(target, replace(base.state(), kind=kind, optimizer_steps=state.optimizer_steps + steps))
         return TrainResult(steps, _mean(history) | left_out)
 
     def _trainer(self, base: Base, model: nn.Module, job: JobConfig) -> Trainer:

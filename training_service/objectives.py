@@ -89,7 +89,11 @@ class Prefer:
             likelihoods.append(chosen.mean())
         margin = torch.stack(margins)
         loss = -logsigmoid(margin).sum() - self.imitation * torch.stack(likelihoods).sum()
-        seen = {"margin": margin.sum(), "right": (margin > 0).sum(), "chosen_reward": sum(chosen_rewards)}
+        seen = {
+            "margin": margin.detach().sum(),
+            "right": (margin > 0).sum(),
+            "chosen_reward": sum(chosen_rewards),
+        }
         return loss, {name: float(value) for name, value in seen.items()}
 
     def _known(self, reference: Sequence[float], like: Tensor, shorter: int) -> Tensor:

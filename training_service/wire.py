@@ -351,17 +351,84 @@ def _agree(given: Json, name: str, value: object, said: str) -> None:
     given[name] = value
 
 
+JobKind = Literal["grpo", "sft", "dpo", "reward"]
+
+
+class Demonstration(Lenient):
+    """A conversation whose replies are to be learnt (`sft`)."""
+
+    messages: Annotated[list[Annotated[Json, _with(ChatMessage, _plain)]], Field(min_length=1)]
+    tools: list[Annotated[Json, _with(ToolDefinition, _untouched)]] = []
+
+
+class Preference(Demonstration):
+    """A prompt and two answers to it (`dpo`, `reward`)."""
+
+    chosen: Annotated[str, Field(min_length=1)]
+    rejected: Annotated[str, Field(min_length=1)]
+
+
+class FitConfig(Frozen):
+    """How an `sft`, `dpo` or `reward` job goes through its rows. Defaults are the engine's."""
+
+    learning_rate: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    epochs: Annotated[FiniteFloat, Field(gt=0, le=100)] | None = None
+    items_per_step: Annotated[int, Field(ge=1, le=4096)] | None = None
+    seed: int | None = None
+    beta: Annotated[FiniteFloat, Field(gt=0, le=10)] | None = None
+    """Of dpo; so are the three below."""
+    ld_alpha: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+    per_token: bool | None = None
+    imitation: Annotated[FiniteFloat, Field(ge=0, le=10)] | None = None
+
+    def given(self) -> Json:
+        """The keys that were set."""
+        return self.model_dump(exclude_none=True)
+
+
 class TrainingJobRequest(Lenient):
-    """A job. `groups` is the checked JSON as it came, with the fields this service does not read."""
+    """A job. `rows` are the checked JSON as it came, with the fields this service does not read.
+
+    ART sends trajectory groups and no kind: that is `grpo`. The other kinds send rows of their own.
+    """
 
     model_id: Annotated[str, Field(min_length=1, max_length=200)]
-    trajectory_groups: list[Annotated[Json, _with(TrajectoryGroup, _untouched)]]
+    kind: JobKind = "grpo"
+    trajectory_groups: list[Annotated[Json, _with(TrajectoryGroup, _untouched)]] | None = None
+    demonstrations: list[Annotated[Json, _with(Demonstration, _plain)]] | None = None
+    pairs: list[Annotated[Json, _with(Preference, _plain)]] | None = None
     experimental_config: TrainingConfig = TrainingConfig()
+    fit_config: FitConfig = FitConfig()
 
-    @field_validator("experimental_config", mode="before")
+    @field_validator("experimental_config", "fit_config", mode="before")
     @classmethod
     def _null_is_default(cls, value: object) -> object:
         return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _has_its_rows(self) -> TrainingJobRequest:
+        if getattr(self, ROWS[self.kind]) is None:
+            raise ValueError(f"a job of kind {self.kind} needs {ROWS[self.kind]}; send them")
+        return self
+
+    @property
+    def rows(self) -> list[Json]:
+        """Return what this kind of job trains on."""
+        return list(getattr(self, ROWS[self.kind]))
+
+    @property
+    def config(self) -> Json:
+        """Return the settings of this kind of job that were set."""
+        return self.experimental_config.given() if self.kind == "grpo" else self.fit_config.given()
+
+
+ROWS: dict[JobKind, str] = {
+    "grpo": "trajectory_groups",
+    "sft": "demonstrations",
+    "dpo": "pairs",
+    "reward": "pairs",
+}
+"""The field that holds the rows of each kind of job."""
 
 
 # ------------------------------------------------------------------------------------- models and checkpoints

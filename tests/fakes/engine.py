@@ -19,7 +19,7 @@ from typing import Any
 
 from training_service.__main__ import main
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
-from training_service.wire import ChatRequest
+from training_service.wire import ChatRequest, JobKind
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.json"
@@ -60,12 +60,13 @@ class ScriptedEngine:
         self,
         source: Path,
         target: Path,
-        groups: list[dict[str, Any]],
+        rows: list[dict[str, Any]],
         config: dict[str, Any],
         report: Report,
         cancelled: Cancelled,
+        kind: JobKind = "grpo",
     ) -> TrainResult:
-        script: dict[str, Any] = groups[0].get("metadata", {}) if groups else {"steps": 0}
+        script: dict[str, Any] = rows[0].get("metadata", {}) if rows else {"steps": 0}
         steps = int(script.get("steps", 1))
         report({"num_sequences": steps})
         weights = json.loads((source / WEIGHTS).read_text())
@@ -78,7 +79,7 @@ class ScriptedEngine:
             raise ZeroDivisionError("a bug of the engine")
         for step in range(steps):
             report({"loss": float("nan") if script.get("diverge") else 0.5 / (step + 1), "grad_norm": 1.0})
-        weights["history"].append({"groups": len(groups), "config": config})
+        weights["history"].append({"groups": len(rows), "config": config})
         (target / WEIGHTS).write_text(json.dumps(weights))
         (target / "optimizer.json").write_text("{}")
         return TrainResult(steps, {"reward": 1.0} if steps else {})

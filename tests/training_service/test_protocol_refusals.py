@@ -254,7 +254,7 @@ def test_a_name_that_could_not_be_asked_for_is_refused(
     [
         ("GET", "/v1/nothing", 404),
         ("PUT", "/v1/preview/models", 405),
-        ("POST", "/v1/preview/sft-training-jobs", 404),
+        ("POST", "/v1/preview/sft-training-jobs", 501),
         ("GET", "/v1/preview/training-jobs/job-x/events", 404),
         ("GET", "/v1/preview/models/model-x", 404),
         ("DELETE", "/v1/preview/models/model-x", 404),
