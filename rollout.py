@@ -1,4 +1,4 @@
-"""One episode: a policy investigates a scenario, the facts are collected, and the facts become a reward.
+"""One episode: a policy investigates an incident, the facts are collected, and the facts become a reward.
 
 `investigate` knows no trainer: it talks to any `Chat`, offers it the tools and `return_final_answer`, and
 reduces what happened to an `Outcome`. `reward` is a pure function of that Outcome; `rollout` is the thin
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,11 +38,13 @@ from project_types import (
     LINES,
     Chat,
     ChatReply,
+    ConfigurationError,
     ContextOverflow,
     Ending,
     Episode,
     EpisodeConfig,
     Evidence,
+    Incident,
     Judge,
     JudgeError,
     Message,
@@ -90,7 +92,7 @@ __all__ = [
 
 async def investigate(
     chat: Chat,
-    scenario: Scenario,
+    incident: Incident,
     tools: Sequence[Tool],
     *,
     judge: Judge | None = None,
@@ -99,21 +101,27 @@ async def investigate(
     split: str = "",
     sample: int = 0,
 ) -> Episode:
-    """Let a policy investigate one scenario and score it. Without a judge the episode stays unscored (reward
-    None).
+    """Let a policy investigate one incident. A judge scores it, which needs a scenario; without a judge the
+    episode stays unscored (reward None).
 
     Raises:
+        ConfigurationError: there is a judge and nothing to judge by: the incident has no truth.
         ProviderError, JudgeError: the policy could not reply, or there is no verdict; `.episode` holds what
         there was.
     """
-    play = _Play(scenario, {tool.name: tool for tool in tools}, config, opening(scenario, tools, config))
-    named: dict[str, Any] = {"scenario_id": scenario.id, "policy": policy, "split": split, "sample": sample}
+    scenario = incident if isinstance(incident, Scenario) else None
+    if judge is not None and scenario is None:
+        raise ConfigurationError(
+            f"{incident.id}: has no ground truth to judge by; investigate it without a judge"
+        )
+    play = _Play(incident, {tool.name: tool for tool in tools}, config, opening(incident, tools, config))
+    named: dict[str, Any] = {"scenario_id": incident.id, "policy": policy, "split": split, "sample": sample}
 
     async def episode() -> Episode:
         started, ending, verdict = time.monotonic(), Ending.PROVIDER_ERROR, None
         try:
             ending = await play.run(chat)
-            if ending is Ending.ANSWERED and judge is not None and play.report is not None:
+            if ending is Ending.ANSWERED and judge and scenario and play.report:
                 shown = {"judge": judge.name, "report": play.report.model_dump()}
                 verdict = await traced("verdict", shown, partial(judge.verdict, scenario, play.report))
         except (ProviderError, JudgeError) as trouble:
@@ -135,7 +143,7 @@ class _Play:
     Outcome.
     """
 
-    scenario: Scenario
+    incident: Incident
     tools: Mapping[str, Tool]
     config: EpisodeConfig
     messages: list[Message]
@@ -240,7 +248,7 @@ class _Play:
             return self._bad_arguments(mistake, call)
         if isinstance(arguments, Report):
             self.report = arguments
-            return Ending.UNKNOWN if is_unknown(arguments, self.scenario) else Ending.ANSWERED
+            return Ending.UNKNOWN if is_unknown(arguments, self.incident) else Ending.ANSWERED
         assert tool is not None
         return await self._run(tool, arguments, call)
 
@@ -292,7 +300,7 @@ class _Play:
             "cited_log_ids": tuple(ids.logs),
             "cited_trace_ids": tuple(ids.traces),
             "cost_usd": self.cost_usd,
-            "metadata": scenario_facts(self.scenario),
+            "metadata": scenario_facts(self.incident) if isinstance(self.incident, Scenario) else {},
         }
 
     def _has_shown(self, evidence: Evidence) -> bool:
@@ -300,26 +308,42 @@ class _Play:
         return evidence in self.other or (evidence.kind in LINES and evidence.id in self.logs)
 
     def _outcome(self, ending: Ending, verdict: Verdict | None, ids: Cited, seconds: float) -> Outcome:
-        report, truth = self.report, self.scenario.ground_truth
+        report = self.report
         seen_logs, seen_traces = ids.logs.keys() & self.logs.keys(), ids.traces.keys() & self.traces.keys()
-        seen = seen_logs | seen_traces
-        right_unknown = truth.insufficient and ending is Ending.UNKNOWN
-        named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
+        facts: dict[str, Any] = dict(self.counts)
+        if isinstance(self.incident, Scenario):
+            facts |= self._truth_facts(self.incident, ending, verdict, seen_logs, seen_traces)
         return Outcome(
             ending=ending,
-            correct=right_unknown or (verdict is not None and verdict.correct),
-            service_correct=verdict.service_correct if verdict else named,
-            gold_evidence=len(truth.evidence),
-            gold_evidence_opened=sum(map(self._has_shown, truth.evidence)),
             cited=len(ids.logs) + len(ids.traces),
-            cited_seen=len(seen),
-            cited_gold=len(seen & {*truth.evidence_line_ids, *truth.evidence_trace_ids}),
-            cited_supporting=len(supporting(self.scenario, seen_logs, seen_traces)),
+            cited_seen=len(seen_logs | seen_traces),
             cited_fabricated=len(ids.fabricated),
             report_words=_words(report) if report else 0,
             seconds=round(seconds, 3),
-            **self.counts,
+            **facts,
         )
+
+    def _truth_facts(
+        self,
+        scenario: Scenario,
+        ending: Ending,
+        verdict: Verdict | None,
+        seen_logs: Set[str],
+        seen_traces: Set[str],
+    ) -> dict[str, Any]:
+        """The facts of an outcome that the truth decides."""
+        report, truth = self.report, scenario.ground_truth
+        right_unknown = truth.insufficient and ending is Ending.UNKNOWN
+        named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
+        gold = {*truth.evidence_line_ids, *truth.evidence_trace_ids}
+        return {
+            "correct": right_unknown or (verdict is not None and verdict.correct),
+            "service_correct": verdict.service_correct if verdict else named,
+            "gold_evidence": len(truth.evidence),
+            "gold_evidence_opened": sum(map(self._has_shown, truth.evidence)),
+            "cited_gold": len((seen_logs | seen_traces) & gold),
+            "cited_supporting": len(supporting(scenario, seen_logs, seen_traces)),
+        }
 
 
 def _is_json(text: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.function_schemas import function_schema
-from project_types import FAULT_TYPES, EpisodeConfig, Message, Report, Scenario, Tool
+from project_types import FAULT_TYPES, EpisodeConfig, Incident, Message, Report, Tool
 
 FINAL_ANSWER = "return_final_answer"
 MOST_CALLS = 4
@@ -50,8 +50,8 @@ def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     return [function_schema(*one) for one in offered]
 
 
-def opening(scenario: Scenario, tools: Sequence[Tool], config: EpisodeConfig) -> list[Message]:
-    """The system and the user message every episode of this scenario starts with."""
+def opening(scenario: Incident, tools: Sequence[Tool], config: EpisodeConfig) -> list[Message]:
+    """The system and the user message every episode of this incident starts with."""
     kinds = "\n".join(f"- {name}: {kind.meaning}" for name, kind in FAULT_TYPES.items())
     system = (
         BRIEF

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from project_types import Report, Scenario, Tool
+from project_types import Incident, Report, Tool
 
 Kind = Literal["log", "trace"]
 
@@ -20,7 +20,7 @@ _NOT_KNOWN = re.compile(
 )
 
 
-def is_unknown(report: Report, scenario: Scenario) -> bool:
+def is_unknown(report: Report, scenario: Incident) -> bool:
     """Whether a report admits that it does not know the service or the cause."""
 
     def says_nothing(text: str) -> bool:

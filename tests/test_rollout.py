@@ -587,3 +587,16 @@ def test_a_bad_line_before_the_last_is_named(tmp_path: Path) -> None:
     path.write_text('{"half":\n', encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"episodes\.jsonl:1: not an episode"):
         list(read_episodes(path))
+
+
+async def test_an_incident_without_its_answer_is_investigated_and_not_scored(tmp_path: Path) -> None:
+    tools = log_tools(database(tmp_path, json.loads(INCIDENT.model_dump_json())), INCIDENT.id, RULES)
+    script = [call("search_logs"), answer("ledger", CAUSE, key_log_ids=[GOLD])]
+    episode, _ = await play(script, scenario=INCIDENT.incident, tools=tools)
+    assert (episode.reward, episode.verdict, episode.outcome.ending) == (None, None, Ending.ANSWERED)
+    assert (episode.outcome.cited, episode.outcome.cited_seen, episode.metadata) == (1, 1, {})
+
+
+async def test_a_judge_needs_an_answer_to_judge_by() -> None:
+    with pytest.raises(ConfigurationError, match="no ground truth to judge by"):
+        await play([], scenario=INCIDENT.incident, judge=Says(True))

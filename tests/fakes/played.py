@@ -9,7 +9,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from project_types import Episode, EpisodeConfig, Judge, Scenario, Tool
+from project_types import Episode, EpisodeConfig, Incident, Judge, Scenario, Tool
 from rollout import Patience, investigate, openai_chat
 from tests.builders.scenarios import INCIDENT
 from tests.fakes.openai_server import OpenAIServer, Script
@@ -26,14 +26,13 @@ async def play(
     config: EpisodeConfig = RULES,
     judge: Judge | None = None,
     tools: Sequence[Tool] = (Grep(),),
-    scenario: Scenario = INCIDENT,
+    scenario: Incident = INCIDENT,
 ) -> tuple[Episode, list[dict[str, Any]]]:
     """Play one episode; the episode and the requests the server received. The judge approves unless another
-    is given.
+    is given; an incident without its answer has none.
     """
+    judge = judge or (Says(True) if isinstance(scenario, Scenario) else None)
     with OpenAIServer(script) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
             chat = openai_chat(client, "scripted", config, HASTY)
-            return await investigate(
-                chat, scenario, tools, judge=judge or Says(True), config=config
-            ), server.requests
+            return await investigate(chat, scenario, tools, judge=judge, config=config), server.requests
