@@ -760,7 +760,9 @@ class EpisodeConfig(Frozen):
     """What the policy may call: search_logs and read_trace, or every tool the incident has data for."""
 
 
-EMBEDDED = EpisodeConfig(max_turns=8, tool_budget_tokens=180, max_completion_tokens=128, prompt="brief")
+EMBEDDED = EpisodeConfig(
+    max_turns=8, tool_budget_tokens=600, max_completion_tokens=192, prompt="brief", tools="full"
+)
 """Rules for `tiny-investigator`: short results for a short context."""
 
 

@@ -26,7 +26,7 @@ MATCH = 3.0
 """Size of the rows of the matching head's projections."""
 HANDED_ON = 0.03
 """Size of what the previous-token head writes, chosen to equal the embeddings at their initial scale."""
-FAST, SLOW = 0.15, 0.004
+FAST, SLOW = 0.15, 0.002
 """Radians a position: rotations above FAST tell neighbours apart, those below SLOW hold still over a whole
 episode.
 """

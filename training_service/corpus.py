@@ -3,10 +3,11 @@
 Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a
 target. Drills take tool results out of an episode, give their ids fresh random digits, and ask for rows by
 their words (the answer is the row's id, its words, or the report that would cite it) or for whole rows by
-their ids. Without drills a model this small imitates the manner of an investigation and gets the ids wrong;
-with drills on single results it slips from row to row once it has read several. In half of the drills rows
-get words that nobody has read before, since a model that knows by heart all it copies learns to copy nothing
-else; in some episodes the row they blame gets them.
+their ids; others ask for the trace of a kind of request, and for the service at which a trace ends. Without
+drills a model this small imitates the manner of an investigation and gets the ids wrong; with drills on single
+results it slips from row to row once it has read several. In half of the drills rows get words that nobody has
+read before, since a model that knows by heart all it copies learns to copy nothing else. In some episodes the
+row they blame gets them, and half of the rows beside it, so that wordings are no sign of a cause.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from core.log_stores.printing import PRINTED_ROW
+from core.policies.demonstrator import LONGEST_QUOTE, trail_end
+from core.policies.sre.reading import found_traces, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
 CONTEXT_WEIGHT = 0.15
@@ -32,6 +35,10 @@ CONTEXT_WEIGHT = 0.15
 
 SEPARATOR = "\n\x1e\n"
 """Between tool results that get fresh ids together."""
+
+_TRACE_ID = re.compile(r"^trace ([0-9a-f]{4,})\b", re.MULTILINE)
+MOST_ECHOED = 6
+"""Rows that a conversation repeats at most."""
 
 Message = dict[str, Any]
 
@@ -48,24 +55,27 @@ def report_call(service: str, message: str, log_id: str, trace_id: str | None) -
     """The assistant message that answers with one decisive row; the demonstrator and the drills share its
     shape.
     """
-    arguments: dict[str, Any] = {"suspected_service": service, "root_cause": f"{service}: {message}"}
+    cause = f"{service}: {message}"[:LONGEST_QUOTE]
+    arguments: dict[str, Any] = {"suspected_service": service, "root_cause": cause}
     if trace_id:
         arguments["primary_trace_ids"] = [trace_id]
     arguments["key_log_ids"] = [log_id]
-    return _call("return_final_answer", json.dumps(arguments, separators=(",", ":"), ensure_ascii=False))
+    return _call("return_final_answer", arguments)
 
 
-def _call(name: str, arguments: str) -> Message:
+def _call(name: str, arguments: dict[str, Any]) -> Message:
+    written = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
     return {
         "role": "assistant",
         "content": None,
-        "tool_calls": [{"function": {"name": name, "arguments": arguments}}],
+        "tool_calls": [{"function": {"name": name, "arguments": written}}],
     }
 
 
 def with_fresh_ids(text: str, rng: random.Random) -> str:
     """The same tool result with every id replaced by random hex digits of the same length, consistently."""
     found = {part for row in PRINTED_ROW.finditer(text) for part in (row["log"], row["trace"]) if part}
+    found |= set(_TRACE_ID.findall(text))
     fresh = {old: "".join(rng.choice("0123456789abcdef") for _ in old) for old in found}
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
 
@@ -106,7 +116,7 @@ def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> li
     rows = list(PRINTED_ROW.finditer(text))
     if len(rows) < 2:
         return None
-    chosen = rng.sample(rows, rng.randint(2, len(rows)))
+    chosen = rng.sample(rows, rng.randint(2, min(MOST_ECHOED, len(rows))))
     return [
         {"role": "tool", "content": text},
         {"role": "user", "content": "repeat " + " ".join(row["log"] for row in chosen)},
@@ -117,26 +127,25 @@ def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> li
 def disguised(
     conversation: Sequence[Message], words: Sequence[str], rng: random.Random
 ) -> list[Message] | None:
-    """The same episode with the blamed row in words that nobody has read before; None unless it was new in
-    the last result.
+    """The same episode with the blamed row, and half of the rows beside it, in words that nobody has read before.
 
-    A model that only ever reads known causes learns their wordings and nothing else. Here what is blamed has
-    one thing in common: it is unlike everything that systems usually write.
+    None unless the row was new in the last result and is quoted in full. A model that only ever reads known
+    causes learns their wordings and nothing else.
     """
     calls = [call["function"] for message in conversation for call in message.get("tool_calls") or ()]
     results = [message["content"] for message in conversation if message["role"] == "tool"]
     if not results or not calls or calls[-1]["name"] != "return_final_answer":
         return None
     blamed = json.loads(calls[-1]["arguments"])["root_cause"].partition(": ")[2]
-    rows = [row["message"] for row in PRINTED_ROW.finditer(results[-1])]
-    if (
-        blamed not in rows
-        or blamed not in calls[-1]["arguments"]
-        or any(blamed in text for text in results[:-1])
-    ):
+    shown = [row["message"] for row in PRINTED_ROW.finditer(results[-1])]
+    earlier = any(blamed in text for text in results[:-1])
+    if blamed not in shown or blamed not in calls[-1]["arguments"] or earlier:
         return None
-    text = strange_message(words, rng)
-    return json.loads(json.dumps(list(conversation)).replace(json.dumps(blamed)[1:-1], text))  # type: ignore[no-any-return]
+    changed = {blamed, *(message for message in shown if rng.random() < 0.5)}
+    text = json.dumps(list(conversation))
+    for message in sorted(changed, key=len, reverse=True):  # one may hold another
+        text = text.replace(json.dumps(message)[1:-1], strange_message(words, rng))
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def strange_message(words: Sequence[str], rng: random.Random) -> str:
@@ -195,6 +204,33 @@ def drill(
                 {"role": "user", "content": f"answer {clue}"},
                 report_call(row["service"], row["message"], row["log"], row["trace"]),
             ]
+    return messages
+
+
+def trails(
+    results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 4
+) -> list[Message] | None:
+    """A conversation that asks for traces by what was requested, and where each one ends; None when there is
+    no result of find_traces among the results. `words` is not used: these results hold no prose.
+    """
+    lists = [text for text in results if found_traces(text)]
+    if not lists:
+        return None
+    text = with_fresh_ids(rng.choice(lists), rng)
+    messages: list[Message] = [{"role": "tool", "content": text}]
+    for _ in range(questions):
+        one = rng.choice(found_traces(text))
+        messages += [
+            {"role": "user", "content": f"trace {one.service} {one.operation}"},
+            _call("read_trace", {"trace_id": one.id}),
+        ]
+    trees = [(tree, found) for tree in results if (found := trace(tree))]
+    for tree, found in trees[:2]:
+        messages += [
+            {"role": "tool", "content": with_fresh_ids(tree, rng)},
+            {"role": "user", "content": "end"},
+            {"role": "assistant", "content": trail_end(found.root).service},
+        ]
     return messages
 
 

@@ -24,7 +24,7 @@ from training_service.imitation_data import Packed, batches, repeats
 from training_service.precision import Precision, arithmetic
 from training_service.threads import Threads
 
-LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 1e5
+LAYERS, WIDTH, HEADS, INNER, ROPE_THETA = 4, 256, 4, 704, 4e5
 WARM_UP_STEPS, LOWEST_RATE = 30, 0.02
 """The learning rate rises over so many steps, then falls in a straight line to this share of its peak."""
 CPU = torch.device("cpu")

@@ -7,6 +7,7 @@ is (`corpus`), and training on the batches (`imitation`).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import subprocess
@@ -21,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from core.episode_store.episodes import read_episodes
 from project_types import ConfigurationError
-from training_service.corpus import Message, disguised, documents, drill, echo, vocabulary_of
+from training_service.corpus import Message, disguised, documents, drill, echo, trails, vocabulary_of
 from training_service.vocabulary import build_tokenizer, load_tokenizer
 
 EPISODES_READ, DRILLS_READ = 4000, 2000
@@ -81,8 +82,9 @@ def prepare(args: argparse.Namespace) -> Path:
     results = tool_results(episodes)
     words = vocabulary_of(results)
     wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.2)  # drills are shorter than episodes
-    kinds = (drill, echo)
-    drills = [found for n in range(wanted) if (found := kinds[n % 2](rng.choice(results), words, rng))]
+    kinds = itertools.cycle((drill, echo, drill, trails))
+    made = (next(kinds)(rng.choice(results), words, rng) for _ in range(wanted))
+    drills = [found for found in made if found]
     tokenizer = _tokenizer(args.work / "tokenizer", [*episodes[:EPISODES_READ], *drills[:DRILLS_READ]])
     mixed = [_perhaps_disguised(episode, words, rng, args.disguised) for episode in episodes] + drills
     rng.shuffle(mixed)

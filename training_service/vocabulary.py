@@ -21,11 +21,12 @@ from transformers import PreTrainedTokenizerFast
 PAD, END, CALL = "<|pad|>", "<|end|>", "<|call|>"
 ROLES = ("system", "user", "assistant", "tool")
 SPECIAL_TOKENS = (PAD, END, CALL, *(f"<|{role}|>" for role in ROLES))
-VOCABULARY_SIZE = 2560
-CONTEXT_TOKENS = 2048
+VOCABULARY_SIZE = 4096
+CONTEXT_TOKENS = 4096
 
 PIECES = (
     r":[0-9]{2}(?![0-9])"  # minutes and seconds
+    r"| (?=[0-9a-f]*[0-9])(?=(?:[0-9a-f]{2})+(?![0-9A-Za-z_]))"  # the space before an id, which may begin with a letter
     r"|(?<![g-zA-Z_])[0-9a-f]{2}(?=(?:[0-9a-f]{2})*(?![0-9A-Za-z_]))"  # ids and numbers, two digits at a time, from the right
     r"| ?[A-Za-z_]+"
     r"|[0-9]"

@@ -1,97 +1,63 @@
-"""Investigators that work only with the tools: an experienced one, a hasty one, and the mixture that the
-small model imitates.
+"""Investigators that work only with the tools: a careful one, and the mixture that the small model imitates.
 
-All read printed rows as anybody would. None sees the ground truth, and all have worked with the systems of
-the train split before: they know how its causes are worded, stop at such a row and blame it, and leave the
-small mishaps of any day alone. HASTY looks at errors, then at the services that are loudest, and answers
-after three results. EXPERIENCED begins with the warnings; a row that complains about another service is a
-clue that leads there, and what stands at the end of a trail may be the cause. The demonstrator is
-deliberately mediocre: it is hasty in 80 of 100 episodes. Which manner pays is left to be learnt from reward
-(docs/adr/0004).
+The careful one knows no wording of any cause. It follows a failing request: which kind of request people mean, the
+worst trace of it, the span at which the trouble ends, and what the service of that span began to write at about
+that time. The demonstrator is deliberately mediocre. At every turning it takes the careful way only sometimes: it
+looks at errors instead of traces, at another kind of request, at another service of the trace, or blames the first
+row it sees. Which way pays is left to be learnt from reward (docs/adr/0007).
 
-Not here: the trivial rules (`scripted` through the tools, `baselines` over the full data).
+Where the tools about time are missing (`EpisodeConfig.tools` = 'two'), traces are found through rows that name one.
+Not here: the trivial rules (`scripted`), and the script that asks for everything there is (`sre`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from core.policies.screen import ShownRow, cursor, rows
-from core.policies.scripting import MAX_QUOTE, UNKNOWN, Answer, Call, Desk, Play, read_trace, search
+from core.policies.screen import ShownRow, rows
+from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, read_trace, search
+from core.policies.sre.reading import Found, Span, Trace, apart, found_traces, seconds, trace
+from project_types import Level
+
+LONGEST_QUOTE = 240
+"""Characters of a row that a report quotes."""
+SLOW_MS, TIMES_SLOWER = 300.0, 0.5
+"""A call is slow when it takes so long, and so large a share of what its caller takes."""
+EVENT = re.compile(r"[A-Z][A-Za-z]+/\S+ [A-Z]\w+: ")
+"""How events of the platform are printed: kind, name and reason."""
+
+Asking = Generator[Call, str, str]
+"""Asks, and returns what the last call printed."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How an investigator behaves where the two differ."""
+    """How often an investigator takes the careful way at each turning; 1 is always."""
 
-    first: str
-    """The lowest level of its first search."""
-    follows_complaints: bool
-    """Whether it looks next at a service that others complain about, or at the one that says the same thing
-    most often.
-    """
-    calls: int
-    """Results after which it blames somebody in any case."""
+    traces: float
+    """Begins with traces instead of errors."""
+    story: float
+    """Reads a trace of the kind of request that people complain about, instead of any."""
+    end: float
+    """Asks the service at which the trace ends, instead of any in it."""
+    row: float
+    """Blames the row that fits in time and is no complaint, instead of the first."""
 
 
-HASTY = Manner(first="ERROR", follows_complaints=False, calls=3)
-EXPERIENCED = Manner(first="WARN", follows_complaints=True, calls=6)
-HASTE = 0.8
-"""Share of the demonstrator's episodes in which it is hasty."""
-TRACE, PAGE = 0.05, 0.1
-"""Probability of opening the trace of a row on screen, and of asking for the rest of a cut result."""
-
-EVERYDAY = re.compile(
-    r"done|finished|answer sent|input checked|handled|acknowledged|rows in|committed|statement \w+ took|served|lookup took|kept"
-    r"|accepted|delivered|waiting|signed|answered|continued|health check|metrics|heartbeat|cleaned|clock|customer|user|session"
-)
-"""How services write about nothing in particular, and about what single users do."""
-HARMLESS = re.compile(
-    r"mail to|password|could not|/tmp|empty|not valid|debug endpoint|aborted by|by operator|coupon|metrics push|exchange rates"
-    r"|crashed once|sandbox|spell check|too old|slow query|clock moved|maintenance|autoscaler|unknown header|translation|secret"
-    r"|pool resized|deprecated|duplicate|license|audit|backup|unit conversion|second try|one slow answer|rotated|collection"
-    r"|load average"
-)
-"""The small mishaps that any system has on any day."""
-COMPLAINT = re.compile(
-    r"failed|given up|reply|answer|circuit|stopped calling|without|instead|left out|usual|hung up|cancelled|refused|bad input"
-    r"|cannot read|missed|misses|had nothing|come from|mostly calls|not taken|second try|status [45]"
-)
-"""How services write about a peer that lets them down."""
-FAMILIAR = re.compile(
-    r"heap 9|after full coll|collector stopped|resident set|exit code 137|old generation"  # memory
-    r"|all \d+ connections|(free|idle) connection to|: active|borrowed|sessions? (at|\d+ of)|holds \d+ sessions|leaked"  # pools
-    r"|writes refused|bytes free|(?<!refused: )read only|free blocks|compaction stopped"  # disks
-    r"|sent again|round trip to \S+ \d+ ms, was|errors on receive|resends in a row|link probe"  # networks
-    r"|no address|NXDOMAIN|gave nothing|is empty since"  # names
-    r"|patience \d\d ms|patience for|stopped listening|answers? came late"  # deadlines
-    r"|points to|nothing listens|moved \S+ from|is not \S+, path|opened \d+ sockets"  # addresses
-    r"|turned away|quota for|bucket empty|ceiling of"  # limits
-    r"|renewal of|certificate serial|past its last valid|no newer one|has passed"  # certificates
-    r"|since build|of build|crashes build|build \S+ (rounds|drops|writes)|unhandled case"  # code
-    r"|threads? (in line|wait|blocked)|of \d+ threads|mutex held|keeps \S+ (to itself|at)|one transaction|exclusive lock"  # locks
-    r"|pause 0|no delay|backoff|calls to \S+ for \d+ requests"  # retries
-    r"|503 to|major outage|before reply|refuses our|no reply from"  # partners
-    r"|lost \d+ entries|evicted|hit share \d %|left the ring|snapshot unreadable"  # caches
-    r"|renamed to|text in cents|payload version|into uuid"  # contracts
-    r"|checksum|bad magic|end early|zero bytes|damaged"  # data
-)
-"""How causes are worded in the families of faults that the train split shows; what only the test split shows
-is unknown to it.
-"""
+CAREFUL = Manner(traces=1.0, story=1.0, end=1.0, row=1.0)
+MEDIOCRE = Manner(traces=0.5, story=0.7, end=0.5, row=0.5)
 
 
 def demonstrator(desk: Desk) -> Play:
-    """Mostly hasty, sometimes experienced."""
-    return (yield from _investigate(_Notes(desk, HASTY if desk.rng.random() < HASTE else EXPERIENCED)))
+    """Careful at some turnings, hasty at others."""
+    return (yield from _investigate(_Notes(desk, MEDIOCRE)))
 
 
 def investigator(desk: Desk) -> Play:
-    """Experienced always."""
-    return (yield from _investigate(_Notes(desk, EXPERIENCED)))
+    """Careful always."""
+    return (yield from _investigate(_Notes(desk, CAREFUL)))
 
 
 @dataclass
@@ -100,110 +66,141 @@ class _Notes:
 
     desk: Desk
     manner: Manner
+    spent: int = 0
     seen: list[ShownRow] = field(default_factory=list)
-    searched: list[str] = field(default_factory=list)
-    opened: set[str] = field(default_factory=set)
-    asked: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the newest search."""
+    asked: list[str] = field(default_factory=list)
+    """Services asked about."""
+    read: Trace | None = None
 
     def __post_init__(self) -> None:
-        self.services = _services(self.desk.task)
-
-    def named(self, row: ShownRow) -> list[str]:
-        """Other services that a row's message names."""
-        words = set(row.message.replace(",", " ").replace(":", " ").split())
-        return [name for name in self.services if name != row.service and name in words]
-
-    def clues(self, found: Iterable[ShownRow]) -> list[str]:
-        """Services that rows of other services complain about and that were not searched yet."""
-        blamed = dict.fromkeys(
-            name for row in found if COMPLAINT.search(row.message) for name in self.named(row)
+        lines = self.desk.task.splitlines()
+        self.story = _stems(lines[0]) if lines else set()
+        named = next((line for line in lines if line.startswith("services: ")), "")
+        self.services = named.removeprefix("services: ").replace(",", " ").split()
+        self.full = self.desk.config.tools == "full" and (
+            not self.desk.tools or self.desk.tools >= {"find_traces", "compare"}
         )
-        return [name for name in blamed if name not in self.searched]
 
-    def loudest(self) -> list[str]:
-        """The service whose row stands for the most lines, of those not searched yet."""
-        row = max(
-            (row for row in self.seen if row.service not in self.searched),
-            key=lambda row: row.alike,
-            default=None,
-        )
-        return [row.service] if row else []
+    def careful(self, share: float) -> bool:
+        """Throws the dice at a turning."""
+        return self.desk.rng.random() < share
 
-    def suspicion(self, row: ShownRow) -> tuple[bool, bool, bool]:
-        """How much a row looks like a cause: worded like one; neither routine nor a complaint; of the service
-        searched last.
-        """
-        complaint = bool(self.named(row)) and COMPLAINT.search(row.message) is not None
-        plain = not complaint and not any(known.search(row.message) for known in (EVERYDAY, HARMLESS))
-        return FAMILIAR.search(row.message) is not None, plain, row.service in self.searched[-1:]
+    def about(self, service: str) -> Call:
+        """The call that shows what a service began to write."""
+        self.asked.append(service)
+        return Call("compare", {"service": service}) if self.full else search(service=service)
 
-    def search(self, **arguments: Any) -> Call:
-        """A search, remembered."""
-        self.asked = arguments
-        if service := arguments.get("service"):
-            self.searched.append(service)
-        return search(**arguments)
+    def left(self) -> bool:
+        """Whether another call leaves a turn for the answer."""
+        return self.spent < self.desk.calls_left
+
+    def ask(self, call: Call) -> Asking:
+        """Make one call and remember its rows."""
+        self.spent += 1
+        text = yield call
+        self.seen += rows(text) if call.tool != "read_trace" else []
+        return str(text)
 
 
 def _investigate(notes: _Notes) -> Play:
-    text = yield notes.search(min_level=notes.manner.first)
-    for left in reversed(range(min(notes.manner.calls, notes.desk.calls_left))):
-        fresh = rows(text)
-        notes.seen += fresh
-        recognised = any(FAMILIAR.search(row.message) for row in fresh)
-        if recognised or not left:
-            break
-        following = _next_call(notes, text, fresh)
-        if following is None:
-            break
-        text = yield following
+    if notes.careful(notes.manner.traces):
+        yield from _by_traces(notes)
+    else:
+        yield from notes.ask(search(min_level="ERROR"))
+        loud = max(notes.seen, key=lambda row: row.alike, default=None)
+        if loud is not None and notes.left():
+            yield from notes.ask(notes.about(loud.service))
     return _answer(notes)
 
 
-def _next_call(notes: _Notes, text: str, fresh: Sequence[ShownRow]) -> Call | None:
-    """What to look at next; None when every trail has been followed."""
-    rng = notes.desk.rng
-    traces = [row.trace for row in notes.seen if row.trace and row.trace not in notes.opened]
-    if traces and rng.random() < TRACE:
-        trace = rng.choice(traces)
-        notes.opened.add(trace)
-        return read_trace(trace)
-    rest = None if text.startswith("trace ") else cursor(text)
-    if rest and "cursor" not in notes.asked and rng.random() < PAGE:
-        return notes.search(**notes.asked, cursor=rest)
-    if not notes.seen:
-        trail = [name for name in notes.services if name not in notes.searched]
-    elif notes.manner.follows_complaints:
-        trail = notes.clues(fresh) or notes.clues(notes.seen)
-    else:
-        trail = notes.loudest()
-    return notes.search(service=rng.choice(trail)) if trail else None
+def _by_traces(notes: _Notes) -> Asking:
+    """Read a failing trace, then what the suspects in it began to write."""
+    text = yield from notes.ask(Call("find_traces", {}) if notes.full else search(min_level="ERROR"))
+    wanted = _worst(notes, found_traces(text)) if notes.full else _named_traces(notes)
+    for one in wanted:
+        if not notes.left():
+            break
+        notes.read = trace((yield from notes.ask(read_trace(one))))
+        if notes.read is not None and (notes.full or _stems(notes.read.root.operation) & notes.story):
+            break
+    if notes.read is None:
+        return ""
+    for service in _suspects(notes, notes.read.root):
+        if not notes.left():
+            break
+        yield from notes.ask(notes.about(service))
+        if any(_fits(notes, row) for row in notes.seen if row.service == service):
+            break
+    return ""
+
+
+def _worst(notes: _Notes, found: Sequence[Found]) -> list[str]:
+    """The worst trace of the kind of request that people mean, or of any."""
+    if not found:
+        return []
+    if not notes.careful(notes.manner.story):
+        return [notes.desk.rng.choice(found).id]
+    return [max(found, key=lambda one: len(_stems(one.operation) & notes.story)).id]
+
+
+def _named_traces(notes: _Notes) -> list[str]:
+    return list(dict.fromkeys(row.trace for row in notes.seen if row.trace))[:3]
+
+
+def _suspects(notes: _Notes, root: Span) -> list[str]:
+    """Services to ask, in this order: where the trace ends, whom that one called last, and who called it."""
+    last = trail_end(root)
+    around = [last, *reversed(last.children), *([last.above] if last.above else [])]
+    names = list(dict.fromkeys(span.service for span in around))[:3]
+    if notes.careful(notes.manner.end):
+        return names
+    return [notes.desk.rng.choice([span.service for span in root.walk()])]
+
+
+def trail_end(span: Span) -> Span:
+    """The span at which a trail of failing or slow calls ends."""
+    last = {(child.service, child.operation): child for child in span.children}
+    bad = [child for child in last.values() if child.failed or _slow(child, span)]
+    return trail_end(max(bad, key=lambda child: (child.failed, child.ms))) if bad else span
+
+
+def _slow(child: Span, caller: Span) -> bool:
+    return child.ms >= max(SLOW_MS, TIMES_SLOWER * caller.ms)
+
+
+def _doubts(notes: _Notes, row: ShownRow) -> tuple[bool, int, float]:
+    """What speaks against a row as the cause, the weightiest first: it is an event of the platform; it names another
+    service or is an error, as complaints do; it is far from the failing request in time.
+    """
+    words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message))
+    names = any(name in words for name in notes.services if name != row.service)
+    at = seconds(row.time)
+    away = 0.0 if notes.read is None or at is None else abs(apart(at, notes.read.at_s))
+    return EVENT.match(row.message) is not None, names + (row.level >= Level.ERROR), away
+
+
+def _fits(notes: _Notes, row: ShownRow) -> bool:
+    event, doubts, _ = _doubts(notes, row)
+    return not event and doubts < 2
 
 
 def _answer(notes: _Notes) -> Answer:
     """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can
     read on.
     """
-    if not notes.seen:
+    about = [row for row in notes.seen if row.service in notes.asked] or notes.seen
+    if not about:
         return UNKNOWN
-    row = max(notes.seen, key=notes.suspicion)
+    row = about[0]
+    if notes.careful(notes.manner.row):
+        row = min(about, key=lambda row: _doubts(notes, row))
     return {
         "suspected_service": row.service,
-        "root_cause": f"{row.service}: {row.message}"[:MAX_QUOTE],
+        "root_cause": f"{row.service}: {row.message}"[:LONGEST_QUOTE],
         **({"primary_trace_ids": [row.trace]} if row.trace else {}),
         "key_log_ids": [row.id],
     }
 
 
-def _services(task: str) -> tuple[str, ...]:
-    """The names on the `services:` line of the incident as the agent is told it."""
-    lines = (line.partition(":") for line in task.splitlines())
-    return next(
-        (
-            tuple(names.replace(",", " ").split())
-            for head, _, names in lines
-            if head.strip().lower() == "services"
-        ),
-        (),
-    )
+def _stems(text: str) -> set[str]:
+    return {word[:4] for word in re.findall(r"[a-z]{4,}", text.lower())}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class Desk(NamedTuple):
     config: EpisodeConfig
     task: str
     tools: frozenset[str] = frozenset()
-    """Names of the tools that are offered, as far as they are told: none where calls are text."""
+    """Names of the tools that are offered; none when a script plays without an episode."""
 
     @property
     def calls_left(self) -> int:
@@ -108,8 +109,7 @@ class ScriptedChat:
         """Start the script, with whatever was shown before it came. Raises StopIteration at its answer."""
         _, *shown = [message for message in messages if message["role"] in ("user", "tool")] or [{}]
         task = next((_shown(message) for message in messages if message["role"] == "user"), "")
-        offered = frozenset(str(tool.get("function", {}).get("name")) for tool in tools)
-        self._play = self._script(Desk(self._rng, self._config, task, offered))
+        self._play = self._script(Desk(self._rng, self._config, task, _offered(messages, tools)))
         self._asked = next(self._play)
         while shown:
             told = shown[: self._expected()]
@@ -135,6 +135,13 @@ class ScriptedChat:
             tool_calls=tuple(ToolCall(id=name, name=call.tool, arguments=text) for name, call, text in made),
             finish_reason="tool_calls",
         )
+
+
+def _offered(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of the tools, which the system prompt lists where calls are text."""
+    told = "\n".join(_shown(message) for message in messages[:1])
+    listed = re.findall(r'^\{"name":"(\w+)"', told, re.MULTILINE)
+    return frozenset([*listed, *(str(tool.get("function", {}).get("name")) for tool in tools)])
 
 
 def _shown(message: Message) -> str:

@@ -1,27 +1,35 @@
-"""How the imitated investigators search, when they stop and whom they blame, told in rows as the tools print
-them.
-"""
+"""How the imitated investigators search and whom they blame, told in what the tools print."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from core.policies.demonstrator import HASTE, demonstrator, investigator
+from core.policies.demonstrator import CAREFUL, LONGEST_QUOTE, MEDIOCRE, demonstrator, investigator
 from core.policies.scripting import Answer, Call, Desk, Play
-from project_types import EMBEDDED
+from project_types import EMBEDDED, EpisodeConfig
 
-TASK = "Orders fail.\nabout 14:05\nservices: gateway orders ledger mailer"
-VICTIM = "14:05:33 ERROR gateway x2 call to orders failed: status 500 log 11aa"
-LOUD = "14:05:31 ERROR mailer x9 mail to customer 12 came back, mailbox unknown log 22bb"
-CAUSE = "14:04:02 WARN ledger journal write: 0 bytes free log 33cc"
-ROUTINE = "14:04:07 INFO orders x30 committed 7 rows log 44dd"
-MISHAP = "14:04:09 WARN orders spell check for text 12 failed, shown as is log 55ee"
-STRANGE = "14:04:09 WARN ledger gasket flimmered beyond the third lattice log 66ff"
-READ_ONLY = "14:05:30 ERROR orders x3 call to ledger failed: refused: read only log 77aa"
+TASK = "Booking a ticket does not work.\nabout 14:05\nservices: gateway orders ledger mailer"
+FOUND = """3 traces of 2 kinds of requests
+trace 11aa 14:06:00 900 ms gateway GET /seats > orders free, 4 spans, 2 failed: orders free error
+trace 22bb 14:05:31 300 ms gateway POST /tickets/book > orders create, 4 spans, 3 failed: ledger insert error"""
+TREE = """trace 22bb: 4 spans, 300 ms from 14:05:31
+gateway POST /tickets/book 300 ms (own 10) error
+  orders create 290 ms (own 20) error
+    mailer check 10 ms
+    ledger insert 200 ms error"""
+SLOW_TREE = """trace 22bb: 3 spans, 4000 ms from 14:05:31
+gateway POST /tickets/book 4000 ms (own 10)
+  orders create 3900 ms (own 3870)
+    mailer check 30 ms"""
+NOTHING = "nothing changed"
+CAUSE = "14:04:02 WARN ledger x3{new} gasket flimmered beyond the third lattice log 33cc"
+EVENT = "14:05:30 WARN ledger x1{new} Deployment/ledger Unhealthy: Readiness probe failed log 55ee"
+COMPLAINT = "14:05:31 ERROR ledger x9{new} call to mailer failed: status 500 log 66ff"
+LOUD = "14:05:33 ERROR mailer x9 call to orders failed: status 500 log 77aa"
+SEARCHED = "14:05:33 ERROR gateway x2 user got 500 after 300 ms trace 22bb log 88bb"
 
 
 class Dice(random.Random):
@@ -36,71 +44,82 @@ class Dice(random.Random):
         return self.side
 
 
-def hasty(desk: Desk) -> Play:
-    return demonstrator(desk._replace(rng=Dice(HASTE - 0.01)))
-
-
-def alone(asked: Call | list[Call]) -> Call:
-    """The one call of a reply."""
-    assert isinstance(asked, Call)
-    return asked
-
-
-def play(script: Callable[[Desk], Play], *results: Sequence[str]) -> tuple[list[Call], Answer | None]:
-    """What a script asks while it is shown these results in turn, and its answer, if it has given one by
-    then.
-    """
-    under_way, calls = script(Desk(Dice(0.99), EMBEDDED, TASK)), list[Call]()
+def play(
+    script: Callable[[Desk], Play], *results: str, side: float = 0.0, rules: EpisodeConfig = EMBEDDED
+) -> tuple[list[Call], Answer | None]:
+    """What a script asks while it is shown these results in turn, and its answer, if it has given one by then."""
+    under_way, calls = script(Desk(Dice(side), rules, TASK)), list[Call]()
     try:
-        calls.append(alone(next(under_way)))
-        for shown in results:
-            calls.append(alone(under_way.send("\n".join([f"{len(shown)} lines match", *shown]))))
+        asked = next(under_way)
+        for shown in (*results, None):
+            assert isinstance(asked, Call)
+            calls.append(asked)
+            if shown is not None:
+                asked = under_way.send(shown)
     except StopIteration as stop:
-        answer: Any = stop.value
+        answer: Answer = stop.value
         return calls, answer
     return calls, None
 
 
-def test_the_hasty_one_looks_at_errors_then_at_the_loudest_service_whoever_is_complained_about() -> None:
-    calls, _ = play(hasty, [VICTIM, LOUD])
-    assert [call.arguments for call in calls] == [{"min_level": "ERROR"}, {"service": "mailer"}]
+def test_the_careful_one_reads_the_trace_that_people_mean_and_asks_where_it_ends() -> None:
+    calls, _ = play(investigator, FOUND, TREE)
+    assert calls == [
+        Call("find_traces", {}),
+        Call("read_trace", {"trace_id": "22bb"}),
+        Call("compare", {"service": "ledger"}),
+    ]
 
 
-def test_the_experienced_one_looks_at_warnings_then_where_a_complaint_leads() -> None:
-    calls, _ = play(investigator, [LOUD, VICTIM])
-    assert [call.arguments for call in calls] == [{"min_level": "WARN"}, {"service": "orders"}]
+def test_a_request_that_is_slow_ends_where_its_time_is_spent() -> None:
+    calls, _ = play(investigator, FOUND, SLOW_TREE)
+    assert calls[-1].arguments == {"service": "orders"}
 
 
-def test_the_hasty_one_answers_after_three_results() -> None:
-    calls, answer = play(hasty, [VICTIM, LOUD], [ROUTINE], [ROUTINE])
-    assert len(calls) == 3
-    assert answer is not None
-
-
-@pytest.mark.parametrize("script", [hasty, investigator])
-def test_both_stop_at_a_row_worded_like_a_cause_and_blame_it(script: Callable[[Desk], Play]) -> None:
-    calls, answer = play(script, [VICTIM, LOUD, CAUSE])
-    assert len(calls) == 1
+def test_it_blames_the_row_that_is_no_event_and_no_complaint_whatever_its_words() -> None:
+    _, answer = play(investigator, FOUND, TREE, "\n".join([COMPLAINT, EVENT, CAUSE]))
     assert answer == {
         "suspected_service": "ledger",
-        "root_cause": "ledger: journal write: 0 bytes free",
+        "root_cause": "ledger: gasket flimmered beyond the third lattice",
         "key_log_ids": ["33cc"],
     }
 
 
-def test_a_caller_that_says_read_only_complains_about_a_disk_and_is_not_the_cause() -> None:
-    calls, answer = play(investigator, [READ_ONLY])
-    assert calls[-1].arguments == {"service": "ledger"}
+def test_it_asks_the_caller_when_the_last_service_has_nothing_to_say() -> None:
+    calls, answer = play(investigator, FOUND, TREE, NOTHING)
+    assert calls[-1].arguments == {"service": "orders"}
     assert answer is None
 
 
-def test_strange_words_are_blamed_before_everyday_mishaps_complaints_and_routine() -> None:
-    _, answer = play(investigator, [LOUD, VICTIM], [MISHAP, ROUTINE, READ_ONLY], [STRANGE])
+def test_a_long_row_is_quoted_in_part() -> None:
+    _, answer = play(investigator, FOUND, TREE, CAUSE.replace("lattice", "lattice " * 80))
     assert answer is not None
-    assert answer["key_log_ids"] == ["66ff"]
+    assert len(str(answer["root_cause"])) == LONGEST_QUOTE
+
+
+def test_who_has_two_tools_finds_the_trace_through_a_row_that_names_it() -> None:
+    two = EMBEDDED.model_copy(update={"tools": "two"})
+    calls, _ = play(investigator, SEARCHED, TREE, rules=two)
+    assert calls == [
+        Call("search_logs", {"min_level": "ERROR"}),
+        Call("read_trace", {"trace_id": "22bb"}),
+        Call("search_logs", {"service": "ledger"}),
+    ]
+
+
+def test_the_hasty_way_looks_at_errors_and_then_at_the_loudest_service() -> None:
+    calls, answer = play(demonstrator, "\n".join([SEARCHED, LOUD]), LOUD, side=0.99)
+    assert [call.arguments for call in calls] == [{"min_level": "ERROR"}, {"service": "mailer"}]
+    assert answer is not None
+    assert answer["suspected_service"] == "mailer"
+
+
+@pytest.mark.parametrize("turning", ["traces", "story", "end", "row"])
+def test_the_demonstrator_takes_the_careful_way_at_every_turning_sometimes(turning: str) -> None:
+    assert 0 < getattr(MEDIOCRE, turning) < getattr(CAREFUL, turning) == 1
 
 
 def test_who_has_seen_nothing_says_so() -> None:
-    _, answer = play(investigator, *[[]] * 6)
+    _, answer = play(investigator, *[NOTHING] * 8)
     assert answer is not None
     assert answer["suspected_service"] == "unknown"

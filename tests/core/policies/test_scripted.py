@@ -118,7 +118,7 @@ async def test_what_the_tools_print_is_read_back(database: Path) -> None:
 
 async def test_a_cursor_is_read_only_where_something_is_left(database: Path) -> None:
     scenario = next(one for one in scenarios(database) if one.id != "aa01")
-    search, _ = log_tools(database, scenario.id, EMBEDDED)
+    search, *_ = log_tools(database, scenario.id, EMBEDDED)
     text = (await search.run({})).text
     rest = cursor(text)
     assert rest == len(rows(text))
