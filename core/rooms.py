@@ -3,6 +3,7 @@
     log-investigator                            what there is
     log-investigator evaluation run --help      the same as: python -m evaluation run --help
     log-investigator train_serverless --help    the same as: python train_serverless.py --help
+    log-investigator investigate pod-logs/ --policy script:sre
 
 A room names itself in its `__main__` (`ROOM`), which is imported without anything heavy.
 """
@@ -36,6 +37,10 @@ DOORS = {
 }
 
 
+SHORTCUTS = {"investigate": "importers", "search": "importers"}
+"""Commands that need no name of a room."""
+
+
 def rooms() -> dict[str, Room]:
     """Return the rooms that are installed, by name."""
     there = [name for name in ROOMS if find_spec(name) and find_spec(f"{name}.__main__")]
@@ -47,6 +52,12 @@ def overview() -> str:
     lines = [f"usage: {PROGRAM} ROOM COMMAND [flags]", "", "rooms (python -m ROOM COMMAND):"]
     for name, room in rooms().items():
         lines += [f"  {name:<22}{room.about}", f"  {'':<22}{', '.join(one.name for one in room.commands)}"]
+    about = {one.name: one.about for room in rooms().values() for one in room.commands}
+    lines += [
+        "",
+        f"your own logs ({PROGRAM} COMMAND):",
+        *(f"  {name:<22}{about[name]}" for name in SHORTCUTS),
+    ]
     lines += ["", "doors (python DOOR.py):", *(f"  {name:<22}{about}" for name, about in DOORS.items())]
     lines += ["", f"Each takes --help, e.g. {PROGRAM} evaluation run --help"]
     return "\n".join(lines)
@@ -62,12 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     if not given or given[0] in ("-h", "--help"):
         return run(PROGRAM, _list)
+    given = [SHORTCUTS[given[0]], *given] if given[0] in SHORTCUTS else given
     name, *rest = given
     if name in DOORS:
         return int(import_module(name).main(rest))
     if name in ROOMS and find_spec(name):
         return int(import_module(f"{name}.__main__").main(rest))
-    tell_error(PROGRAM, f"no room is called {name!r}; known: {', '.join([*rooms(), *DOORS])}")
+    tell_error(PROGRAM, f"no room is called {name!r}; known: {', '.join([*rooms(), *DOORS, *SHORTCUTS])}")
     return 2
 
 

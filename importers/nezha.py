@@ -19,7 +19,7 @@ from importers.clocks import SECOND_NS, moment
 from importers.counting import ImportTrouble
 from importers.draft import Draft, Output
 from importers.labels import Label, vague
-from importers.levels import level_in
+from importers.levels import level_in, level_named
 from importers.options import Options
 from importers.reading import Source
 from importers.rows import LogRow, SpanRow
@@ -28,8 +28,10 @@ from project_types import Window
 MINUTES = 3
 _LOG = ("Timestamp", "PodName", "TraceID", "SpanID", "Log")
 _SPAN = ("TraceID", "SpanID", "ParentID", "PodName", "OperationName", "StartTimeUnixNano", "EndTimeUnixNano")
-_HEAD = re.compile(r"^\d\d:\d\d:\d\d\.\d+ +")
-"""The pod's own clock, which is of another zone."""
+_HEAD = re.compile(r"^\d\d:\d\d:\d\d\.\d+ +(?:(?P<level>[A-Z]{4,5}) +)?")
+"""The pod's own clock, which is of another zone, and the level."""
+_IDS = re.compile(r"TraceID: \S+ SpanID: \S+ ")
+"""Said again in the row's own fields."""
 _NO_PARENT = {"root", "0", ""}
 _METRICS_BEFORE, _METRICS_AFTER = timedelta(minutes=30), timedelta(minutes=MINUTES)
 
@@ -92,12 +94,14 @@ def _read_logs(source: Source, path: Path, draft: Draft) -> None:
         if not text:
             source.counts.drop("empty log line")
             continue
-        message = _HEAD.sub("", text)
+        head = _HEAD.match(text)
+        level = level_named(head["level"]) if head else None
+        message = _IDS.sub("", text[head.end() :] if head else text, count=1)
         draft.log(
             LogRow(
                 moment(row["Timestamp"]),
                 workload(row["PodName"]),
-                level_in(text),
+                level or level_in(text),
                 message,
                 row["TraceID"] or None,
                 row["SpanID"] or None,

@@ -16,7 +16,7 @@ from importers.counting import ImportTrouble
 from importers.draft import Draft, Output
 from importers.levels import level_in, level_named, level_of_otlp
 from importers.options import Options
-from importers.reading import Source, SourceFile
+from importers.reading import Source, SourceFile, peeked
 from importers.rows import LogRow, SpanRow, as_attributes
 from project_types import LevelName, Scalar
 
@@ -49,10 +49,9 @@ def read_file(source: Source, file: SourceFile, draft: Draft, options: Options) 
     """Take the rows of one file into a draft."""
     from importers.otlp_protobuf import is_protobuf, resources
 
-    peeked = _Peeked(file.content)
-    file = file._replace(content=peeked)
+    head, file = peeked(file)
     found: Iterator[tuple[str, Mapping[str, Any]]]
-    if is_protobuf(peeked.head()):
+    if is_protobuf(head):
         found = resources(file)
     else:
         wanted = [(name,) for name in _SIGNALS] + [("data", name) for name in _SIGNALS]
@@ -68,24 +67,6 @@ def read_file(source: Source, file: SourceFile, draft: Draft, options: Options) 
             ) from trouble
     if not number:
         source.counts.drop("file without resourceLogs, resourceSpans or resourceMetrics")
-
-
-class _Peeked:
-    """Content whose beginning was looked at."""
-
-    def __init__(self, content: Any) -> None:
-        self._content, self._ahead = content, b""
-
-    def head(self) -> bytes:
-        self._ahead = self._ahead or self._content.read(64)
-        return self._ahead
-
-    def read(self, size: int, /) -> bytes:
-        if self._ahead:
-            got, self._ahead = self._ahead[:size], self._ahead[size:]
-            return got
-        got = self._content.read(size)
-        return bytes(got)
 
 
 def take_resource(signal: str, resource: Mapping[str, Any], draft: Draft, options: Options) -> None:

@@ -175,7 +175,7 @@ def _read_metrics(source: Source, path: Path, draft: Draft, case: Case) -> None:
 def _read_json_metrics(source: Source, path: Path, draft: Draft, case: Case) -> None:
     """Read an object of column and [[seconds, value or null], ...]."""
     with path.open("rb") as content:
-        file = SourceFile(str(path), content, datetime.now(UTC), path)
+        file = SourceFile(str(path), content, datetime.now(UTC))
         source.counts.files += 1
         for element in source.elements(file, [()]):
             if not isinstance(element.value, dict):

@@ -36,8 +36,6 @@ class SourceFile(NamedTuple):
     content: Readable
     modified: datetime
     """When the file, or the archive it lies in, was written last."""
-    path: Path | None = None
-    """Where it lies, for formats that cannot be read as a stream; None inside an archive."""
 
     @property
     def path_parts(self) -> tuple[str, ...]:
@@ -75,8 +73,7 @@ class Source:
                     path = None if self.is_url else Path(where)
                     for member in members(watched, name, LIMITS):
                         self.counts.files += 1
-                        plain = path if member.name == name else None
-                        yield SourceFile(member.name, member.content, _modified(path), plain)
+                        yield SourceFile(member.name, member.content, _modified(path))
 
     def _places(self) -> list[tuple[str, str]]:
         """Where each file lies, and what it is called."""
@@ -183,17 +180,29 @@ def text_of(content: Readable) -> IO[str]:
     )
 
 
-@contextmanager
-def on_disk(file: SourceFile) -> Iterator[Path]:
-    """Give a file that must be read from its end, such as parquet, as a path."""
-    if file.path is not None and file.path.suffix not in (".gz", ".zst", ".xz"):
-        yield file.path
-        return
-    with tempfile.NamedTemporaryFile(prefix="import-") as scratch:
-        while block := file.content.read(1 << 20):
-            scratch.write(block)
-        scratch.flush()
-        yield Path(scratch.name)
+HEAD_BYTES = 16 << 10
+
+
+class _Peeked:
+    """Content whose beginning was looked at."""
+
+    def __init__(self, content: Readable) -> None:
+        self._content, self.head = content, b""
+        while len(self.head) < HEAD_BYTES and (more := content.read(HEAD_BYTES - len(self.head))):
+            self.head += more
+        self._ahead = self.head
+
+    def read(self, size: int, /) -> bytes:
+        if not self._ahead:
+            return self._content.read(size)
+        got, self._ahead = self._ahead[:size], self._ahead[size:]
+        return got
+
+
+def peeked(file: SourceFile) -> tuple[bytes, SourceFile]:
+    """Return how a file begins, and the file to be read from its beginning."""
+    content = _Peeked(file.content)
+    return content.head, file._replace(content=content)
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -131,7 +131,7 @@ async def test_a_fault_of_nezha_is_a_scenario(tmp_path: Path) -> None:
     await check(scenario, "ts-cart-service", "cpu", "cpu_contention", CART)
     info, error = scenario.logs
     assert (info.level, error.level, info.nanosecond) == ("INFO", "ERROR", 1)
-    assert error.message == "ERROR c.Cart#1 [add][no stock]"
+    assert (info.message, error.message) == ("c.Cart#1 [add][1 item]", "c.Cart#1 [add][no stock]")
     assert [(span.service, span.duration_ms, span.parent_span_id) for span in scenario.spans] == [
         ("ts-cart-service", 250, None)
     ]
