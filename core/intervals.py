@@ -136,6 +136,16 @@ def share_of(hits: float, of: int, confidence: float = 0.95) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half), of)
 
 
+def share_by_scenario(hits: int, samples: int, scenarios: int) -> Interval:
+    """Return the share of samples that are hits, with an interval as wide as that of so many scenarios.
+
+    Samples of one scenario are alike, so more samples of the same scenarios narrow nothing.
+    """
+    if not samples or not scenarios:
+        return EMPTY
+    return share_of(hits * scenarios / samples, scenarios)
+
+
 def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     """Return the agreement of two raters beyond chance: (p_o - p_e) / (1 - p_e), Cohen 1960.
 

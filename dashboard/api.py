@@ -27,9 +27,9 @@ from dashboard.answers import (
     SimilarOut,
 )
 from dashboard.asked import Compared, Counted, Grouped, Listed, LookedFor
-from dashboard.curves import TONES, curves, together
-from dashboard.kind_shares import charts, kind_shares
+from dashboard.curves import TONES, Chart, curves, together
 from dashboard.overviews import Checkpoint, chart_of, checkpoints, natural_bucket
+from dashboard.shares import charts, failing_chart, shares
 from dashboard.shelf import Shelf
 from dashboard.transcripts import view
 from failure_analysis import aggregates, comparing
@@ -124,8 +124,8 @@ def _add_runs(router: APIRouter, shelf: Shelf) -> None:
     def run_kinds(name: Name) -> Curves:
         """Which share of its episodes failed in which way, by split and way of sampling."""
         one = shelf.runs.get(name)
-        shares = kind_shares(shelf.store, Wanted(run=name))
-        return Curves(live=one.state is State.RUNNING, charts=charts(shares))
+        found = shares(shelf.store, Wanted(run=name))
+        return Curves(live=one.state is State.RUNNING, charts=charts(found))
 
     @router.get("/runs/curves", tags=["runs"])
     def runs_curves(name: Annotated[list[str], Query(max_length=len(TONES))]) -> Curves:
@@ -156,11 +156,25 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
 
     @router.get("/counts/chart", tags=["aggregates"])
     def counts_chart(asked: Annotated[Counted, Query()]) -> Curves:
-        """The same as a chart."""
-        bucket = bucket_of(asked)
-        made = aggregates.counts(store, asked.named_by, bucket, shelf.wanted(asked))
-        chart = chart_of(made, bucket, f"Failures by {asked.named_by.replace('_', ' ')} per {bucket}")
-        return Curves(live=True, charts=(chart,) if chart.series else ())
+        """Shares of the episodes by split and way of sampling; counts of everything else."""
+        bucket, wanted = bucket_of(asked), shelf.wanted(asked)
+        of_episodes = charts(shares(store, wanted, asked.by or "kind", bucket)) if asked.episodes else ()
+        return Curves(live=True, charts=(*of_episodes, *others(asked, wanted, bucket)))
+
+    def others(asked: Counted, wanted: Wanted, bucket: Bucket) -> tuple[Chart, ...]:
+        if not asked.others:
+            return ()
+        by = asked.by or "category"
+        made = aggregates.counts(store, by, bucket, wanted.model_copy(update={"types": asked.others}))
+        chart = chart_of(made, bucket, f"Failed tests, jobs and logs by {by.replace('_', ' ')} per {bucket}")
+        return (chart,) if chart.series else ()
+
+    @router.get("/failing/chart", tags=["aggregates"])
+    def failing(asked: Annotated[Counted, Query()]) -> Curves:
+        """The share of episodes that fail, a line for each split and way of sampling; counts of everything else."""
+        bucket, wanted = bucket_of(asked), shelf.wanted(asked)
+        lines = failing_chart(shares(store, wanted, None, bucket)) if asked.episodes else ()
+        return Curves(live=True, charts=(*lines, *others(asked, wanted, bucket)))
 
     @router.get("/groups", tags=["aggregates"])
     def groups(asked: Annotated[Grouped, Query()]) -> GroupPage:

@@ -133,6 +133,16 @@ class Counted(Filters):
     """None: hours, days or weeks, as the time that is covered asks for."""
 
     @property
+    def episodes(self) -> bool:
+        """Whether episodes are among what is asked for: they have shares."""
+        return not self.type or ExperimentType.EPISODE in self.type
+
+    @property
+    def others(self) -> tuple[ExperimentType, ...]:
+        """The other types that are asked for: they are counted."""
+        return tuple(one for one in self.type or ExperimentType if one is not ExperimentType.EPISODE)
+
+    @property
     def named_by(self) -> By:
         """What the failures are counted by."""
         return self.by or ("kind" if self.type == [ExperimentType.EPISODE] else "category")

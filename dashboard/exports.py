@@ -18,8 +18,8 @@ from fastapi.responses import StreamingResponse
 
 from dashboard.answers import ExperimentOut, GroupOut, RunOut
 from dashboard.asked import LARGEST_PAGE, Compared, Filters, Grouped, Listed
-from dashboard.kind_shares import kind_shares
 from dashboard.overviews import checkpoints
+from dashboard.shares import shares
 from dashboard.shelf import Shelf
 from failure_analysis import aggregates, comparing
 from failure_analysis.notes import NOTHING_SAID
@@ -68,7 +68,7 @@ def routes(shelf: Shelf) -> APIRouter:
     @router.get("/kinds.{form}")
     def kinds(form: Form, asked: Annotated[Filters, Query()]) -> StreamingResponse:
         """Shares of the kinds of failure by checkpoint."""
-        return _file("kinds", form, _plain(kind_shares(store, shelf.wanted(asked))))
+        return _file("kinds", form, _plain(shares(store, shelf.wanted(asked))))
 
     @router.get("/compare.{form}")
     def compare(form: Form, asked: Annotated[Compared, Query()]) -> StreamingResponse:

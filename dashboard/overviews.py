@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from core.intervals import Interval
+from core.intervals import Interval, share_by_scenario
 from dashboard.curves import Chart, Series, Tone
-from dashboard.kind_shares import share_by_scenario
 from failure_analysis.aggregates import Bucket, Count
 from failure_analysis.records import ExperimentType, Severity
 from failure_analysis.store import EVERYTHING, JOINED, FailureStore, Wanted, milliseconds
@@ -84,26 +83,23 @@ class Totals(Frozen):
     """The numbers at the top of the first page."""
 
     episodes: int
-    failures: int
-    recent: int
-    """Failures of the last 24 hours."""
+    other: int
+    """Failed tests, jobs, rollouts and logs. Of these only failures are stored, so they have no share."""
     critical: int
-    """Critical ones among those."""
+    """Critical failures of the last 24 hours."""
 
 
 def totals(store: FailureStore, now: datetime) -> Totals:
     """Counts over everything that is stored."""
     since = milliseconds(now - timedelta(hours=24))
     query = (
-        "SELECT coalesce(sum(e.type = ?), 0), coalesce(sum(f.times), 0), "
-        "coalesce(sum(CASE WHEN e.at_ms >= ? THEN f.times END), 0), "
+        "SELECT coalesce(sum(e.type = ?), 0), coalesce(sum(CASE WHEN e.type != ? THEN f.times END), 0), "
         f"coalesce(sum(CASE WHEN e.at_ms >= ? AND f.severity = ? THEN f.times END), 0) FROM {JOINED}"
     )
+    episode = str(ExperimentType.EPISODE)
     with store.reading() as database:
-        row = database.execute(
-            query, [str(ExperimentType.EPISODE), since, since, str(Severity.CRITICAL)]
-        ).fetchone()
-    return Totals(episodes=row[0], failures=row[1], recent=row[2], critical=row[3])
+        row = database.execute(query, [episode, episode, since, str(Severity.CRITICAL)]).fetchone()
+    return Totals(episodes=row[0], other=row[1], critical=row[2])
 
 
 class Failing(Frozen):

@@ -52,6 +52,7 @@ from failure_analysis.store import FailureStore, Wanted
 from project_types import Ending
 
 Name = Annotated[str, Query(max_length=300)]
+OTHER_TYPES = tuple(str(one) for one in ExperimentType if one is not ExperimentType.EPISODE)
 
 
 def error_page(request: Request, status: int, text: str) -> Response:
@@ -94,6 +95,7 @@ def _add_overview(app: FastAPI, shelf: Shelf) -> None:
             runs=runs,
             trouble=trouble,
             said=shelf.notes.all(),
+            other_types=OTHER_TYPES,
             running=[(run, progress_of(run)) for run in runs if run.state is State.RUNNING],
             **facts,
         )
@@ -290,7 +292,7 @@ def _add_groups(app: FastAPI, shelf: Shelf) -> None:
         given = asked.model_dump(mode="json", exclude_defaults=True)
         charted = {name: value for name, value in given.items() if name not in ("order", "offset", "limit")}
         series = sparks(store, [group.signature for group in page.rows], wanted)
-        choices = _choices(store, "run")
+        choices = _choices(store, "run", "split", "sampling")
         return render(
             request,
             "failures.html",

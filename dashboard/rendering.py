@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from core.intervals import Interval
-from dashboard.kind_shares import SAMPLINGS
+from dashboard.shares import SAMPLINGS
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -76,9 +76,10 @@ def sampled(sampling: str) -> str:
     return SAMPLINGS.get(sampling, sampling)
 
 
-def between(interval: Interval) -> str:
+def between(interval: Interval | tuple[float, float, float]) -> str:
     """A share with its interval, in percent."""
-    return f"{100 * interval.value:.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f} %)"
+    value, low, high = (100 * one for one in interval[:3])
+    return f"{value:.0f} % ({low:.0f} to {high:.0f} %)"
 
 
 def points(value: float) -> str:

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from core.intervals import EMPTY, share_of
+from core.intervals import EMPTY, share_by_scenario, share_of
 from failure_analysis.records import (
     Experiment,
     ExperimentType,
@@ -28,8 +28,8 @@ from project_types import Frozen
 
 By = Literal["category", "severity", "kind", "type", "fault_type"]
 Bucket = Literal["hour", "day", "week", "step", "all"]
-_BUCKET_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
-_COLUMNS: dict[By, str] = {
+BUCKET_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
+COLUMNS: dict[By, str] = {
     "category": "f.category", "severity": "f.severity", "kind": "f.kind", "type": "e.type", "fault_type": "e.fault_type",
 }  # fmt: skip
 _COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
@@ -91,6 +91,12 @@ class Group(Frozen):
     tried_earlier: int = 0
     tried_later: int = 0
     """What was tried in these halves; 0 where only failures are stored."""
+    tried: int = 0
+    """Episodes among the wanted, failed or not, for a group of episodes; else 0."""
+    share: float | None = None
+    """Failures over `tried`, with a 95 % interval that counts scenarios; None where nothing is known of a whole."""
+    low: float | None = None
+    high: float | None = None
     latest: str
     """Id of the latest experiment."""
 
@@ -114,24 +120,26 @@ class Similar(Frozen):
     """The latest of the group."""
 
 
+def place_of(bucket: Bucket) -> str:
+    """Return SQL for the bucket of an experiment: its step, or the millisecond at which the bucket begins."""
+    if bucket in BUCKET_MS:
+        return f"e.at_ms / {BUCKET_MS[bucket]} * {BUCKET_MS[bucket]}"
+    return "e.step" if bucket == "step" else "0"
+
+
 def counts(
     store: FailureStore, by: By = "category", bucket: Bucket = "day", wanted: Wanted = EVERYTHING
 ) -> tuple[Count, ...]:
     """Failures by name and bucket, in order of time and name; `tried` counts every experiment of the bucket."""
     where, values = wanted.sql()
-    at = {"step": "e.step", "all": "0"}.get(
-        bucket
-    ) or f"e.at_ms / {_BUCKET_MS[bucket]} * {_BUCKET_MS[bucket]}"
+    at = place_of(bucket)
     whole = ", ".join(f"'{kind}'" for kind in _COUNTED_WHOLE)
     several = (
-        f"SELECT {at} AS bucket, {_COLUMNS[by]} AS name, sum(f.times), "
+        f"SELECT {at} AS bucket, {COLUMNS[by]} AS name, sum(f.times), "
         f"sum(CASE WHEN e.type IN ({whole}) THEN f.times ELSE 0 END) "
         f"FROM {JOINED} WHERE f.id IS NOT NULL AND {where} GROUP BY 1, 2 ORDER BY 1, 2"
     )
-    tried_in = wanted.model_copy(
-        update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()}
-    )
-    all_where, all_values = tried_in.sql()
+    all_where, all_values = wanted.tried.sql()
     all_tried = f"SELECT {at}, count(*) FROM {JOINED} WHERE e.type IN ({whole}) AND {all_where} GROUP BY 1"
     with store.reading() as database:
         rows = database.execute(several, values).fetchall()
@@ -149,7 +157,7 @@ def _count(name: str, failures: int, of_whole: int, when: int, tried: int, bucke
     return Count(
         name=name,
         failures=failures,
-        at=datetime.fromtimestamp(when / 1000, UTC) if bucket in _BUCKET_MS else None,
+        at=datetime.fromtimestamp(when / 1000, UTC) if bucket in BUCKET_MS else None,
         step=when if bucket == "step" else None,
         tried=tried,
         share=found.value if known else None,
@@ -191,10 +199,33 @@ def groups(
         rows = database.execute(query % boundary, values).fetchall()
         found = [_group(row, halves[ExperimentType(row["type"])]) for row in rows]
         found.sort(key=_ORDERS[order])
+        tried = _tried(database, wanted)
         page = found[max(0, offset) :][: max(1, min(limit, LARGEST_PAGE))]
         latest = {group.signature: _latest(database, group.signature, where, values) for group in page}
-    whole = tuple(group.model_copy(update={"latest": latest[group.signature]}) for group in page)
+    whole = tuple(
+        group.model_copy(update={"latest": latest[group.signature], **_share_of(group, tried)})
+        for group in page
+    )
     return Page(rows=whole, total=len(found), offset=max(0, offset), limit=limit)
+
+
+class _Tried(NamedTuple):
+    episodes: int
+    scenarios: int
+
+
+def _tried(database: Any, wanted: Wanted) -> _Tried:
+    """Count the episodes that were wanted, failed or not, and their scenarios."""
+    where, values = wanted.tried.model_copy(update={"types": (ExperimentType.EPISODE,)}).sql()
+    query = f"SELECT count(*), count(DISTINCT e.scenario_id) FROM {JOINED} WHERE {where}"
+    return _Tried(*database.execute(query, values).fetchone())
+
+
+def _share_of(group: Group, tried: _Tried) -> dict[str, float | int]:
+    if group.type is not ExperimentType.EPISODE or not tried.episodes:
+        return {}
+    found = share_by_scenario(min(group.failures, tried.episodes), *tried)
+    return {"tried": tried.episodes, "share": found.value, "low": found.low, "high": found.high}
 
 
 _SEVERITIES = list(Severity)

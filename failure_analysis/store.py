@@ -142,6 +142,13 @@ class Wanted(Frozen):
     also: tuple[str, ...] = ()
     """Ids of experiments in whose transcripts the text occurs (`transcript_search`)."""
 
+    @property
+    def tried(self) -> Wanted:
+        """What was tried, failed or not: the same without what only failures have."""
+        return self.model_copy(
+            update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()}
+        )
+
     def sql(self) -> tuple[str, list[Any]]:
         """A condition over JOINED, and its parameters."""
         parts, values = ["1"], list[Any]()

@@ -57,7 +57,7 @@
 
   // Bars stand side by side whatever their time; the server leaves no gap out.
   const ranges = (chart) => ({
-    x: chart.bars ? { time: false, range: [-0.5, chart.x.length - 0.5] } : { time: false },
+    x: chart.bars ? { time: false, range: [-0.5, chart.x.length - 0.5] } : { time: chart.x_is === "time" },
     y: chart.unit === "%" ? { range: [0, 100] } : chart.bars ? { range: (_, low, high) => [0, Math.max(1, high) * 1.08] } : {},
   });
 
@@ -81,13 +81,23 @@
       width: Math.max(220, figure.plot.clientWidth), height: HEIGHT, series, bands, scales: ranges(chart),
       legend: { show: false }, cursor: { drag: { x: !chart.bars, y: false, setScale: true }, points: { size: 7 }, y: false },
       axes: [
-        { ...axis, grid: { show: false }, size: 30, ...(chart.bars ? barLabels(chart) : { values: whole }) },
+        { ...axis, grid: { show: false }, ...(chart.bars ? { size: 30, ...barLabels(chart) } : chart.x_is === "time" ? { size: 44 } : { size: 30, values: whole }) },
         { ...axis, size: 52, values: (_, splits) => splits.map((y) => chart.unit === "%" ? `${y} %` : chart.unit === "failures" && !Number.isInteger(y) ? "" : written(y, 0, 2)) },
       ],
-      hooks: { setScale: [(plot, key) => { if (key === "x") figure.whole.hidden = chart.bars || !zoomed(plot); }], setCursor: [(plot) => point(figure, chart, plot.cursor.idx)], draw: [(plot) => whiskers(plot, chart)] },
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+      hooks: { setScale: [(plot, key) => { if (key === "x" && !chart.bars) keepZoom(figure, plot); }], setCursor: [(plot) => point(figure, chart, plot.cursor.idx)], draw: [(plot) => whiskers(plot, chart)] },
     };
+    const zoom = figure.zoom;
     figure.uplot?.destroy();
     figure.uplot = new uPlot(options, data, figure.plot);
+    if (zoom) figure.uplot.setScale("x", zoom);
+  };
+
+  // New numbers are drawn into the part that was zoomed into.
+  const keepZoom = (figure, plot) => {
+    const { min, max } = plot.scales.x;
+    figure.zoom = zoomed(plot) ? { min, max } : null;
+    figure.whole.hidden = !figure.zoom;
   };
 
   const zoomed = (plot) => {
@@ -149,7 +159,7 @@
     figure.whole = make("button", "button", "Show all");
     figure.whole.type = "button";
     figure.whole.hidden = true;
-    figure.whole.addEventListener("click", () => draw(figure, figure.chart));
+    figure.whole.addEventListener("click", () => { figure.zoom = null; draw(figure, figure.chart); });
     caption.append(make("span", "chart-title", chart.title), figure.at, figure.whole);
     figure.plot.setAttribute("role", "img");
     const values = make("details", "values");

@@ -275,6 +275,7 @@ def _arm(played: Sequence[Episode | None]) -> Arm:
 
 # ------------------------------------------------------------------------------------------------- statistics
 
+
 def difference(hits: int, of: int, hits_then: int, of_then: int) -> Difference:
     """hits_then/of_then − hits/of with a 95 % interval (Newcombe 1998, method 10)."""
     before, low, high, _ = share_of(hits, of)

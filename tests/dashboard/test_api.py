@@ -173,8 +173,22 @@ def test_aggregates_count_every_failure_once(client: httpx.Client) -> None:
         assert sum(count["failures"] for count in get(client, "/api/counts", by=by)) == failed
     groups = get(client, "/api/groups")
     assert sum(group["failures"] for group in groups["rows"]) == failed
-    chart = get(client, "/api/counts/chart", by="severity")["charts"][0]
-    assert sum(sum(series["values"]) for series in chart["series"]) == failed
+    episodes = get(client, "/api/experiments", status="failed", type="episode")["total"]
+    charts = get(client, "/api/counts/chart", by="severity")["charts"]
+    counted = [series for chart in charts if chart["unit"] == "failures" for series in chart["series"]]
+    assert sum(sum(series["values"]) for series in counted) == failed - episodes
+    assert any(chart["unit"] == "%" for chart in charts)
+
+
+def test_episodes_that_fail_are_a_share_with_an_interval_by_split_and_sampling(client: httpx.Client) -> None:
+    chart = get(client, "/api/failing/chart", type="episode")["charts"][0]
+    points = [get(client, "/api/run/checkpoints", name="seed1")]
+    assert chart["unit"] == "%"
+    splits = {point["split"] for point in points[0]}
+    assert {series["label"].partition(",")[0] for series in chart["series"]} == splits
+    for series in chart["series"]:
+        for low, value, high in zip(series["low"], series["values"], series["high"], strict=True):
+            assert value is None or low <= value <= high
 
 
 def test_checkpoints_are_compared_scenario_by_scenario(client: httpx.Client) -> None:

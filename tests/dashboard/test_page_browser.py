@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.episode_store.run_folder import TRAINING_LOCK
+from core.files import held
 from core.serving.guard import Door
 from failure_analysis.records import Severity
 from failure_analysis.store import FailureStore, Wanted
@@ -331,6 +333,30 @@ def test_a_drag_zooms_into_a_chart_and_show_all_brings_everything_back(page: Pag
     whole.click()
     expect(whole).not_to_be_visible()
     assert canvas.evaluate(drawn) == before
+
+
+def test_a_zoom_stays_while_a_run_brings_new_numbers(page: Page, tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    with held(run / TRAINING_LOCK), dashboard(tmp_path) as url:
+        page.goto(f"{url}/run?name=seed1")
+        figure = page.locator("figure.chart").first
+        whole = figure.get_by_role("button", name="Show all")
+        box = figure.locator(".u-over").bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + 0.3 * box["width"], middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
+        page.mouse.up()
+        expect(whole).to_be_visible()
+        rows = figure.locator("tbody tr")
+        before = rows.count()
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(metrics_row("train", 9, 0.7)) + "\n")
+        expect(rows).to_have_count(before + 1, timeout=20_000)
+        expect(whole).to_be_visible()
+        whole.click()
+        expect(whole).not_to_be_visible()
 
 
 def test_the_first_key_offers_to_skip_to_the_content(page: Page, url: str) -> None:

@@ -15,13 +15,15 @@ import pytest
 
 from core.episode_store.run_folder import TRAINING_LOCK, RunFolder
 from core.files import held
+from core.intervals import share_by_scenario
 from dashboard.curves import TONES, curves, together
 from dashboard.exports import as_csv
-from dashboard.kind_shares import kind_shares, share_by_scenario
 from dashboard.overviews import failing
 from dashboard.rendering import between
 from dashboard.run_progress import progress_of
-from failure_analysis.records import ExperimentType, Status
+from dashboard.shares import shares
+from failure_analysis.aggregates import groups
+from failure_analysis.records import ExperimentType, InvestigationKind, Severity, Status
 from failure_analysis.store import Wanted
 from tests.builders.runs import metrics_row, training_run, write_run
 from tests.dashboard.served import captured, dashboard
@@ -58,13 +60,32 @@ def name_of(root: Path) -> str:
 
 def test_the_shares_of_a_checkpoint_add_up_to_its_failures(root: Path) -> None:
     store = captured(root)
-    shares = kind_shares(store, Wanted(run=name_of(root)))
-    assert shares
+    found = shares(store, Wanted(run=name_of(root)))
+    assert found
     failed = store.experiments(
         Wanted(run=name_of(root), statuses=(Status.FAILED,), types=(ExperimentType.EPISODE,))
     ).total
-    assert sum(one.failures for one in shares) == failed
-    assert all(one.low <= one.share <= one.high for one in shares)
+    assert sum(one.failures for one in found) == failed
+    assert all(one.low <= one.share <= one.high for one in found)
+
+
+def test_a_filter_of_failures_does_not_shrink_what_they_are_a_share_of(root: Path) -> None:
+    store = captured(root)
+    every = {(one.split, one.sampling, one.step, one.name): one for one in shares(store, Wanted())}
+    kind = next(iter(every))[-1]
+    for one in shares(store, Wanted(kinds=(InvestigationKind(kind),))):
+        assert one == every[one.split, one.sampling, one.step, one.name]
+
+
+def test_a_group_of_episodes_says_its_share_of_the_episodes_wanted(root: Path) -> None:
+    store = captured(root)
+    group = groups(store, Wanted(types=(ExperimentType.EPISODE,))).rows[0]
+    tried = store.experiments(Wanted(types=(ExperimentType.EPISODE,))).total
+    assert group.tried == tried
+    assert group.share == group.failures / tried
+    assert group.low is not None
+    assert group.high is not None
+    assert group.low < group.share < group.high
 
 
 def test_samples_of_one_scenario_do_not_narrow_the_interval() -> None:
@@ -245,12 +266,16 @@ def test_a_comparison_of_what_is_not_there_is_not_found(client: httpx.Client, ad
 def test_failures_of_episodes_are_drawn_by_kind_unless_something_else_is_asked_for(
     client: httpx.Client,
 ) -> None:
-    def title(**asked: str) -> str:
-        return str(client.get("/api/counts/chart", params=asked).json()["charts"][0]["title"])
+    def drawn(**asked: str) -> dict[str, set[str]]:
+        charts = client.get("/api/counts/chart", params=asked).json()["charts"]
+        return {chart["title"]: {series["label"] for series in chart["series"]} for chart in charts}
 
-    assert title().startswith("Failures by category")
-    assert title(type="episode").startswith("Failures by kind")
-    assert title(type="episode", by="severity").startswith("Failures by severity")
+    by_kind = drawn(type="episode")
+    assert "How test, temperature 0 fail" in by_kind
+    kinds = {kind.replace("_", " ") for kind in InvestigationKind}
+    assert all(labels <= kinds for labels in by_kind.values())
+    by_severity = drawn(type="episode", by="severity")
+    assert all(labels <= set(Severity) for labels in by_severity.values())
     page = client.get("/failures", params={"type": "episode"}).text
     assert 'data-charts="/api/counts/chart?type=episode"' in page
 

@@ -232,7 +232,7 @@ def test_a_store_that_fails_ends_the_task_with_its_words(settings: Settings, run
 def test_a_large_archive_takes_little_memory() -> None:
     """A tenth of what benchmarks/testrun.py measures: what is held does not depend on the size."""
     code = "import asyncio, json, sys, tempfile, pathlib; from benchmarks.testrun import measure\n"
-    code += "with tempfile.TemporaryDirectory() as f: print(json.dumps(asyncio.run(measure(pathlib.Path(f), 100 << 20))))"
+    code += "with tempfile.TemporaryDirectory() as f: print(json.dumps(asyncio.run(measure(pathlib.Path(f), 100 << 20, 60))))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["lines"] > 500_000
