@@ -113,13 +113,36 @@ def _baselines(parser: argparse.ArgumentParser) -> None:
     )
     json_flag(parser)
     parser.add_argument("--seed", type=int, default=0, help="dice of the random rule (default 0)")
+    _write_docs(parser)
+
+
+def _write_docs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-docs",
         nargs="?",
         type=Path,
         const=Path("docs/scenarios.md"),
         metavar="FILE",
-        help="also put the table between the baselines markers of FILE (default docs/scenarios.md)",
+        help="also put the table between the markers of FILE (default docs/scenarios.md)",
+    )
+
+
+def _card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folders", nargs="+", metavar="SPLIT|DIR", help="train, val, test, controls or a folder of scenarios"
+    )
+    _write_docs(parser)
+
+
+def _show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scenario", metavar="ID|FILE", help="a scenario file, or the first digits of a shipped scenario's id"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="also draw its time line, and that of its twin (.svg or .png)",
     )
 
 
@@ -139,6 +162,14 @@ examples:
   python -m chaos baselines test
   python -m chaos baselines val test --train train --write-docs
   python -m chaos baselines my_scenarios --json --max 50"""
+CARD_EXAMPLES = """\
+examples:
+  python -m chaos card train val test controls --write-docs
+  python -m chaos card my_scenarios/train"""
+SHOW_EXAMPLES = """\
+examples:
+  python -m chaos show 0e53c6
+  python -m chaos show my_scenarios/scenario-a1b2c3.json --picture a1b2c3.svg"""
 ROOM_EXAMPLES = """\
 examples:
   python -m chaos generate --split train --count 500 --seed 7 --out my_scenarios/train
@@ -176,6 +207,20 @@ ROOM = Room(
             "chaos.baselines_command",
             _baselines,
             BASELINES_EXAMPLES,
+        ),
+        Command(
+            "card",
+            "count what splits hold: scenarios, services, rows, tokens, spans, metrics",
+            "chaos.card_command",
+            _card,
+            CARD_EXAMPLES,
+        ),
+        Command(
+            "show",
+            "draw a scenario with its truth: topology, time line, the way from the cause to the symptom",
+            "chaos.show_command",
+            _show,
+            SHOW_EXAMPLES,
         ),
     ),
     ROOM_EXAMPLES,

@@ -14,10 +14,11 @@ from chaos.baselines.learned import fit
 from chaos.baselines.measuring import TRIVIAL, Rules, Table, measure, over_the_bar, to_json, to_markdown
 from chaos.shipped import split_folder
 from core.episode_store.scenarios import scenario_paths
+from core.marked_text import write_between
 from make_judge_model import load_judge
-from project_types import ConfigurationError, read_scenario, read_scenarios
+from project_types import read_scenario, read_scenarios
 
-BEGIN, END = "<!-- baselines:begin -->", "<!-- baselines:end -->"
+NAME = "baselines"
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         print(to_markdown(tables))
     if arguments.write_docs:
-        write_between_markers(arguments.write_docs, to_markdown(tables))
+        write_between(arguments.write_docs, NAME, to_markdown(tables))
     too_good = [f"{split}: {rule}" for split, table in tables.items() for rule in over_the_bar(table, bar)]
     for rule in too_good:
         print(f"above the bar: {rule}; these scenarios are too easy", file=sys.stderr)
@@ -52,20 +53,3 @@ def _measured(folder: Path, rules: Rules, seed: int) -> Table:
         scenarios = (read_scenario(path) for path in paths)
         judge = load_judge("offline")
         return asyncio.run(measure(scenarios, judge, rules, seed=seed, note=progress.update))
-
-
-def write_between_markers(file: Path, text: str) -> None:
-    """Replace what stands between the two markers. Raises ConfigurationError when the file lacks them."""
-    try:
-        page = file.read_text(encoding="utf-8")
-    except OSError as trouble:
-        raise ConfigurationError(
-            f"{file}: cannot be read ({trouble.strerror}); name the page: --write-docs FILE"
-        ) from trouble
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigurationError(
-            f"{file}: lacks the lines {BEGIN} and {END}; add them where the table belongs"
-        )
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")

@@ -52,7 +52,7 @@ MEASURES: Mapping[str, Measure] = {
         True,
         lambda e: _ratio(e.outcome.gold_evidence_opened, e.outcome.gold_evidence),
     ),
-    "false_accusation": Measure("accuses a service although the evidence does not suffice", True, _accuses),
+    "false_accusation": Measure("false accusations", True, _accuses),
     "fabricated": Measure("cites an id that does not exist", True, lambda e: e.outcome.cited_fabricated > 0),
     "reward": Measure("reward", False, lambda e: float("nan") if e.reward is None else e.reward),
     "turns": Measure("turns", False, lambda e: e.outcome.turns),

@@ -125,5 +125,5 @@ def test_accusations_are_false_only_where_there_is_no_answer() -> None:
     knew = episode("b", ending=Ending.UNKNOWN, metadata=nothing_wrong)
     measures = summarise([accused, knew, episode("c", correct=False)]).whole.measures
     assert (measures["false_accusation"].value, measures["false_accusation"].n) == (0.5, 2)
-    assert "accuses a service" in summary_table(summarise([accused]), "careless")
-    assert "accuses a service" not in summary_table(summarise([episode("c")]), "careful")
+    assert "false accusations" in summary_table(summarise([accused]), "careless")
+    assert "false accusations" not in summary_table(summarise([episode("c")]), "careful")
