@@ -1,0 +1,163 @@
+"""The commands about finished adapters: `adapters` and `gate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from alignment.adapters import PRODUCTION, Card, Registry, difference
+from alignment.answering import stored
+from alignment.cases import ExplainCase, read_cases
+from alignment.gates import Gate, gates, probes
+from alignment.report import Row, row
+from core.files import replace_file
+from project_types import ConfigurationError
+
+SPLITS = ("seen", "unseen")
+PASSED = "gates.json"
+"""In the registry: the gates that each version passed, or did not."""
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run one of the commands."""
+    if arguments.command == "gate":
+        return _gate(arguments)
+    return ACTIONS[arguments.action](Registry(arguments.adapters), arguments)
+
+
+# ----------------------------------------------------------------------------------------------------- gate
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    registry = Registry(arguments.adapters)
+    card = registry.card(arguments.adapter)
+    cases = probed(arguments.cases)
+    candidate = answered(arguments.answers, card.full_name, cases)
+    against = answered(arguments.answers, arguments.against, cases) if arguments.against else None
+    found = gates(candidate, cases, against)
+    for one in found:
+        print(one.line())
+    passed = all(one.passed for one in found)
+    note(registry, card, found)
+    print(f"{card.full_name} " + ("may be promoted" if passed else "may not be promoted"))
+    return int(not passed)
+
+
+def probed(folder: Path) -> list[ExplainCase]:
+    """Return the held-out cases, and those with an instruction in their log."""
+    cases = [case for split in SPLITS for case in read_cases(folder / f"{split}.jsonl")]
+    return [*cases, *probes(cases)]
+
+
+def answered(folder: Path, name: str, cases: list[ExplainCase]) -> Row:
+    """Return what a row answered. Raises ConfigurationError when it has answered nothing."""
+    texts = {case: answer.text for case, answer in stored(folder, name).items()}
+    found = row(name, cases, texts)
+    if not found.found:
+        raise ConfigurationError(
+            f"{name} has answered no case yet; run: python -m alignment evaluate --rows {name}"
+        )
+    return found
+
+
+def note(registry: Registry, card: Card, found: list[Gate]) -> None:
+    """Keep what was measured, for promotions."""
+    path = registry.folder / PASSED
+    kept = _noted(registry)
+    kept[card.full_name] = {
+        "passed": all(one.passed for one in found),
+        "gates": [one.line() for one in found],
+    }
+    replace_file(path, (json.dumps(kept, indent=1) + "\n").encode())
+
+
+def _noted(registry: Registry) -> dict[str, Any]:
+    path = registry.folder / PASSED
+    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+# -------------------------------------------------------------------------------------------------- registry
+
+
+def _list(registry: Registry, arguments: argparse.Namespace) -> int:
+    cards = registry.cards()
+    if arguments.json:
+        print(json.dumps([card.model_dump(mode="json") for card in cards], indent=1))
+        return 0
+    production = registry.aliases().get(PRODUCTION)
+    for card in cards:
+        mark = "  production" if card.full_name == production else ""
+        gate = _noted(registry).get(card.full_name, {}).get("passed")
+        state = {True: "passed", False: "refused", None: "not gated"}[gate]
+        print(
+            f"{card.full_name:<24}{card.kind:<8}{card.base_model:<14}from {card.start or 'the base':<16}{state}{mark}"
+        )
+    if not cards:
+        print(f"{registry.folder} has no adapters; make one: python -m alignment sft --name warm")
+    return 0
+
+
+def _show(registry: Registry, arguments: argparse.Namespace) -> int:
+    card = registry.card(_one(arguments))
+    noted = _noted(registry).get(card.full_name, {"gates": ["not gated"]})
+    print(card.model_dump_json(indent=1))
+    print("\n".join(noted["gates"]))
+    return 0
+
+
+def _promote(registry: Registry, arguments: argparse.Namespace) -> int:
+    card = registry.card(_one(arguments))
+    gate = _noted(registry).get(card.full_name)
+    if gate is None or not gate["passed"]:
+        why = "has not passed its gates" if gate else "was never gated"
+        raise ConfigurationError(f"{card.full_name} {why}; run: python -m alignment gate {card.full_name}")
+    registry.checked(card.full_name, card.base_sha256)
+    registry.promote(card.full_name, arguments.by)
+    print(f"production is {card.full_name}")
+    return 0
+
+
+def _rollback(registry: Registry, arguments: argparse.Namespace) -> int:
+    print(f"production is {registry.rollback(arguments.by)}")
+    return 0
+
+
+def _diff(registry: Registry, arguments: argparse.Namespace) -> int:
+    if len(arguments.names) != 2:
+        raise ConfigurationError("diff takes two adapters, e.g. diff warm@v1 judged@v1")
+    one, other = (registry.card(name) for name in arguments.names)
+    print("\n".join(difference(one, other)))
+    return 0
+
+
+def _remove(registry: Registry, arguments: argparse.Namespace) -> int:
+    print(f"{registry.remove(_one(arguments), arguments.by).full_name} is gone")
+    return 0
+
+
+def _log(registry: Registry, arguments: argparse.Namespace) -> int:
+    for entry in registry.log():
+        print(
+            f"{entry['at']}  {entry['by']:<12}{entry['action']:<10}{entry['from'] or '-'} -> {entry['to'] or '-'}"
+        )
+    return 0
+
+
+def _one(arguments: argparse.Namespace) -> str:
+    if len(arguments.names) != 1:
+        raise ConfigurationError(f"{arguments.action} takes one adapter, e.g. {arguments.action} warm@v1")
+    return str(arguments.names[0])
+
+
+ACTIONS: dict[str, Callable[[Registry, argparse.Namespace], int]] = {
+    "list": _list,
+    "show": _show,
+    "promote": _promote,
+    "rollback": _rollback,
+    "diff": _diff,
+    "remove": _remove,
+    "log": _log,
+}

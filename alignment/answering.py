@@ -1,0 +1,149 @@
+"""Answers to cases: by the bare base model, by adapters of it, and by a rule that quotes a line.
+
+Several adapters answer at once from one base: every request names its own, and none sees the keys and values of
+another (`training_service.kv_cache` keeps them by checkpoint). Answers are stored, one JSON object a line, with
+what they were made with, so that they are made once. The extractive row is what needs no language model: a bag of
+words, fitted on the training cases, quotes the line it likes best.
+
+Not here: what answers are worth (`scorer`), and the table (`report`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.cases import ExplainCase
+from alignment.scorer import message
+from project_types import ConfigurationError, Frozen
+from training_service.base_models import Base
+from training_service.checkpoints import write_state
+from training_service.local_engine import EngineOptions, LocalEngine
+from training_service.wire import ChatRequest
+
+BASE, EXTRACTIVE = "base", "extractive"
+
+
+class Answer(Frozen):
+    """One stored answer."""
+
+    case: str
+    row: str
+    """base, extractive, or NAME@vN."""
+    text: str
+    tokens: int = 0
+
+
+def stored(folder: Path, row: str) -> dict[str, Answer]:
+    """Return the answers of a row by case; none when there is no file. A line that was cut is left out."""
+    path = answers_file(folder, row)
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            answer = Answer.model_validate_json(line)
+        except ValueError:  # the process was killed while it wrote this line
+            continue
+        found[answer.case] = answer
+    return found
+
+
+def answers_file(folder: Path, row: str) -> Path:
+    """Return where the answers of a row are."""
+    return folder / f"{row.replace('@', '-')}.jsonl"
+
+
+def keep(folder: Path, answers: Iterable[Answer]) -> None:
+    """Add answers to the files of their rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for answer in answers:
+        with answers_file(folder, answer.row).open("a", encoding="utf-8") as file:
+            file.write(answer.model_dump_json() + "\n")
+
+
+# ------------------------------------------------------------------------------------------------ by a model
+
+
+class Answerer:
+    """A base model that answers with the adapters of a registry."""
+
+    def __init__(self, base: Base, adapters: Mapping[str, Path]) -> None:
+        """`adapters` holds the checked folder of each row; the bare base needs none."""
+        self._engine = LocalEngine([base], EngineOptions(loaded_checkpoints=max(4, len(adapters) + 1)))
+        self._place = tempfile.TemporaryDirectory(prefix="alignment-")
+        bare = Path(self._place.name)
+        write_state(bare, base.state())
+        self._folders = {BASE: bare, **adapters}
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._engine.close()
+        self._place.cleanup()
+
+    async def answer(
+        self,
+        row: str,
+        messages: Sequence[Mapping[str, Any]],
+        most_tokens: int = 160,
+        seed: int = 0,
+        temperature: float = 0.0,
+    ) -> tuple[str, int]:
+        """Return the text of one answer and its tokens."""
+        request = ChatRequest.model_validate(
+            {
+                "model": "m",
+                "messages": [dict(message) for message in messages],
+                "temperature": temperature,
+                "seed": seed,
+                "max_completion_tokens": most_tokens,
+            }
+        )
+        reply = await self._engine.complete(self._folders[row], request)
+        choice = reply["choices"][0]
+        return str(choice["message"]["content"] or ""), len(choice["token_ids"])
+
+    async def cases(
+        self, row: str, cases: Sequence[ExplainCase], folder: Path, most_tokens: int = 160
+    ) -> None:
+        """Answer the cases that have no stored answer yet, and store each answer as it comes."""
+        done = stored(folder, row)
+
+        async def one(case: ExplainCase) -> None:
+            text, tokens = await self.answer(row, case.messages(), most_tokens)
+            keep(folder, [Answer(case=case.id, row=row, text=text, tokens=tokens)])
+
+        await asyncio.gather(*(one(case) for case in cases if case.id not in done))
+
+
+# ------------------------------------------------------------------------------------------------ by a rule
+
+
+def extractive(train: Sequence[ExplainCase], cases: Sequence[ExplainCase]) -> list[Answer]:
+    """Quote, for each case, the line that a bag of words fitted on `train` likes best.
+
+    Raises ConfigurationError when scikit-learn is missing.
+    """
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+    except ImportError as missing:
+        raise ConfigurationError(
+            "the extractive row needs scikit-learn; run: pip install -e '.[chaos]'"
+        ) from missing
+    lines = [
+        (message(line), place == case.truth.cause_line)
+        for case in train
+        for place, line in enumerate(case.log)
+    ]
+    model = make_pipeline(TfidfVectorizer(token_pattern=r"[A-Za-z]{2,}"), LogisticRegression(max_iter=300))
+    model.fit([line for line, _ in lines], [label for _, label in lines])
+    found = []
+    for case in cases:
+        said = [message(line) for line in case.log]
+        best = said[int(model.predict_proba(said)[:, 1].argmax())]
+        text = f'Root cause: {best}.\nEvidence: "{best}"'
+        found.append(Answer(case=case.id, row=EXTRACTIVE, text=text))
+    return found

@@ -1,0 +1,73 @@
+"""The commands that make and check data: `cases`, `pairs`, `check`, `schema`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+from alignment.agreement import judgements, krippendorff, pairwise
+from alignment.cases import ExplainCase, Split, read_cases, write_cases
+from alignment.generator import generate
+from alignment.pairs import from_cases, from_episodes
+from alignment.preferences import Preference, problems, read, summary, write
+from core.episode_store.episodes import read_episodes
+
+PAIRED: tuple[Split, ...] = ("train", "val", "seen", "unseen")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run one of the commands."""
+    return COMMANDS[arguments.command](arguments)
+
+
+def _cases(arguments: argparse.Namespace) -> int:
+    for split in get_args(Split):
+        count = write_cases(arguments.out / f"{split}.jsonl", generate(split, seed=arguments.seed))
+        print(f"{count:5d} {split:<7} {arguments.out / split}.jsonl")
+    return 0
+
+
+def _pairs(arguments: argparse.Namespace) -> int:
+    if arguments.episodes is not None:
+        episodes = read_episodes(arguments.episodes)
+        made = list(from_episodes(episodes, seed=arguments.seed, length_matched=arguments.length_matched))
+    else:
+        made = list(from_cases(_every_case(arguments), arguments.seed, each=arguments.each))
+    print(f"{write(arguments.out, made)} pairs in {arguments.out}")
+    return 0
+
+
+def _every_case(arguments: argparse.Namespace) -> Iterator[ExplainCase]:
+    for split in PAIRED:
+        yield from read_cases(arguments.cases / f"{split}.jsonl")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    pairs = list(read(arguments.file))
+    print(f"{len(pairs)} judgements in {arguments.file}")
+    for name, counts in summary(pairs).items():
+        print(f"{name:<10} " + (", ".join(f"{key} {count}" for key, count in counts.items()) or "none"))
+    said = judgements(pairs)
+    for (one, other), kappa in pairwise(said).items():
+        print(f"Cohen's kappa of {one} and {other}: {'no common pair' if kappa is None else f'{kappa:.2f}'}")
+    alpha = krippendorff(said)
+    print(f"Krippendorff's alpha: {'no pair was judged twice' if alpha is None else f'{alpha:.2f}'}")
+    found = problems(pairs)
+    for one in found:
+        print(f"problem: {one}")
+    return int(bool(found))
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(Preference.model_json_schema(), indent=1))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "cases": _cases,
+    "pairs": _pairs,
+    "check": _check,
+    "schema": _schema,
+}

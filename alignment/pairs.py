@@ -1,0 +1,157 @@
+"""Where pairs come from: the generator that knows the truth, rollouts of one incident, and annotators of tests.
+
+From the generator: the right answer against one failing, each tag its own slice. From rollouts: reports of the
+same incident with different outcomes. The position of the better answer is drawn, so that neither wins by it.
+Simulated annotators have known biases, are named as such, and are never counted as people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+from alignment.answers import TAGS, Tag, failing, right, tags_of
+from alignment.cases import ExplainCase, Split
+from alignment.preferences import Choice, Message, Origin, Preference, now
+from project_types import Ending, Episode
+
+GENERATOR = Origin(model="generator")
+ALIKE_LENGTH = 0.2
+"""Share by which two answers may differ in words and still be matched in length."""
+
+
+def from_cases(
+    cases: Iterable[ExplainCase], seed: int = 0, tags: Sequence[Tag] = TAGS, each: int = 2
+) -> Iterator[Preference]:
+    """Yield pairs of the right answer with `each` of its failings, tags in turn."""
+    for number, case in enumerate(cases):
+        possible = [tag for tag in tags if tag in tags_of(case)]
+        for place in range(min(each, len(possible))):
+            tag = possible[(each * number + place) % len(possible)]
+            yield _pair(case, right(case, seed), failing(case, tag, seed), tag, seed)
+
+
+def _pair(case: ExplainCase, good: str, bad: str, tag: Tag, seed: int) -> Preference:
+    rng = random.Random(f"{seed}-{case.id}-{tag}")
+    first = rng.random() < 0.5
+    return Preference(
+        id=pair_id(case.id, good, bad),
+        case=case.id,
+        family=case.family,
+        failure_type=case.failure_type,
+        split=case.split,
+        prompt=tuple(Message.model_validate(message) for message in case.messages()),
+        answer_a=good if first else bad,
+        answer_b=bad if first else good,
+        better="a" if first else "b",
+        kind="generator",
+        by="generator",
+        why=(tag,),
+        at=now(),
+        origin_a=GENERATOR,
+        origin_b=GENERATOR,
+        seed=seed,
+    )
+
+
+def pair_id(case: str, one: str, other: str) -> str:
+    """Return a name of a pair that does not depend on the order of its answers."""
+    text = "\n".join((case, *sorted((one, other))))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ------------------------------------------------------------------------------------------------- rollouts
+
+
+def from_episodes(
+    episodes: Iterable[Episode], split: Split = "train", seed: int = 0, length_matched: bool = False
+) -> Iterator[Preference]:
+    """Yield pairs of reports on one incident of which one is worth more.
+
+    A report that is right beats one that is wrong; of two right ones, a grounded one beats one that is not.
+    """
+    by_incident: dict[str, list[Episode]] = defaultdict(list)
+    for episode in episodes:
+        if episode.report is not None and episode.outcome.ending is Ending.ANSWERED:
+            by_incident[episode.scenario_id].append(episode)
+    for incident, found in sorted(by_incident.items()):
+        for one, other in combinations(found, 2):
+            better, worse = sorted((one, other), key=_worth, reverse=True)
+            if _worth(better) == _worth(worse) or (length_matched and not _alike_long(better, worse)):
+                continue
+            pair = _of_episodes(incident, better, worse, split, seed)
+            if pair is not None:
+                yield pair
+
+
+def _worth(episode: Episode) -> tuple[bool, bool]:
+    return episode.outcome.correct, episode.outcome.cited_fabricated == 0 and episode.outcome.cited_gold > 0
+
+
+def _alike_long(one: Episode, other: Episode) -> bool:
+    first, second = (len(_said(episode).split()) for episode in (one, other))
+    return abs(first - second) <= ALIKE_LENGTH * max(first, second)
+
+
+def _said(episode: Episode) -> str:
+    return episode.report.model_dump_json(exclude_none=True) if episode.report else ""
+
+
+def _of_episodes(incident: str, good: Episode, bad: Episode, split: Split, seed: int) -> Preference | None:
+    if _said(good) == _said(bad):
+        return None
+    first = random.Random(f"{seed}-{incident}-{_said(good)}").random() < 0.5
+    why: Tag = "wrong cause" if not bad.outcome.correct else "hallucinated"
+    pair = (good, bad) if first else (bad, good)
+    asked = [message for message in good.messages if message["role"] in ("system", "user")][:2]
+    prompt = tuple(Message(role=message["role"], content=str(message["content"])) for message in asked)
+    origins = [Origin(model=episode.policy or "policy") for episode in pair]
+    return Preference(
+        id=pair_id(incident, _said(good), _said(bad)),
+        case=incident,
+        family="incident",
+        failure_type=str(good.metadata.get("fault_type", "incident")),
+        split=split,
+        prompt=prompt,
+        answer_a=_said(pair[0]),
+        answer_b=_said(pair[1]),
+        better="a" if first else "b",
+        kind="rollouts",
+        by="outcome",
+        why=(why,),
+        at=now(),
+        origin_a=origins[0],
+        origin_b=origins[1],
+        seed=seed,
+    )
+
+
+# ------------------------------------------------------------------------------------- annotators of tests
+
+BIASES: dict[str, Callable[[Preference], Choice]] = {
+    "longer": lambda pair: "a" if len(pair.answer_a) > len(pair.answer_b) else "b",
+    "first": lambda pair: "a",
+    "careful": lambda pair: pair.better,
+}
+
+
+def simulated(
+    pairs: Iterable[Preference], bias: str, seed: int = 0, mistakes: float = 0.0
+) -> Iterator[Preference]:
+    """Judge pairs as an annotator with a known bias does, who errs in a share of them."""
+    rng = random.Random(f"{seed}-{bias}")
+    for pair in pairs:
+        choice = BIASES[bias](pair)
+        if pair.decided and rng.random() < mistakes:
+            choice = "b" if choice == "a" else "a"
+        changed: dict[str, Any] = {
+            "better": choice,
+            "kind": "simulated",
+            "by": f"simulated:{bias}",
+            "at": now(),
+        }
+        yield pair.model_copy(update=changed)

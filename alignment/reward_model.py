@@ -1,0 +1,167 @@
+"""A reward model against what needs no understanding: null baselines, slices, calibration, and a gate.
+
+A model that only learned that longer is better passes many a benchmark. So its accuracy stands beside that of
+'longer wins', 'shorter wins', 'first wins', 'quotes anything wins', also per failing and on pairs that are
+matched in length. The gate refuses a model that does not beat every baseline there.
+
+Not here: training (`train_commands`), the head (`training_service.heads`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+from alignment.pairs import ALIKE_LENGTH
+from alignment.preferences import Preference
+from alignment.scorer import QUOTED
+from core.intervals import Interval, share_of
+from training_service.chat_format import ChatFormat
+from training_service.examples import answer
+from training_service.heads import ScalarModel
+from training_service.precision import Precision
+
+BARS = {"all": 0.85, "length-matched": 0.75, "unseen types": 0.70}
+"""Least pairwise accuracy of each slice that a reward model needs."""
+
+
+class Scored(NamedTuple):
+    """A pair and how much a judge prefers its better answer; above 0 is right, 0 a coin toss."""
+
+    pair: Preference
+    margin: float
+
+
+def _shorter(pair: Preference) -> float:
+    return float(len(pair.rejected) - len(pair.chosen))
+
+
+BASELINES: dict[str, Callable[[Preference], float]] = {
+    "longer wins": lambda pair: -_shorter(pair),
+    "shorter wins": _shorter,
+    "first wins": lambda pair: 1.0 if pair.better == "a" else -1.0,
+    "quotes anything wins": lambda pair: float(
+        bool(QUOTED.search(pair.chosen)) - bool(QUOTED.search(pair.rejected))
+    ),
+}
+"""Judges that understand nothing."""
+
+
+class Verdict(NamedTuple):
+    """Accuracy of the model and of every baseline, by slice, and why it is refused."""
+
+    accuracy: dict[str, dict[str, Interval]]
+    """Slice, then judge."""
+    calibration: float
+    """Expected calibration error of the model's probabilities on all pairs."""
+    refusals: list[str]
+
+
+def judge(
+    model: ScalarModel,
+    chat: ChatFormat,
+    held_out: Mapping[str, Sequence[Preference]],
+    precision: Precision = "float32",
+) -> Verdict:
+    """Compare a reward model with the baselines on held-out pairs, by split."""
+    pairs = [pair for found in held_out.values() for pair in found]
+    return verdict(
+        [
+            Scored(pair, margin)
+            for pair, margin in zip(pairs, margins(model, chat, pairs, precision), strict=True)
+        ]
+    )
+
+
+def margins(
+    model: ScalarModel, chat: ChatFormat, pairs: Iterable[Preference], precision: Precision = "float32"
+) -> list[float]:
+    """Return the reward of the better answer less that of the worse one, for each pair."""
+    found = []
+    for pair in pairs:
+        row = pair.row()
+        both = [answer(chat, row["messages"], str(row[key])) for key in ("chosen", "rejected")]  # type: ignore[arg-type]
+        with torch.no_grad():
+            better, worse = model.rewards(both, precision).tolist()
+        found.append(better - worse)
+    return found
+
+
+def verdict(scored: Sequence[Scored]) -> Verdict:
+    """Return accuracies by slice, the calibration error, and what speaks against the model."""
+    accuracy = {
+        name: {"model": _accuracy(rows), **{rule: _accuracy(_by(rows, rule)) for rule in BASELINES}}
+        for name, rows in slices(scored).items()
+    }
+    return Verdict(accuracy, calibration_error(scored), list(_refusals(accuracy)))
+
+
+def slices(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
+    """Return all pairs, those matched in length, those of unseen types, and those of each failing."""
+    found: dict[str, list[Scored]] = defaultdict(list)
+    found["all"] = list(scored)
+    for row in scored:
+        if _matched(row.pair):
+            found["length-matched"].append(row)
+        if row.pair.split == "unseen":
+            found["unseen types"].append(row)
+        for tag in row.pair.why:
+            found[tag].append(row)
+    return found
+
+
+def _matched(pair: Preference) -> bool:
+    one, other = len(pair.chosen.split()), len(pair.rejected.split())
+    return abs(one - other) <= ALIKE_LENGTH * max(one, other)
+
+
+def _by(rows: Iterable[Scored], rule: str) -> list[Scored]:
+    return [Scored(row.pair, BASELINES[rule](row.pair)) for row in rows]
+
+
+def _accuracy(rows: Sequence[Scored]) -> Interval:
+    """Return the share of right orders; a tie is half a right one."""
+    return share_of(sum(1.0 if row.margin > 0 else 0.5 * (row.margin == 0) for row in rows), len(rows))
+
+
+def _refusals(accuracy: Mapping[str, Mapping[str, Interval]]) -> Iterable[str]:
+    for name, bar in BARS.items():
+        if name not in accuracy or not accuracy[name]["model"].n:
+            yield f"{name}: no held-out pairs, so nothing is known"
+        elif (reached := accuracy[name]["model"].value) < bar:
+            yield f"{name}: accuracy {reached:.2f} is below {bar:.2f}"
+    for rule, theirs in accuracy.get("length-matched", {}).items():
+        ours = accuracy["length-matched"]["model"]
+        if rule != "model" and theirs.value >= ours.low:
+            yield f"length-matched: not clearly better ({ours.value:.2f}, from {ours.low:.2f}) than '{rule}' ({theirs.value:.2f})"
+
+
+def calibration_error(scored: Sequence[Scored], bins: int = 10) -> float:
+    """Return the mean gap between stated probability and share of right orders (Naeini et al., 2015).
+
+    A probability below one half is a wrong order stated with the rest of it.
+    """
+    kept: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    for row in scored:
+        sure = 1 / (1 + math.exp(-abs(max(-30.0, min(30.0, row.margin)))))
+        kept[min(bins - 1, int(sure * bins))].append((sure, row.margin > 0))
+    gaps = [abs(sum(sure for sure, _ in rows) - sum(right for _, right in rows)) for rows in kept.values()]
+    return sum(gaps) / max(1, len(scored))
+
+
+def table(found: Verdict) -> str:
+    """Return the verdict as text: a row per slice, a column per judge."""
+    judges = ("model", *BASELINES)
+    lines = ["| slice | pairs | " + " | ".join(judges) + " |", "|---" * (2 + len(judges)) + "|"]
+    for name, row in found.accuracy.items():
+        cells = [f"{row[one].value:.2f}" for one in judges]
+        model = row["model"]
+        cells[0] += f" ({model.low:.2f} to {model.high:.2f})"
+        lines.append(f"| {name} | {model.n} | " + " | ".join(cells) + " |")
+    lines.append(f"\ncalibration error {found.calibration:.3f}")
+    lines += [f"refused: {reason}" for reason in found.refusals] or ["the gate lets it pass"]
+    return "\n".join(lines)

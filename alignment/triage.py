@@ -1,0 +1,92 @@
+"""Triage: a log goes in as a stream, a short explanation comes out whose quoted lines exist.
+
+Secrets are masked first. Of a long log the stretch that matters is picked by the rules of the failure analysis,
+which also know a green log: then nothing is asked and the answer is 'no failure found'. A quotation that the log
+does not hold is taken out of the answer and counted. Nothing is learnt here: this is the fast half.
+
+Not here: which adapter is in production (`adapters`), and the command (`triage_command`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+from alignment.cases import prompt
+from alignment.scorer import QUOTED
+from core.redaction import redact
+from failure_analysis.logs.suspects import excerpt, suspect
+from project_types import Frozen
+
+MOST_LINES = 20_000
+"""Of a stream, its last lines are kept; a failure is told near the end."""
+MOST_CHARACTERS = 1600
+"""Of a log, the model reads this much: about 500 tokens."""
+NO_FAILURE = "No failure found."
+Ask = Callable[[Sequence[Mapping[str, Any]]], Awaitable[str]]
+
+
+class Explained(Frozen):
+    """What triage says of a log."""
+
+    failed: bool
+    text: str
+    quotes: tuple[str, ...] = ()
+    """Lines that the answer quotes and the log holds."""
+    invented: int = 0
+    """Quotations that were taken out."""
+    lines: int = 0
+    adapter: str = ""
+    seconds: float = 0.0
+
+
+def tail(stream: TextIO) -> list[str]:
+    """Read a stream to its end and return its last lines."""
+    return [line.rstrip("\n") for line in deque(stream, maxlen=MOST_LINES)]
+
+
+async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explained:
+    """Explain a log. `ask` sends a prompt to the model and returns its answer."""
+    began = time.monotonic()
+    log = redact("\n".join(lines))
+    if suspect(log) is None:
+        return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
+    said = await ask(prompt(excerpt(log, MOST_CHARACTERS)))
+    text, quotes, invented = checked(said, log)
+    return Explained(
+        failed=True,
+        text=text,
+        quotes=quotes,
+        invented=invented,
+        lines=len(lines),
+        adapter=adapter,
+        seconds=round(time.monotonic() - began, 2),
+    )
+
+
+def checked(answer: str, log: str) -> tuple[str, tuple[str, ...], int]:
+    """Take out quotations that the log does not hold; returns text, quotations that hold, and how many did not."""
+    known = _plain(log)
+    quotes = QUOTED.findall(answer)
+    invented = [quote for quote in quotes if _plain(quote) not in known]
+    for quote in invented:
+        answer = re.sub(
+            r"[\"“”`]" + re.escape(quote) + r"[\"“”`]", "(a quotation that the log does not hold)", answer
+        )
+    return answer, tuple(quote for quote in quotes if quote not in invented), len(invented)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def printed(found: Explained) -> Iterable[str]:
+    """Yield the lines a terminal shows."""
+    yield found.text
+    if found.invented:
+        yield f"({found.invented} quotations were taken out: the log does not hold them)"
+    if found.seconds:
+        yield f"[{found.adapter}, {found.lines} lines, {found.seconds:.1f} s]"

@@ -1,0 +1,58 @@
+"""`python -m alignment triage --adapter production < app.log`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.adapters import Registry
+from alignment.answering import BASE, Answerer
+from alignment.learning import opened
+from alignment.triage import Explained, explain, printed, tail
+from core.command_line import printable
+from project_types import ConfigurationError
+
+MOST_TOKENS = 160
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Explain one log and print the explanation, or JSON."""
+    lines = _lines(arguments.file)
+    found = asyncio.run(_explained(arguments, lines))
+    print(found.model_dump_json(indent=1) if arguments.json else printable("\n".join(printed(found))))
+    return 0
+
+
+def _lines(file: Path | None) -> list[str]:
+    if file is None:
+        return tail(sys.stdin)
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            return tail(stream)
+    except OSError as trouble:
+        raise ConfigurationError(f"{file}: {trouble.strerror}; give a log, or pipe one in") from trouble
+
+
+async def _explained(arguments: argparse.Namespace, lines: Sequence[str]) -> Explained:
+    """Load the model only when the log is not green."""
+    answerer: list[Answerer] = []
+    row = (
+        BASE if arguments.adapter == BASE else Registry(arguments.adapters).card(arguments.adapter).full_name
+    )
+
+    async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
+        base = opened(arguments.base_model)
+        folder = {} if row == BASE else {row: Registry(arguments.adapters).checked(row, base.sha256)}
+        answerer.append(Answerer(base, folder))
+        text, _ = await answerer[0].answer(row, messages, MOST_TOKENS)
+        return text
+
+    try:
+        return await explain(lines, ask, row)
+    finally:
+        for one in answerer:
+            one.close()
