@@ -145,6 +145,28 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="parquet file to write")
 
 
+def _adversaries(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split", default="val", metavar="SPLIT|DIR", help="scenarios to cheat on (default val)"
+    )
+    limit_flag(parser, "only the first scenarios")
+    _judge(parser, default="offline")
+    parser.add_argument(
+        "--rules",
+        choices=["embedded", "general"],
+        default="embedded",
+        help="rules of the episodes (default embedded)",
+    )
+    parser.add_argument(
+        "--write-docs",
+        nargs="?",
+        type=Path,
+        const=Path("docs/reward.md"),
+        metavar="FILE",
+        help="also put the table between the markers of FILE (default docs/reward.md)",
+    )
+
+
 RUN_EXAMPLES = """\
 policies:
   script:NAME             code: first-error, loudest-error, deepest-span, random-service, demonstrator, ...
@@ -182,6 +204,10 @@ for what is missing."""
 EXPORT_EXAMPLES = """\
 example:
   python -m evaluation export runs/eval-tiny --out episodes.parquet"""
+ADVERSARIES_EXAMPLES = """\
+examples:
+  python -m evaluation adversaries --write-docs
+  python -m evaluation adversaries --split test --limit 20 --judge openai/gpt-4.1"""
 ROOM_EXAMPLES = """\
 examples:
   python -m evaluation run --policy script:loudest-error --split test --k 1 --out runs/eval-loudest
@@ -234,6 +260,13 @@ ROOM = Room(
             "evaluation.exporting",
             _export,
             EXPORT_EXAMPLES + WHAT_IS_READ,
+        ),
+        Command(
+            "adversaries",
+            "play scripted cheats; exit 1 when one earns more than an honest investigator of the same accuracy",
+            "evaluation.adversaries.command",
+            _adversaries,
+            ADVERSARIES_EXAMPLES,
         ),
     ),
     ROOM_EXAMPLES,
