@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.conversation import MOST_CALLS
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, blame, read_trace
 from core.policies.sre.clues import Setting, about_row, about_services, likeliest, likelihood, shape
@@ -31,6 +32,7 @@ from core.policies.sre.reading import (
     trace,
     windows,
 )
+from core.policies.sre.shifts import what_moved
 from core.policies.sre.trails import Habits, Marks, end, follow, no_marks
 
 WINDOW_S, WINDOWS_BEFORE, WINDOWS_AFTER = 120, 4, 4
@@ -57,9 +59,13 @@ Asking = Generator[list[Call] | Call, Any, list[str]]
 def sre(desk: Desk) -> Play:
     """Play one investigation."""
     notes = Notes(desk)
-    if desk.config.tools != "full" or (desk.tools and not desk.tools >= NEEDED):
+    if desk.config.tools != "full":
         return UNKNOWN
+    if desk.tools and not desk.tools >= NEEDED:
+        return (yield from what_moved(notes))
     yield from look_around(notes)
+    if not any(USERS.match(one.operation) for one in notes.found):  # requests cannot be told apart
+        return (yield from what_moved(notes))
     yield from read(notes)
     if not notes.follow():
         return UNKNOWN
@@ -98,12 +104,16 @@ class Notes:
         self.services = named.removeprefix("services: ").split()
         self.story = lines[0] if lines else ""
 
+    @property
+    def tools(self) -> frozenset[str]:
+        """Names of the tools that are offered; empty where that is not told."""
+        return self.desk.tools
+
     def ask(self, *calls: Call) -> Asking:
-        """Make calls in one reply, or in one each where replies hold one, as long as turns are left."""
-        if not calls:
-            return []
+        """Make calls, as many in a reply as it may hold, as long as turns are left."""
         together = self.desk.config.call_format == "native"
-        bunches = [list(calls)] if together else [[call] for call in calls]
+        most = MOST_CALLS if together else 1
+        bunches = [list(calls[begin : begin + most]) for begin in range(0, len(calls), most)]
         answers: list[str] = []
         for bunch in bunches:
             bunch = bunch[: self.desk.calls_left - self.spent]  # every call is a turn

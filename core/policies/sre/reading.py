@@ -53,6 +53,9 @@ class Usual(NamedTuple):
     p50_ms: float
     before_p50_ms: float | None
     before_p95_ms: float | None
+    gap_ms: float = 0.0
+    """How long its calls are usually under way."""
+    before_gap_ms: float = 0.0
 
 
 class Moved(NamedTuple):
@@ -147,9 +150,19 @@ def operations(text: str) -> list[Usual]:
         if row is None:
             continue
         now, before = row.groups()[2:10], row.groups()[10:18]
-        earlier = (float(before[2]), float(before[3])) if before[0] else (None, None)
-        share = float(now[1] or 0) / 100
-        rows.append(Usual(row["service"], row["operation"], int(now[0]), share, float(now[2]), *earlier))
+        rows.append(
+            Usual(
+                row["service"],
+                row["operation"],
+                int(now[0]),
+                float(now[1] or 0) / 100,
+                float(now[2]),
+                float(before[2]) if before[0] else None,
+                float(before[3]) if before[0] else None,
+                float(now[6] or 0),
+                float(before[6] or 0),
+            )
+        )
     return rows
 
 
