@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from core.episode_store.runs import UnknownRun
 from core.serving.guard import BodyTooLarge, Door
-from dashboard import api, exports, pages
+from dashboard import api, exports, pages, testrun_pages
 from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
 from dashboard.shelf import Shelf
@@ -45,6 +45,7 @@ def application(shelf: Shelf, door: Door) -> FastAPI:
     app.include_router(api.routes(shelf))
     app.include_router(exports.routes(shelf))
     pages.add(app, shelf, door)
+    testrun_pages.add(app, shelf.testruns)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/health", include_in_schema=False)

@@ -96,7 +96,7 @@ class Filters(Asked):
         return Wanted(**lists, text=self.q, **plain)
 
 
-class Paged(Filters):
+class Pages(Asked):
     """A part of a long list: rows from `offset` on, or a page by its number, which wins."""
 
     offset: Annotated[int, Field(ge=0, le=10**8)] = 0
@@ -110,6 +110,20 @@ class Paged(Filters):
         if self.page is None:
             return self
         return self.model_copy(update={"offset": (self.page - 1) * self.limit, "page": None})
+
+
+class Paged(Filters, Pages):
+    """A part of the list of those experiments."""
+
+
+class Found(Pages):
+    """A page of findings about test runs, or of sessions."""
+
+    q: (
+        Annotated[str, Field(max_length=200, description="occurs in the cause, node, fault or a cited row")]
+        | None
+    ) = None
+    run_id: Text | None = None
 
 
 class Listed(Paged):

@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
 from dashboard.answers import ExperimentOut, GroupOut, RunOut
-from dashboard.asked import LARGEST_PAGE, Compared, Filters, Grouped, Listed
+from dashboard.asked import LARGEST_PAGE, Compared, Filters, Found, Grouped, Listed
 from dashboard.overviews import checkpoints
 from dashboard.shares import shares
 from dashboard.shelf import Shelf
@@ -76,6 +76,17 @@ def routes(shelf: Shelf) -> APIRouter:
         if not (asked.before or asked.after):
             raise HTTPException(422, "name a run: /export/compare.csv?before=RUN&before_step=0&after_step=40")
         return _file("compare", form, _flips(comparing.compare(store, *asked.sides())))
+
+    @router.get("/findings.{form}")
+    def findings(form: Form, asked: Annotated[Found, Query()]) -> StreamingResponse:
+        """The findings about test runs."""
+        found = shelf.testruns.findings(asked.run_id, asked.q or "")
+        return _file("findings", form, _plain(found))
+
+    @router.get("/sessions.{form}")
+    def sessions(form: Form, asked: Annotated[Found, Query()]) -> StreamingResponse:
+        """The sessions of assistants."""
+        return _file("sessions", form, _plain(shelf.testruns.sessions(asked.run_id)))
 
     return router
 

@@ -6,18 +6,20 @@ nothing in it can be marked as gold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.episode_store.run_folder import RunFolder
 from core.episode_store.runs import Runs, shown_name
 from dashboard.asked import Filters
+from dashboard.testruns import TestRuns
 from failure_analysis import transcript_search
 from failure_analysis.notes import Notes
 from failure_analysis.records import Experiment, ExperimentType, StoreError
 from failure_analysis.store import FailureStore, Wanted
 from failure_analysis.watching import Watcher
 from project_types import Episode, Scenario
+from testrun_investigator.settings import read_settings
 
 LARGEST_EPISODE = 16 << 20
 
@@ -30,6 +32,8 @@ class Shelf:
     store: FailureStore
     watcher: Watcher | None = None
     """Who captures what is new, if anybody does."""
+    testruns: TestRuns = field(default_factory=lambda: TestRuns(read_settings()))
+    """Findings about test runs, and sessions of assistants."""
 
     @property
     def trouble(self) -> str:

@@ -47,9 +47,8 @@ def nearest(text: str, candidates: Mapping[str, str]) -> list[tuple[str, float]]
     bags = {name: tokens(candidate) for name, candidate in candidates.items()}
     spread = Counter(word for bag in bags.values() for word in bag)
     weights = {word: math.log(1 + len(bags) / count) for word, count in spread.items()}
-    new = math.log(
-        1 + len(bags)
-    )  # a word that no candidate has tells the text apart as one that a single one has
+    # a word that no candidate has tells the text apart as one that a single one has
+    new = math.log(1 + len(bags))
     asked = _weighted(tokens(text), weights, new)
     scored = ((name, _cosine(asked, _weighted(bag, weights))) for name, bag in bags.items())
     return sorted(

@@ -277,7 +277,7 @@ def ingest(
         found = rows(run_id, member.name, stream, lines(member.content, limits), counts)
         for batch in _batches(found):
             # stored in this thread: with one more, reader and store wait for the interpreter's lock in turns
-            store.ingest([log_record(row, place) for place, row in enumerate(batch)])
+            store.ingest(log_record(row, place) for place, row in enumerate(batch))
             progress.batch(source, counts, batch)
     counts["stored"] = _lines_in(store) - before
     counts["duplicates"] = counts["rows"] - counts["stored"]

@@ -54,14 +54,14 @@ def _toolbox() -> Any:
 def _server(toolbox: Any) -> Any:
     try:
         from testrun_investigator.mcp_server import INSTRUCTIONS, make_server
-        from testrun_investigator.sessions import McpSessions
+        from testrun_investigator.sessions import SESSIONS, McpSessions
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "mcp":
             raise
         raise ConfigurationError(
             "the server needs the package mcp; run: pip install -e '.[mcp]'"
         ) from missing
-    return make_server(toolbox, McpSessions(toolbox.settings.cache / "sessions", INSTRUCTIONS))
+    return make_server(toolbox, McpSessions(toolbox.settings.cache / SESSIONS, INSTRUCTIONS))
 
 
 def serve_http(toolbox: Any, host: str, port: int) -> None:

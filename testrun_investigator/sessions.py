@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from core.files import replace_file
 from project_types import Ending, Episode, Message, Outcome, Report
 
 MCP_POLICY = "mcp:client"
+SESSIONS = "sessions"
+"""The folder of sessions in the cache folder."""
 _MOST_TEXT = 20_000
 _MOST_CALLS = 400
 
@@ -130,6 +133,7 @@ class _Session:
             report=report,
             outcome=outcome,
             cited_log_ids=ids,
+            metadata={"at": datetime.now(UTC).isoformat(timespec="seconds")},
         )
 
 

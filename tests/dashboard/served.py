@@ -10,10 +10,12 @@ from core.serving.guard import Door
 from core.serving.listening import in_background
 from dashboard.app import build_app
 from dashboard.shelf import Shelf
+from dashboard.testruns import TestRuns
 from failure_analysis.capture import capture
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.store import DATABASE, FailureStore
 from failure_analysis.watching import Watcher
+from testrun_investigator.settings import Settings, read_settings
 
 
 def captured(root: Path) -> FailureStore:
@@ -23,12 +25,18 @@ def captured(root: Path) -> FailureStore:
     return store
 
 
+def settings_beside(root: Path) -> Settings:
+    """The settings of a Test Run Investigator whose cache lies beside the runs."""
+    return read_settings({"TESTRUN_CACHE_DIR": str(root.parent / "testruns")}, root)
+
+
 @contextmanager
 def dashboard(root: Path, door: Door | None = None, *, watching: bool = False) -> Iterator[str]:
     """The dashboard over a folder of runs, capturing what is new if `watching`; gives its address."""
     store = FailureStore(root / DATABASE)
     watcher = Watcher(root, store, LogAnalyzer(NO_MODEL), every_s=0.1)
-    with in_background(build_app(Shelf(root, store, watcher if watching else None), door or Door())) as url:
+    shelf = Shelf(root, store, watcher if watching else None, TestRuns(settings_beside(root)))
+    with in_background(build_app(shelf, door or Door())) as url:
         if not watching:
             yield url
         else:

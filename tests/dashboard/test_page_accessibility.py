@@ -15,12 +15,13 @@ from failure_analysis.notes import Notes
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, FailureStore, Wanted
 from tests.builders.runs import metrics_row, write_run
+from tests.builders.testruns import RUN, save_finding, save_session
 from tests.dashboard.browsing import tab
-from tests.dashboard.served import dashboard
+from tests.dashboard.served import dashboard, settings_beside
 
 pytestmark = pytest.mark.slow
 AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-RUN = "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
+AXE_RUN = "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
 
@@ -28,7 +29,7 @@ def findings(page: Page) -> list[str]:
     """What axe-core finds on the page: rule, target and reason of each node."""
     expect(page.locator("[data-charts][aria-busy=true]")).to_have_count(0)
     page.evaluate(AXE)
-    violations: list[dict[str, Any]] = page.evaluate(RUN)
+    violations: list[dict[str, Any]] = page.evaluate(AXE_RUN)
     return [
         f"{rule['id']}: {node['target']}: {node['failureSummary']}"
         for rule in violations
@@ -54,6 +55,10 @@ def addresses(root: Path) -> list[str]:
         f"/experiments/{build.id}",
         "/run?name=ended",
     ]
+    settings = settings_beside(root)
+    finding = save_finding(settings, RUN, "The volume of node 4 was full.")
+    save_session(settings, RUN, "The volume of node 4 was full.", "1 line matches")
+    single += ["/findings", "/findings?q=nosuchthing", f"/findings/{finding.id}", "/sessions", "/sessions/1"]
     pairs = ["/compare", "/compare?before=seed1&before_step=0&after_step=3", "/compare?before=nosuch"]
     pairs += ["/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after_step=3", "/nosuchpage"]
     return [*lists, *single, *pairs]
