@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.sentence_encoder import encoder
 from project_types import ConfigurationError
-from testrun_investigator.knowledge.encoder import encoder
 from testrun_investigator.knowledge.pages import Page, Passage, read_pages
 
 _COLLECTION = "knowledge_base"

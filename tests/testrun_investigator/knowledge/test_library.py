@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testrun_investigator.knowledge.encoder import encoder
+from core.sentence_encoder import encoder
 from testrun_investigator.knowledge.library import KnowledgeError, Library
 
 ROOT = Path(__file__).parents[3]

@@ -24,7 +24,7 @@ from project_types import ConfigurationError
 Floats = NDArray[np.float32]
 _MOST_TOKENS = 256
 """What the model was trained to read; the rest of a longer text is left out."""
-_INSTALL = "the knowledge base needs {}; run: pip install -e '.[mcp]'"
+_INSTALL = "sentence vectors need {}; run: pip install -e '.[mcp]', or '.[graph]'"
 
 
 class Encoder:
