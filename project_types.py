@@ -758,6 +758,8 @@ class EpisodeConfig(Frozen):
     """Seconds one reply may take before it is retried."""
     tools: Literal["two", "full"] = "two"
     """What the policy may call: search_logs and read_trace, or every tool the incident has data for."""
+    hints: Annotated[str, Field(max_length=8000)] = ""
+    """Text at the end of the system prompt, such as what `python -m failure_analysis feedback` prints."""
 
 
 EMBEDDED = EpisodeConfig(

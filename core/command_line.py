@@ -166,6 +166,19 @@ def limit_flag(parser: argparse.ArgumentParser, what: str, default: int | None =
     parser.add_argument("--limit", type=positive, default=default, metavar="N", help=about)
 
 
+def hints_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--hints FILE`, a text for the policy's prompt; the argument becomes the text."""
+    about = "text for the end of the system prompt, such as: python -m failure_analysis feedback > FILE"
+    parser.add_argument("--hints", type=_text_of, metavar="FILE", help=about)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as trouble:
+        raise argparse.ArgumentTypeError(f"{path}: cannot be read ({trouble})") from trouble
+
+
 def json_flag(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -63,5 +63,7 @@ def opening(scenario: Incident, tools: Sequence[Tool], config: EpisodeConfig) ->
             json.dumps(schema["function"], separators=(",", ":")) for schema in tool_schemas(tools)
         )
         system += "\n\n" + TEXT_CALLS.format(schemas=schemas)
+    if config.hints:
+        system += "\n\n" + config.hints.strip()
     user = f"{scenario.description}\nabout {scenario.time_hint}\nservices: {' '.join(scenario.services)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.command_line import RUN, Command, Room, database_flag, json_flag, limit_flag, positive
+from core.command_line import RUN, Command, Room, database_flag, hints_flag, json_flag, limit_flag, positive
 from core.policies.registry import add_flags as reach_flags
 from core.policies.registry import policy_flag
 
@@ -67,6 +67,7 @@ def _rules(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--max-completion-tokens", type=positive, metavar="N", help="tokens per reply")
     rules.add_argument("--call-format", choices=["native", "text"], help="how calls are written")
     rules.add_argument("--prompt", choices=["full", "brief"], help="system prompt")
+    hints_flag(rules)
     rules.add_argument(
         "--tools",
         choices=["two", "full"],

@@ -108,6 +108,7 @@ def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
         "call_format",
         "prompt",
         "tools",
+        "hints",
     )
     changes = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
     try:
@@ -115,7 +116,7 @@ def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
     except ValidationError as trouble:
         first = trouble.errors(include_url=False)[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigurationError(f"{flag} {first['input']}: {first['msg'].lower()}") from trouble
+        raise ConfigurationError(f"{flag} {str(first['input'])[:80]}: {first['msg'].lower()}") from trouble
 
 
 class _Counts(NamedTuple):

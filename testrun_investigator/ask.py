@@ -13,12 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from core.command_line import printable
 from core.log_stores.contract import LogStore
 from core.policies.contract import Policy
 from core.policies.registry import access, opened, parse, usual_rules
 from log_search_tools import store_tools
 from project_types import (
+    ConfigurationError,
     Episode,
     EpisodeConfig,
     GroundTruth,
@@ -50,7 +53,7 @@ class Answered(NamedTuple):
 def command(arguments: argparse.Namespace) -> int:
     """Investigate and print the report."""
     policy = parse(arguments.policy)
-    config = rules(policy.kind)
+    config = rules(policy.kind, arguments.hints or "")
     toolbox = Toolbox(read_settings())
 
     async def work() -> Answered:
@@ -73,9 +76,13 @@ def command(arguments: argparse.Namespace) -> int:
     return 0 if answered.episode.report else 1
 
 
-def rules(kind: str) -> EpisodeConfig:
+def rules(kind: str, hints: str = "") -> EpisodeConfig:
     """Return the rules to play by: small models keep those they were trained with, others get every tool."""
-    return usual_rules(parse("embedded:x")) if kind == "embedded" else EpisodeConfig(tools="full")
+    base = usual_rules(parse("embedded:x")) if kind == "embedded" else EpisodeConfig(tools="full")
+    try:
+        return EpisodeConfig(**{**base.model_dump(), "hints": hints})
+    except ValidationError as trouble:
+        raise ConfigurationError(f"--hints: {trouble.errors()[0]['msg'].lower()}") from trouble
 
 
 async def investigated(

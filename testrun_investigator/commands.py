@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.command_line import json_flag, limit_flag
+from core.command_line import hints_flag, json_flag, limit_flag
 from core.policies.registry import add_flags as model_flags
 from core.policies.registry import policy_flag
 from testrun_investigator.server import add_flags as serve_flags
@@ -45,6 +45,7 @@ def ask_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN_ID", help="the run's UUID")
     parser.add_argument("question", nargs="?", default="why did it fail?", help='default "why did it fail?"')
     policy_flag(parser, default=POLICY)
+    hints_flag(parser)
     parser.add_argument("--seed", type=int, default=1, help="dice of a script or a model (default 1)")
     parser.add_argument(
         "--out", type=Path, default=SESSIONS, metavar="DIR", help=f"episodes (default {SESSIONS})"
