@@ -1,4 +1,4 @@
-"""A judged episode as ART trains on it: its messages, its reward, and its facts as metrics.
+"""A judged episode as trainers take it: its facts as metrics, and as ART's trajectory with messages and reward.
 
 Not here: how the episode came about (`rollout`), and training.
 """
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     import art
 
 
+def metrics(episode: Episode) -> dict[str, float]:
+    """Every fact of the outcome and every component of the reward, by the names that all trainers log."""
+    facts = {key: float(value) for key, value in episode.outcome.model_dump(exclude={"ending"}).items()}
+    tokens = {
+        f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")
+    }  # ART owns 'completion_tokens'
+    parts = {f"reward_{key}": value for key, value in episode.reward_components.items()}
+    costs = {
+        "policy_cost_usd": episode.cost_usd,
+        "judge_cost_usd": episode.verdict.cost_usd if episode.verdict else 0.0,
+    }
+    return {**facts, **tokens, **parts, **costs, "grounded": float(episode.outcome.grounded)}
+
+
 def trajectory(
     episode: Episode, choices: Sequence[Any], offered: list[dict[str, Any]] | None
 ) -> art.Trajectory:
@@ -27,20 +41,10 @@ def trajectory(
     assert episode.reward is not None, (
         "an episode without a reward cannot be trained on; give investigate a judge"
     )
-    outcome = episode.outcome
-    facts = {key: float(value) for key, value in outcome.model_dump(exclude={"ending"}).items()}
-    tokens = {
-        f"episode_{key}": facts.pop(key) for key in ("prompt_tokens", "completion_tokens")
-    }  # ART owns 'completion_tokens'
-    parts = {f"reward_{key}": value for key, value in episode.reward_components.items()}
-    costs = {
-        "policy_cost_usd": episode.cost_usd,
-        "judge_cost_usd": episode.verdict.cost_usd if episode.verdict else 0.0,
-    }
     names = {
         "scenario_id": episode.scenario_id,
         "split": episode.split,
-        "ending": str(outcome.ending),
+        "ending": str(episode.outcome.ending),
         "sample": episode.sample,
     }
     replies = [place for place, said in enumerate(episode.messages) if said["role"] == "assistant"]
@@ -49,7 +53,7 @@ def trajectory(
         messages_and_choices=[spoken.get(place) or said for place, said in enumerate(episode.messages)],
         tools=offered,
         reward=episode.reward,
-        metrics={**facts, **tokens, **parts, **costs, "grounded": float(outcome.grounded)},
+        metrics=metrics(episode),
         metadata={**episode.metadata, **names, "policy": episode.policy},
         logs=[f"verdict of {episode.verdict.judge}: {episode.verdict.reason}"] if episode.verdict else [],
     )
