@@ -27,6 +27,7 @@ from failure_analysis.at_once import explained
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import (
+    Ending,
     EpisodeConfig,
     Frozen,
     Judge,
@@ -68,6 +69,8 @@ class Result(NamedTuple):
     correct: bool
     line: str | None
     failure: Failure | None
+    ending: Ending | None = None
+    """How the episode ended; None when it failed."""
 
 
 class _Unit(NamedTuple):
@@ -132,7 +135,7 @@ class Player:
         except (ProviderError, JudgeError) as trouble:
             return _failed(scenario.id, sample, trouble)
         line = episode.model_copy(update={"metadata": {**episode.metadata, DIGEST: mark}}).model_dump_json()
-        return Result(scenario.id, sample, episode.outcome.correct, line, None)
+        return Result(scenario.id, sample, episode.outcome.correct, line, None, episode.outcome.ending)
 
 
 def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:

@@ -35,10 +35,21 @@ from evaluation.wandb_log import log_evaluation
 from evaluation.wandb_session import WandbError, begin
 from failure_analysis.capture_command import explain
 from make_judge_model import check_judge, load_judge
-from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, Judge
+from project_types import EMBEDDED, ConfigurationError, Ending, EpisodeConfig, Judge
 
 GIVE_UP_AFTER = 20
 """Failures, before any episode succeeds, after which a run stops."""
+MOST_MALFORMED = 10
+"""Episodes in a row that end without a usable call, after which a run stops: no further one would do better."""
+MALFORMED = frozenset(
+    {
+        Ending.MALFORMED_CALL,
+        Ending.UNKNOWN_TOOL,
+        Ending.BAD_ARGUMENTS,
+        Ending.INVALID_REPORT,
+        Ending.EMPTY_REPLY,
+    }
+)
 FREE_BYTES = 200 << 20
 """Disk that must be free before a run starts."""
 
@@ -123,10 +134,18 @@ class _Counts(NamedTuple):
     played: int = 0
     right: int = 0
     failed: int = 0
+    malformed: int = 0
+    """Episodes in a row, up to the last one."""
 
     def and_also(self, result: Result) -> _Counts:
         ok = result.failure is None
-        return _Counts(self.played + ok, self.right + result.correct, self.failed + (not ok))
+        malformed = self.malformed + 1 if result.ending in MALFORMED else 0
+        return _Counts(
+            self.played + ok,
+            self.right + result.correct,
+            self.failed + (not ok),
+            malformed if ok else self.malformed,
+        )
 
 
 class _Run:
@@ -220,8 +239,25 @@ class _Run:
                 if counts.failed >= GIVE_UP_AFTER and not counts.played and result.failure:
                     why = f"{result.failure.error}: {result.failure.message}"
                     raise EpisodesError(f"the first {counts.failed} samples all failed, the last with {why}")
+                if counts.malformed >= MOST_MALFORMED and result.ending:
+                    raise EpisodesError(_no_calls(counts.malformed, result.ending, self._name, self._config))
 
             yield take
+
+
+def _no_calls(times: int, ending: Ending, name: PolicyName, config: EpisodeConfig) -> str:
+    """Say that a policy does not call the tools, and what may help."""
+    other = "text" if config.call_format == "native" else "native"
+    hint = f"try --call-format {other}, or a model that was trained to call tools"
+    if name.kind == "embedded":
+        hint = (
+            "a small model knows only the rules it was trained with: try --rules embedded, or train it first"
+        )
+    kind = ending.value.replace("_", " ")
+    return (
+        f"{times} episodes in a row ended without a usable call, the last with {kind}; {hint}. "
+        "What was played is kept"
+    )
 
 
 def _refuse_full_disk(folder: Path) -> None:

@@ -20,7 +20,7 @@ from evaluation.run_record import read_run
 from tests.builders.commands import evaluation as run
 from tests.builders.commands import eventually
 from tests.builders.scenarios import incident, write_scenarios
-from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error
+from tests.fakes.openai_server import OpenAIServer, answer, by_turn, call, http_error, say
 
 IDS = ("aa01", "aa02", "aa03")
 
@@ -283,6 +283,18 @@ def test_a_run_in_which_nothing_works_stops_early(tmp_path: Path, capsys: pytest
     stored = len(lines)
     assert 20 <= stored <= 23, "the three under way beside the twentieth may have failed by then, too"
     assert f"{stored} explained in" in said.out
+
+
+def test_a_policy_that_never_calls_a_tool_is_stopped_with_a_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = write_scenarios(tmp_path / "split", *(f"b{number:02}" for number in range(40)))
+    with OpenAIServer(lambda body: say("I cannot know.")) as server:
+        assert model_run(split, tmp_path / "run", server, "--concurrency", "1", "--no-explain") == 2
+    said = capsys.readouterr().err
+    assert "10 episodes in a row ended without a usable call, the last with malformed call" in said
+    assert "try --call-format text" in said
+    assert len(load(tmp_path / "run").episodes) == 10
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
