@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.episode_store.episodes import read_episodes
+from evaluation.__main__ import main as evaluate
 from failure_analysis.__main__ import main
 from failure_analysis.explaining import Explainer
 from failure_analysis.feedback import as_prompt, feedback
@@ -15,6 +18,7 @@ from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.notes import Notes
 from failure_analysis.records import ExperimentType, Status
 from failure_analysis.store import FailureStore, Wanted
+from tests.builders.scenarios import write_scenarios
 from tests.failure_analysis.test_sharing import answers, message, put
 from tests.failure_analysis.test_store import experiment, failure, store_with
 from tests.fakes.openai_server import OpenAIServer
@@ -47,6 +51,39 @@ def test_what_fails_most_is_told_and_the_test_split_is_not(
     assert "secret of the test" not in said
     assert main(["feedback", "--failures", str(store.path), "--json", "--limit", "1"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_the_next_agent_reads_it_at_the_end_of_its_instructions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["feedback", "--failures", str(stored(tmp_path).path)])
+    hints = tmp_path / "hints.txt"
+    hints.write_text(capsys.readouterr().out, encoding="utf-8")
+    scenarios = write_scenarios(tmp_path / "scenarios", "aa01")
+    asked = [
+        "run",
+        "--policy",
+        "script:investigator",
+        "--split",
+        str(scenarios),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert evaluate([*asked, "--hints", str(hints), "--no-explain", "--no-wandb"]) == 0
+    played = next(read_episodes(tmp_path / "run" / "episodes.jsonl"))
+    assert played.messages[0]["content"].endswith(hints.read_text(encoding="utf-8").strip())
+
+
+def test_hints_that_cannot_be_read_or_are_too_long_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text("x" * 8001, encoding="utf-8")
+    asked = ["run", "--policy", "script:investigator", "--split", "test", "--out", str(tmp_path / "run")]
+    for path, why in ((tmp_path / "nosuch", "cannot be read"), (long, "at most 8000 characters")):
+        with suppress(SystemExit):
+            assert evaluate([*asked, "--hints", str(path)]) == 2
+        assert why in capsys.readouterr().err
 
 
 def test_nothing_to_tell_is_no_prompt() -> None:
