@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from core.policies.registry import named_base_model
 from project_types import EpisodeConfig, TrainingConfig
-from training_runs.plan import OPENING_TOKENS
+from training_runs.plan import OPENING_TOKENS, episodes
 
 
 def longest_tokens(episode: EpisodeConfig) -> int:
@@ -34,12 +34,22 @@ def measured(config: TrainingConfig) -> dict[str, float] | None:
     return {name: float(said[name]) for name in ("reading", "writing", "training")}
 
 
-def line(config: TrainingConfig, episodes: Mapping[str, int], speed: Mapping[str, float]) -> str:
-    """Return the line of the plan that says how long the run takes at most."""
-    rules = config.episode
+def forecast(config: TrainingConfig) -> str:
+    """Return the line of a plan that says how long an embedded run takes at most; '' for another backend."""
+    if config.backend != "embedded":
+        return ""
+    speed = measured(config)
+    if speed is None:
+        return f"time       unknown: {config.base_model} cannot be loaded; try: python -m training_service measure"
+    return line(config, speed)
+
+
+def line(config: TrainingConfig, speed: Mapping[str, float]) -> str:
+    """Return that line for a model of this speed, in tokens a second."""
+    played, rules = episodes(config), config.episode
     written = rules.max_turns * rules.max_completion_tokens
     each = longest_tokens(rules)
-    played = sum(episodes.values()) * ((each - written) / speed["reading"] + written / speed["writing"])
-    trained = episodes["training"] * each / speed["training"]
+    playing = sum(played.values()) * ((each - written) / speed["reading"] + written / speed["writing"])
+    training = played["training"] * each / speed["training"]
     figures = ", ".join(f"{name} {value:.0f}" for name, value in speed.items())
-    return f"time       at most {(played + trained) / 3600:.1f} hours (tokens a second, just measured: {figures})"
+    return f"time       at most {(playing + training) / 3600:.1f} hours (tokens a second, just measured: {figures})"

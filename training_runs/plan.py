@@ -20,10 +20,7 @@ counts three times.
 
 def plan(config: TrainingConfig, name: str) -> str:
     """Return the plan of a run in words and numbers."""
-    counts = {
-        split: _count(config.scenarios, split, getattr(config, f"{split}_limit"))
-        for split in ("train", "val", "test")
-    }
+    counts = _counts(config)
     scenarios = ", ".join(f"{count} {split}" for split, count in counts.items())
     limit = f", at most {config.max_minutes:g} minutes of training" if config.max_minutes is not None else ""
     lines = [
@@ -32,7 +29,7 @@ def plan(config: TrainingConfig, name: str) -> str:
         f"model      {config.base_model}, judged by {config.judge}",
         f"scenarios  {scenarios} ({config.scenarios})",
         f"steps      {config.steps} of {config.groups_per_step} x {config.rollouts_per_group} episodes{limit}",
-        *_amounts(config, _episodes(config, counts)),
+        *_amounts(config, episodes(config)),
     ]
     if not counts["train"]:
         empty = f"{config.scenarios / 'train'} holds no scenario-*.json"
@@ -48,8 +45,15 @@ def _where(config: TrainingConfig) -> str:
     }[config.backend]
 
 
-def _episodes(config: TrainingConfig, counts: Mapping[str, int]) -> dict[str, int]:
+def _counts(config: TrainingConfig) -> dict[str, int]:
+    """Return how many scenarios of each split are used."""
+    splits = ("train", "val", "test")
+    return {split: _count(config.scenarios, split, getattr(config, f"{split}_limit")) for split in splits}
+
+
+def episodes(config: TrainingConfig) -> dict[str, int]:
     """Return how many episodes are played for what, at most."""
+    counts = _counts(config)
     validations = 1 + -(-config.steps // config.validate_every)
     return {
         "training": config.steps * config.groups_per_step * config.rollouts_per_group,
@@ -58,11 +62,11 @@ def _episodes(config: TrainingConfig, counts: Mapping[str, int]) -> dict[str, in
     }
 
 
-def _amounts(config: TrainingConfig, episodes: Mapping[str, int]) -> list[str]:
-    total = sum(episodes.values())
+def _amounts(config: TrainingConfig, played: Mapping[str, int]) -> list[str]:
+    total = sum(played.values())
     calls, tokens = total * config.episode.max_turns, total * _episode_tokens(config.episode)
     return [
-        "episodes   " + ", ".join(f"{count:,} {what}" for what, count in episodes.items()),
+        "episodes   " + ", ".join(f"{count:,} {what}" for what, count in played.items()),
         f"at most    {calls:,} calls of the policy, {total:,} of the judge, {tokens:,} tokens of the policy",
         "cost       " + _cost(config, tokens),
     ]

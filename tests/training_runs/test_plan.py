@@ -21,6 +21,7 @@ def test_the_plan_counts_episodes_and_prices_them() -> None:
     assert "nothing, it runs here" in plan(settings(), "first")
 
 
+@pytest.mark.slow  # it measures the model
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [
         "--backend",
@@ -31,5 +32,7 @@ def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         str(tmp_path / "logs.db"),
     ]
     assert main(["--dry-run", *flags]) == 0
-    assert "steps      45 of 8 x 8 episodes" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "steps      45 of 8 x 8 episodes" in out
+    assert "time       at most " in out
     assert list(tmp_path.iterdir()) == []

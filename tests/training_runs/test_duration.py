@@ -1,0 +1,41 @@
+"""How long a run takes at most, from a measured second."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.training_runs.test_settings import WITH_KEY, settings
+from training_runs.duration import forecast, line, longest_tokens, measured
+
+SPEED = {"reading": 1000.0, "writing": 100.0, "training": 50.0}
+
+
+def test_hours_are_tokens_over_speed() -> None:
+    config = settings("--steps", "1", "--groups-per-step", "1", "--rollouts-per-group", "2")
+    twice = settings("--steps", "2", "--groups-per-step", "1", "--rollouts-per-group", "2")
+    assert line(config, SPEED).startswith("time       at most ")
+    assert "reading 1000, writing 100, training 50" in line(config, SPEED)
+    assert longest_tokens(config.episode) == 400 + 8 * (128 + 180)
+
+    def hours(text: str) -> float:
+        return float(text.split()[3])
+
+    slow = {name: value / 100 for name, value in SPEED.items()}
+    assert hours(line(config, slow)) == pytest.approx(100 * hours(line(config, SPEED)), rel=0.1, abs=6)
+    assert hours(line(twice, slow)) > hours(line(config, slow))
+
+
+def test_only_an_embedded_run_is_forecast() -> None:
+    assert forecast(settings("--backend", "serverless", environment=WITH_KEY)) == ""
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_there_is_said() -> None:
+    assert "cannot be loaded" in forecast(settings("--base-model", "no-such-model"))
+
+
+@pytest.mark.slow
+def test_the_shipped_model_is_measured() -> None:
+    speed = measured(settings())
+    assert speed is not None
+    assert all(value > 0 for value in speed.values())
