@@ -15,7 +15,9 @@ def test_hours_are_tokens_over_speed() -> None:
     twice = settings("--steps", "2", "--groups-per-step", "1", "--rollouts-per-group", "2")
     assert line(config, SPEED).startswith("time       at most ")
     assert "reading 1000, writing 100, training 50" in line(config, SPEED)
-    assert longest_tokens(config.episode) == 400 + 8 * (128 + 180)
+    rules = config.episode
+    turn = rules.max_completion_tokens + rules.tool_budget_tokens
+    assert longest_tokens(rules) == 400 + rules.max_turns * turn
 
     def hours(text: str) -> float:
         return float(text.split()[3])
