@@ -34,6 +34,7 @@ from core.revision import revision
 from evaluation.wandb_session import begin
 from failure_analysis.at_once import explained
 from failure_analysis.capture_command import explain
+from failure_analysis.prediction.gaming import alarms
 from make_judge_model import check_judge, load_judge, prepare_wandb
 from project_types import (
     ConfigurationError,
@@ -45,6 +46,7 @@ from project_types import (
 from training_runs import machine
 from training_runs.arithmetic import arithmetic
 from training_runs.backend import Backend, connected
+from training_runs.duration import forecast as forecast_of_plan
 from training_runs.evaluations import Evaluations
 from training_runs.interruption import Interruption
 from training_runs.plan import plan
@@ -63,7 +65,7 @@ EPILOG = """examples:
   python train_serverless.py
       with WANDB_API_KEY: train on W&B's serverless service; without: train the small shipped model here
   python train_serverless.py --dry-run
-      print the plan: scenarios, episodes, calls, tokens, cost; contacts nothing and spends nothing
+      print the plan: scenarios, episodes, calls, tokens, cost, hours; contacts nothing and spends nothing
   python train_serverless.py --backend embedded --name quick --steps 8 --test-samples 0
       a short keyless run
   python train_serverless.py --name quick --resume
@@ -126,7 +128,7 @@ class Run:
     async def _train(self, step: TrainingStep, evaluations: Evaluations, progress: Progress) -> None:
         """Steps until there are enough or time is up; validates every few and at the end."""
         config, limit = self.config, TimeLimit(self.config.max_minutes, progress.training_seconds)
-        begun_at = progress.position
+        begun_at, alarmed = progress.position, frozenset[str]()
         await evaluations.validate()
         for scenarios in self._batches(progress.position):
             pace = step_seconds(self.folder.rows, config.validate_every)
@@ -136,6 +138,7 @@ class Run:
             pace = step_seconds(self.folder.rows, config.validate_every)
             left_s = max(0.0, min(pace * (config.steps - progress.position), limit.left_s))
             say(f"{line(row, config.steps)}, {minutes(left_s)} min left")
+            alarmed = self._alarm(alarmed)
             if progress.position == begun_at + 1 < config.steps:
                 say(forecast(config, progress.position, pace, limit.left_s))
             if progress.position % config.validate_every == 0:
@@ -143,6 +146,13 @@ class Run:
             progress.remember(training_seconds=limit.elapsed_s)
         await evaluations.validate()
         progress.remember(training_seconds=limit.elapsed_s)
+
+    def _alarm(self, known: frozenset[str]) -> frozenset[str]:
+        """Say what has become alarming, each thing once."""
+        found = alarms(self.folder.rows)
+        for name in found.keys() - known:
+            say(f"ALARM: {found[name]}")
+        return known | found.keys()
 
     def _batches(self, position: int) -> Iterator[list[Scenario]]:
         """The scenarios of every step after `position`, in an order that follows from the seed."""
@@ -282,7 +292,8 @@ def _train_or_plan(arguments: argparse.Namespace) -> int:
     config = resolve(arguments, saved)
     if not arguments.dry_run:
         return _train(name, config, arguments.resume)
-    print(plan(config, name))
+    print(plan(config, name), flush=True)
+    print(forecast_of_plan(config))
     return 0
 
 

@@ -40,7 +40,14 @@ TEXT_CALLS = """\
 Reply with one JSON object and nothing else: {{"tool": "<name>", "arguments": {{...}}}}. Its result comes in the next message.
 Tools:
 {schemas}"""
+SERVICES = "services: "
 LAST_TURN = "\n(One turn left: call return_final_answer now.)"
+
+
+def told_services(text: str) -> list[str]:
+    """Return the services that the user message of an opening names; none where it names none."""
+    lines = [line for line in text.splitlines() if line.startswith(SERVICES)]
+    return lines[-1].removeprefix(SERVICES).split() if lines else []
 
 
 def tool_schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -65,5 +72,5 @@ def opening(scenario: Incident, tools: Sequence[Tool], config: EpisodeConfig) ->
         system += "\n\n" + TEXT_CALLS.format(schemas=schemas)
     if config.hints:
         system += "\n\n" + config.hints.strip()
-    user = f"{scenario.description}\nabout {scenario.time_hint}\nservices: {' '.join(scenario.services)}"
+    user = f"{scenario.description}\nabout {scenario.time_hint}\n{SERVICES}{' '.join(scenario.services)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]

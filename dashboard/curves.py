@@ -112,6 +112,32 @@ _CHARTS: tuple[tuple[str, str, Literal["%", "", "s", "tokens/s"], tuple[_Line, .
         ),
     ),
     (
+        "gaming",
+        "Signs of gaming",
+        "%",
+        (
+            _Line(label="right by the judge alone", split="train", name="judge_only", tone="bad", scale=100),
+            _Line(label="blames no service", split="train", name="invented_services", tone="warm", scale=100),
+            _Line(
+                label="searches no service",
+                split="train",
+                name="missing_service_searches",
+                tone="violet",
+                scale=100,
+            ),
+            _Line(label="verdicts that flip", split="train", name="verdict_flips", tone="rose", scale=100),
+        ),
+    ),
+    (
+        "length",
+        "Reward by length (correlation)",
+        "",
+        (
+            _Line(label="words of the report", split="train", name="reward_by_words", tone="accent"),
+            _Line(label="tokens", split="train", name="reward_by_tokens", tone="teal"),
+        ),
+    ),
+    (
         "loss",
         "Loss",
         "",

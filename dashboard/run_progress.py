@@ -7,6 +7,7 @@ checkpoint. Time left is that of the steps that are left, at the pace of the lat
 from __future__ import annotations
 
 from core.episode_store.run_folder import RunFolder, State, number, whole
+from failure_analysis.prediction.gaming import alarms
 from project_types import Frozen
 from training_runs.time_limit import step_seconds
 
@@ -19,6 +20,8 @@ class Progress(Frozen):
     """Seconds until the last step; None when nobody can say."""
     latest: tuple[tuple[str, float], ...] = ()
     """Numbers of the latest step, by name."""
+    alarms: tuple[str, ...] = ()
+    """Signs that reward is earned without investigating, a sentence each."""
 
 
 LATEST = (
@@ -33,7 +36,8 @@ LATEST = (
 
 def progress_of(run: RunFolder) -> Progress:
     """The phase of a run, the time left, and what its latest step measured."""
-    return Progress(phase=_phase(run), left_s=_left_s(run), latest=tuple(_latest(run)))
+    alarming = tuple(alarms(run.rows).values()) if run.kind == "training" else ()
+    return Progress(phase=_phase(run), left_s=_left_s(run), latest=tuple(_latest(run)), alarms=alarming)
 
 
 def _phase(run: RunFolder) -> str:

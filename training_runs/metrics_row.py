@@ -10,6 +10,7 @@ from core.intervals import Interval
 from evaluation.summary import summarise
 from failure_analysis.at_once import analyses
 from project_types import Episode
+from training_runs.monitors import monitored
 
 MEANS = ("reward", "grounded", "service", "opened", "fabricated", "turns", "tool_calls")
 
@@ -32,6 +33,7 @@ def measured(
         "accuracy_low": None if accuracy.n == 0 else round(accuracy.low, 4),
         "accuracy_high": None if accuracy.n == 0 else round(accuracy.high, 4),
         **{name: _value(whole.measures[name]) for name in MEANS},
+        **monitored(episodes),
         "reward_spread": round(statistics.pstdev(rewards), 4) if rewards else None,
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.episode_store.run_writer import RunWriter
-from project_types import Judge, TrainingConfig
+from project_types import Judge, Scenario, TrainingConfig
 from rollout import rollout_with_episode
 from training_runs.episodes import with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, RolloutBatch, Wanted
+from training_runs.verdict_flips import verdict_flips
 
 if TYPE_CHECKING:
     import art
@@ -34,6 +35,10 @@ class Rollouts:
     ) -> None:
         self._folder, self._config, self._model, self._judge = folder, config, model, judge
         self._interruption = interruption
+
+    async def flips(self, scenarios: Sequence[Scenario], played: Played) -> float | None:
+        """Judge a few answers again. See `verdict_flips`."""
+        return await verdict_flips(self._judge, scenarios, played.episodes)
 
     async def play(
         self, title: str, wanted: Sequence[Wanted], path: Path, split: str, at: int, temperature: float

@@ -15,6 +15,7 @@ from core.episode_store.run_folder import GREEDY, SAMPLED, RunFolder
 from core.intervals import Interval, paired_difference, proportion
 from evaluation.summary import Part, Summary, summarise
 from failure_analysis.at_once import analyses, explained
+from failure_analysis.prediction.gaming import alarms
 from project_types import Episode
 from training_runs.before_after import Comparison, before_and_after
 from training_runs.resuming import resume_command
@@ -51,6 +52,7 @@ def summary_of(run: RunFolder) -> dict[str, Any]:
         "failures": dict(failures.most_common()),
         "failure_analysis": analyses(failures),
         "ended_because": _ended_because(run),
+        "alarms": alarms(rows),
         "flat_groups": sum(row.get("flat_groups", 0) for row in train),
         "service_restarts": int(run.progress.get("service_restarts", 0)),
         "judge_cost_usd": round(sum(row.get("judge_cost_usd", 0.0) for row in rows), 6),

@@ -15,6 +15,7 @@ from training_runs.episodes import forget
 from training_runs.flat_groups import is_flat, lessons
 from training_runs.learning_rate import learning_rate
 from training_runs.metrics_row import words
+from training_runs.monitors import flat_causes, monitored
 from training_runs.progress import Progress
 from training_runs.rollout_batch import Played, Wanted
 from training_runs.rollouts import Rollouts
@@ -42,12 +43,15 @@ class TrainingStep:
         began, progress = time.monotonic(), self._progress
         step = progress.position + 1
         played = await self._backend.surviving(partial(self._played, scenarios, step))
+        flips = await self._rollouts.flips(scenarios, played)
+        watched = {**monitored(played.episodes), "verdict_flips": flips}
         submitted = time.monotonic()
         rate = learning_rate(self._config, step)
         train = partial(self._backend.train, lessons(played.groups), rate, progress.checkpoint)
         progress.checkpoint, job = await self._backend.surviving(train)
         trained = time.monotonic()
-        await self._backend.model.log(played.groups, split="train", metrics=job, step=progress.checkpoint)
+        logged = {**job, **{name: value for name, value in watched.items() if value is not None}}
+        await self._backend.model.log(played.groups, split="train", metrics=logged, step=progress.checkpoint)
         progress.position = step
         seconds = time.monotonic() - began
         timings = {
@@ -56,7 +60,8 @@ class TrainingStep:
             "overhead_seconds": seconds - played.seconds - _gradient_seconds(job),
             "elapsed_seconds": elapsed_s + seconds,
         }
-        return progress.row("train", step, played, **_counts(played), **_rounded(timings), job=job)
+        signs = {"verdict_flips": flips, "flat_causes": flat_causes(played.episodes)}
+        return progress.row("train", step, played, **_counts(played), **signs, **_rounded(timings), job=job)
 
     async def _played(self, scenarios: Sequence[Scenario], step: int) -> Played:
         path = self._folder.episodes_path("train", step, ROLLOUTS)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from core.conversation import told_services
 from core.judges.lexicon import lexicon
 from core.policies.screen import ShownRow, rows
 from core.policies.scripted import SCRIPTED
@@ -31,8 +32,7 @@ FLOOD = 225
 
 def services(desk: Desk) -> list[str]:
     """The services that the first message names."""
-    named = [line for line in desk.task.splitlines() if line.startswith("services: ")]
-    return named[0].removeprefix("services: ").split() if named else ["unknown"]
+    return told_services(desk.task) or ["unknown"]
 
 
 def severe(text: str) -> ShownRow | None:

@@ -19,6 +19,7 @@ from failure_analysis.prediction.forecasts import (
     reward_collapsing,
     training_diverging,
 )
+from failure_analysis.prediction.gaming import alarms
 from failure_analysis.records import Experiment, ExperimentType
 from failure_analysis.store import LARGEST_PAGE, FailureStore, Wanted
 
@@ -36,7 +37,7 @@ class Warned(NamedTuple):
     """One warning."""
 
     sign: str
-    """What it is about, for those who count: loss, reward, policy, disk, memory, test."""
+    """What it is about, for those who count: loss, reward, policy, disk, memory, test, or a name of `gaming.alarms`."""
     text: str
 
 
@@ -50,6 +51,7 @@ def of_rows(rows: Sequence[Mapping[str, Any]]) -> list[Warned]:
         "reward": reward_collapsing(series(train, "reward")),
         "policy": policy_collapsing(series(train, "loss/entropy", "entropy"), flat_shares(train)),
     }
+    found |= alarms(train)
     return [Warned(sign, text) for sign, text in found.items() if text]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.conversation import MOST_CALLS
+from core.conversation import MOST_CALLS, told_services
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, blame, read_trace
 from core.policies.sre.clues import Setting, about_row, about_services, likeliest, likelihood, shape
@@ -100,8 +100,7 @@ class Notes:
         lines = self.desk.task.splitlines()
         hint = next((line for line in lines if line.startswith("about ")), "")
         self.hint_s = seconds(re.sub(r"(\d\d:\d\d)(?!:)", r"\1:00", hint))
-        named = next((line for line in lines if line.startswith("services: ")), "")
-        self.services = named.removeprefix("services: ").split()
+        self.services = told_services(self.desk.task)
         self.story = lines[0] if lines else ""
 
     @property
