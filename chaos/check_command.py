@@ -9,6 +9,7 @@ from core.command_line import printable
 from make_judge_model import load_judge
 
 SHOWN_PROBLEMS = 50
+SHOWN_LETTERS = 300
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -16,6 +17,10 @@ def command(arguments: argparse.Namespace) -> int:
     findings = check(arguments.folder, load_judge(arguments.judge))
     for fact in findings.facts:
         print(fact)
+    for warning in findings.warnings[:SHOWN_PROBLEMS]:
+        print(printable(f"warning {warning[:SHOWN_LETTERS]}"))
+    if len(findings.warnings) > SHOWN_PROBLEMS:
+        print(f"... and {len(findings.warnings) - SHOWN_PROBLEMS} more warnings")
     for problem in findings.problems[:SHOWN_PROBLEMS]:
         print(printable(f"FAILS {problem}"))
     if len(findings.problems) > SHOWN_PROBLEMS:

@@ -34,6 +34,8 @@ class Reach:
 
     first_evidence: int | None = None
     by_id: dict[str, int | None] = field(default_factory=dict)
+    culprit: int | None = None
+    """Calls until a tool shows anything of the culprit, or names it."""
     culprit_page: int | None = None
     """The page of `search_logs(service=<culprit>)` that first shows an evidence row, from 1."""
 
@@ -83,6 +85,7 @@ class _Seeker:
             for other, price in self.known.items():
                 if other not in followed:
                     heapq.heappush(waiting, (price, other))
+        self.found.culprit = self.known.get(("service", self.scenario.ground_truth.service))
         await self._narrow()
         return self.found
 

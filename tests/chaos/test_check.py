@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from chaos.check import check
 from chaos.splits import LEFT_OUT
 from core.judges.offline import OfflineJudge
 from project_types import ScenarioError
+from tests.builders.scenarios import INCIDENT, write
 
 Damage = Callable[[dict[str, Any]], None]
 
@@ -191,3 +193,20 @@ def test_the_scenario_written_by_hand_in_the_docs_passes(tmp_path: Path) -> None
     example = page.split("```json\n")[1].split("```")[0]
     (tmp_path / f"scenario-{json.loads(example)['id']}.json").write_text(example)
     assert check(tmp_path, OfflineJudge()).problems == []
+
+
+def test_imported_data_is_warned_of_where_generated_data_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported = json.loads(INCIDENT.model_dump_json())
+    imported["logs"][1]["message"] += "; nested exception with root cause"
+    imported["ground_truth"] = {
+        "service": "ledger", "fault_type": "disk", "accepted_causes": ["no space left on device"]
+    }  # fmt: skip
+    imported["gold_report"]["key_log_ids"] = []
+    imported["provenance"] = {"source": "somebody's data set"}
+    write(tmp_path, imported)
+    assert main(["check", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^warning .* says 'root cause'$", said, re.MULTILINE)
+    assert "calls until a tool shows the culprit of real incidents: 1: 1" in said
