@@ -21,10 +21,13 @@ from project_types import Episode
 from rollout import reward, scenario_facts, trajectory
 from tests.builders.episodes import episode
 from tests.builders.scenarios import INCIDENT
+from training_runs.monitors import monitored
 from training_runs.wandb_log import TrainingLog
 
 BACKEND = {"loss/train": 0.1, "loss/entropy": 0.5, "data/step_num_gradient_steps": 1.0}
 """Metrics of a training job."""
+WATCHED = dict.fromkeys(monitored([]), 0.5) | {"verdict_flips": 0.0}
+"""What a step watches."""
 SPOKEN = {
     "finish_reason": "stop",
     "index": 0,
@@ -68,7 +71,7 @@ async def log(folder: Path, first: int, last: int) -> None:
             ]
             (group,) = await art.gather_trajectory_groups([art.TrajectoryGroup(rollouts, metadata={})])
             if split == "train":
-                await model.log([group], split=split, metrics=BACKEND, step=step)
+                await model.log([group], split=split, metrics=BACKEND | WATCHED, step=step)
             else:
                 numbers = dict.fromkeys(
                     ("reward", "accuracy", "accuracy_low", "accuracy_high", "grounded", "selection"), step / 4
