@@ -9,22 +9,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from core.command_line import printable
-from core.log_stores.contract import LogStore
+from core.log_stores.contract import LogQuery, LogStore
 from core.policies.contract import Policy
 from core.policies.registry import access, opened, parse, usual_rules
+from core.sct_logs import SERVICES
 from log_search_tools import store_tools
 from project_types import (
     ConfigurationError,
     Episode,
     EpisodeConfig,
     GroundTruth,
+    Level,
     Provenance,
     Report,
     Scenario,
@@ -32,15 +33,12 @@ from project_types import (
 from rollout import investigate
 from testrun_investigator.argus import run_id_of
 from testrun_investigator.argus_run import ArgusRun
+from testrun_investigator.bringing_in import Say, brought_in
 from testrun_investigator.history import FindingError
 from testrun_investigator.sessions import numbered, store_episode
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 from testrun_investigator.victoria_logs import clock
-
-_WANTED = ("sct-runner-events", "db-cluster", "loader-set")
-_WAIT_S = 3600.0
-Say = Callable[[str], None]
 
 
 class Answered(NamedTuple):
@@ -113,29 +111,11 @@ async def investigated(
     return Answered(episode, await _kept(toolbox, episode))
 
 
-async def brought_in(toolbox: Toolbox, run_id: str, say: Say) -> ArgusRun | None:
-    """Read the run from Argus where it is set, and ingest the archives that are still missing."""
-    run = toolbox.facts.known(run_id)
-    if toolbox.settings.argus.url:
-        run = await toolbox.facts.read(run_id, 8, toolbox.deadline_s)
-    done = {task.source for task in toolbox.logs.tasks.of_run(run_id) if task.state == "done"}
-    for link in run.logs if run else ():
-        source = toolbox.facts.link(run_id, link.name) or ""
-        if link.name.startswith(_WANTED) and source not in done:
-            say(f"reading {link.name} ...")
-            task_id = await asyncio.to_thread(toolbox.logs.ingest_logs, source, run_id)
-            task = await asyncio.to_thread(toolbox.logs.tasks.wait, task_id, _WAIT_S)
-            rows = task.counts.get("rows", 0) if task else 0
-            say(
-                f"  {task.state if task else 'lost'}, {rows} rows{': ' + task.error if task and task.error else ''}"
-            )
-    return run
-
-
 def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStore) -> Scenario:
     """Return the run as an investigation begins with it. Its truth is not known."""
-    stretch = store.stretch()
     about = [question]
+    if (stretch := store.stretch()) is not None:
+        about.append(f"The logs go from {clock(stretch.first_us)} to {clock(stretch.last_us)}.")
     if run is not None:
         nemeses = ", ".join(f"{one.name} ({one.status})" for one in run.nemesis_data[-12:])
         about.append(f"Test run {run.test_name} ended as {run.status}, Scylla {run.scylla_version}.")
@@ -144,8 +124,9 @@ def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStor
     return Scenario.model_construct(
         id=run_id,
         description=" ".join(about),
-        time_hint=f"{clock(stretch.first_us)} to {clock(stretch.last_us)}" if stretch else "unknown",
-        services=tuple(store.services()),
+        time_hint=noticed(store),
+        # the test's own logs are no suspects
+        services=tuple(one for one in store.services() if one not in SERVICES.values()),
         logs=(),
         spans=(),
         metrics=(),
@@ -158,6 +139,16 @@ def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStor
         gold_report=Report(root_cause="unknown", suspected_service="unknown"),
         provenance=Provenance(source="testrun_investigator"),
     )
+
+
+def noticed(store: LogStore) -> str:
+    """Return when the test first complained, to the minute: policies know a time as people tell it."""
+    query = LogQuery(service=SERVICES["event"], min_level=Level.ERROR)
+    complaints = store.lines(query, 0, 1) if SERVICES["event"] in store.services() else []
+    stretch = store.stretch()
+    if not complaints and stretch is None:
+        return "unknown"
+    return clock(complaints[0].at_us if complaints else stretch.last_us)[11:16]  # type: ignore[union-attr]
 
 
 async def _kept(toolbox: Toolbox, episode: Episode) -> str | None:

@@ -245,7 +245,7 @@ class Toolbox:
     ) -> answers.MetricsAnswer:
         """Ask for a metric over the time of the run."""
         run_id, promql = run_id_of(run_id), query_of(name, query)
-        whole = await asyncio.to_thread(self._run_window, run_id)
+        whole = await asyncio.to_thread(self.run_window, run_id)
         found = await self.metrics.query(run_id, promql, whole, start_time, end_time, self.deadline_s * 0.8)
         shown = [telling.series_info(one, points) for one in found.series[: max(1, min(limit, 50))]]
         kept = that_fit(shown, answers.USUAL_TOKENS)
@@ -261,7 +261,7 @@ class Toolbox:
             note=note,
         )
 
-    def _run_window(self, run_id: str) -> tuple[int, int]:
+    def run_window(self, run_id: str) -> tuple[int, int]:
         """Return when the run was, in microseconds: as Argus says, else as its logs say."""
         known = self.facts.window_us(run_id)
         if known is not None:

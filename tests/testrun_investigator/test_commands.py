@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,24 @@ def test_a_policy_investigates_a_run_and_its_episode_and_finding_are_kept(
     episodes = list(read_episodes(tmp_path / "out/episodes.jsonl"))
     assert [(one.scenario_id, one.sample) for one in episodes] == [(RUN_ID, 0), (RUN_ID, 1)]
     assert episodes[0].outcome.cited_seen >= 1
+
+
+@pytest.mark.slow
+def test_a_policy_hears_when_the_test_first_complained_and_reads_metrics(
+    typed: Typed, tmp_path: Path
+) -> None:
+    typed("ask", RUN_ID, "why?", "--policy", "script:sre", "--out", str(tmp_path / "out"))
+    (played,) = read_episodes(tmp_path / "out/episodes.jsonl")
+    asked = played.messages[1]["content"].splitlines()
+    assert asked[1] == "about 12:33"
+    assert "events" not in asked[2].split()
+    assert played.report is not None
+    assert played.report.suspected_service.endswith("-4")
+    if shutil.which("prometheus"):
+        settings = read_settings({"TESTRUN_CACHE_DIR": str(tmp_path / "cache")}, tmp_path)
+        free = VictoriaLogsHandler(settings).store(RUN_ID).metrics(name="disk_free")
+        full = next(series for series in free if series.service.endswith("-4"))
+        assert full.points[0][1] > 10 * min(value for _, value in full.points)
 
 
 @pytest.mark.slow
