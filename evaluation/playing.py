@@ -19,6 +19,7 @@ from typing import NamedTuple
 from core.episode_store.episodes import DIGEST, Key
 from core.episode_store.failures import Failure
 from core.episode_store.scenarios import digest, id_by_name
+from core.log_stores.pinned import PinnedDatabase
 from core.policies import scripted
 from core.policies.contract import Policy
 from core.policies.registry import parse
@@ -91,6 +92,7 @@ class Player:
 
     def __init__(self, plan: Plan, policy: Policy, judge: Judge, done: Done) -> None:
         self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
+        self._pinned = PinnedDatabase(plan.database)
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
         """Play all of them, `concurrency` episodes at a time.
@@ -119,6 +121,7 @@ class Player:
 
     async def _sample(self, unit: _Unit) -> Result:
         plan, (scenario, mark, sample) = self._plan, unit
+        self._pinned.check()
         tools = log_tools(plan.database, scenario.id, plan.config)
         chat = self._policy.chat(scenario.id, sample)
         try:

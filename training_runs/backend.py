@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.art_versions import model_names
 from core.policies.registry import named_base_model
 from core.serving.child_service import ChildService, health
+from core.serving.direct import reach_directly
 from project_types import ConfigurationError, InvestigatorError, TrainingConfig
 from training_runs.duration import longest_tokens
 from training_runs.failed_rollouts import TooManyFailures
@@ -105,6 +106,8 @@ async def connected(
         ServiceError: the service does not start.
     """
     async with _own_service(folder, config) as service:
+        if url := service.url if service is not None else config.service_url:
+            reach_directly(url)
         art_backend = _art_backend(folder, config, service)
         try:
             model = await _registered(folder, config, art_backend)
