@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from project_types import ConfigurationError
 
 TOKEN = "FAILURE_ANALYSIS_TOKEN"
 MOST_CONNECTIONS = 200
+SWITCH_S = 0.0005
+"""A tenth of what is usual."""
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -83,6 +86,8 @@ def command(arguments: argparse.Namespace) -> int:
     server = uvicorn.Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
+    # a page waits for the interpreter's lock at each row it reads, while the watcher computes without a pause
+    sys.setswitchinterval(SWITCH_S)
     with ExitStack() as open_things:
         if arguments.capture:
             open_things.enter_context(watcher)

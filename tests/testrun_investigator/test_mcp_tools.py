@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ from mcp import Client
 
 from core.log_stores.token_budget import estimate_tokens
 from testrun_investigator.argus import ArgusSettings
-from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, trouble
+from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, served, trouble
 from testrun_investigator.mcp_server import make_server
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
@@ -27,31 +28,51 @@ from tests.testrun_investigator.mcp_client import call, ingested, refusal
 PAGES = Path(__file__).parents[2] / "knowledge_base"
 
 
-@pytest.fixture
-def pages(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pages: the whole knowledge base takes long to index."""
-    folder = tmp_path / "pages"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("pages")
     for name in ("disk-space.md", "infrastructure.md"):
         (folder / name).write_text((PAGES / name).read_text())
     return folder
 
 
-@pytest.fixture
-def toolbox(argus_server: StandIn, tmp_path: Path, pages: Path) -> Iterator[Toolbox]:
+def opened(argus_url: str, folder: Path, pages: Path) -> Toolbox:
+    """A toolbox whose cache lies in the folder."""
     environment = {
-        "ARGUS_URL": argus_server.base,
+        "ARGUS_URL": argus_url,
         "ARGUS_TOKEN": TOKEN,
-        "TESTRUN_CACHE_DIR": str(tmp_path / "cache"),
+        "TESTRUN_CACHE_DIR": str(folder / "cache"),
         "RAG_KNOWLEDGE_BASE_DIR": str(pages),
     }
-    toolbox = Toolbox(read_settings(environment, tmp_path))
+    return Toolbox(read_settings(environment, folder))
+
+
+@pytest.fixture
+def toolbox(argus_server: StandIn, tmp_path: Path, pages: Path) -> Iterator[Toolbox]:
+    """One that knows nothing yet."""
+    toolbox = opened(argus_server.base, tmp_path, pages)
     yield toolbox
     toolbox.close()
 
 
-async def test_at_most_fourteen_tools_each_annotated_and_typed(toolbox: Toolbox) -> None:
-    async with Client(make_server(toolbox)) as client:
+@pytest.fixture(scope="module")
+def filled(runs: Path, pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolbox]:
+    """One that has a run's actions and events, for tests that change nothing."""
+
+    async def fill(toolbox: Toolbox) -> None:
+        async with Client(make_server(toolbox)) as client:
+            await ingested(client, RUN_ID, "sct-runner")
+
+    with served(StandIn(runs)) as url:
+        toolbox = opened(url, tmp_path_factory.mktemp("filled"), pages)
+        asyncio.run(fill(toolbox))
+        yield toolbox
+        toolbox.close()
+
+
+async def test_at_most_fourteen_tools_each_annotated_and_typed(filled: Toolbox) -> None:
+    async with Client(make_server(filled)) as client:
         tools = (await client.list_tools()).tools
         assert len(tools) <= 14
         for tool in tools:
@@ -65,8 +86,8 @@ async def test_at_most_fourteen_tools_each_annotated_and_typed(toolbox: Toolbox)
                 assert about.get("description"), f"{tool.name}.{name}"
 
 
-async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(toolbox: Toolbox) -> None:
-    async with Client(make_server(toolbox)) as client:
+async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(filled: Toolbox) -> None:
+    async with Client(make_server(filled)) as client:
         assert "Ask the knowledge base first" in (client.instructions or "")
 
 
@@ -130,10 +151,9 @@ async def test_an_investigation_from_a_run_id_to_a_cited_cause(toolbox: Toolbox)
     ],
 )  # fmt: skip
 async def test_a_mistake_is_answered_with_the_argument_and_what_is_allowed(
-    toolbox: Toolbox, tool: str, arguments: dict[str, Any], words: str
+    filled: Toolbox, tool: str, arguments: dict[str, Any], words: str
 ) -> None:
-    async with Client(make_server(toolbox)) as client:
-        await ingested(client, RUN_ID, "sct-runner")
+    async with Client(make_server(filled)) as client:
         assert words in await refusal(client, tool, **arguments)
 
 
