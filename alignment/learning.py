@@ -71,15 +71,16 @@ class Learning:
         if self.scalar is not None:
             self.scalar.load_head(folder)
 
-    def run(self, objective: Objective[Any], items: Sequence[Any]) -> list[dict[str, float]]:
-        """Train with a progress bar; returns the metrics of every step.
+    def run(self, objective: Objective[Any], items: Sequence[Any], data: str) -> list[dict[str, float]]:
+        """Train with a progress bar; returns the metrics of every step. `data` is the digest of the rows.
 
         Raises ConfigurationError when the work folder is of another training, or when training diverges.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         trained = self.model if self.scalar is None else self.scalar
+        origin = f"{data} from {self.start.full_name if self.start else 'the base'} {self.base.sha256}"
         fitting = Fitting(
-            trained, objective, self.recipe, self.work / "last", self, self.arguments.save_every
+            trained, objective, self.recipe, self.work / "last", self, self.arguments.save_every, origin
         )
         steps = self.recipe.steps(len(items))
         with tqdm(total=steps, unit="step", desc=self.kind, mininterval=5) as bar:

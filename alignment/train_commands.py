@@ -147,8 +147,9 @@ def _learnt(learning: Learning, objective: Objective[Any], items: Sequence[Any],
     """Train, register the adapter, and say its name."""
     if learning.arguments.dry_run:
         return _said_how_long(learning, sum(map(objective.size, items)))
-    history = learning.run(objective, items)
-    card = learning.register(last_part(history), digest(rows))
+    data = digest(rows)
+    history = learning.run(objective, items, data)
+    card = learning.register(last_part(history), data)
     print(
         f"{card.full_name}: loss {history[0]['loss']:.3f} -> {card.metrics['loss']:.3f}, in {learning.registry.folder}"
     )

@@ -96,6 +96,8 @@ class Fitting(Generic[T]):
     """Where progress is saved; None saves nothing."""
     keeper: Keeper | None = None
     save_every: int = 10
+    data: str = ""
+    """What the items are, and what they start from. Progress on other data is not gone on with."""
 
     def run(
         self,
@@ -160,7 +162,7 @@ class Fitting(Generic[T]):
         fresh.mkdir(parents=True)
         self.keeper.save(fresh)
         save_optimizer(self.model, optimizer, fresh)
-        progress = {"recipe": asdict(self.recipe), "history": list(history)}
+        progress = {"recipe": asdict(self.recipe), "data": self.data, "history": list(history)}
         (fresh / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
         shutil.rmtree(old, ignore_errors=True)
         if self.folder.exists():
@@ -181,9 +183,9 @@ class Fitting(Generic[T]):
         if not (self.folder / PROGRESS).exists():
             return []
         progress: dict[str, Any] = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
-        if progress["recipe"] != asdict(self.recipe):
+        if (progress["recipe"], progress["data"]) != (asdict(self.recipe), self.data):
             raise TrainingError(
-                f"{self.folder} was begun with other settings; give the same ones to go on, or another --out"
+                f"{self.folder} was begun with other settings or data; give the same ones to go on, or another folder"
             )
         self.keeper.load(self.folder)
         load_optimizer(self.model, optimizer, self.folder, len(progress["history"]))

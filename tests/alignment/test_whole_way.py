@@ -1,0 +1,162 @@
+"""The whole way on a tiny random model: cases, pairs, warm start, DPO, reward model, answers, gate, promotion, triage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alignment.__main__ import main
+from alignment.adapters import Registry
+from alignment.answering import stored
+from alignment.cases import write_cases
+from alignment.generator import generate
+from tests.training_service.random_model import write_random_model
+
+pytestmark = pytest.mark.slow
+
+
+class Lab:
+    """One folder with a model, cases and a registry."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.adapters = place, place / "adapters"
+        self.model = write_random_model(place / "random", context=2048)
+        for split in ("train", "val", "seen", "unseen"):
+            write_cases(place / "cases" / f"{split}.jsonl", generate(split, 24))
+
+    def run(self, command: str, *arguments: str) -> int:
+        flags = {
+            "pairs": ["--cases", "--out"],
+            "sft": ["--base-model", "--adapters", "--work", "--cases"],
+            "dpo": ["--base-model", "--adapters", "--work", "--pairs"],
+            "reward": ["--base-model", "--adapters", "--work", "--pairs"],
+            "evaluate": ["--base-model", "--adapters", "--cases", "--answers"],
+            "gate": ["--adapters", "--answers", "--cases"],
+            "triage": ["--base-model", "--adapters"],
+            "adapters": ["--adapters"],
+        }[command]
+        values = {
+            "--cases": self.place / "cases",
+            "--out": self.place / "pairs.jsonl",
+            "--pairs": self.place / "pairs.jsonl",
+            "--base-model": self.model,
+            "--adapters": self.adapters,
+            "--answers": self.place / "answers",
+            "--work": self.place / "work" / (arguments[1] if len(arguments) > 1 else command),
+        }
+        given = [part for flag in flags for part in (self._flag(command, flag), str(values[flag]))]
+        return main([command, *arguments, *given])
+
+    @staticmethod
+    def _flag(command: str, flag: str) -> str:
+        return "--out" if (command, flag) == ("evaluate", "--answers") else flag
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    assert lab.run("pairs") == 0
+    assert lab.run("sft", "--name", "warm", "--learning-rate", "3e-3", "--limit", "16", "--epochs", "2") == 0
+    return lab
+
+
+def test_a_warm_start_becomes_an_adapter_with_its_origin(lab: Lab) -> None:
+    card = Registry(lab.adapters).card("warm@v1")
+    assert (card.kind, card.start, card.settings["learning_rate"]) == ("sft", "", 3e-3)
+    assert set(card.files) == {"adapter_config.json", "adapter_model.safetensors", "state.json"}
+
+
+def test_dpo_starts_from_it_and_lowers_its_loss(lab: Lab) -> None:
+    flags = (
+        "--start",
+        "warm@v1",
+        "--learning-rate",
+        "3e-3",
+        "--limit",
+        "16",
+        "--epochs",
+        "3",
+        "--beta",
+        "0.3",
+    )
+    assert lab.run("dpo", "--name", "judged", *flags) == 0
+    card = Registry(lab.adapters).card("judged")
+    assert card.start == "warm@v1"
+    history = json.loads((lab.place / "work" / "judged" / "last" / "progress.json").read_text())["history"]
+    assert history[0]["margin"] == pytest.approx(0.0, abs=1e-3), "the reference is the start adapter"
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_reward_model_that_learned_nothing_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lab.run("reward", "--name", "judge", "--limit", "8") == 1
+    out = capsys.readouterr().out
+    assert "| slice | pairs | model | longer wins | shorter wins |" in out
+    assert "refused: length-matched" in out
+
+
+def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--rows", "base", "extractive", "warm@v1", "--against", "base", "--limit", "4", "--words", "20")
+    assert lab.run("evaluate", *asked) == 0
+    table = capsys.readouterr().out
+    assert "| extractive | 4 |" in table
+    assert "| warm@v1 | 4 |" in table
+    first = stored(lab.place / "answers", "warm@v1")
+    assert lab.run("evaluate", *asked) == 0
+    assert stored(lab.place / "answers", "warm@v1") == first, "nothing is answered twice"
+    assert lab.run("gate", "warm@v1") == 1
+    assert "warm@v1 may not be promoted" in capsys.readouterr().out
+    assert lab.run("adapters", "promote", "warm@v1") == 2
+
+
+def test_triage_answers_with_an_adapter(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(
+        "05:00:01 ERROR web req-1: no free connection in the pool of orders\n05:00:02 ERROR failed\n"
+    )
+    assert lab.run("triage", str(log), "--adapter", "warm@v1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"]
+    assert found["adapter"] == "warm@v1"
+
+
+def test_a_damaged_adapter_answers_nothing(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lab.run("sft", "--name", "broken", "--limit", "4") == 0
+    weights = lab.adapters / "broken" / "v1" / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    log = tmp_path / "app.log"
+    log.write_text("05:00:01 ERROR web the pool is empty\n")
+    assert lab.run("triage", str(log), "--adapter", "broken@v1") == 2
+    assert "is not what was registered" in capsys.readouterr().err
+
+
+def test_a_training_that_is_killed_goes_on(lab: Lab) -> None:
+    work = lab.place / "work" / "killed"
+    flags = ["--name", "killed", "--limit", "16", "--epochs", "5", "--save-every", "1", "--work", str(work)]
+    where = [
+        "--base-model",
+        str(lab.model),
+        "--adapters",
+        str(lab.adapters),
+        "--cases",
+        str(lab.place / "cases"),
+    ]
+    command = [sys.executable, "-m", "alignment", "sft", *flags, *where]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    progress = work / "last" / "progress.json"
+    while process.poll() is None and not progress.exists():
+        time.sleep(0.02)  # until the first step is saved
+    process.kill()
+    process.wait()
+    done = len(json.loads(progress.read_text())["history"])
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "killed@v1: loss" in again.stdout
+    assert 0 < done < len(json.loads(progress.read_text())["history"]) == 10
