@@ -30,6 +30,7 @@ from core.command_line import parser, run, tell_error
 from core.episode_store.run_writer import RUN_NAME, RunWriter
 from core.episode_store.runs import RUNS, latest_run
 from core.episode_store.scenarios import fingerprint
+from core.files import disk_trouble
 from core.revision import revision
 from evaluation.wandb_session import begin
 from failure_analysis.at_once import explained
@@ -52,6 +53,7 @@ from training_runs.interruption import Interruption
 from training_runs.plan import plan
 from training_runs.progress import Progress, now
 from training_runs.report import write_report
+from training_runs.resuming import resume_command
 from training_runs.rollout_batch import Interrupted
 from training_runs.rollouts import Rollouts
 from training_runs.settings import add_flags, resolve
@@ -252,6 +254,10 @@ def _train(name: str, config: TrainingConfig, resume: bool) -> int:
             code, trouble = _executed(training)
         except KeyboardInterrupt:
             return 130
+        except OSError as problem:
+            if not (said := disk_trouble(problem)):
+                raise
+            raise ConfigurationError(f"{said}, then go on with: {resume_command(folder.path)}") from problem
         summary = write_report(folder.path)
         training.wandb.conclude(folder.path, summary, folder.rows, code)
     print(last_lines(folder.path, summary, stopped=code != 0))

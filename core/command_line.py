@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from core.files import disk_trouble
 from project_types import InvestigatorError
 
 MOST_CHARACTERS = 4000
@@ -98,6 +99,11 @@ def run(program: str, work: Callable[[], int]) -> int:
         return 128 + signal.SIGINT
     except InvestigatorError as trouble:
         tell_error(program, str(trouble))
+        return 2
+    except OSError as trouble:
+        if not (said := disk_trouble(trouble)):
+            raise
+        tell_error(program, f"{said}, then type the same command again")
         return 2
 
 

@@ -5,12 +5,26 @@ Not here: files that grow line by line (`core.episode_store.lines`).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_DISK = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
+)
+"""What the system says when a disk is full, or may not be written."""
+
+
+def disk_trouble(trouble: OSError) -> str:
+    """Return in words what the disk refuses and what helps; empty for any other trouble."""
+    if trouble.errno not in _DISK:
+        return ""
+    name = f"{trouble.filename}: " if trouble.filename else ""
+    return f"{name}{trouble.strerror}; make room on the disk, or make the folder writable"
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -8,17 +8,28 @@ from pathlib import Path
 GIT_ANSWERS_WITHIN_S = 20
 
 
-def revision() -> str:
-    """Return the git revision of this code, '-dirty' when files differ from it; 'unknown' outside a checkout."""
+def revision(folder: Path = Path(__file__).parent) -> str:
+    """Return the git revision of this code, '-dirty' when files differ from it; 'unknown' outside a checkout.
+
+    It only looks: `git describe --dirty` and `git diff` would lock the index, and leave the lock behind on a full
+    disk.
+    """
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=GIT_ANSWERS_WITHIN_S,
-            check=False,
-        )
+        head = _git(folder, "rev-parse", "--verify", "HEAD")
+        changed = _git(folder, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    if head.returncode:
+        return "unknown"
+    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=GIT_ANSWERS_WITHIN_S,
+        check=False,
+    )

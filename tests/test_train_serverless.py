@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -126,8 +127,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def finished(place: Place) -> subprocess.CompletedProcess[str]:
-    """A whole run of two steps, named `two`."""
-    return place.run("--name", "two", "--steps", "2")
+    """A whole run of two steps, named `two`, beside a proxy that leads nowhere."""
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    return place.run("--name", "two", "--steps", "2", **proxy)
 
 
 class Started(NamedTuple):
@@ -386,6 +388,35 @@ def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -
     assert done.returncode == 1
     assert "no-such-model" in done.stderr
     assert "runs/unknown/report.html" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_whose_logs_are_replaced_stops_and_goes_on_as_printed(place: Place) -> None:
+    process = place.start("--name", "replaced", "--steps", "2")
+    until(lambda: any((place.folder / "runs/replaced/episodes").glob("test-0000-*.jsonl")))
+    os.utime(place.folder / "logs.db")
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 1, said
+    assert "was replaced or changed while this run reads it" in said
+    (typed,) = [line for line in said.splitlines() if line.startswith("go on ")]
+    gone_on = place.typed(*shlex.split(typed)[4:])
+    assert gone_on.returncode == 0, gone_on.stdout + gone_on.stderr
+    assert steps(place.rows("replaced", "train")) == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_run_on_a_full_disk_stops_and_goes_on_as_printed(place: Place) -> None:
+    process = place.start("--name", "full", "--steps", "2")
+    until(lambda: any((place.folder / "runs/full/episodes").glob("test-0000-*.jsonl")))
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, 1))
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 2, said
+    assert "make room on the disk" in said
+    assert "Traceback" not in said
+    typed = said.rpartition("go on with: ")[2].splitlines()[0]
+    gone_on = place.typed(*shlex.split(typed)[2:])
+    assert gone_on.returncode == 0, gone_on.stdout + gone_on.stderr
+    assert steps(place.rows("full", "train")) == [1, 2]
 
 
 # ---------------------------------------------------------------------------------------- backends and judges

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core.command_line import MOST_CHARACTERS, Command, Room, printable
+from core.command_line import MOST_CHARACTERS, Command, Room, printable, run
 from core.rooms import DOORS, ROOMS, main, rooms
 from tests.builders.episodes import episode, write_episodes
 
@@ -170,6 +170,26 @@ def test_bad_use_has_one_form_of_error(
     assert ": error: " in error
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_a_full_disk_is_an_error_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> int:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+        return 0
+
+    assert run("python -m room", write) == 2
+    said = capsys.readouterr().err
+    assert "No space left on device; make room on the disk" in said
+    assert "type the same command again" in said
+
+
+def test_another_trouble_of_the_system_is_a_bug_that_surfaces() -> None:
+    def connect() -> int:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    with pytest.raises(ConnectionRefusedError):
+        run("python -m room", connect)
 
 
 def test_an_error_of_a_command_has_the_same_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
