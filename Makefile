@@ -1,6 +1,7 @@
-# Two commands do everything on a machine with Python 3.11+ and make:
+# Three commands do everything on a machine with Python 3.11+ and make:
 #   make train [SEED=2] [NAME=second] [ARGS="--steps 15"]    train the small investigator and report
 #   make test                                                     lint, types, tests, slow tests
+#   make align                                                    teach SmolLM2 an engineer's judgement, small
 # Each creates .venv and installs what it needs once; `make clean` removes .venv.
 PYTHON ?= python3
 SEED ?= 1
@@ -10,10 +11,22 @@ RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
-.PHONY: train test lint types fast slow scenarios art-next clean
+.PHONY: train align test lint types fast slow scenarios art-next clean
 
 train: .venv/train
 	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
+
+# A demonstration of alignment on SmolLM2: 60 pairs, DPO, its gate, before and after. Killed, it goes on where it was.
+ALIGN = $(RUN) -m alignment
+align: .venv/train
+	$(RUN) -m pip install --quiet --editable '.[train,smollm2,chaos]'
+	$(RUN) -m training_service fetch smollm2
+	$(ALIGN) cases
+	$(ALIGN) pairs
+	$(ALIGN) adapters show demo-warm || $(ALIGN) sft --name demo-warm --limit 40 --items-per-step 8 --save-every 1
+	$(ALIGN) adapters show demo || $(ALIGN) dpo --name demo --start demo-warm --limit 60 --save-every 1
+	$(ALIGN) evaluate --rows base extractive demo-warm@v1 demo@v1 --against demo-warm@v1 --limit 6
+	-$(ALIGN) gate demo@v1 --against demo-warm@v1
 
 test: lint types fast slow
 
