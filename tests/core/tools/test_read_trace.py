@@ -17,11 +17,12 @@ from core.log_stores.traces import tree
 from core.policies.screen import spans as printed_spans
 from core.tools.read_trace import worst_first
 from log_search_tools import estimate_tokens, log_tools, printed_rows
-from project_types import EMBEDDED, EpisodeConfig, Tool, ToolInputError
+from project_types import EpisodeConfig, Tool, ToolInputError
 from tests.builders.scenarios import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
 TRACE = "aaaa000011112222"
+SMALL = EpisodeConfig(tool_budget_tokens=180)
 
 
 def reader(folder: Path, config: EpisodeConfig, lines: list[dict[str, Any]], **fields: Any) -> Tool:
@@ -49,7 +50,7 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
         row("6fa200000000", "14:05:30", "elsewhere", trace_id="bbbb000011112222"),
         row("7fa200000000", "14:05:30", "no trace"),
     ]
-    result = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id="aaaa")
+    result = ask(reader(tmp_path, SMALL, lines, spans=spans), trace_id="aaaa")
     assert result.text == (
         "trace aaaa: 4 spans, 5203 ms from 14:05:28\n"
         "gateway GET /cart 5203 ms (own 5) error\n"
@@ -66,7 +67,7 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
 
 def test_a_trace_without_spans_shows_its_lines(tmp_path: Path) -> None:
     result = ask(
-        reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE), row("4fa2", message="other")]),
+        reader(tmp_path, SMALL, [row("3fa2", trace_id=TRACE), row("4fa2", message="other")]),
         trace_id=TRACE,
     )
     assert (
@@ -76,7 +77,7 @@ def test_a_trace_without_spans_shows_its_lines(tmp_path: Path) -> None:
 
 
 def test_a_trace_without_lines_shows_its_spans(tmp_path: Path) -> None:
-    result = ask(reader(tmp_path, EMBEDDED, [row("3fa2")], spans=[span("s1")]), trace_id=TRACE)
+    result = ask(reader(tmp_path, SMALL, [row("3fa2")], spans=[span("s1")]), trace_id=TRACE)
     assert result.text == "trace aaaa: 1 span, 100 ms from 14:00:00\norders place 100 ms"
 
 
@@ -97,7 +98,7 @@ def test_a_trace_is_found_by_a_unique_beginning_and_anything_else_is_explained(
 ) -> None:
     lines = [row("3fa200000000", trace_id="aaaa111111111111"), row("4fa200000000")]
     result = ask(
-        reader(tmp_path, EMBEDDED, lines, spans=[span("s1", trace_id="aaaa000000000000")]), trace_id=asked
+        reader(tmp_path, SMALL, lines, spans=[span("s1", trace_id="aaaa000000000000")]), trace_id=asked
     )
     assert result.text.startswith(answer)
     assert len(result.trace_ids) == ("trace aaaa" in answer and "log line" not in answer)
@@ -107,7 +108,7 @@ def test_a_trace_is_found_by_a_unique_beginning_and_anything_else_is_explained(
     "arguments", [{"trace_id": "aa"}, {"trace_id": ""}, {"trace_id": TRACE, "cursor": -1}], ids=str
 )
 def test_an_id_too_short_or_a_negative_cursor_is_refused(tmp_path: Path, arguments: dict[str, Any]) -> None:
-    read = reader(tmp_path, EMBEDDED, [row("3fa2", trace_id=TRACE)])
+    read = reader(tmp_path, SMALL, [row("3fa2", trace_id=TRACE)])
     with pytest.raises(ToolInputError, match=r"first 4 characters|an earlier result gave"):
         ask(read, **arguments)
 
@@ -123,7 +124,7 @@ def test_a_long_trace_keeps_its_failing_branch_and_says_what_is_left(tmp_path: P
         row(f"{n:04x}", f"14:05:{n:02d}", f"{chr(97 + n)} {chr(97 + n)}", trace_id=TRACE) for n in range(20)
     ]
     lines += [row("ffff", "14:05:59", "decisive", level="WARN", trace_id=TRACE)]
-    result = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id=TRACE)
+    result = ask(reader(tmp_path, SMALL, lines, spans=spans), trace_id=TRACE)
     assert "\ngateway place 9000 ms (own " in result.text
     assert "\n  orders place 8000 ms (own 7980)\n    ledger place 20 ms (gap 7980) timeout\n" in result.text
     assert printed_rows(result.text)[-1].message == "decisive"
@@ -238,7 +239,7 @@ def test_spans_come_before_long_mild_lines(tmp_path: Path) -> None:
     spans = [span(f"s{n}", operation=f"op{n}") for n in range(8)]
     lines = [row(f"{n:04x}", message="word " * 60 + "ab"[n], trace_id=TRACE) for n in range(2)]
     lines.append(row("ffff", message="disk full", level="ERROR", trace_id=TRACE))
-    shown = ask(reader(tmp_path, EMBEDDED, lines, spans=spans), trace_id=TRACE).text
+    shown = ask(reader(tmp_path, SMALL, lines, spans=spans), trace_id=TRACE).text
     assert all(f"op{n} " in shown for n in range(8))
     assert "disk full" in shown
 
@@ -258,13 +259,13 @@ def test_the_worst_trace_is_picked_and_not_the_first(tmp_path: Path) -> None:
 
 
 def test_a_missing_parent_is_marked(tmp_path: Path) -> None:
-    result = ask(reader(tmp_path, EMBEDDED, [row("3fa2")], spans=[span("s2", "gone")]), trace_id=TRACE)
+    result = ask(reader(tmp_path, SMALL, [row("3fa2")], spans=[span("s2", "gone")]), trace_id=TRACE)
     assert result.text.endswith("\norders place 100 ms (parent missing)")
 
 
 def test_a_chain_of_a_thousand_spans_and_a_hostile_operation_stay_within_the_budget(tmp_path: Path) -> None:
     spans = [span(f"s{n}", f"s{n - 1}" if n else None, operation="op\n\x1b[1m" * 300) for n in range(1000)]
-    result = ask(reader(tmp_path, EMBEDDED, [row("3fa2")], spans=spans), trace_id=TRACE)
-    assert estimate_tokens(result.text) <= EMBEDDED.tool_budget_tokens
+    result = ask(reader(tmp_path, SMALL, [row("3fa2")], spans=spans), trace_id=TRACE)
+    assert estimate_tokens(result.text) <= SMALL.tool_budget_tokens
     assert len(result.text.split("\n")) >= 3
     assert all(line.isprintable() for line in result.text.split("\n"))

@@ -16,7 +16,7 @@ from core.log_stores.memory import memory_store
 from core.log_stores.printing import printed_rows
 from core.log_stores.sqlite import SqliteStore
 from log_search_tools import estimate_tokens, function_schema, store_tools
-from project_types import EMBEDDED, EpisodeConfig, Evidence, Incident, Tool, ToolInputError, ToolResult
+from project_types import EpisodeConfig, Evidence, Incident, Tool, ToolInputError, ToolResult
 from tests.builders.scenarios import DAY, row, span
 from tests.test_log_search_tools import ask
 
@@ -295,7 +295,7 @@ def test_the_cursor_walks_through_all_rows_within_any_budget(
 
 
 def test_two_tools_are_the_default_and_all_are_offered_where_there_is_data(store: SqliteStore) -> None:
-    assert list(tools(store, EMBEDDED)) == ["search_logs", "read_trace"]
+    assert list(tools(store, EpisodeConfig())) == ["search_logs", "read_trace"]
     every = ["search_logs", "read_trace", "read_log", "compare", "span_stats", "find_traces", "read_metrics"]
     assert list(tools(store)) == every
     bare = story() | {"spans": [], "metrics": []}
