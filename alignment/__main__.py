@@ -166,6 +166,18 @@ def _triage(parser: argparse.ArgumentParser) -> None:
     json_flag(parser)
 
 
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base-model", default="smollm2", metavar="NAME", help="default %(default)s")
+    _adapters_flag(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    parser.add_argument("--port", type=int, default=0, help="0 for any free one (default)")
+    parser.add_argument("--token", default="local", help="bearer token of clients (default local)")
+    parser.add_argument(
+        "--canary", default="", metavar="NAME@vN", help="gets a share of what production is asked"
+    )
+    parser.add_argument("--canary-share", type=float, default=0.1, help="of 1 (default %(default)s)")
+
+
 EXAMPLES = """\
 examples:
   python -m alignment cases && python -m alignment pairs
@@ -239,6 +251,12 @@ ROOM = Room(
             "check an adapter's answers; exit code 1 says why it may not be promoted",
             "alignment.adapter_commands",
             _gate,
+        ),
+        Command(
+            "serve",
+            "serve adapters and triage over HTTP, several from one base",
+            "alignment.serve_command",
+            _serve,
         ),
         Command(
             "triage",

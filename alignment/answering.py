@@ -77,6 +77,26 @@ class Answerer:
         write_state(bare, base.state())
         self._folders = {BASE: bare, **adapters}
 
+    def serves(self, row: str) -> bool:
+        """Whether an adapter is at hand."""
+        return row in self._folders
+
+    def rows(self) -> list[str]:
+        """Return what can answer."""
+        return list(self._folders)
+
+    def add(self, row: str, folder: Path) -> None:
+        """Let another adapter answer; its folder was checked."""
+        self._folders[row] = folder
+
+    def drop(self, row: str) -> None:
+        """Let an adapter answer no more."""
+        del self._folders[row]
+
+    async def complete(self, row: str, request: ChatRequest) -> dict[str, Any]:
+        """Answer a whole chat request with one adapter."""
+        return await self._engine.complete(self._folders[row], request)
+
     def close(self) -> None:
         """Let go of the engine."""
         self._engine.close()
@@ -100,7 +120,7 @@ class Answerer:
                 "max_completion_tokens": most_tokens,
             }
         )
-        reply = await self._engine.complete(self._folders[row], request)
+        reply = await self.complete(row, request)
         choice = reply["choices"][0]
         return str(choice["message"]["content"] or ""), len(choice["token_ids"])
 
