@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from chaos.splits import cores, jobs, texts, write_split
 from core.episode_store import scenarios as scenario_files
 from project_types import ConfigurationError, ScenarioError
@@ -107,10 +105,13 @@ def ensure(folder: Path = FOLDER, workers: int = WORKERS) -> list[str]:
 
 def _write(split: str, folder: Path, workers: int) -> None:
     """Write one split, and say so. Another process that was faster is no trouble."""
+    from tqdm import tqdm  # not above: a training run decides what bars look like before it is first imported
+
     print(f"{folder / split} is not in the repository; it is generated now, once", file=sys.stderr)
     try:
         with texts(jobs(split, SHIPPED[split], SHIPPED_SEED), workers) as found:
-            write_split(tqdm(found, total=SHIPPED[split], desc=split, unit="scenario"), folder / split)
+            shown = tqdm(found, total=SHIPPED[split], desc=split, unit="scenario", disable=None)
+            write_split(shown, folder / split)
     except OSError as trouble:
         if not (folder / split / "scenarios.jsonl").exists():
             raise ConfigurationError(
