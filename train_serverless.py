@@ -191,9 +191,14 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     limits = {"train": config.train_limit, "val": config.val_limit, "test": config.test_limit}
     unused = {split for split, limit in limits.items() if limit == 0}
     return {
-        split: [] if split in unused else read_scenarios(config.scenarios / split)[:limit]
+        split: [] if split in unused else list(map(_light, read_scenarios(config.scenarios / split)[:limit]))
         for split, limit in limits.items()
     }
+
+
+def _light(scenario: Scenario) -> Scenario:
+    """The scenario without its metrics: tools read them from the database, and here they are most of the memory."""
+    return scenario.model_copy(update={"metrics": ()})
 
 
 def _facts(name: str, config: TrainingConfig, folder: RunWriter, resume: bool) -> dict[str, Any]:
