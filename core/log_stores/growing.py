@@ -89,6 +89,18 @@ class GrowingStore(SqliteStore):
             return super()._source(query)
         return "logs INDEXED BY logs_time WHERE scenario = ?", [self.number]
 
+    def _bounds(self, query: LogQuery) -> tuple[int, int]:
+        """The rows of the window: the word index is then read there only, however large the run is."""
+        if query.start_us is None and query.end_us is None:
+            return self.log_range
+        first = -(1 << 62) if query.start_us is None else query.start_us
+        last = (1 << 62) if query.end_us is None else query.end_us
+        found = self.rows(
+            "SELECT min(row), max(row) FROM logs INDEXED BY logs_time WHERE scenario = ? AND at_us BETWEEN ? AND ?",
+            *(self.number, first, last),
+        )
+        return (0, -1) if found[0][0] is None else found[0]
+
     def services(self) -> Sequence[str]:
         self._refresh()
         return super().services()

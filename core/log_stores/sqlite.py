@@ -262,19 +262,24 @@ class SqliteStore:
             if value is not None:
                 where.append(f"{column} {compare} ?")
                 parameters.append(int(value) if isinstance(value, Level) else value)
+        bounds = self._bounds(query) if query.words else self.log_range
         for word in query.words:
-            sql, values = self._word(word)
+            sql, values = self._word(word, bounds)
             where.append(sql)
             parameters += values
         return " AND ".join(where), parameters
 
-    def _word(self, word: str) -> tuple[str, list[Any]]:
+    def _bounds(self, query: LogQuery) -> tuple[int, int]:
+        """The first and the last row that can match."""
+        return self.log_range
+
+    def _word(self, word: str, bounds: tuple[int, int]) -> tuple[str, list[Any]]:
         """SQL for the lines that hold a word: as a part, or whole in another grammatical form."""
         lowered = word.casefold()
         either: list[str] = []
         values: list[Any] = []
         if word.isascii() and word.isalpha():  # only such words have other forms, and none is a query
-            either, values = [_IN_WORDS], [f'"{word}"', *self.log_range]
+            either, values = [_IN_WORDS], [f'"{word}"', *bounds]
         services = [name for name in self._services if lowered in name.lower()]
         levels = [level.value for level in Level if lowered in level.name.lower()]
         for column, wanted in (("service", services), ("level", levels)):
