@@ -76,10 +76,14 @@ def sampled(sampling: str) -> str:
     return SAMPLINGS.get(sampling, sampling)
 
 
-def between(interval: Interval | tuple[float, float, float]) -> str:
+def between(share_and_ends: Interval | tuple[float, float, float]) -> str:
     """A share with its interval, in percent."""
-    value, low, high = (100 * one for one in interval[:3])
-    return f"{value:.0f} % ({low:.0f} to {high:.0f} %)"
+    return f"{share(share_and_ends[0])} ({interval(share_and_ends)})"
+
+
+def interval(share_and_ends: Interval | tuple[float, float, float]) -> str:
+    """The interval of a share, in percent."""
+    return f"{100 * share_and_ends[1]:.0f} to {100 * share_and_ends[2]:.0f} %"
 
 
 def points(value: float) -> str:
@@ -133,6 +137,7 @@ def environment() -> jinja2.Environment:
         share=share,
         duration=duration,
         between=between,
+        interval=interval,
         sampled=sampled,
         points=points,
         signed=signed,

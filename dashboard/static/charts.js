@@ -55,9 +55,15 @@
     return { data, series, bands };
   };
 
+  // A single point stands in the middle.
+  const alone = (chart) => {
+    const room = chart.x_is === "time" ? 43200 : 1;
+    return chart.x.length === 1 ? { range: [chart.x[0] - room, chart.x[0] + room] } : {};
+  };
+
   // Bars stand side by side whatever their time; the server leaves no gap out.
   const ranges = (chart) => ({
-    x: chart.bars ? { time: false, range: [-0.5, chart.x.length - 0.5] } : { time: chart.x_is === "time" },
+    x: chart.bars ? { time: false, range: [-0.5, chart.x.length - 0.5] } : { time: chart.x_is === "time", ...alone(chart) },
     y: chart.unit === "%" ? { range: [0, 100] } : chart.bars ? { range: (_, low, high) => [0, Math.max(1, high) * 1.08] } : {},
   });
 
@@ -110,7 +116,7 @@
     const pen = plot.ctx;
     pen.save();
     for (const one of chart.series) {
-      if (!one.points || !one.low.length) continue;
+      if (!(one.points || chart.x.length === 1) || !one.low.length) continue;
       pen.strokeStyle = colour(one.tone);
       pen.lineWidth = 1.5 * devicePixelRatio;
       one.values.forEach((value, at) => {

@@ -19,7 +19,7 @@ from core.intervals import share_by_scenario
 from dashboard.curves import TONES, curves, together
 from dashboard.exports import as_csv
 from dashboard.overviews import failing
-from dashboard.rendering import between
+from dashboard.rendering import interval
 from dashboard.run_progress import progress_of
 from dashboard.shares import shares
 from failure_analysis.aggregates import groups
@@ -286,7 +286,7 @@ def test_the_overview_shows_the_share_that_fails_with_its_interval(root: Path, c
     page = client.get("/").text
     for row in rows:
         assert 0 <= row.share.low <= row.failed / row.episodes <= row.share.high <= 1
-        assert between(row.share) in page
+        assert interval(row.share) in page
 
 
 def begun(folder: Path, rows: list[dict[str, Any]], **config: Any) -> RunFolder:
