@@ -1,0 +1,195 @@
+"""`python -m graph_rca COMMAND`: topology, logs, metrics and traces of an incident as one graph, and services ranked.
+
+Only arguments are parsed here; each command's module is imported once they are known to be good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.command_line import Command, Room, json_flag, limit_flag, positive
+
+VECTORS = ("none", "minilm")
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="INCIDENT", help="incident file, or anything that importers read")
+    parser.add_argument("--format", default="auto", metavar="NAME", help="how to read it (default auto)")
+    parser.add_argument("--id", metavar="ID", help="which incident, where there are several")
+
+
+def _weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights to rank with (default: the shipped ones)"
+    )
+
+
+def _topology(parser: argparse.ArgumentParser) -> None:
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--incident", metavar="FILE", help="spans and declared calls of an incident file")
+    given.add_argument("--prometheus", metavar="URL", help="Istio's or OpenTelemetry's metrics of calls")
+    given.add_argument(
+        "--sockets", type=Path, metavar="FILE", help="socket records of an eBPF agent, JSON lines"
+    )
+    parser.add_argument(
+        "--at", metavar="TIME", help="moment to ask Prometheus for, ISO 8601 UTC (default: now)"
+    )
+    json_flag(parser)
+
+
+def _encode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenarios", metavar="SPLIT|DIR", help="train, val, test or a folder of scenarios")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .npz file to write")
+    parser.add_argument(
+        "--vectors", choices=VECTORS, default="none", help="sentence vectors of new lines (default none)"
+    )
+    parser.add_argument(
+        "--rough", type=int, metavar="SEED", help="make each incident as rough as real ones first; dice of it"
+    )
+    limit_flag(parser, "scenarios")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "encoded", nargs="+", type=Path, metavar="FILE", help="encoded incidents to learn from"
+    )
+    parser.add_argument(
+        "--val", required=True, type=Path, metavar="FILE", help="encoded incidents that say when to stop"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of the run; a killed one goes on"
+    )
+    parser.add_argument(
+        "--kinds",
+        default="gat,neighbours,own",
+        metavar="LIST",
+        help="networks to train (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seeds", type=positive, default=1, metavar="N", help="networks of each kind (default 1)"
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=40, metavar="N", help="at most (default %(default)s)"
+    )
+    parser.add_argument(
+        "--patience", type=positive, default=8, metavar="N", help="epochs without progress (default 8)"
+    )
+    parser.add_argument(
+        "--vectors", type=int, default=0, metavar="WIDTH", help="width of sentence vectors (default 0)"
+    )
+    parser.add_argument(
+        "--no-attention", action="store_true", help="ablation: every neighbour counts the same"
+    )
+    parser.add_argument("--no-edges", action="store_true", help="ablation: no edge features")
+    parser.add_argument(
+        "--from", dest="findings", type=Path, metavar="DIR",
+        help="also learn from confirmed findings, labelled incidents as scenario files; the report compares",
+    )  # fmt: skip
+
+
+def _rank(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
+    _weights(parser)
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="also draw the graph: one self-contained HTML file"
+    )
+    limit_flag(parser, "services", 10)
+    json_flag(parser)
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
+    _weights(parser)
+    parser.add_argument("--service", metavar="NAME", help="which service (default: the likeliest)")
+    json_flag(parser)
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "--folder", type=Path, metavar="DIR", help="rank every incident file that appears here"
+    )
+    given.add_argument("--prometheus", metavar="URL", help="ask this server for a sliding window")
+    parser.add_argument("--loki", metavar="URL", help="also ask a Loki for log lines")
+    parser.add_argument(
+        "--loki-query",
+        default='{service_name=~".+"}',
+        metavar="LOGQL",
+        help="which lines (default %(default)s)",
+    )
+    parser.add_argument("--findings", type=Path, default=Path("runs/graph_rca"), metavar="DIR",
+                        help="where findings go (default %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--window-min",
+        type=positive,
+        default=30,
+        metavar="N",
+        help="minutes; the first half is healthy (default 30)",
+    )
+    parser.add_argument(
+        "--every-s", type=positive, default=30, metavar="N", help="seconds between two looks (default 30)"
+    )
+    parser.add_argument("--once", action="store_true", help="look once and end: 1 when something is wrong")
+    _weights(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", nargs="*", type=Path, default=[], metavar="DIR", help="folders of `train` to compare"
+    )
+    parser.add_argument(
+        "--count",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="incidents of a generated slice (default 100)",
+    )
+    parser.add_argument(
+        "--hard", type=positive, default=60, metavar="N", help="incidents of a changed slice (default 60)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="other incidents (default 0)")
+    parser.add_argument(
+        "--real", metavar="SOURCE", help="labelled real incidents: a folder of scenario files"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/graph_rca/report"), metavar="DIR",
+                        help="kept results and the table; a killed report goes on (default %(default)s)")  # fmt: skip
+    parser.add_argument("--write-docs", nargs="?", type=Path, const=Path("docs/graph_rca.md"), metavar="FILE",
+                        help="also put the tables between the markers of FILE")  # fmt: skip
+
+
+ROOM = Room(
+    "graph_rca",
+    "ranks services by how likely each is the root cause: topology, logs, metrics and traces as one graph",
+    (
+        Command("topology", "show who calls whom: from spans, Prometheus or socket records",
+                "graph_rca.topology_command", _topology,
+                "example:\n  python -m graph_rca topology --prometheus http://127.0.0.1:9090 --at 2026-03-04T14:05:00Z"),
+        Command("encode", "turn scenarios into graphs, one file", "graph_rca.encode_command", _encode,
+                "example:\n  python -m graph_rca encode train --out runs/graph_rca/train.npz"),
+        Command("train", "train networks on encoded incidents; a killed run goes on", "graph_rca.train_command", _train,
+                "example:\n  python -m graph_rca train train.npz --val val.npz --out runs/graph_rca/run1"),
+        Command("rank", "rank the services of an incident, with reasons", "graph_rca.rank_command", _rank,
+                "example:\n  python -m graph_rca rank log_scenarios/test/scenario-ID.json --page incident.html"),
+        Command("watch", "look at a Prometheus or a folder, rank what goes wrong, and tell people",
+                "graph_rca.watch_command", _watch,
+                "Alerts go to FAILURE_ANALYSIS_WEBHOOK (Slack-compatible) and to OpsGenie with OPSGENIE_API_KEY.\n\n"
+                "example:\n  python -m graph_rca watch --prometheus http://127.0.0.1:9090 --once"),
+        Command("explain", "say why: what each modality and call contributes", "graph_rca.explain_command", _explain,
+                "example:\n  python -m graph_rca explain incident.json --service cart"),
+        Command("report", "measure rankers and baselines on all slices: one table", "graph_rca.report_command", _report,
+                "example:\n  python -m graph_rca report --runs runs/graph_rca/run1 --write-docs"),
+    ),
+    "examples:\n  python -m graph_rca rank incident.json\n  python -m graph_rca watch --folder incidents/ --once",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns 2 for bad use, 1 when something is wrong, else 0."""
+    return ROOM.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

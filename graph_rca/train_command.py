@@ -1,0 +1,113 @@
+"""The command behind `python -m graph_rca train`: networks of each kind, their curves, and a page that compares them.
+
+Each network has a folder of its own in the run: its state after each epoch while it trains, its weights and card after.
+A killed run goes on. What is shipped is decided by `report`, not here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from core.command_line import refuse
+from core.files import replace_file, sha256_of
+from core.revision import revision
+from graph_rca.dataset import Labelled, labelled, load
+from graph_rca.model import Kind, Settings
+from graph_rca.train import Epoch, Plan, Trained, train
+from graph_rca.weights import Member, save_ensemble
+from project_types import ConfigurationError, read_scenarios
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Train. Returns 0."""
+    kinds = arguments.kinds.split(",")
+    if unknown := set(kinds) - set(get_args(Kind)):
+        refuse(
+            arguments.prog, f"--kinds: {', '.join(sorted(unknown))}: known are {', '.join(get_args(Kind))}"
+        )
+    items = [one for path in arguments.encoded for one in load(path)]
+    val = load(arguments.val)
+    items += confirmed(arguments.findings) if arguments.findings else []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    print(f"{len(items)} incidents to learn from, {len(val)} to stop by")
+    for kind in kinds:
+        for seed in range(arguments.seeds):
+            _train_one(arguments, kind, seed, items, val)
+    _page(arguments.out)
+    return 0
+
+
+def confirmed(folder: Path) -> list[Labelled]:
+    """Return confirmed findings as labelled graphs. Raises ScenarioError for a folder without any."""
+    found = [one for scenario in read_scenarios(folder) if (one := labelled(scenario))]
+    if not found:
+        raise ConfigurationError(
+            f"{folder}: no finding names a service; set ground_truth.service in each file"
+        )
+    return found
+
+
+def _train_one(
+    arguments: argparse.Namespace, kind: Kind, seed: int, items: Sequence[Labelled], val: Sequence[Labelled]
+) -> None:
+    name = f"{kind}-{seed}" + ("-no-attention" if arguments.no_attention else "")
+    name += ("-no-edges" if arguments.no_edges else "") + (
+        f"-v{arguments.vectors}" if arguments.vectors else ""
+    )
+    weights = arguments.out / f"{name}.safetensors"
+    if weights.exists():
+        print(f"{name}: is there already")
+        return
+    settings = Settings(kind, attention=not arguments.no_attention, edges=not arguments.no_edges,
+                        vectors=arguments.vectors)  # fmt: skip
+    plan = Plan(arguments.epochs, arguments.patience, seed=seed)
+    state, started = arguments.out / f"{name}.state", time.monotonic()
+    done = train(
+        items, val, settings, plan, resume=state, tell=lambda one: print(_told(name, one), flush=True)
+    )
+    seconds = time.monotonic() - started
+    save_ensemble(
+        [Member(done.model, done.basis)], weights, _facts(arguments, plan, done, seconds, len(items))
+    )
+    state.unlink(missing_ok=True)
+
+
+def _told(name: str, epoch: Epoch) -> str:
+    return (
+        f"{name} epoch {epoch.number}: loss {epoch.train_loss:.3f}, val {epoch.val_loss:.3f}, "
+        f"first {100 * epoch.val_first:.1f} %, {epoch.seconds:.1f} s"
+    )
+
+
+def _facts(
+    arguments: argparse.Namespace, plan: Plan, done: Trained, seconds: float, count: int
+) -> dict[str, object]:
+    best = min(done.epochs, key=lambda one: one.val_loss)
+    return {
+        "revision": revision(), "plan": plan._asdict(), "incidents": count, "seconds": round(seconds, 1),
+        "encoded": {path.name: sha256_of(path) for path in [*arguments.encoded, arguments.val]},
+        "best_epoch": best._asdict(), "epochs": [one._asdict() for one in done.epochs],
+    }  # fmt: skip
+
+
+def _page(folder: Path) -> None:
+    """Write report.md: what each network reached on val, and how long it took."""
+    lines = [
+        "| network | parameters' file | epochs | best val loss | val AC@1 | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        best = card["best_epoch"]
+        size = path.with_suffix(".safetensors").stat().st_size / 1e6
+        lines.append(
+            f"| {path.stem} | {size:.2f} MB | {len(card['epochs'])} | {best['val_loss']:.3f} | "
+            f"{100 * best['val_first']:.1f} % | {card['seconds']:.0f} |"
+        )
+    replace_file(folder / "report.md", ("\n".join(lines) + "\n").encode())
+    print("\n".join(lines))

@@ -1,0 +1,117 @@
+"""Weights on disk: one safetensors file with any number of networks, and a card that says what they are.
+
+The card holds the hash of the weights, the feature columns, the seeds and what was measured. Weights whose hash or
+columns do not fit are refused: they would rank without an error and be wrong. Several networks rank together by the
+mean of their probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from torch import Tensor
+
+from core.files import replace_file, sha256_of
+from graph_rca.batches import batch_of
+from graph_rca.dataset import COLUMNS
+from graph_rca.graph import IncidentGraph
+from graph_rca.model import Batch, Ranker, Settings, log_softmax
+from project_types import ConfigurationError
+
+SHIPPED = Path(__file__).parent / "shipped" / "ranker.safetensors"
+
+
+class Member(NamedTuple):
+    """One network, and what projects its sentence vectors."""
+
+    model: Ranker
+    basis: Tensor | None = None
+
+
+class Ensemble(NamedTuple):
+    """Networks that rank together."""
+
+    members: Sequence[Member]
+    card: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return what the networks are, such as 'gat+neighbours'."""
+        return "+".join(dict.fromkeys(member.model.settings.kind for member in self.members))
+
+    def probabilities(self, graph: IncidentGraph) -> NDArray[np.float64]:
+        """Return each service's probability to be the cause: (services)."""
+        return self.of_batches({member.model.settings.vectors: batch_of([graph], basis=member.basis)
+                                for member in self.members})  # fmt: skip
+
+    @torch.no_grad()
+    def of_batches(self, batches: Mapping[int, Batch]) -> NDArray[np.float64]:
+        """Return probabilities for one incident, given its batch by width of sentence vectors."""
+        found = [self._one(member, batches[member.model.settings.vectors]) for member in self.members]
+        return np.asarray(np.mean(found, axis=0))
+
+    def _one(self, member: Member, batch: Batch) -> NDArray[np.float64]:
+        graphs = int(batch.graph_of[-1]) + 1
+        return np.asarray(log_softmax(member.model(batch), batch.graph_of, graphs).exp().double().numpy())
+
+
+def save_ensemble(members: Sequence[Member], path: Path, facts: Mapping[str, Any]) -> None:
+    """Write weights and their card. Raises OSError."""
+    tensors: dict[str, Tensor] = {}
+    for number, member in enumerate(members):
+        tensors |= {
+            f"{number}.{name}": value.contiguous() for name, value in member.model.state_dict().items()
+        }
+        if member.basis is not None:
+            tensors[f"{number}.basis"] = member.basis.contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, save(tensors))
+    card = {"members": [member.model.settings._asdict() for member in members], "sha256": sha256_of(path),
+            "columns": COLUMNS, **facts}  # fmt: skip
+    replace_file(path.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
+
+
+def load_ensemble(path: Path = SHIPPED) -> Ensemble:
+    """Read weights. Raises ConfigurationError when they are missing, damaged, or of other features."""
+    again = "train: python -m graph_rca train --help"
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except (OSError, ValueError) as trouble:
+        raise ConfigurationError(
+            f"{path}: no weights with a card here ({type(trouble).__name__}); {again}"
+        ) from trouble
+    if card.get("sha256") != sha256_of(path):
+        raise ConfigurationError(
+            f"{path}: the weights are not those of their card; get both again, or {again}"
+        )
+    if card.get("columns") != COLUMNS:
+        raise ConfigurationError(f"{path}: the weights are of other features; {again}")
+    tensors = load(content)
+    members = [_member(number, Settings(**given), tensors) for number, given in enumerate(card["members"])]
+    return Ensemble(members, card)
+
+
+def _member(number: int, settings: Settings, tensors: Mapping[str, Tensor]) -> Member:
+    prefix = f"{number}."
+    mine = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    basis = mine.pop("basis", None)
+    model = Ranker(settings)
+    model.load_state_dict(mine)
+    model.eval()
+    return Member(model, basis)
+
+
+@cache
+def shipped() -> Ensemble:
+    """Return the shipped weights, loaded once a process."""
+    torch.set_num_threads(1)  # graphs are small; threads that wait for one another cost more than they give
+    return load_ensemble(SHIPPED)
