@@ -45,6 +45,12 @@ def _check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="preferences, one JSON object a line")
 
 
+def _exchange(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="what is read")
+    parser.add_argument("--form", choices=("label-studio", "argilla"), required=True, help="whose form")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="what is written")
+
+
 def _nothing(_: argparse.ArgumentParser) -> None:
     """Add no flags."""
 
@@ -112,6 +118,25 @@ def _dpo(parser: argparse.ArgumentParser) -> None:
 def _reward(parser: argparse.ArgumentParser) -> None:
     _learning(parser, rate=1e-4, epochs=1.0, items=8)
     _from_start(parser)
+
+
+def _ppo(parser: argparse.ArgumentParser) -> None:
+    _learning(parser, rate=1e-5, epochs=1.0, items=16)
+    _cases_flag(parser)
+    parser.add_argument(
+        "--start", metavar="NAME[@vN]", help="adapter to start from; the distance is kept from it"
+    )
+    parser.add_argument(
+        "--reward",
+        default="truth",
+        metavar="NAME@vN",
+        help="reward model, or truth: the scorer (default %(default)s)",
+    )
+    parser.add_argument("--iterations", type=positive, default=30, help="default %(default)s")
+    parser.add_argument(
+        "--distance", type=float, default=6.0, help="nats an answer may move (default %(default)s)"
+    )
+    parser.add_argument("--words", type=positive, default=120, metavar="TOKENS", help="longest answer")
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
@@ -213,6 +238,18 @@ ROOM = Room(
         ),
         Command("schema", "print the JSON schema of a preference", "alignment.data_commands", _nothing),
         Command(
+            "export",
+            "write pairs as tasks of Label Studio or Argilla",
+            "alignment.data_commands",
+            _exchange,
+        ),
+        Command(
+            "import",
+            "read judgements out of Label Studio's or Argilla's export",
+            "alignment.data_commands",
+            _exchange,
+        ),
+        Command(
             "sft",
             "warm start: imitate right answers, or the episodes with the best rewards",
             "alignment.train_commands",
@@ -231,6 +268,13 @@ ROOM = Room(
             "train a reward model and test it against null baselines",
             "alignment.train_commands",
             _reward,
+            EXAMPLES,
+        ),
+        Command(
+            "ppo",
+            "align with a reward in the loop: proximal policy optimisation",
+            "alignment.ppo_command",
+            _ppo,
             EXAMPLES,
         ),
         Command(

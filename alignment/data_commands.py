@@ -1,4 +1,4 @@
-"""The commands that make and check data: `cases`, `pairs`, `check`, `schema`."""
+"""The commands that make and check data: `cases`, `pairs`, `check`, `schema`, `export`, `import`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import get_args
 
 from alignment.agreement import judgements, krippendorff, pairwise
 from alignment.cases import ExplainCase, Split, read_cases, write_cases
+from alignment.exchange import exported, imported
 from alignment.generator import generate
 from alignment.pairs import from_cases, from_episodes
 from alignment.preferences import Preference, problems, read, summary, write
 from core.episode_store.episodes import read_episodes
+from core.files import replace_file
 
 PAIRED: tuple[Split, ...] = ("train", "val", "seen", "unseen")
 
@@ -65,9 +67,23 @@ def _schema(_: argparse.Namespace) -> int:
     return 0
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    tasks = exported(read(arguments.file), arguments.form)
+    replace_file(arguments.out, (json.dumps(tasks, indent=1) + "\n").encode())
+    print(f"{len(tasks)} tasks in {arguments.out}")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    print(f"{write(arguments.out, imported(arguments.file, arguments.form))} judgements in {arguments.out}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cases": _cases,
     "pairs": _pairs,
     "check": _check,
     "schema": _schema,
+    "export": _export,
+    "import": _import,
 }

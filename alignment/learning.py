@@ -46,7 +46,7 @@ class Learning:
         if name := getattr(arguments, "start", None):
             self.start = self.registry.card(name)
             self.base.load(self.model, self.registry.checked(self.start.full_name, self.base.sha256))
-        self.scalar = ScalarModel(self.model, self.base.device) if kind == "reward" else None
+        self.scalar = ScalarModel(self.model, self.base.device) if kind in ("reward", "ppo") else None
 
     @property
     def recipe(self) -> Recipe:

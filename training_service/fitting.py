@@ -154,21 +154,17 @@ class Fitting(Generic[T]):
         return norm
 
     def _save(self, optimizer: AdamW, history: Sequence[Mapping[str, float]]) -> None:
-        """Write everything aside, then swap: a killed process leaves the old folder or the new one."""
-        if self.folder is None or self.keeper is None:
+        keeper = self.keeper
+        if self.folder is None or keeper is None:
             return
-        fresh, old = self.folder.with_suffix(".fresh"), self.folder.with_suffix(".old")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        self.keeper.save(fresh)
-        save_optimizer(self.model, optimizer, fresh)
-        progress = {"recipe": asdict(self.recipe), "data": self.data, "history": list(history)}
-        (fresh / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.folder.exists():
-            self.folder.rename(old)
-        fresh.rename(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+
+        def write(fresh: Path) -> None:
+            keeper.save(fresh)
+            save_optimizer(self.model, optimizer, fresh)
+            progress = {"recipe": asdict(self.recipe), "data": self.data, "history": list(history)}
+            (fresh / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
+
+        replace_folder(self.folder, write)
 
     def _resumed(self, optimizer: AdamW) -> list[dict[str, float]]:
         """Read what an earlier process saved; nothing when there is nothing.
@@ -177,10 +173,7 @@ class Fitting(Generic[T]):
         """
         if self.folder is None or self.keeper is None:
             return []
-        old = self.folder.with_suffix(".old")
-        if not self.folder.exists() and old.exists():  # killed between the two renames
-            old.rename(self.folder)
-        if not (self.folder / PROGRESS).exists():
+        if not (recovered(self.folder) / PROGRESS).exists():
             return []
         progress: dict[str, Any] = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
         if (progress["recipe"], progress["data"]) != (asdict(self.recipe), self.data):
@@ -190,6 +183,27 @@ class Fitting(Generic[T]):
         self.keeper.load(self.folder)
         load_optimizer(self.model, optimizer, self.folder, len(progress["history"]))
         return list(progress["history"])
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder aside, then swap: a killed process leaves the old folder or the new one."""
+    fresh, old = folder.with_suffix(".fresh"), folder.with_suffix(".old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write(fresh)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recovered(folder: Path) -> Path:
+    """Return the folder, put back when a process was killed between the two renames of a swap."""
+    old = folder.with_suffix(".old")
+    if not folder.exists() and old.exists():
+        old.rename(folder)
+    return folder
 
 
 def _batches(items: Sequence[T], recipe: Recipe, steps: int) -> Iterator[list[T]]:

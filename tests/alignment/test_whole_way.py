@@ -34,6 +34,7 @@ class Lab:
             "pairs": ["--cases", "--out"],
             "sft": ["--base-model", "--adapters", "--work", "--cases"],
             "dpo": ["--base-model", "--adapters", "--work", "--pairs"],
+            "ppo": ["--base-model", "--adapters", "--work", "--cases"],
             "reward": ["--base-model", "--adapters", "--work", "--pairs"],
             "evaluate": ["--base-model", "--adapters", "--cases", "--answers"],
             "gate": ["--adapters", "--answers", "--cases"],
@@ -97,6 +98,18 @@ def test_a_reward_model_that_learned_nothing_is_refused(lab: Lab, capsys: pytest
     out = capsys.readouterr().out
     assert "| slice | pairs | model | longer wins | shorter wins |" in out
     assert "refused: length-matched" in out
+
+
+def test_ppo_goes_on_where_it_was(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--start", "warm@v1", "--items-per-step", "4", "--words", "12", "--limit", "8")
+    assert lab.run("ppo", "--name", "loop", *flags, "--iterations", "1") == 0
+    assert lab.run("ppo", "--name", "loop", *flags, "--iterations", "2") == 0
+    progress = json.loads((lab.place / "work" / "loop" / "last" / "progress.json").read_text())
+    assert len(progress["history"]) == 2
+    assert progress["history"][0]["distance"] == pytest.approx(0.0, abs=1e-3), "it starts at the reference"
+    assert Registry(lab.adapters).card("loop").kind == "ppo"
+    assert lab.run("ppo", "--name", "loop", *flags, "--iterations", "3", "--seed", "9") == 2
+    assert "begun with other settings" in capsys.readouterr().err
 
 
 def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
