@@ -146,7 +146,8 @@ def environment_variables() -> set[str]:
 
 
 def _is_environment(node: ast.expr) -> bool:
-    return ast.unparse(node).rpartition(".")[2] in ("environ", "environment", "env")
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name in ("environ", "environment", "env")
 
 
 def test_every_environment_variable_is_documented() -> None:
