@@ -20,7 +20,7 @@ from importers.levels import level_in
 from importers.options import Options
 from importers.reading import Source, SourceFile
 from importers.rows import LogRow
-from importers.text_formats import Forms, Said, Setting
+from importers.text_formats import Forms, Said, Setting, plain
 
 _SAMPLE = 300
 """Lines that are looked at."""
@@ -112,16 +112,18 @@ class _Pending:
             self.length += len(text)
 
     def row(self, service: str) -> LogRow:
-        line, said = self.line, self.said
-        message = "\n".join((said.message if said else line.text, *self.more))
-        # the clock of who carried a line has a zone, the program's own often has none
-        at_ns = line.at_ns if line.at_ns is not None or said is None else said.at_ns
-        level = said.level if said else "UNKNOWN"
-        level = level_in(message) if level == "UNKNOWN" else level
-        if said is None:
-            return LogRow(at_ns, line.service or service, level, message)
-        name = said.service or line.service or service
-        return LogRow(at_ns, name, level, message, said.trace_id, said.span_id, said.attributes)
+        line, said = self.line, self.said or plain(self.line.text, self.line.text, None)
+        message = "\n".join((said.message, *self.more))
+        return LogRow(
+            # the clock of who carried a line has a zone, the program's own often has none
+            said.at_ns if line.at_ns is None else line.at_ns,
+            said.service or line.service or service,
+            level_in(message) if said.level == "UNKNOWN" else said.level,
+            message,
+            said.trace_id,
+            said.span_id,
+            said.attributes,
+        )
 
 
 class _Log:

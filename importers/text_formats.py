@@ -281,23 +281,32 @@ def _named_month(found: re.Match[str], setting: Setting) -> int | None:
 
 
 _SEPARATORS = " \t|-:,]"
-_LEVEL_FIRST = re.compile(r"[\[(<]?(?P<level>[A-Za-z]{1,11})[\])>]?(?P<after>[ \t:|-]+|$)")
+_LEVEL_FIRST = re.compile(r"(?P<mark>[\[(<]?)(?P<level>[A-Za-z]{2,11})(?P<after>[\])>]?[ \t:|-]+|$)")
 _TRACE_IN = re.compile(r"\btrace[._-]?id[=: ]+\"?([0-9a-fA-F]{16,32})\b", re.IGNORECASE)
 _SPAN_IN = re.compile(r"\bspan[._-]?id[=: ]+\"?([0-9a-fA-F]{8,16})\b", re.IGNORECASE)
 
 
 def _text(text: str, end: int, at_ns: int | None) -> Said | None:
-    """A text whose clock ends at a place; a level that follows is taken off too."""
-    if at_ns is None:
-        return None
-    rest = text[end:].lstrip(_SEPARATORS) if end else text
+    """A text whose clock ends at a place; None when the clock is none after all."""
+    return None if at_ns is None else plain(text, text[end:].lstrip(_SEPARATORS) if end else text, at_ns)
+
+
+def plain(text: str, rest: str, at_ns: int | None) -> Said:
+    """Read a text without fields: a level at the beginning of `rest` is taken off; ids may stand anywhere."""
     first = _LEVEL_FIRST.match(rest)
-    level = level_named(first["level"]) if first and len(first["level"]) > 1 else None
+    level = level_named(first["level"]) if first else None
+    if first and level and not _is_label(first):
+        level = level if first["level"].islower() else None
+        first = None
     message = rest[first.end() :] if first and level else rest
     trace, span = _TRACE_IN.search(text), _SPAN_IN.search(text)
-    return Said(
-        at_ns, level or level_in(text), message or rest, None, trace[1] if trace else None, span[1] if span else None
-    )  # fmt: skip
+    ids = trace[1] if trace else None, span[1] if span else None
+    return Said(at_ns, level or level_in(text), message or rest, None, *ids)
+
+
+def _is_label(first: re.Match[str]) -> bool:
+    """Whether a level stands for itself and is no word of a sentence, as in "Failure to connect"."""
+    return first["level"].isupper() or bool(first["mark"]) or ":" in first["after"] or "|" in first["after"]
 
 
 READERS: tuple[Reader, ...] = (_json, _klog, _syslog, _access, _logfmt, _clocked)

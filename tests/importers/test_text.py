@@ -45,6 +45,8 @@ def said(text: str, utc_offset: str | None = None) -> Said:
         ("1772633101.500 WARN slow", HALF, "WARN", "slow"),
         ("1772633101500 INFO fine", HALF, "INFO", "fine"),
         ("14:05:01.500 ERROR late", HALF, "ERROR", "late"),
+        ("2026-03-04T14:05:01.500Z Failure to connect", HALF, "UNKNOWN", "Failure to connect"),
+        ("2026-03-04T14:05:01.500Z error connecting", HALF, "ERROR", "error connecting"),
         ("worker-3 | 2026-03-04 14:05:01 FATAL gone", AT_NS, "FATAL", "worker-3 | 2026-03-04 14:05:01 FATAL gone"),
         ("E0304 14:05:01.500000       1 store.go:12] disk full", HALF, "ERROR", "store.go:12] disk full"),
         ("Mar  4 14:05:01 db-1 mysqld[12]: error: disk full", AT_NS, "ERROR", "error: disk full"),
@@ -160,11 +162,21 @@ def test_frames_that_kubectl_stamped_one_by_one_are_one_row(tmp_path: Path) -> N
     assert found.incident.logs[0].level == "ERROR"
 
 
-@pytest.mark.parametrize(("content", "rows"), [(DOCKER, [LONG, "INFO short"]), (CRI, ["x" * 20])])
+@pytest.mark.parametrize(("content", "rows"), [(DOCKER, [LONG, "short"]), (CRI, ["x" * 20])])
 def test_parts_of_a_long_line_are_put_together(tmp_path: Path, content: str, rows: list[str]) -> None:
     found = rows_of(tmp_path, {"cart.log": content})
     assert [row.message for row in found.incident.logs] == rows
     assert found.counts.joined == 1
+
+
+def test_what_a_stamped_line_says_itself_is_read_too(tmp_path: Path) -> None:
+    stamped = "2026-03-04T14:05:01.5Z WARN low on disk trace_id=5b8efff798038103d269b633813fc60c\n" * 2
+    row = rows_of(tmp_path, {"cart.log": stamped}).incident.logs[0]
+    assert (row.level, row.message[:11], row.trace_id) == (
+        "WARN",
+        "low on disk",
+        "5b8efff798038103d269b633813fc60c",
+    )
 
 
 def test_compose_and_kubectl_prefixes_name_the_service(tmp_path: Path) -> None:
@@ -182,7 +194,7 @@ def test_compose_and_kubectl_prefixes_name_the_service(tmp_path: Path) -> None:
 def test_rows_without_any_clock_keep_their_order(tmp_path: Path) -> None:
     found = rows_of(tmp_path, {"cart.log": "starting\nlistening\nERROR gone\n"})
     assert [(row.timestamp, row.message) for row in found.incident.logs] == [
-        (None, "starting"), (None, "listening"), (None, "ERROR gone")]  # fmt: skip
+        (None, "starting"), (None, "listening"), (None, "gone")]  # fmt: skip
 
 
 def test_nanoseconds_are_kept(tmp_path: Path) -> None:
