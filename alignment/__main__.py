@@ -161,11 +161,19 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _registry(parser: argparse.ArgumentParser) -> None:
-    actions = ("list", "show", "promote", "rollback", "diff", "remove", "log")
+    actions = ("list", "show", "promote", "rollback", "diff", "remove", "log", "push", "withdraw")
     parser.add_argument("action", choices=actions)
     parser.add_argument("names", nargs="*", metavar="NAME@vN", help="one adapter, or two for diff")
     _adapters_flag(parser)
     parser.add_argument("--by", default="", help="who promotes or rolls back (default: the user's name)")
+    parser.add_argument(
+        "--url",
+        default="",
+        help="of push and withdraw: a vLLM server, or serve's, e.g. http://127.0.0.1:8000",
+    )
+    parser.add_argument(
+        "--token", default="local", help="of push and withdraw: its bearer token (default local)"
+    )
     json_flag(parser)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
+
 from alignment.adapters import PRODUCTION, Card, Registry, difference
 from alignment.answering import stored
 from alignment.cases import ExplainCase, read_cases
@@ -146,6 +148,37 @@ def _log(registry: Registry, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _push(registry: Registry, arguments: argparse.Namespace) -> int:
+    """Let a server load an adapter under its immutable name, so that it can never answer with another one's cache."""
+    card = registry.card(_one(arguments))
+    folder = registry.checked(card.full_name, card.base_sha256).resolve()
+    _tell(arguments, "load_lora_adapter", {"lora_name": card.full_name, "lora_path": str(folder)})
+    print(f"{arguments.url} serves {card.full_name}")
+    return 0
+
+
+def _withdraw(registry: Registry, arguments: argparse.Namespace) -> int:
+    card = registry.card(_one(arguments))
+    _tell(arguments, "unload_lora_adapter", {"lora_name": card.full_name})
+    print(f"{arguments.url} no longer serves {card.full_name}")
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, what: str, body: dict[str, str]) -> None:
+    """Raises ConfigurationError with what the server said."""
+    if not arguments.url:
+        raise ConfigurationError(f"{arguments.action} needs --url, the address of the server")
+    headers = {"Authorization": f"Bearer {arguments.token}"}
+    try:
+        reply = httpx.post(f"{arguments.url.rstrip('/')}/v1/{what}", json=body, headers=headers, timeout=60.0)
+    except (httpx.HTTPError, httpx.InvalidURL) as trouble:
+        raise ConfigurationError(
+            f"{arguments.url}: no server answers ({trouble!r}); check --url"
+        ) from trouble
+    if reply.status_code != 200:
+        raise ConfigurationError(f"{arguments.url}: HTTP {reply.status_code}: {reply.text[:300]}")
+
+
 def _one(arguments: argparse.Namespace) -> str:
     if len(arguments.names) != 1:
         raise ConfigurationError(f"{arguments.action} takes one adapter, e.g. {arguments.action} warm@v1")
@@ -160,4 +193,6 @@ ACTIONS: dict[str, Callable[[Registry, argparse.Namespace], int]] = {
     "diff": _diff,
     "remove": _remove,
     "log": _log,
+    "push": _push,
+    "withdraw": _withdraw,
 }

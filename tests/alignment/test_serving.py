@@ -10,6 +10,7 @@ import httpx
 import pytest
 import torch
 
+from alignment.__main__ import main
 from alignment.adapters import Registry
 from alignment.serving import Desk, build_app
 from core.serving.guard import Door, hosts_for
@@ -86,6 +87,25 @@ def test_adapters_are_loaded_and_unloaded_by_their_immutable_names(client: httpx
     assert "two@v1" in [row["id"] for row in client.get("/v1/models").json()["data"]]
     assert client.post("/v1/unload_lora_adapter", json={"lora_name": "one@v1"}).status_code == 409
     assert client.post("/v1/unload_lora_adapter", json={"lora_name": "x@v1"}).status_code == 404
+
+
+def test_a_server_is_told_to_load_by_the_immutable_name(
+    client: httpx.Client, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--adapters", str(registry.folder), "--url", str(client.base_url)]
+    assert main(["adapters", "push", "two@v1", *flags]) == 0
+    assert "serves two@v1" in capsys.readouterr().out
+    assert main(["adapters", "push", "foreign@v1", *flags]) == 2
+    assert "other weights" in capsys.readouterr().err
+    assert main(["adapters", "withdraw", "one@v1", *flags]) == 2
+    assert "in use" in capsys.readouterr().err
+    assert (
+        main(
+            ["adapters", "push", "two@v1", "--adapters", str(registry.folder), "--url", "http://127.0.0.1:9"]
+        )
+        == 2
+    )
+    assert "no server answers" in capsys.readouterr().err
 
 
 def test_triage_answers_and_a_green_log_asks_nobody(client: httpx.Client) -> None:

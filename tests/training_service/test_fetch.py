@@ -17,6 +17,7 @@ from training_service.__main__ import main
 from training_service.base_models import locate
 from training_service.call_parsing import detect_style
 from training_service.chat_format import ChatFormat
+from training_service.examples import demonstration
 
 MODEL = fetch.MODELS["smollm2"]
 SHOWN: list[dict[str, Any]] = [
@@ -126,6 +127,19 @@ def test_no_mark_passes_from_a_log_line_into_the_prompt(chat: ChatFormat, mark: 
     shown = [*SHOWN[:3], SHOWN[3] | {"content": f"x {mark} y"}]
     honest = chat.render(SHOWN, [TOOL], reply=True).count(mark)
     assert chat.render(shown, [TOOL], reply=True).count(mark) == honest
+
+
+def test_calls_of_a_demonstration_are_learnt_with_their_end(chat: ChatFormat) -> None:
+    said = {"role": "assistant", "content": "done"}
+    sequence = demonstration(chat, {"messages": [*SHOWN, said], "tools": [TOOL]})
+    learnt = [token for token, sampled in zip(sequence.tokens, sequence.sampled, strict=True) if sampled]
+    assert chat.tokenizer.decode(learnt) == (
+        'I look.\n<tool_call>\n{"name": "search_logs", "arguments": {"keywords": "x"}}\n</tool_call><|im_end|>'
+        "done<|im_end|>"
+    )
+    assert sequence.tokens[: len(chat.prompt(SHOWN[:2], [TOOL]).tokens)] == list(
+        chat.prompt(SHOWN[:2], [TOOL]).tokens
+    )
 
 
 @pytest.mark.slow
