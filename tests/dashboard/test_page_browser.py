@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.episode_store.run_folder import TRAINING_LOCK
 from core.files import held
@@ -313,6 +313,17 @@ def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: P
             expect(page).to_have_url(f"{url}/episodes")
 
 
+def drag(page: Page, figure: Locator) -> None:
+    """Drag over a part of a chart."""
+    box = figure.locator(".u-over").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
+    page.mouse.up()
+
+
 def test_a_drag_zooms_into_a_chart_and_show_all_brings_everything_back(page: Page, url: str) -> None:
     page.goto(f"{url}/run?name=seed1")
     figure = page.locator("figure.chart").first
@@ -321,13 +332,7 @@ def test_a_drag_zooms_into_a_chart_and_show_all_brings_everything_back(page: Pag
     expect(canvas).to_be_visible()
     expect(whole).not_to_be_visible()
     before = canvas.evaluate(drawn)
-    box = figure.locator(".u-over").bounding_box()
-    assert box is not None
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 0.3 * box["width"], middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
-    page.mouse.up()
+    drag(page, figure)
     expect(whole).to_be_visible()
     assert canvas.evaluate(drawn) != before
     whole.click()
@@ -341,13 +346,7 @@ def test_a_zoom_stays_while_a_run_brings_new_numbers(page: Page, tmp_path: Path)
         page.goto(f"{url}/run?name=seed1")
         figure = page.locator("figure.chart").first
         whole = figure.get_by_role("button", name="Show all")
-        box = figure.locator(".u-over").bounding_box()
-        assert box is not None
-        middle = box["y"] + box["height"] / 2
-        page.mouse.move(box["x"] + 0.3 * box["width"], middle)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
-        page.mouse.up()
+        drag(page, figure)
         expect(whole).to_be_visible()
         rows = figure.locator("tbody tr")
         before = rows.count()
