@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
-.PHONY: train align test lint types fast slow scenarios art-next clean
+.PHONY: train align test lint types fast slow scenarios art-next trainers clean
 
 train: .venv/train
 	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
@@ -67,5 +67,17 @@ art-next: pyproject.toml
 	elif [ ! -e .venv-art-next/made ] || [ pyproject.toml -nt .venv-art-next/made ]; then $$python -m venv .venv-art-next && \
 	.venv-art-next/bin/python -m pip install --quiet --editable . && touch .venv-art-next/made; fi
 
+# Environments for libraries whose dependencies exclude one another; without them their tests are skipped.
+trainers: .venv-verifiers/made .venv-inspect/made .venv-openenv/made .venv/trl
+
+.venv-%/made: pyproject.toml
+	@test -e .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+.venv/trl: pyproject.toml | .venv/bin/python
+	$(RUN) -m pip install --quiet --editable '.[train,trl]'
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-art-next
+	rm -rf .venv .venv-*

@@ -29,6 +29,7 @@ ROOMS = (
     "testrun_investigator",
     "alignment",
     "graph_rca",
+    "log_investigator_env",
 )
 DOORS = {
     "build_logs": "make scenario files searchable: one logs.db",

@@ -17,7 +17,7 @@ LAYERS = (
     ("core",),
     ("build_logs", "log_search_tools", "make_judge_model", "rewards"),
     ("rollout",),
-    ("chaos", "importers", "training_service", "failure_analysis", "testrun_investigator"),
+    ("chaos", "importers", "training_service", "failure_analysis", "testrun_investigator", "log_investigator_env"),
     ("evaluation",),
     ("training_runs", "alignment", "graph_rca"),
     ("dashboard", "train_serverless"),
