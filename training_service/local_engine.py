@@ -67,6 +67,8 @@ class EngineOptions:
     """Further sequences whose keys and values are kept for their next turn."""
     cache_bytes: int = field(default_factory=cache_bytes)
     """Upper bound of the keys and values of one base model."""
+    cache_tokens: int = 128 << 10
+    """Tokens whose keys and values are kept at most: 64 conversations of 2048, a gigabyte of the small model's."""
     max_context: int | None = None
     """Tokens of one sequence at most. None: the model's context, LONGEST_CONTEXT at most."""
     loaded_checkpoints: int = 4
@@ -119,7 +121,8 @@ def _arena(base: Base, options: EngineOptions) -> Arena:
     context = min(base.context, options.max_context or LONGEST_CONTEXT)
     if base.device.type != "cpu":  # there a slot takes its memory at once
         slots = max(1, min(slots, options.cache_bytes // (token_bytes * context)))
-    most_tokens = min(slots * context, max(context, options.cache_bytes // token_bytes))
+    room = min(options.cache_tokens, options.cache_bytes // token_bytes)
+    most_tokens = min(slots * context, max(context, room))
     return Arena(config, slots, context, dtype, base.device, most_tokens=most_tokens)
 
 
