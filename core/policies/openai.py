@@ -6,6 +6,7 @@ pinned and no seed is sent (`core.policies.embedded` does both).
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 DEFAULT_RULES = EpisodeConfig()
+SESSION = "X-Session-ID"
+"""Header that keeps an episode's calls together: routers in front of several engines send them to the one that
+has the conversation in its cache (SkyRL's router, vLLM's consistent hashing).
+"""
 
 
 def openai_chat(
@@ -28,10 +33,11 @@ def openai_chat(
     patience: Patience = PATIENCE,
     **options: Any,
 ) -> Chat:
-    """A policy behind an OpenAI-compatible server; `ChatReply.raw` is the openai Choice.
+    """A policy behind an OpenAI-compatible server, for one episode; `ChatReply.raw` is the openai Choice.
 
-    `options` (seed, ...) are sent along.
+    `options` (seed, ...) are sent along. All calls carry one `X-Session-ID`, fresh for each chat.
     """
+    options = {"extra_headers": {SESSION: uuid.uuid4().hex}, **options}
     create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
     return ProviderChat(create, model_name, config, patience, options)
 
@@ -54,5 +60,4 @@ async def opened(name: str, config: EpisodeConfig, seed: int, access: Access) ->
             f"--policy openai:{name} needs --base-url URL, the server that has the model"
         )
     async with connected(access.base_url, access, config) as client:
-        chat = openai_chat(client, name, config)
-        yield Policy(f"openai:{name}", lambda scenario_id, sample: chat)
+        yield Policy(f"openai:{name}", lambda scenario_id, sample: openai_chat(client, name, config))

@@ -274,3 +274,15 @@ async def test_many_episodes_at_once_share_a_server_without_mixing() -> None:
                 *(investigate(chat, INCIDENT, [Grep()], judge=Says(True), config=RULES) for _ in range(8))
             )
     assert {(episode.outcome.turns, episode.outcome.cited_gold) for episode in episodes} == {(3, 1)}
+
+
+async def test_the_calls_of_an_episode_carry_one_session_and_those_of_another_a_different_one() -> None:
+    script = by_turn([call("grep", word="cdn"), answer("ledger", CAUSE)])
+    with OpenAIServer(script) as server:
+        async with AsyncOpenAI(base_url=server.base_url, api_key="test") as client:
+            for _ in range(2):
+                chat = openai_chat(client, "scripted", RULES, HASTY)
+                await investigate(chat, INCIDENT, [Grep()], config=RULES)
+    sessions = [headers["x-session-id"] for headers in server.headers]
+    assert sessions == [sessions[0]] * 2 + [sessions[2]] * 2
+    assert sessions[0] != sessions[2]
