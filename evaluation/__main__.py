@@ -146,6 +146,12 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="parquet file to write")
 
 
+def _audit(parser: argparse.ArgumentParser) -> None:
+    _one_run(parser)
+    _choice(parser)
+    json_flag(parser)
+
+
 def _adversaries(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="val", metavar="SPLIT|DIR", help="scenarios to cheat on (default val)"
@@ -205,6 +211,12 @@ for what is missing."""
 EXPORT_EXAMPLES = """\
 example:
   python -m evaluation export runs/eval-tiny --out episodes.parquet"""
+AUDIT_EXAMPLES = """\
+examples:
+  python -m evaluation audit runs/eval-tiny
+  python -m evaluation audit runs/seed1@40 --split train --sampling rollouts --json
+
+Exit 1 when a stored reward is not what its outcome is worth, or a prompt rewrites ids of earlier turns."""
 ADVERSARIES_EXAMPLES = """\
 examples:
   python -m evaluation adversaries --write-docs
@@ -261,6 +273,13 @@ ROOM = Room(
             "evaluation.exporting",
             _export,
             EXPORT_EXAMPLES + WHAT_IS_READ,
+        ),
+        Command(
+            "audit",
+            "hold stored trajectories against themselves: rewards, token ids, what was cut short",
+            "evaluation.auditing",
+            _audit,
+            AUDIT_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "adversaries",
