@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,9 +79,9 @@ class TurnView(Frozen):
 
 
 class Evidence(Frozen):
-    """A log line or a trace that was cited, or is gold, or both."""
+    """What was cited, or is gold, or both: a line, a trace, and of gold also a span, a metric or a silence."""
 
-    kind: Literal["log", "trace"]
+    kind: Literal["log", "trace", "event", "span", "metric", "absence"]
     id: str
     text: str = ""
     cited: bool = False
@@ -180,7 +180,7 @@ def view(episode: Episode, scenario: Scenario | None = None, claims: Iterable[Cl
         scenario.ground_truth if scenario else None,
         {row.id: row for row in scenario.logs} if scenario else {},
     )
-    gold = (*truth.evidence_log_ids, *truth.evidence_trace_ids) if truth else ()
+    gold = (*truth.evidence_line_ids, *truth.evidence_trace_ids) if truth else ()
     traces = (
         {row.trace_id for row in rows.values() if row.trace_id}
         | {span.trace_id for span in scenario.spans if scenario}
@@ -262,10 +262,12 @@ def _call(call: Call, marker: _Marker) -> CallView:
 def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> tuple[Evidence, ...]:
     """Gold first, then what else was cited."""
     truth = scenario.ground_truth if scenario else None
-    rows = {row.id: row for row in scenario.logs} if scenario else {}
+    rows = {row.id: _quoted(row) for row in scenario.logs} if scenario else {}
+    events = {event.id: f"{event.object} {event.reason}" for event in scenario.events} if scenario else {}
+    lines = truth.evidence_line_ids if truth else ()
     found: list[Evidence] = []
     kinds: tuple[tuple[Literal["log", "trace"], tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
-        ("log", truth.evidence_log_ids if truth else (), episode.cited_log_ids, episode.shown_log_ids),
+        ("log", lines, episode.cited_log_ids, episode.shown_log_ids),
         (
             "trace",
             truth.evidence_trace_ids if truth else (),
@@ -274,23 +276,50 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
         ),
     )
     for kind, gold, cited, shown in kinds:
-        seen, known = set(shown), rows if kind == "log" else traces
+        seen, known = set(shown), rows.keys() | events.keys() if kind == "log" else traces
         for id in dict.fromkeys((*gold, *cited)):
-            row = rows.get(id) if kind == "log" else None
-            text = _quoted(row) if row else ""
-            exists = id in known if scenario else True if id in seen else None
             found.append(
                 Evidence(
-                    kind=kind,
+                    kind="event" if kind == "log" and id in events else kind,
                     id=id[:200],
-                    text=text,
+                    text=({**rows, **events}.get(id, "") if kind == "log" else "")[:LONGEST_LINE],
                     cited=id in cited,
                     gold=id in gold,
                     seen=id in seen,
-                    exists=exists,
+                    exists=id in known if scenario else True if id in seen else None,
                 )
             )
+    found += _beside_lines(episode, scenario) if scenario else ()
     return tuple(sorted(found[:200], key=lambda one: not one.gold))
+
+
+def _beside_lines(episode: Episode, scenario: Scenario) -> Iterator[Evidence]:
+    """Gold evidence that no report can cite by an id: spans, metric series, services that fell silent.
+
+    A span was seen when its trace was; the others when a result of a tool prints them.
+    """
+    spans = {span.span_id: span for span in scenario.spans}
+    printed = "\n".join(
+        _text(one.get("content")) for one in episode.messages if one.get("role") in ("tool", "user")
+    )
+    for one in scenario.ground_truth.evidence:
+        span = spans.get(one.id) if one.kind == "span" else None
+        if one.kind == "span":
+            text = f"{span.service} {span.operation} {span.duration_ms:.0f} ms {span.status}" if span else ""
+            seen = span is not None and span.trace_id in episode.shown_trace_ids
+            cited = span is not None and span.trace_id in episode.cited_trace_ids
+        elif one.kind in ("metric", "absence"):
+            name = one.id.replace("/", " ", 1) if one.kind == "metric" else one.id
+            text, cited = ("" if one.kind == "metric" else "wrote nothing more"), False
+            seen = (
+                re.search(rf"^{re.escape(name)} |silent now: [^\n]*\b{re.escape(name)}\b", printed, re.M)
+                is not None
+            )
+        else:
+            continue
+        yield Evidence(
+            kind=one.kind, id=one.id[:200], text=text, cited=cited, gold=True, seen=seen, exists=True
+        )
 
 
 def _quoted(row: LogRecord) -> str:

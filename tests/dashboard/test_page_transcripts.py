@@ -4,6 +4,8 @@ too long.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +57,38 @@ def test_ids_of_any_alphabet_are_marked_in_rows_and_in_the_head_of_a_trace() -> 
     assert [piece.id for piece in head.pieces if piece.mark] == ["checkout-trace_9"]
     assert line.mark == "gold"
     assert [piece.level for piece in line.pieces if piece.level] == ["UNKNOWN"]
+
+
+def test_evidence_that_is_no_log_line_is_marked_too() -> None:
+    day = "2026-03-01T14:05"
+    parts = json.loads(INCIDENT.model_dump_json())
+    parts["events"] = [
+        {
+            "id": "e1e1",
+            "timestamp": f"{day}:03Z",
+            "service": "ledger",
+            "object": "Pod/ledger-0",
+            "reason": "Evicted",
+        }
+    ]
+    parts["spans"] = [{"trace_id": TRACE, "span_id": "a1a1", "service": "ledger", "operation": "journal",
+                       "start": f"{day}:02Z", "duration_ms": 900, "status": "error"}]  # fmt: skip
+    parts["metrics"] = [{"service": "ledger", "name": "disk_used", "points": [[f"{day}:00Z", 99.0]]}]
+    kinds = {"event": "e1e1", "span": "a1a1", "metric": "ledger/disk_used", "absence": "ledger"}
+    parts["ground_truth"] |= {"evidence": [{"kind": kind, "id": id} for kind, id in kinds.items()]}
+    result = "1 series in 14:05:00/14:06:00\nledger disk_used 40 -> 99 (up 9.0 sd), 99 at 14:05:00"
+    played = episode(result=result).model_copy(
+        update={"cited_log_ids": ("e1e1",), "cited_trace_ids": (TRACE,)}
+    )
+    found = {
+        one.kind: one
+        for one in view(played, Scenario.model_validate(parts)).evidence
+        if one.id in kinds.values()
+    }
+    assert {kind: (one.mark, one.exists) for kind, one in found.items()} == {
+        "event": ("both", True), "span": ("both", True), "metric": ("gold", True), "absence": ("gold", True)}  # fmt: skip
+    assert (found["metric"].seen, found["absence"].seen) == (True, False)
+    assert found["span"].text == "ledger journal 900 ms error"
 
 
 def test_an_id_in_the_text_of_a_message_is_not_taken_for_a_citation() -> None:
