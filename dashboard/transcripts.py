@@ -309,12 +309,11 @@ def _beside_lines(episode: Episode, scenario: Scenario) -> Iterator[Evidence]:
             seen = span is not None and span.trace_id in episode.shown_trace_ids
             cited = span is not None and span.trace_id in episode.cited_trace_ids
         elif one.kind in ("metric", "absence"):
-            name = one.id.replace("/", " ", 1) if one.kind == "metric" else one.id
-            text, cited = ("" if one.kind == "metric" else "wrote nothing more"), False
-            seen = (
-                re.search(rf"^{re.escape(name)} |silent now: [^\n]*\b{re.escape(name)}\b", printed, re.M)
-                is not None
-            )
+            metric = one.kind == "metric"
+            name = re.escape(one.id.replace("/", " ", 1) if metric else one.id)
+            pattern = rf"^{name} " if metric else rf"silent now: [^\n]*(?<![\w-]){name}(?![\w-])"
+            text, cited = ("" if metric else "wrote nothing more"), False
+            seen = re.search(pattern, printed, re.MULTILINE) is not None
         else:
             continue
         yield Evidence(
