@@ -11,23 +11,20 @@ A task's data holds no truth: it names the folder, and the truth is read when th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterator
+from functools import cache, partial
+from typing import Any
 
 import verifiers.v1 as vf
 from openai import AsyncOpenAI
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from verifiers.v1.runtimes import ProgramResult
 
 from core.trajectory import metrics
 from log_investigator_env.investigations import Investigations
 from log_investigator_env.tool_functions import ENDED, shown, signature
-from project_types import ChatReply, Episode, Report, Tool, ToolCall
+from project_types import ChatReply, Episode, Report, ToolCall
 from rollout import FINAL_ANSWER, openai_chat
-
-if TYPE_CHECKING:
-    from mcp.server.mcpserver import MCPServer
 
 EPISODE = "episode"
 """Where a trace's `info` holds the episode."""
@@ -80,24 +77,26 @@ class Tools(vf.Toolset[vf.ToolsetConfig]):
         """Open the logs of this task's incident."""
         self.tools = _of(task).tools(task.id)
 
-    def register(self, mcp: MCPServer) -> None:
+    def register(self, mcp: Any) -> None:
         """Offer each tool, and the final answer, under its own name and schema."""
         for tool in self.tools:
-            mcp.add_tool(_function(tool), name=tool.name, description=tool.description)
-        mcp.add_tool(_final_answer, name=FINAL_ANSWER, description="End the investigation with your report.")
+            called = _with_parameters(partial(shown, tool), tool.arguments)
+            mcp.add_tool(called, name=tool.name, description=tool.description)
+        answer = _with_parameters(_ended, Report)
+        mcp.add_tool(answer, name=FINAL_ANSWER, description="End the investigation with your report.")
 
 
-def _function(tool: Tool) -> Any:
-    """A function with the parameters of the tool, which MCP makes a schema of."""
+def _with_parameters(work: Callable[..., Awaitable[str]], arguments: type[BaseModel]) -> Any:
+    """A function with the parameters of these arguments, which MCP makes a schema of."""
 
-    async def called(**arguments: Any) -> str:
-        return await shown(tool, arguments)
+    async def called(**given: Any) -> str:
+        return await work(given)
 
-    called.__signature__ = signature(tool.arguments)  # type: ignore[attr-defined]
+    called.__signature__ = signature(arguments)  # type: ignore[attr-defined]
     return called
 
 
-async def _final_answer(report: Report) -> str:
+async def _ended(report: dict[str, Any]) -> str:
     return ENDED
 
 
@@ -112,9 +111,8 @@ class InvestigationTask(vf.Task[InvestigationData, vf.State, InvestigationTaskCo
     async def finalize(self, trace: Any, runtime: Any) -> None:
         """Score what another harness has led by replaying it. Raises JudgeError, and then nothing is scored."""
         if EPISODE not in trace.info:
-            data = self.data
-            episode = await _of(data).replay(str(data.id), replies(trace), policy=trace.agent.model or "")
-            note(trace, episode)
+            policy = trace.agent.model or ""
+            note(trace, await _of(self.data).replay(str(self.data.id), replies(trace), policy=policy))
 
     @vf.stop
     async def answered(self, trace: vf.Trace) -> bool:

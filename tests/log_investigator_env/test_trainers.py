@@ -153,6 +153,19 @@ def until(happens: Any, process: subprocess.Popen[bytes], within_s: float = 600)
         time.sleep(0.05)
 
 
+@needs("verifiers")
+@pytest.mark.parametrize("case", ["a01", "a02", "b04"])
+def test_another_harness_of_verifiers_gets_the_tools_and_is_scored_alike(place: Place, case: str) -> None:
+    player = ["-m", "tests.fakes.verifiers_tools", *place[1:3], case]
+    told = json.loads(run("verifiers", "python", *player).splitlines()[-1])
+    assert told["tools"][:2] == ["search_logs", "read_trace"]
+    assert told["tools"][-1] == "return_final_answer"
+    assert told["served"] == ["Tools"]
+    shown = [message["content"] for message in place.expected[case].messages if message["role"] == "tool"]
+    assert [text for text in told["texts"] if "has ended" not in text] == shown
+    same(place, case, told["reward"], told["info"]["episode"]["outcome"])
+
+
 # --------------------------------------------------------------------------------------------------- Inspect
 
 READ_LOG = """
