@@ -121,6 +121,12 @@ def templates() -> jinja2.Environment:
     return environment()
 
 
+def compile_all() -> None:
+    """Compile every template now, so that the first page does not wait for it."""
+    for name in templates().list_templates():
+        templates().get_template(name)
+
+
 def environment() -> jinja2.Environment:
     """The templates, ready to render."""
     made = jinja2.Environment(

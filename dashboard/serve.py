@@ -37,6 +37,7 @@ def command(arguments: argparse.Namespace) -> int:
 
         from core.serving.guard import Door, hosts_for
         from dashboard.app import build_app
+        from dashboard.rendering import compile_all
         from dashboard.shelf import Shelf
     except ImportError as missing:
         raise ConfigurationError(
@@ -89,6 +90,7 @@ def command(arguments: argparse.Namespace) -> int:
     # a page waits for the interpreter's lock at each row it reads, while the watcher computes without a pause
     sys.setswitchinterval(SWITCH_S)
     with ExitStack() as open_things:
+        compile_all()
         if arguments.capture:
             open_things.enter_context(watcher)
         announce(listener)

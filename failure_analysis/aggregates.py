@@ -190,11 +190,11 @@ def groups(
         "GROUP BY f.signature"
     )
     with store.reading() as database:
-        halves = {kind: _halves(database, wanted, kind, now or datetime.now(UTC)) for kind in ExperimentType}
+        halves = _halves(database, wanted, now or datetime.now(UTC))
         boundary = (
             "CASE e.type "
-            + " ".join(f"WHEN '{kind}' THEN {halves[kind].boundary_ms}" for kind in halves)
-            + " ELSE 0 END"
+            + " ".join(f"WHEN '{kind}' THEN {half.boundary_ms}" for kind, half in halves.items())
+            + " WHEN '' THEN 0 ELSE 0 END"
         )
         rows = database.execute(query % boundary, values).fetchall()
         found = [_group(row, halves[ExperimentType(row["type"])]) for row in rows]
@@ -247,19 +247,23 @@ class _Halves(Frozen):
     """On both sides; 0 where only failures are stored."""
 
 
-def _halves(database: Any, wanted: Wanted, kind: ExperimentType, now: datetime) -> _Halves:
-    scope = Wanted(types=(kind,), run=wanted.run, split=wanted.split, since=wanted.since, until=wanted.until)
-    where, values = scope.sql()
-    total, first = database.execute(
-        f"SELECT count(*), min(e.at_ms) FROM experiments e WHERE {where}", values
-    ).fetchone()
-    if not total:
-        return _Halves(boundary_ms=0, later_share=1.0)
+def _halves(database: Any, wanted: Wanted, now: datetime) -> dict[ExperimentType, _Halves]:
+    """Return the halves of each type that was tried."""
+    where, values = Wanted(run=wanted.run, split=wanted.split, since=wanted.since, until=wanted.until).sql()
+    counted = f"SELECT e.type, e.at_ms, count(*) FROM experiments e WHERE {where} GROUP BY 1, 2 ORDER BY 1, 2"
+    moments: dict[ExperimentType, list[tuple[int, int]]] = {}
+    for kind, at_ms, tried in database.execute(counted, values):
+        moments.setdefault(ExperimentType(kind), []).append((at_ms, tried))
+    return {kind: _halves_of(kind, found, now) for kind, found in moments.items()}
+
+
+def _halves_of(kind: ExperimentType, moments: Sequence[tuple[int, int]], now: datetime) -> _Halves:
+    """Halve what was tried at these moments, (ms, how many) in order; of types counted in time, halve the time."""
+    first, total = moments[0][0], sum(tried for _, tried in moments)
     if kind not in _COUNTED_WHOLE:
         return _Halves(boundary_ms=(first + max(first, milliseconds(now))) // 2, later_share=0.5)
-    moments = f"SELECT e.at_ms, count(*) FROM experiments e WHERE {where} GROUP BY 1 ORDER BY 1"
     before, best = 0, (2.0, 0, 1.0)
-    for at_ms, tried in database.execute(moments, values):
+    for at_ms, tried in moments:
         later = 1 - before / total
         best = min(best, (abs(later - 0.5), at_ms, later))
         before += tried
