@@ -18,11 +18,14 @@ from typing import Any, TextIO
 from alignment.cases import prompt
 from alignment.scorer import QUOTED
 from core.redaction import redact
+from failure_analysis.logs.lines import lines_of
 from failure_analysis.logs.suspects import excerpt, suspect
 from project_types import Frozen
 
-MOST_LINES = 20_000
-"""Of a stream, its last lines are kept; a failure is told near the end."""
+MOST_LINES = 5_000
+"""Of a stream, its last lines are kept; a failure is told near the end. Looking through them takes about a second."""
+AROUND = 60
+"""Lines before and after the telling one from which the stretch that matters is cut."""
 MOST_CHARACTERS = 1600
 """Of a log, the model reads this much: about 500 tokens."""
 NO_FAILURE = "No failure found."
@@ -52,9 +55,11 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
     """Explain a log. `ask` sends a prompt to the model and returns its answer."""
     began = time.monotonic()
     log = redact("\n".join(lines))
-    if suspect(log) is None:
+    telling = suspect(log)
+    if telling is None:
         return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
-    said = await ask(prompt(excerpt(log, MOST_CHARACTERS)))
+    near = [line.raw for line in lines_of(log)[max(0, telling.place - AROUND) : telling.place + AROUND]]
+    said = await ask(prompt(excerpt("\n".join(near), MOST_CHARACTERS)))
     text, quotes, invented = checked(said, log)
     return Explained(
         failed=True,

@@ -57,8 +57,8 @@ async def test_a_green_log_asks_nobody() -> None:
 
 
 async def test_of_a_long_log_the_stretch_that_matters_is_asked_about() -> None:
-    noise = [f"05:00:00 INFO web {number} rows read" for number in range(5000)]
-    _, model = await explained("x", [*noise, *LOG, *noise[:200]])
+    noise = [f"05:00:00 INFO web {number} rows read" for number in range(600)]
+    _, model = await explained("x", [*noise, *LOG, *noise[:100]])
     assert "no free connection" in model.asked
     assert len(model.asked) < 2500
 
