@@ -17,6 +17,7 @@ from core.episode_store.loading import load
 from core.episode_store.run_folder import EPISODES
 from evaluation.__main__ import main
 from evaluation.run_record import read_run
+from project_types import EMBEDDED
 from tests.builders.commands import evaluation as run
 from tests.builders.commands import eventually
 from tests.builders.scenarios import incident, write_scenarios
@@ -247,7 +248,7 @@ def test_a_model_behind_litellm_is_asked_and_its_tokens_counted(split: Path, tmp
     assert [episode.outcome.grounded for episode in episodes] == [True] * 3
     assert all(episode.outcome.prompt_tokens > 0 for episode in episodes)
     assert server.requests[0]["temperature"] == 0.25
-    assert server.requests[0]["max_completion_tokens"] == 128
+    assert server.requests[0]["max_completion_tokens"] == EMBEDDED.max_completion_tokens
 
 
 def test_samples_that_failed_are_recorded_and_redone(
