@@ -18,6 +18,8 @@ from graph_rca.graph import EDGE_FEATURES, MASKS, MODALITIES, NODE_FEATURES
 
 Kind = Literal["gat", "neighbours", "own"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+MOST_DEVIATIONS = 3.0
+"""Standard deviations of the training set at which an input is cut off."""
 _BACKWARDS = EDGE_FEATURES.index(("shape", "backwards"))
 
 
@@ -92,8 +94,10 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch, attentions: list[Any] | None = None) -> Tensor:
         """Return one logit for each service: (N,). `attentions` collects (edges, weights) of each layer."""
-        nodes = (batch.nodes - self.mean) / self.scale
+        # what is further out than anything in training must not be extrapolated
+        nodes = ((batch.nodes - self.mean) / self.scale).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         features = (batch.edge_features - self.edge_mean) / self.edge_scale
+        features = features.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         if self.settings.kind == "neighbours":
             nodes = torch.cat([nodes, *_around(nodes, batch.edges, features)], dim=1)
         first = hidden = self.enter(nodes)

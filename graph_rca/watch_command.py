@@ -1,0 +1,130 @@
+"""Step 9, the command behind `python -m graph_rca watch`: look, rank what goes wrong, write a finding, tell people.
+
+A look at a Prometheus ranks only when users suffer now: errors or high latencies of a service far from usual in the
+last steps. A file in a folder is an incident that somebody put there, so it is always ranked. A finding is a JSON file
+with the page beside it. The same first service is told again only after it was quiet for half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from core.command_line import printable
+from core.files import replace_file
+from graph_rca.alerting import Outbox, message, people
+from graph_rca.explain import reasons
+from graph_rca.graph import IncidentGraph, InsufficientEvidence
+from graph_rca.page import page
+from graph_rca.prometheus_window import look
+from graph_rca.rank import ranked
+from graph_rca.rank_command import EXPLAINED, as_json, chosen_weights
+from graph_rca.topology import ServiceGraph
+from graph_rca.weights import Ensemble
+from project_types import Incident, InvestigatorError, read_incident
+
+FAR = 6.0
+"""A score from which on errors or latencies mean that users suffer."""
+LAST_STEPS = 4
+QUIET_S = 1800.0
+
+
+class Work(NamedTuple):
+    """An incident to rank."""
+
+    incident: Incident
+    topology: ServiceGraph | None
+    live: bool
+
+
+class Watcher:
+    """Ranks what it is given, writes findings, and tells people once."""
+
+    def __init__(self, findings: Path, ensemble: Ensemble, outbox: Outbox) -> None:
+        self.findings, self.ensemble, self.outbox = findings, ensemble, outbox
+        self._told: dict[str, float] = {}
+
+    def see(self, work: Work) -> bool:
+        """Rank one incident; say whether something is wrong with it."""
+        started = time.perf_counter()
+        try:
+            found = ranked(work.incident, self.ensemble, topology=work.topology)
+        except InsufficientEvidence as refusal:
+            _say(f"{work.incident.id}: {refusal}")
+            return False
+        if work.live and not suffers(found.graph):
+            _say(f"{work.incident.id}: users do not suffer ({len(found.graph.services)} services)")
+            return False
+        why = {place: reasons(found, place) for place in found.order[:EXPLAINED]}
+        took_ms = 1000 * (time.perf_counter() - started)
+        path = self.findings / f"{work.incident.id}.json"
+        told = as_json(found, why, 20, took_ms)
+        replace_file(path, f"{json.dumps(told, indent=1)}\n".encode())
+        replace_file(path.with_suffix(".html"), page(work.incident, found, why).encode())
+        first = found.services[0]
+        _say(f"{work.incident.id}: {first} {100 * found.probabilities.max():.0f} %, {took_ms:.0f} ms: {path}")
+        if time.monotonic() - self._told.get(first, -QUIET_S) >= QUIET_S:
+            self.outbox.add(message(found, why[found.order[0]], path.with_suffix(".html").resolve().as_uri()))
+        self._told[first] = time.monotonic()
+        return True
+
+
+def suffers(graph: IncidentGraph) -> bool:
+    """Say whether errors or high latencies of a service are far from usual in the last steps."""
+    felt = [one for one in graph.moved if one.kind in ("errors", "latency_high")]
+    return any(float(one.scores[-LAST_STEPS:].mean()) >= FAR for one in felt)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Watch. With --once: returns 1 when something is wrong or a source is down, else 0."""
+    arguments.findings.mkdir(parents=True, exist_ok=True)
+    watcher = Watcher(arguments.findings, chosen_weights(arguments), Outbox(people(os.environ)))
+    seen: dict[Path, int] = {}
+    while True:
+        wrong = _one_look(arguments, watcher, seen)
+        if arguments.once:
+            return int(wrong)
+        time.sleep(arguments.every_s)
+
+
+def _one_look(arguments: argparse.Namespace, watcher: Watcher, seen: dict[Path, int]) -> bool:
+    wrong = False
+    try:
+        for work in _work(arguments, seen):
+            wrong |= watcher.see(work)
+    except InvestigatorError as trouble:  # a source is down: said at each look, and looked at again
+        _say(f"cannot see: {trouble}")
+        wrong = True
+    for trouble_text in watcher.outbox.send():
+        _say(trouble_text)
+    return wrong
+
+
+def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Work]:
+    if arguments.folder:
+        for path in sorted(arguments.folder.glob("*.json")):
+            changed = path.stat().st_mtime_ns
+            if seen.get(path) != changed:
+                seen[path] = changed
+                yield Work(read_incident(path), None, live=False)
+        return
+    found = look(
+        arguments.prometheus, datetime.now(UTC), arguments.window_min, arguments.loki, arguments.loki_query
+    )
+    if found is None:
+        _say(f"{arguments.prometheus}: holds no series of the last {arguments.window_min} minutes")
+        return
+    if found.missing:
+        _say(f"missing: {'; '.join(found.missing)}")
+    yield Work(found.incident, found.topology, live=True)
+
+
+def _say(text: str) -> None:
+    print(printable(f"{datetime.now(UTC):%H:%M:%S} {text}"), file=sys.stderr, flush=True)
