@@ -26,6 +26,7 @@ from core.policies.sre.reading import (
     apart,
     found_traces,
     moved,
+    named,
     operations,
     seconds,
     stretch,
@@ -243,8 +244,7 @@ class Notes:
 
     def named(self, row: ShownRow) -> set[str]:
         """Other services that a row names."""
-        words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message)) | set(re.findall(r"[\w-]+", row.message))
-        return {name for name in self.services if name != row.service and name in words}
+        return named(row, self.services)
 
     def setting(self) -> Setting:
         """What new rows are seen against."""

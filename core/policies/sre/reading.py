@@ -7,8 +7,10 @@ midnight is handled by `apart`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from core.policies.screen import ShownRow
 
 _CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\dT)?(\d\d):(\d\d):(\d\d)")
 _TRACE = re.compile(
@@ -126,6 +128,12 @@ def windows(text: str) -> tuple[int, int, int, int] | None:
     times = [seconds(part) for part in found.groups()] if found else []
     whole = [at for at in times if at is not None]
     return (whole[0], whole[1], whole[2], whole[3]) if len(whole) == 4 else None
+
+
+def named(row: ShownRow, services: Iterable[str]) -> set[str]:
+    """Other services that a row names."""
+    words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message)) | set(re.findall(r"[\w-]+", row.message))
+    return {name for name in services if name != row.service and name in words}
 
 
 def found_traces(text: str) -> list[Found]:

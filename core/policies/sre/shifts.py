@@ -16,7 +16,18 @@ from typing import Any, NamedTuple, Protocol
 
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, blame, read_trace, search
-from core.policies.sre.reading import Moved, Trace, Usual, apart, clock, moved, operations, trace, windows
+from core.policies.sre.reading import (
+    Moved,
+    Trace,
+    Usual,
+    apart,
+    clock,
+    moved,
+    named,
+    operations,
+    trace,
+    windows,
+)
 from project_types import Level
 
 RESOURCES: Mapping[str, str] = {
@@ -184,7 +195,7 @@ def from_rows(
     writers = {row.service for row in fresh if row.level >= Level.ERROR}
     passing = _passing_on(writers, read)
     for row in fresh:
-        weight, others = _weight(row), _named(row, services)
+        weight, others = _weight(row), named(row, services)
         if others:
             for name in others:
                 said[name].append((IS_NAMED * weight, row))
@@ -206,12 +217,6 @@ def _weight(row: ShownRow) -> float:
     times = max(row.alike, int(seen[1]) if seen else 1)
     factor = EVENT_WEIGHT if EVENT.match(row.message) else 1.0 if row.level >= Level.ERROR else MILD
     return factor * math.log2(1 + times)
-
-
-def _named(row: ShownRow, services: Sequence[str]) -> set[str]:
-    """Other services that a row names."""
-    words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message)) | set(re.findall(r"[\w-]+", row.message))
-    return {name for name in services if name != row.service and name in words}
 
 
 def _passing_on(writers: set[str], read: Iterable[Trace]) -> set[str]:
