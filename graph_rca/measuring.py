@@ -7,7 +7,6 @@ ranker's time holds both.
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from graph_rca.baselines import BASELINES, Case
 from graph_rca.graph import InsufficientEvidence, build
 from graph_rca.rank import check_evidence, path_of
 from graph_rca.scoring import Row, chance, hits
-from graph_rca.slices import CHANGES, GENERATED, generated
+from graph_rca.slices import CHANGES, GENERATED, changed, generated
 from graph_rca.weights import Ensemble
-from project_types import Incident, Scenario, read_jsonl, read_scenario
+from project_types import Scenario, read_jsonl, read_scenario
 
 
 class Measured(NamedTuple):
@@ -44,24 +43,10 @@ def slices(
     for name in GENERATED:
         yield name, count, generated(name, count, seed)
     for name, change in CHANGES.items():
-        yield name, hard, (_changed(one, change) for one in generated("seen", hard, seed))
+        yield name, hard, (changed(one, change) for one in generated("seen", hard, seed))
     if real:
         paths = scenario_paths(Path(real))
         yield "real", len(paths), (read_scenario(path) for path in paths)
-
-
-def _changed(scenario: Scenario, change: Any) -> Scenario:
-    """Return the scenario with its incident changed. Its truth names services by their place when they get new names."""
-    rng = random.Random(scenario.id)
-    incident: Incident = change(scenario.incident, rng)
-    names = dict(zip(scenario.services, incident.services, strict=True))
-    truth = scenario.ground_truth
-    moved = truth.model_copy(update={
-        "service": names.get(truth.service, truth.service),
-        "propagation_path": tuple(names[name] for name in truth.propagation_path),
-    })  # fmt: skip
-    fields = {name: getattr(incident, name) for name in Incident.model_fields}
-    return scenario.model_copy(update=fields | {"ground_truth": moved})
 
 
 def measure(

@@ -117,3 +117,17 @@ CHANGES: Mapping[str, Change] = {
     "clocks off": clocks_off,
     "alert says nothing": no_description,
 }
+
+
+def changed(scenario: Scenario, change: Change) -> Scenario:
+    """Return the scenario with its incident changed. Its truth names services by their place when they get new names."""
+    rng = random.Random(scenario.id)
+    incident: Incident = change(scenario.incident, rng)
+    names = dict(zip(scenario.services, incident.services, strict=True))
+    truth = scenario.ground_truth
+    moved = truth.model_copy(update={
+        "service": names.get(truth.service, truth.service),
+        "propagation_path": tuple(names[name] for name in truth.propagation_path),
+    })  # fmt: skip
+    fields = {name: getattr(incident, name) for name in Incident.model_fields}
+    return scenario.model_copy(update=fields | {"ground_truth": moved})

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_rca.measuring import _changed
 from graph_rca.scoring import Row, chance, hits, summed
-from graph_rca.slices import CHANGES, GENERATED, generated
+from graph_rca.slices import CHANGES, GENERATED, changed, generated
 from project_types import Scenario
 from tests.builders.generated import one
 
@@ -42,7 +41,7 @@ def small() -> Scenario:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_incident_keeps_its_answer(name: str) -> None:
     before = small()
-    after = _changed(before, CHANGES[name])
+    after = changed(before, CHANGES[name])
     place = before.services.index(before.ground_truth.service)
     assert after.services.index(after.ground_truth.service) == place
 
