@@ -108,7 +108,7 @@ def _series(url: str, window: Window) -> tuple[list[MetricSeries], list[str]]:
 
 def _asked(url: str, name: str, query: str, window: Window) -> Iterator[MetricSeries]:
     step = max(STEP_S, math.ceil((window.end - window.start).total_seconds() / 2000))
-    asked = {
+    asked: dict[str, str | int] = {
         "query": query,
         "start": f"{window.start.timestamp():.3f}",
         "end": f"{window.end.timestamp():.3f}",

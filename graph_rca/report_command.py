@@ -22,7 +22,7 @@ from graph_rca.slices import generated
 from graph_rca.weights import SHIPPED, load_ensemble
 from project_types import ConfigurationError
 
-EXPLAINED = 20
+EXPLAINED = 6
 """Incidents on which reasons are checked."""
 
 
