@@ -150,7 +150,9 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _cases_flag(parser)
     _adapters_flag(parser)
-    parser.add_argument("--limit", type=positive, default=40, help="cases per split (default %(default)s)")
+    parser.add_argument(
+        "--limit", type=positive, default=40, metavar="N", help="cases per split (default %(default)s)"
+    )
     parser.add_argument("--against", metavar="ROW", help="row that the others are compared with")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/alignment/answers"), metavar="DIR", help="default %(default)s"
@@ -213,11 +215,20 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 EXAMPLES = """\
 examples:
-  python -m alignment cases && python -m alignment pairs
+  python -m alignment cases
+  python -m alignment pairs
+  python -m alignment check runs/alignment/pairs.jsonl
+  python -m alignment schema
+  python -m alignment export --form argilla --out tasks.json runs/alignment/pairs.jsonl
+  python -m alignment import --form argilla --out pairs.jsonl tasks.json
   python -m alignment sft --name warm --limit 200
+  python -m alignment reward --name judge --start warm@v1 --limit 800
   python -m alignment dpo --name judged --start warm@v1
+  python -m alignment ppo --name rewarded --start warm@v1 --reward judge@v1
   python -m alignment evaluate --rows base warm@v1 judged@v1 --against warm@v1
-  python -m alignment gate judged@v1 --against warm@v1 && python -m alignment adapters promote judged@v1
+  python -m alignment gate judged@v1 --against warm@v1
+  python -m alignment adapters promote judged@v1
+  python -m alignment serve --port 8770 --canary judged@v2
   python -m alignment triage --adapter production < app.log
 
 Training can be killed at any time: the same command goes on from the last saved step."""
@@ -231,31 +242,38 @@ ROOM = Room(
             "make the Explain cases: logs of eight families with their truth",
             "alignment.data_commands",
             _cases,
+            EXAMPLES,
         ),
         Command(
             "pairs",
             "make preference pairs from cases, or from stored rollouts",
             "alignment.data_commands",
             _pairs,
+            EXAMPLES,
         ),
         Command(
             "check",
             "say what is wrong with a file of preferences, and who agrees with whom",
             "alignment.data_commands",
             _check,
+            EXAMPLES,
         ),
-        Command("schema", "print the JSON schema of a preference", "alignment.data_commands", _nothing),
+        Command(
+            "schema", "print the JSON schema of a preference", "alignment.data_commands", _nothing, EXAMPLES
+        ),
         Command(
             "export",
             "write pairs as tasks of Label Studio or Argilla",
             "alignment.data_commands",
             _exchange,
+            EXAMPLES,
         ),
         Command(
             "import",
             "read judgements out of Label Studio's or Argilla's export",
             "alignment.data_commands",
             _exchange,
+            EXAMPLES,
         ),
         Command(
             "sft",
@@ -297,24 +315,28 @@ ROOM = Room(
             "list, show, promote, roll back, compare or remove adapters",
             "alignment.adapter_commands",
             _registry,
+            EXAMPLES,
         ),
         Command(
             "gate",
             "check an adapter's answers; exit code 1 says why it may not be promoted",
             "alignment.adapter_commands",
             _gate,
+            EXAMPLES,
         ),
         Command(
             "serve",
             "serve adapters and triage over HTTP, several from one base",
             "alignment.serve_command",
             _serve,
+            EXAMPLES,
         ),
         Command(
             "triage",
             "read a log and say what failed, with lines that exist",
             "alignment.triage_command",
             _triage,
+            EXAMPLES,
         ),
     ),
     EXAMPLES,

@@ -20,10 +20,11 @@ from pydantic import ValidationError
 from build_logs import build
 from core.log_stores import printing, token_budget
 from log_search_tools import PrintedRow, estimate_tokens, function_schema, log_tools, printed_rows
-from project_types import EMBEDDED, DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
+from project_types import DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
 from tests.builders.scenarios import database, row, scenario, write
 
 ROOMY = EpisodeConfig(tool_budget_tokens=390)
+SMALL = EpisodeConfig(tool_budget_tokens=180)
 LINES = [
     row(
         "3fa2aaaa0001",
@@ -108,7 +109,7 @@ def test_the_date_is_said_once_when_there_is_room(tmp_path: Path) -> None:
     roomy = tools(tmp_path / "a", EpisodeConfig())[0]
     assert header(ask(roomy)) == "7 lines in 5 kinds match on 2025-03-04"
     assert ask(roomy).text.count("2025") == 1
-    assert "2025" not in ask(tools(tmp_path / "b", EMBEDDED)[0]).text
+    assert "2025" not in ask(tools(tmp_path / "b", SMALL)[0]).text
 
 
 def test_rows_carry_their_date_when_the_lines_span_midnight(tmp_path: Path) -> None:
@@ -438,7 +439,7 @@ def test_at_every_budget_the_rows_shown_are_the_ids_claimed_and_no_other_row_wou
         assert ask(read, trace_id="0007").log_ids
 
 
-def test_about_five_rows_fit_the_embedded_budget(tmp_path: Path) -> None:
+def test_about_five_rows_fit_a_small_budget(tmp_path: Path) -> None:
     lines = [
         row(
             f"{n * 4099:04x}00000000",
@@ -450,19 +451,19 @@ def test_about_five_rows_fit_the_embedded_budget(tmp_path: Path) -> None:
             ("call", "write", "read", "request", "message", "transfer", "refund", "payment", "login")
         )
     ]
-    result = ask(tools(tmp_path, EMBEDDED, lines)[0], service="orders")
+    result = ask(tools(tmp_path, SMALL, lines)[0], service="orders")
     assert 5 <= len(ids(result)) <= 7
     assert header(result).startswith("9 lines in 9 kinds match (service=orders), ")
 
 
 def test_a_long_message_leaves_room_for_other_rows(tmp_path: Path) -> None:
     lines = [row("aaaa", message="stack " * 400, level="FATAL"), row("bbbb", message="short", level="WARN")]
-    assert ids(ask(tools(tmp_path, EMBEDDED, lines)[0])) == ["aaaa", "bbbb"]
+    assert ids(ask(tools(tmp_path, SMALL, lines)[0])) == ["aaaa", "bbbb"]
 
 
 def test_a_long_message_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
     message = "head " + "stack " * 400 + "tail"
-    result = ask(tools(tmp_path, EMBEDDED, [row("aaaa", message=message)])[0])
+    result = ask(tools(tmp_path, SMALL, [row("aaaa", message=message)])[0])
     shown = printed_rows(result.text)[0].message
     head, left_out, tail = re.fullmatch(r"(.*) \[\+(\d+) chars\] (.*)", shown).groups()  # type: ignore[union-attr]
     assert message.startswith(head)
@@ -475,7 +476,7 @@ STACK = "java.lang.RuntimeException: request failed " + "at com.shop.Layer.invok
 LONG = STACK + "Caused by: java.io.IOException: No SPACE left on device"
 
 
-@pytest.mark.parametrize("config", [EpisodeConfig(), EMBEDDED], ids=["full", "small"])
+@pytest.mark.parametrize("config", [EpisodeConfig(), SMALL], ids=["full", "small"])
 @pytest.mark.parametrize("words", ["space left", "IOException device", "Caused space"])
 def test_a_long_line_keeps_its_head_its_tail_and_what_was_searched_for(
     tmp_path: Path, config: EpisodeConfig, words: str

@@ -121,6 +121,11 @@ examples:
 
 A second fetch only checks the hashes. Nothing else is downloaded, and serving downloads nothing."""
 
+MEASURE_EXAMPLES = """\
+examples:
+  python -m training_service measure
+  python -m training_service measure --base-models smollm2 --json"""
+
 ROOM = Room(
     "training_service",
     "a local service with W&B's training protocol, no key: inference and GRPO",
@@ -144,6 +149,7 @@ ROOM = Room(
             "say how many tokens a second this machine reads, writes and trains with a base model",
             "training_service.measure",
             _measure,
+            MEASURE_EXAMPLES,
         ),
         Command(
             "pretrain",

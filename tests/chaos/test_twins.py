@@ -28,7 +28,9 @@ def test_twins_have_the_same_system_and_suspicious_rows_and_another_culprit(seed
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_what_fails_differs_between_twins(seed: int, fault: str) -> None:
     failing = [
-        {(span.service, span.operation) for span in scenario.spans if span.failed or span.duration_ms > 900}
+        Counter(
+            (span.service, span.operation) for span in scenario.spans if span.failed or span.duration_ms > 900
+        )
         for scenario in pair(seed, fault)
     ]
     assert failing[0] != failing[1]
