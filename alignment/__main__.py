@@ -229,7 +229,7 @@ examples:
   python -m alignment gate judged@v1 --against warm@v1
   python -m alignment adapters promote judged@v1
   python -m alignment serve --port 8770 --canary judged@v2
-  python -m alignment triage --adapter production < app.log
+  python -m alignment triage --adapter production app.log
 
 Training can be killed at any time: the same command goes on from the last saved step."""
 
