@@ -92,7 +92,7 @@ def ensure(folder: Path = FOLDER, workers: int = WORKERS) -> list[str]:
     if not (folder / MANIFEST).exists():
         return []
     known = read_manifest(folder)
-    missing = [split for split in GENERATED if not (folder / split / "scenarios.jsonl").exists()]
+    missing = [split for split in GENERATED if not _there(folder / split)]
     for split in missing:
         _write(split, folder, workers)
         if digest(folder / split) != known[split]:
@@ -101,6 +101,11 @@ def ensure(folder: Path = FOLDER, workers: int = WORKERS) -> list[str]:
                 "the generator has changed since: run python -m chaos ship"
             )
     return missing
+
+
+def _there(folder: Path) -> bool:
+    """Whether a folder holds any scenario; a list of them alone does not count."""
+    return next(folder.glob("scenario-*.json"), None) is not None
 
 
 def _write(split: str, folder: Path, workers: int) -> None:
@@ -113,7 +118,7 @@ def _write(split: str, folder: Path, workers: int) -> None:
             shown = tqdm(found, total=SHIPPED[split], desc=split, unit="scenario", disable=None)
             write_split(shown, folder / split)
     except OSError as trouble:
-        if not (folder / split / "scenarios.jsonl").exists():
+        if not _there(folder / split):
             raise ConfigurationError(
                 f"{folder / split}: cannot be written ({trouble.strerror}); make the folder writable, "
                 f"or make room, then run: python -m chaos ship --missing --out {folder}"

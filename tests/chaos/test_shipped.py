@@ -106,3 +106,15 @@ def test_train_has_the_same_bytes_with_any_workers_and_hash_seed(
     assert done.returncode == 0, done.stderr[-2000:]
     assert "wrote train" in done.stdout
     assert digest(tmp_path / "train") == read_manifest(FOLDER)["train"]
+
+
+def test_a_list_without_scenarios_is_no_split(tmp_path: Path) -> None:
+    """A clone that held the list alone would train on nothing."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "log_scenarios/train"], capture_output=True, text=True, check=False
+    ).stdout
+    assert tracked == ""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "scenarios.jsonl").write_text("{}\n")
+    (tmp_path / MANIFEST).write_text((FOLDER / MANIFEST).read_text())
+    assert size(tmp_path, "train") == SHIPPED["train"]

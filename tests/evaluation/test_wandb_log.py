@@ -66,7 +66,8 @@ def test_an_evaluation_is_logged_once_and_goes_on_in_its_run(tmp_path: Path) -> 
     assert one.id == two.id == json.loads((tmp_path / "eval-first" / "wandb.json").read_text())["run"]
     assert [len(run.table("evaluation/rollouts")["data"]) for run in (one, two)] == [2, 4]
     assert (one.job_type, one.config["evaluation"]["policy"]) == ("evaluation", "script:first-error")
-    expected = {f"evaluation/{name}{end}" for name in (*MEASURES, PASS) for end in ("", "_low", "_high")}
+    measured = {*MEASURES, PASS} - {"false_accusation"}  # something is wrong in every scenario here
+    expected = {f"evaluation/{name}{end}" for name in measured for end in ("", "_low", "_high")}
     assert one.metrics() == expected | {"evaluation/rollouts", "evaluation/scenarios", "evaluation/episodes"}
     assert one.artifacts[f"{one.id}-report"]["files"] == {"report.html", "summary.json", "run.json"}
     assert not (tmp_path / "foreign.log").exists()

@@ -79,11 +79,8 @@ def test_an_evaluation_is_a_table_of_rollouts(sessions: list[OfflineRun], split:
     assert len(table["data"]) == 4
     says = ("s0", "answered", "right", "quotes decisive evidence")
     assert (right["scenario"], right["ending"], right["verdict"], right["reason"]) == says
-    assert (
-        right["reward"]
-        == pytest.approx(sum(parts))
-        == pytest.approx(right["reward_band"] + right["reward_few_turns"])
-    )
+    assert right["reward"] == pytest.approx(sum(parts))
+    assert right["reward_band"] > 0
     assert "Orders fail." in right["transcript"]
     assert "Orders \\ud800 fail <script>" in hostile["transcript"]
     assert "characters left out" in hostile["transcript"]
