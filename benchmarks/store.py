@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `python benchmarks/store.py` works too
 
-from benchmarks.synthetic import SERVICES
+from benchmarks.synthetic import MESSAGES, SERVICES
 from core.log_stores.contract import LogQuery, LogStore
 from core.log_stores.growing import growing_store
 from core.log_stores.victorialogs import victorialogs_store
@@ -36,16 +36,6 @@ INCIDENT_ROWS, WINDOW_ROWS, RUNS = 5_000, 5_000, 4
 BATCH = 20_000
 STEP = timedelta(milliseconds=12)
 BEGIN = datetime(2025, 3, 4, tzinfo=UTC)
-MESSAGES = (
-    ("INFO", "request GET /cart/{} done in {} ms"),
-    ("ERROR", "call to ledger failed: deadline {} ms exceeded"),
-    ("INFO", "cache refresh of {} keys took {} ms"),
-    ("WARN", "waited {} ms for a connection, {} busy"),
-    ("INFO", "user {} not found in page {}"),
-    ("DEBUG", "flush of segment {} finished after {} ms"),
-    ("WARN", "retrying call to shipping, attempt {} of {}"),
-    ("INFO", "released {} rows of batch {}"),
-)
 SHAPES = {
     "a word": LogQuery(words=("deadline",)),
     "two words": LogQuery(words=("cache", "keys")),

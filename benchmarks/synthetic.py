@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 SERVICES = ("gateway", "orders", "ledger", "auth", "catalogue", "shipping", "search", "mailer")
-_MESSAGES = (
+MESSAGES = (
     ("INFO", "request GET /cart/{} done in {} ms"),
     ("ERROR", "call to ledger failed: deadline {} ms exceeded"),
     ("INFO", "cache refresh of {} keys took {} ms"),
@@ -32,7 +32,7 @@ def scenario(number: int, rows: int) -> dict[str, object]:
     traces = [f"{rng.getrandbits(64):016x}" for _ in range(max(1, rows // 12))]
     logs = []
     for place in range(rows):
-        level, message = rng.choice(_MESSAGES)
+        level, message = rng.choice(MESSAGES)
         moment = _START + timedelta(milliseconds=place * 3_000_000 // rows)
         logs.append(
             {

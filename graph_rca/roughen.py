@@ -1,8 +1,8 @@
 """Make generated incidents as rough as real ones, so that a network does not trust what only a simulator shows.
 
 Real telemetry has spans without a status, metrics once a minute that jump for no reason, many idle services, no useful
-description and no declared calls. Each is drawn for each incident. The answer stays. Nothing here was fitted to a real
-incident: the ranges are wide on purpose.
+description and no declared calls. Each is drawn for each incident. The answer stays. What is
+roughened was chosen after the real sample had been seen to fail; the ranges are wide and fit no single incident.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.episode_store.lines import last_text
+from core.files import sha256_of
 from core.redaction import READ_BACK
 from failure_analysis.batches import batches
 from failure_analysis.explaining import Explainer
@@ -109,7 +110,7 @@ def _of_junit(path: Path, run: str, at: datetime, asked: _Asked) -> Iterator[Exp
     """The failed cases. Their ids hold file, suite, name, place and time, where the file says none its content:
     the same test may fail in another suite, file or run, and a file that was only touched says nothing new.
     """
-    content = _digest(path)
+    content = sha256_of(path)
     try:
         for case in failed_cases(path):
             id = experiment_id("junit", run, case.suite, case.name, case.place, case.at or content)
@@ -124,11 +125,6 @@ def _of_junit(path: Path, run: str, at: datetime, asked: _Asked) -> Iterator[Exp
             id, "ci_build", f"JUnit file cannot be read to its end: {trouble}", ""
         )
         yield _failed(ExperimentType.CI_TEST, id, f"{run}: unreadable", run, at, run, failure)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of_log(run: str, end: str, at: datetime, asked: _Asked) -> Iterator[Experiment]:
