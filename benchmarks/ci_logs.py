@@ -1,6 +1,6 @@
 """How often the rules are right on real build logs and messages that their author did not write.
 
-    python benchmarks/ci_logs.py ../shared/ci-logs
+    python benchmarks/ci_logs.py ci-logs/
 
 Reads `ci-logs.tar.xz` (or an unpacked folder): failing and passing builds with the lines that people marked as
 the reason, and messages of public issue trackers with labels. Figures, with their bars:
