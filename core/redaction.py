@@ -26,7 +26,8 @@ _PLACES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, flags, replacement in (
         # URLs with credentials, and addresses that are the secret
-        (r"\b([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/'\"<>]{1,400}|[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>]{1,400})@",
+        (r"\b([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>?#&=]{1,400}(?<!/)"
+         r"|[^\s/'\"<>]{1,400}|[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>]{1,400})@",
          re.IGNORECASE, rf"\1{MASK}@"),
         (r"(https://hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|webhook\.office\.com/|/bot)(?=\S*\d)[\w:/@+-]{20,}",
          re.IGNORECASE, rf"\1{MASK}"),

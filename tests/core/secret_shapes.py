@@ -179,6 +179,7 @@ SHAPES = {
     "url without a user": "redis://:{s}@cache:6379",
     "url with an at sign": "postgresql://app:p@{s}@db:5432/x",
     "url with a slash": "postgresql://app:Zx9k/{s}@db:5432/x",
+    "url with an at sign and a slash": "postgresql://app:p@ss/{s}@db:5432/x",
     "url with a token": "https://oauth2:{s}@gitlab.com/x.git",
     "url percent-encoded": "amqp://ann:p%40{s}@mq/x",
     # -- escapes and characters in between
