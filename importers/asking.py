@@ -6,17 +6,23 @@ Only the address that was typed is asked. What is printed of it never holds its 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from core.downloads import shown_url
 from importers.clocks import SECOND_NS, moment
 from importers.counting import ImportTrouble
+from importers.draft import Draft, Output
+from importers.json_elements import Element
 from importers.options import Options
+from importers.reading import Source, SourceFile
 
 MOST_BYTES = 256 << 20
 TIMEOUT_S = 60.0
+
+
+_KIND, _RESULT = ("data", "resultType"), ("data", "result")
 
 
 class Refused(ImportTrouble):
@@ -84,3 +90,40 @@ def window(options: Options) -> tuple[int, int]:
 def seconds_text(at_ns: int) -> str:
     """Write a moment as RFC 3339 in whole seconds."""
     return datetime.fromtimestamp(at_ns // SECOND_NS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# ------------------------------------------------------------------- what Loki and Prometheus have in common
+
+
+def read_or_ask(
+    name: str,
+    source: Source,
+    output: Output,
+    options: Options,
+    *,
+    read_file: Callable[[Source, SourceFile, Draft, Options], None],
+    ask_server: Callable[[str, Draft, Options], None],
+) -> None:
+    """Write one incident: what the server at a URL answers, or the answers that files hold."""
+    with output.incident(f"{name} {source.where} {options.query} {options.start}") as draft:
+        if source.is_url:
+            ask_server(source.where, draft, options)
+            return
+        for file in source.files():
+            draft.next_file()
+            read_file(source, file, draft, options)
+
+
+def results(
+    source: Source, file: SourceFile, server: str, check_type: Callable[[Any, str], None]
+) -> Iterator[Element]:
+    """Yield the parts of a file's `data.result`, after `check_type` saw what kind of result it is."""
+    found = False
+    for element in source.elements(file, [_KIND, _RESULT]):
+        found = True
+        if element.path == _KIND:
+            check_type(element.value, file.name)
+        else:
+            yield element
+    if not found:
+        source.counts.drop(f"file without data.result of {server}")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.service_names import UNNAMED, service_name, workload
-from importers.asking import Refused, ask, seconds_text, window
+from importers.asking import Refused, ask, read_or_ask, results, seconds_text, window
 from importers.counting import Counts, ImportTrouble
 from importers.draft import Draft, Output
 from importers.levels import level_in, level_named
@@ -40,32 +40,19 @@ _PATH = "/loki/api/v1/query_range"
 
 def read(source: Source, output: Output, options: Options) -> None:
     """Write one incident. A URL without `query_range` is a server, which is asked."""
-    with output.incident(f"loki {source.where} {options.query} {options.start}") as draft:
-        if source.is_url:
-            _ask_all(source.where, draft, options)
-            return
-        for file in source.files():
-            draft.next_file()
-            read_file(source, file, draft, options)
+    read_or_ask("loki", source, output, options, read_file=read_file, ask_server=_ask_all)
 
 
 def read_file(source: Source, file: SourceFile, draft: Draft, options: Options) -> None:
     """Take the streams of one answer into a draft."""
     rows = 0
-    found = False
-    for element in source.elements(file, [("data", "resultType"), ("data", "result")]):
-        found = True
-        if element.path == ("data", "resultType"):
-            _check_type(element.value, file.name)
-            continue
+    for element in results(source, file, "Loki", _check_type):
         try:
             rows += _stream(element.value, draft, options)
         except (TypeError, ValueError, AttributeError, LookupError) as trouble:
             raise ImportTrouble(
                 f"{file.name}:{element.line}: is no stream of Loki ({type(trouble).__name__}: {trouble}); export it again"
             ) from trouble
-    if not found:
-        source.counts.drop("file without data.result of Loki")
     if rows in USUAL_LIMITS:
         _note_cut(draft.counts, f"{file.name}: holds exactly {rows:,} rows, a usual limit")
 

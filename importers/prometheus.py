@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.service_names import UNNAMED, service_name, workload
-from importers.asking import ask, window
+from importers.asking import ask, read_or_ask, results, window
 from importers.clocks import SECOND_NS, of_number
 from importers.counting import ImportTrouble
 from importers.draft import Draft, Output
@@ -37,31 +37,18 @@ _MOST_NAME = 300
 
 def read(source: Source, output: Output, options: Options) -> None:
     """Write one incident."""
-    with output.incident(f"prometheus {source.where} {options.query} {options.start}") as draft:
-        if source.is_url:
-            _ask_server(source.where, draft, options)
-            return
-        for file in source.files():
-            draft.next_file()
-            read_file(source, file, draft, options)
+    read_or_ask("prometheus", source, output, options, read_file=read_file, ask_server=_ask_server)
 
 
 def read_file(source: Source, file: SourceFile, draft: Draft, options: Options) -> None:
     """Take the series of one answer into a draft."""
-    found = False
-    for element in source.elements(file, [("data", "resultType"), ("data", "result")]):
-        found = True
-        if element.path == ("data", "resultType"):
-            _check_type(element.value, file.name)
-            continue
+    for element in results(source, file, "Prometheus", _check_type):
         try:
             _series(element.value, draft, options)
         except (TypeError, ValueError, AttributeError, LookupError) as trouble:
             raise ImportTrouble(
                 f"{file.name}:{element.line}: is no series of Prometheus ({type(trouble).__name__}: {trouble}); ask again"
             ) from trouble
-    if not found:
-        source.counts.drop("file without data.result of Prometheus")
 
 
 def _check_type(kind: Any, name: str) -> None:
