@@ -97,6 +97,8 @@ def _run_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         done: answers.Overview = await answered(toolbox, "run_overview", lambda: toolbox.run_overview(run_id))
         return done
 
+
+def _ingestion_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _INGEST)
     async def ingest_logs(
         url: Annotated[str, Field(description="A log's name from get_test_run_info, a URL, or a path.")],
@@ -137,7 +139,7 @@ def _run_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         return done
 
 
-def _log_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
+def _stream_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ)
     async def query_logs_by_stream(
         run_id: RunId,
@@ -204,6 +206,8 @@ def _log_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         )
         return done
 
+
+def _search_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ)
     async def search_logs(
         run_id: RunId,
@@ -258,7 +262,7 @@ def _log_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         return done
 
 
-def _other_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
+def _knowledge_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ_OUTSIDE)
     async def query_metrics(
         run_id: RunId,
@@ -296,6 +300,8 @@ def _other_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         )
         return done
 
+
+def _finding_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ)
     async def list_findings(
         run_id: Annotated[str | None, Field(description="Findings of this run, and of runs like it.")] = None,
@@ -334,5 +340,8 @@ def _other_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
 def add_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     """Register every tool."""
     _run_tools(server, toolbox)
-    _log_tools(server, toolbox)
-    _other_tools(server, toolbox)
+    _ingestion_tools(server, toolbox)
+    _stream_tools(server, toolbox)
+    _search_tools(server, toolbox)
+    _knowledge_tools(server, toolbox)
+    _finding_tools(server, toolbox)
