@@ -30,7 +30,7 @@ library_name: transformers
 # tiny-investigator
 
 A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary {vocabulary}) that knows
-one thing: how to ask `search_logs` and `read_trace` about an incident and answer through `return_final_answer`. It is the
+one thing: how to ask the tools of this project about an incident and answer through `return_final_answer`. It is the
 starting policy of the embedded training service. It was trained from scratch, on generated text only, to imitate a
 **deliberately mediocre** scripted investigator; what makes an investigation right is left for reinforcement learning to teach.
 
