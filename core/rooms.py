@@ -54,11 +54,8 @@ def overview() -> str:
     for name, room in rooms().items():
         lines += [f"  {name:<22}{room.about}", f"  {'':<22}{', '.join(one.name for one in room.commands)}"]
     about = {one.name: one.about for room in rooms().values() for one in room.commands}
-    lines += [
-        "",
-        f"your own logs ({PROGRAM} COMMAND):",
-        *(f"  {name:<22}{about[name]}" for name in SHORTCUTS),
-    ]
+    lines += ["", f"your own logs ({PROGRAM} COMMAND):"]
+    lines += [f"  {name:<22}{about[name]}" for name in SHORTCUTS if name in about]
     lines += ["", "doors (python DOOR.py):", *(f"  {name:<22}{about}" for name, about in DOORS.items())]
     lines += ["", f"Each takes --help, e.g. {PROGRAM} evaluation run --help"]
     return "\n".join(lines)
@@ -80,7 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(import_module(name).main(rest))
     if name in ROOMS and find_spec(name):
         return int(import_module(f"{name}.__main__").main(rest))
-    tell_error(PROGRAM, f"no room is called {name!r}; known: {', '.join([*rooms(), *DOORS, *SHORTCUTS])}")
+    if name in ROOMS:
+        tell_error(PROGRAM, f"the room {name} came after this installation; type: pip install -e .")
+    else:
+        tell_error(PROGRAM, f"no room is called {name!r}; known: {', '.join([*rooms(), *DOORS, *SHORTCUTS])}")
     return 2
 
 
