@@ -24,168 +24,35 @@ says how to put it aside and capture again.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from core.episode_store.episodes import EpisodesError, read_at
-from failure_analysis.records import (
-    Claim,
-    EpisodeFacts,
-    Experiment,
-    ExperimentType,
-    Failure,
-    FailureAnalysis,
-    FailureCategory,
-    InvestigationKind,
-    Page,
-    RulesVerdict,
-    Severity,
-    Status,
-    StoreError,
-)
-from project_types import Episode, Frozen
+from failure_analysis.records import Experiment, ExperimentType, Page, StoreError
+from failure_analysis.store_writer import Source, Writer
+from failure_analysis.stored_rows import experiment_of, milliseconds
+from failure_analysis.tables import MIGRATIONS, check_version, make_tables
+from failure_analysis.wanted import EVERYTHING, JOINED, ORDERS, Column, Order, Wanted
+from project_types import Episode
 
-DATABASE = "failures.db"
-VERSION = 3
-BUSY_S = 30.0
-LARGEST_PAGE = 1000
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS experiments (
-    id TEXT PRIMARY KEY, type TEXT NOT NULL, name TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL, at_ms INTEGER NOT NULL,
-    source TEXT NOT NULL, split TEXT NOT NULL, sampling TEXT NOT NULL, step INTEGER, policy TEXT NOT NULL,
-    scenario_id TEXT NOT NULL, sample INTEGER, fault_type TEXT NOT NULL, topology TEXT NOT NULL, unseen INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS experiments_by_time ON experiments (at_ms DESC, id);
-CREATE INDEX IF NOT EXISTS experiments_by_run ON experiments (run, type, split, step);
-CREATE TABLE IF NOT EXISTS episodes (
-    id TEXT PRIMARY KEY, file TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, ending TEXT NOT NULL,
-    correct INTEGER NOT NULL, grounded INTEGER NOT NULL, reward REAL, turns INTEGER NOT NULL, seconds REAL NOT NULL,
-    tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, blamed TEXT NOT NULL,
-    question TEXT NOT NULL DEFAULT '', answer TEXT NOT NULL DEFAULT ''
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS failures (
-    id TEXT PRIMARY KEY, signature TEXT NOT NULL, category TEXT NOT NULL, severity TEXT NOT NULL, kind TEXT,
-    root_cause TEXT NOT NULL, fix TEXT NOT NULL, method TEXT NOT NULL, why_method TEXT NOT NULL, model TEXT,
-    analysis_cost_usd REAL NOT NULL, claims TEXT NOT NULL, error_message TEXT NOT NULL, excerpt TEXT NOT NULL,
-    times INTEGER NOT NULL, rules_category TEXT, rules_severity TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS failures_by_signature ON failures (signature);
-CREATE TABLE IF NOT EXISTS templates (signature TEXT PRIMARY KEY, template TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (
-    path TEXT PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL, head TEXT NOT NULL, trouble TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-MIGRATIONS = {
-    1: (
-        "ALTER TABLE failures ADD COLUMN rules_category TEXT",
-        "ALTER TABLE failures ADD COLUMN rules_severity TEXT",
-    ),
-    2: (
-        "ALTER TABLE episodes ADD COLUMN question TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE episodes ADD COLUMN answer TEXT NOT NULL DEFAULT ''",
-        "DELETE FROM sources WHERE path LIKE '%.jsonl'",  # so that the next capture reads question and answer
-    ),
-}
-"""What makes a file of an older version one of the next."""
-JOINED = "experiments e LEFT JOIN episodes p USING (id) LEFT JOIN failures f USING (id) LEFT JOIN templates t USING (signature)"
-
-SEARCHED = (
-    "e.name", "e.run", "e.scenario_id", "e.fault_type", "p.question", "p.answer", "p.blamed", "f.kind", "f.category",
-    "f.error_message", "f.root_cause", "f.fix", "t.template",
-)  # fmt: skip
-"""Columns that a search looks at."""
-
-Order = Literal["newest", "oldest", "severity", "reward", "turns"]
-ORDERS: dict[Order, str] = {
-    "newest": "e.at_ms DESC, e.id",
-    "oldest": "e.at_ms, e.id",
-    "severity": "CASE f.severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 WHEN 'low' THEN 3 ELSE 4 END, "
-    "e.at_ms DESC, e.id",
-    "reward": "p.reward, e.id",
-    "turns": "p.turns DESC, e.id",
-}
-Column = Literal[
-    "type", "status", "run", "split", "sampling", "step", "policy", "fault_type", "topology", "ending", "kind"
+__all__ = [
+    "DATABASE",
+    "EVERYTHING",
+    "JOINED",
+    "LARGEST_PAGE",
+    "FailureStore",
+    "Order",
+    "Source",
+    "Wanted",
+    "Writer",
+    "milliseconds",
 ]
 
-
-class Wanted(Frozen):
-    """Which experiments; what is left out is not asked. Everything given must hold."""
-
-    types: tuple[ExperimentType, ...] = ()
-    statuses: tuple[Status, ...] = ()
-    categories: tuple[FailureCategory, ...] = ()
-    severities: tuple[Severity, ...] = ()
-    kinds: tuple[InvestigationKind, ...] = ()
-    signature: str | None = None
-    run: str | None = None
-    split: str | None = None
-    sampling: str | None = None
-    step: int | None = None
-    policy: str | None = None
-    scenario_id: str | None = None
-    sample: int | None = None
-    fault_type: str | None = None
-    topology: str | None = None
-    ending: str | None = None
-    correct: bool | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    text: str | None = None
-    """Occurs in one of the columns SEARCHED; case does not matter."""
-    also: tuple[str, ...] = ()
-    """Ids of experiments in whose transcripts the text occurs (`transcript_search`)."""
-
-    @property
-    def tried(self) -> Wanted:
-        """What was tried, failed or not: the same without what only failures have."""
-        return self.model_copy(
-            update={"categories": (), "severities": (), "kinds": (), "signature": None, "statuses": ()}
-        )
-
-    def sql(self) -> tuple[str, list[Any]]:
-        """A condition over JOINED, and its parameters."""
-        parts, values = ["1"], list[Any]()
-        lists = {"e.type": self.types, "e.status": self.statuses, "f.category": self.categories}
-        for column, choices in (lists | {"f.severity": self.severities, "f.kind": self.kinds}).items():
-            if choices:
-                parts.append(f"{column} IN ({','.join('?' * len(choices))})")
-                values += map(str, choices)
-        same = {"f.signature": self.signature, "p.ending": self.ending, "p.correct": self.correct}
-        for name in (
-            "run",
-            "split",
-            "sampling",
-            "step",
-            "policy",
-            "scenario_id",
-            "sample",
-            "fault_type",
-            "topology",
-        ):
-            same[f"e.{name}"] = getattr(self, name)
-        for column, value in same.items():
-            if value is not None:
-                parts.append(f"{column} = ?")
-                values.append(value)
-        for sign, moment in ((">=", self.since), ("<", self.until)):
-            if moment is not None:
-                parts.append(f"e.at_ms {sign} ?")
-                values.append(milliseconds(moment))
-        if self.text:
-            searched = [f"instr(lower(replace({column}, '_', ' ')), ?) > 0" for column in SEARCHED]
-            parts.append(f"({' OR '.join(searched)} OR e.id IN (SELECT value FROM json_each(?)))")
-            values += [self.text.lower().replace("_", " ")] * len(SEARCHED) + [json.dumps(self.also)]
-        return " AND ".join(parts), [_plain(value) for value in values]
-
-
-EVERYTHING = Wanted()
+DATABASE = "failures.db"
+BUSY_S = 30.0
+LARGEST_PAGE = 1000
 
 
 class FailureStore:
@@ -210,14 +77,14 @@ class FailureStore:
         with self.reading() as database:
             total = database.execute(f"SELECT count(*) FROM {JOINED} WHERE {condition}", values).fetchone()[0]
             query = f"SELECT * FROM {JOINED} WHERE {condition} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?"
-            rows = [_experiment(row) for row in database.execute(query, [*values, limit, offset])]
+            rows = [experiment_of(row) for row in database.execute(query, [*values, limit, offset])]
         return Page(rows=tuple(rows), total=total, offset=offset, limit=limit)
 
     def experiment(self, id: str) -> Experiment | None:
         """One experiment, or None when there is none of that id."""
         with self.reading() as database:
             row = database.execute(f"SELECT * FROM {JOINED} WHERE e.id = ?", [id]).fetchone()
-        return _experiment(row) if row else None
+        return experiment_of(row) if row else None
 
     def runs(self) -> tuple[Experiment, ...]:
         """Training runs and evaluations, latest first."""
@@ -265,7 +132,7 @@ class FailureStore:
     def _opened(self) -> sqlite3.Connection:
         """A read-only connection to a file of this version; an older one is brought up to it first."""
         opened = sqlite3.connect(address(self.path), uri=True, timeout=BUSY_S)
-        if _check_version(opened, self.path) in MIGRATIONS:
+        if check_version(opened, self.path) in MIGRATIONS:
             opened.close()
             with self.writing():
                 pass
@@ -285,7 +152,7 @@ class FailureStore:
             with closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as opened:
                 opened.execute("BEGIN IMMEDIATE")
                 try:
-                    _make_tables(opened, self.path)
+                    make_tables(opened, self.path)
                     yield Writer(opened)
                 except BaseException:
                     opened.rollback()
@@ -309,226 +176,9 @@ class FailureStore:
             ) from trouble
 
 
-class Writer:
-    """What one transaction writes."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def put(self, experiment: Experiment) -> None:
-        """Store an experiment with its episode facts and its failure, replacing what was stored under its id."""
-        e, facts, failure = experiment, experiment.episode, experiment.failure
-        place = (
-            e.source,
-            e.split,
-            e.sampling,
-            e.step,
-            e.policy,
-            e.scenario_id,
-            e.sample,
-            e.fault_type,
-            e.topology,
-            e.unseen,
-        )
-        self._put("experiments", (e.id, e.type, e.name, e.run, e.status, milliseconds(e.at), *place))
-        if facts is not None:
-            came_to = (
-                facts.ending,
-                facts.correct,
-                facts.grounded,
-                facts.reward,
-                facts.turns,
-                facts.seconds,
-                facts.tokens,
-            )
-            self._put(
-                "episodes",
-                (
-                    e.id,
-                    facts.file,
-                    facts.offset,
-                    facts.length,
-                    *came_to,
-                    facts.cost_usd,
-                    facts.blamed,
-                    facts.question,
-                    facts.answer,
-                ),
-            )
-        if failure is None:
-            self._connection.execute("DELETE FROM failures WHERE id = ?", [e.id])
-            return
-        why, claims = (
-            failure.analysis,
-            json.dumps([claim.model_dump(mode="json") for claim in failure.claims]),
-        )
-        found = (why.failure_category, why.severity, failure.kind, why.root_cause, why.fix_suggestion)
-        how = (why.method, why.why_method, why.model, why.cost_usd)
-        self._put(
-            "failures",
-            (
-                e.id,
-                failure.signature,
-                *found,
-                *how,
-                claims,
-                failure.error_message,
-                failure.excerpt,
-                failure.times,
-                why.rules.failure_category if why.rules else None,
-                why.rules.severity if why.rules else None,
-            ),
-        )
-        self._put("templates", (failure.signature, failure.template))
-
-    def forget(self, id: str) -> None:
-        """Remove one experiment."""
-        for table in ("experiments", "episodes", "failures"):
-            self._connection.execute(f"DELETE FROM {table} WHERE id = ?", [id])
-
-    def forget_file(self, file: str) -> None:
-        """Remove every episode of a JSONL file."""
-        ids = self._connection.execute("SELECT id FROM episodes WHERE file = ?", [file]).fetchall()
-        for (id,) in ids:
-            self.forget(id)
-
-    def stored_at(self, id: str) -> datetime | None:
-        """When the stored experiment of this id happened; None when there is none."""
-        row = self._connection.execute("SELECT at_ms FROM experiments WHERE id = ?", [id]).fetchone()
-        return datetime.fromtimestamp(row[0] / 1000, UTC) if row else None
-
-    def source(self, path: str) -> Source | None:
-        """How far a file has been read."""
-        row = self._connection.execute(
-            "SELECT path, offset, line, head, trouble FROM sources WHERE path = ?", [path]
-        ).fetchone()
-        return Source(path=row[0], offset=row[1], line=row[2], head=row[3], trouble=row[4]) if row else None
-
-    def put_source(self, source: Source) -> None:
-        """Remember how far a file has been read."""
-        self._put("sources", (source.path, source.offset, source.line, source.head, source.trouble))
-
-    def _put(self, table: str, values: Sequence[Any]) -> None:
-        self._connection.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(values))})", [*map(_plain, values)]
-        )
-
-
-class Source(Frozen):
-    """How far a file has been read, so that the next capture goes on from there."""
-
-    path: str
-    offset: int = 0
-    line: int = 0
-    head: str = ""
-    """A hash of how the file begins: a file that was replaced is read again from its start."""
-    trouble: str = ""
-    """What could not be read, in words for a person; empty when all could."""
-
-
 def address(path: Path) -> str:
     """To read from: read-only, unless a writer was killed half-way; then SQLite has to undo what that one
     wrote.
     """
     half_written = path.with_name(f"{path.name}-journal").exists()
     return f"{path.resolve().as_uri()}?mode={'rw' if half_written else 'ro'}"
-
-
-def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return round(moment.timestamp() * 1000)
-
-
-def _plain(value: Any) -> Any:
-    """What SQLite stores: an enum member as its text, and no half of a surrogate pair."""
-    if isinstance(value, str):
-        return str(value).encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
-    return value
-
-
-def _make_tables(database: sqlite3.Connection, path: Path) -> None:
-    version = _check_version(database, path)
-    if version == VERSION:
-        return
-    older = range(version, VERSION) if version else ()
-    for statement in (
-        *(SCHEMA.split(";") if not version else ()),
-        *(one for each in older for one in MIGRATIONS[each]),
-    ):
-        database.execute(statement)
-    database.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _check_version(database: sqlite3.Connection, path: Path) -> int:
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION, *MIGRATIONS):
-        raise StoreError(
-            f"{path}: written by another version ({version}, this one reads {VERSION}); give another --failures"
-        )
-    return version
-
-
-def _experiment(row: sqlite3.Row) -> Experiment:
-    """A row of JOINED as an Experiment."""
-    return Experiment.model_construct(
-        **{
-            name: row[name]
-            for name in ("id", "name", "run", "source", "split", "sampling", "step", "policy", "scenario_id")
-        },
-        **{name: row[name] for name in ("sample", "fault_type", "topology")},
-        type=ExperimentType(row["type"]),
-        status=Status(row["status"]),
-        at=datetime.fromtimestamp(row["at_ms"] / 1000, UTC),
-        unseen=bool(row["unseen"]),
-        episode=_facts(row) if row["file"] is not None else None,
-        failure=_failure(row) if row["signature"] is not None else None,
-    )
-
-
-def _facts(row: sqlite3.Row) -> EpisodeFacts:
-    names = (
-        "file",
-        "offset",
-        "length",
-        "ending",
-        "reward",
-        "turns",
-        "seconds",
-        "tokens",
-        "cost_usd",
-        "blamed",
-        "question",
-        "answer",
-    )
-    flags: dict[str, Any] = {"correct": bool(row["correct"]), "grounded": bool(row["grounded"])}
-    return EpisodeFacts.model_construct(**{name: row[name] for name in names}, **flags)
-
-
-def _rules_verdict(row: sqlite3.Row) -> RulesVerdict | None:
-    if row["rules_category"] is None:
-        return None
-    return RulesVerdict(failure_category=row["rules_category"], severity=row["rules_severity"])
-
-
-def _failure(row: sqlite3.Row) -> Failure:
-    analysis = FailureAnalysis(
-        failure_category=row["category"],
-        severity=row["severity"],
-        root_cause=row["root_cause"],
-        fix_suggestion=row["fix"],
-        method=row["method"],
-        why_method=row["why_method"],
-        model=row["model"],
-        cost_usd=row["analysis_cost_usd"],
-        rules=_rules_verdict(row),
-    )
-    return Failure.model_construct(
-        signature=row["signature"],
-        template=row["template"] or "",
-        analysis=analysis,
-        kind=InvestigationKind(row["kind"]) if row["kind"] else None,
-        claims=tuple(Claim.model_validate(claim) for claim in json.loads(row["claims"])),
-        error_message=row["error_message"],
-        excerpt=row["excerpt"],
-        times=row["times"],
-    )
