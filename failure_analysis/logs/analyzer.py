@@ -2,7 +2,8 @@
 
     LogAnalyzer().analyze_failure("seed1", "training_job", "CUDA out of memory", log_text)
 
-A language model answers where one is configured: `model=`, FAILURE_ANALYSIS_MODEL (any name litellm knows), or
+A language model answers where one is configured: `model=`, FAILURE_ANALYSIS_MODEL (any name litellm knows, or
+`served:production` for an adapter of `python -m alignment serve`), or
 else the default model of the key that is set (DEFAULT_MODELS). Pattern rules answer where none is, where it does
 not answer in time or readably, and where its answer is not to be believed (`checking`). The result says who did
 and why. Rules read the last 60,000 characters of the log. A model is sent the error, the 3,000 characters around
@@ -15,9 +16,9 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +27,7 @@ from core.model_calls import CallError, Patience, Problem, reached, within
 from core.redaction import redacted_end, redacted_message
 from failure_analysis.logs import rules
 from failure_analysis.logs.checking import not_lower, refusal
+from failure_analysis.logs.served import SERVED, explained
 from failure_analysis.logs.suspects import excerpt
 from failure_analysis.records import FailureAnalysis, FailureCategory, RulesVerdict, Severity
 
@@ -127,7 +129,7 @@ class LogAnalyzer:
             **({"code_snippet": redacted_end(code_snippet, CODE_CHARACTERS)} if code_snippet else {}),
         }
         try:
-            answer, cost_usd = ask(self, _question(shown, known_failures), Answer)
+            answer, cost_usd = self._asked(shown, known_failures, ruled)
         except UnreadableAnswer as trouble:
             return _because(ruled, f"{self.model} gave no readable answer: {trouble}")
         except CallError as trouble:
@@ -135,6 +137,22 @@ class LogAnalyzer:
         if why := refusal(answer.root_cause, answer.fix_suggestion, shown):
             return _because(ruled, f"{self.model} was not believed: {why}")
         return self._believed(answer, ruled, cost_usd)
+
+    def _asked(
+        self, shown: dict[str, str], known_failures: Sequence[str], ruled: FailureAnalysis
+    ) -> tuple[Answer, float]:
+        """Ask the model, or the adapter that learned to explain logs and leaves categories to the rules."""
+        if not self.model.startswith(SERVED):
+            return ask(self, _question(shown, known_failures), Answer)
+        log = f"{shown['error_message']}\n{shown['logs']}"
+        cause, action = _in_own_loop(explained(self.model, log, self.api_base, self.api_key, self.timeout_s))
+        answer = Answer(
+            failure_category=ruled.failure_category,
+            root_cause=cause[:4000],
+            fix_suggestion=action[:4000],
+            severity=ruled.severity,
+        )
+        return answer, 0.0
 
     def _believed(self, answer: Answer, ruled: FailureAnalysis, cost_usd: float) -> FailureAnalysis:
         """A model's explanation, with the rules' verdict beside it and no lower severity than theirs."""
@@ -170,10 +188,15 @@ class UnreadableAnswer(CallError):
 
 
 Form = TypeVar("Form", bound=BaseModel)
+Said = TypeVar("Said")
 
 
 def ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], form: type[Form]) -> tuple[Form, float]:
     """A model's answer and its cost in US dollars, within the analyzer's time. Raises CallError."""
+    if analyzer.model.startswith(SERVED):
+        raise CallError(
+            Problem.NAME, f"{analyzer.model} explains logs and nothing else; name a model of litellm"
+        )
     reach = reached(analyzer.model, analyzer.api_base, analyzer.api_key)
     answers = JsonAnswers(
         analyzer.model, form, analyzer.timeout_s, PATIENCE, max_tokens=analyzer.max_tokens, **reach
@@ -192,8 +215,13 @@ def ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], form: type[Form])
                         raise
         raise AssertionError("READINGS is at least 1")
 
-    with ThreadPoolExecutor(1) as thread:  # a loop of its own: the caller may be inside one
-        return thread.submit(asyncio.run, asked()).result()
+    return _in_own_loop(asked())
+
+
+def _in_own_loop(asking: Coroutine[Any, Any, Said]) -> Said:
+    """Run a coroutine in a loop of its own: the caller may be inside one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asking).result()
 
 
 def _read(text: str, form: type[Form]) -> Form:

@@ -73,7 +73,8 @@ RULES: tuple[Rule, ...] = (
         r"|only \d+ mib are free|not enough space|insufficient (free |disk )?space|out of (disk )?space|no free space"
         r"|volume (is )?full|(file ?system|device|partition|drive) (is )?full|could not extend (file|relation)"
         r"|espacio en (el )?dispositivo|disco lleno|sin espacio"
-        r"|kein speicherplatz|nicht gen(ug|ügend) (speicher)?platz|festplatte (ist )?voll|kein platz"
+        r"|kein speicherplatz|speicherplatz (ist )?(erschöpft|voll|aufgebraucht)"
+        r"|nicht gen(ug|ügend) (speicher)?platz|festplatte (ist )?voll|kein platz"
         r"|aucun espace|plus d'espace|espace disque insuffisant|disque plein"
         r"|(ディスク|デバイス).{0,8}(空き|一杯|いっぱい|不足)|空き(領域|容量).{0,4}(ありません|不足)"
         r"|(磁盘|设备|硬盘).{0,6}(空间不足|没有空间|已满)|空间不足",
@@ -285,7 +286,7 @@ RULES: tuple[Rule, ...] = (
         TIMEOUT,
         r"time[d]?[\s-]?out|timeouterror|deadline|exceeded the maximum execution time|execution took longer"
         r"|took longer than|no reply within|not ready within|not found within|timeoutexception|gave up after [\d.]+ ?s"
-        r"|etimedout|lock wait|canceling statement due to|job was cancell?ed after|exceeded timeout"
+        r"|etimedout|lock wait|canceling statement due to|job was cancell?ed after|exceeded timeout|exceeded (the )?time limit"
         r"|maximum (execution )?time|watchdog|heartbeat (lost|missed|expired)|lease expired|unresponsive|\bhung\b"
         r"|stuck (for|at)"
         r"|(\bnot|n't|\bnever|\bno)\b[^\n]{0,60}\b(within|in|after) \d[\d.,]{0,9} ?(ms|s|sec\w*|min\w*|hours?|m|h)\b"

@@ -184,6 +184,7 @@ PHRASE = any_of(
     r"temporary failure in name|host key verification failed|authentication fail",
     r"no such file or directory|command not found|cannot open shared object|undefined symbol",
     r"certificate (verif\w+ failed|has expired)|deadline exceeded|(operation|request|read|lock)\w* timed out",
+    r"handshake timeout|exceeded (the |its )?(maximum |job )?(time limit|execution time|allowed time)",
     r"\btimed out (after|waiting)|timeout (expired|exceeded|waiting)|\bhas timed out",
     r"stack (overflow|smashing)|double free|divi(de|sion) by zero|deadlock (detected|found)",
     r"\bcorrupt(ed|ion)\b|checksum (mismatch|error|failed)",
@@ -200,12 +201,14 @@ PHRASE = any_of(
     r"forbidden (import|module|library|attribute|call|function)|\bnot better than\b",
     r"no rule to make target|unexpected end of|\bsyntax ?error",
     r"can't locate \S+ in @inc|no matching package|nothing provides|failed build dependencies|missing go\.sum entry",
+    r"no required module provides package|cannot find module providing package",
     # Spanish
     r"espacio en (el )?dispositivo|(conexión|acceso|permiso) (rechazad|denegad)\w|tiempo de espera",
     r"no se (pudo|puede|encuentra|encontró|ha podido)|no existe (el|la|un)|falta (el|la|un)|error de sintaxis",
     r"memoria insuficiente|sin memoria|disco lleno",
     # German
-    r"kein speicherplatz|(kein|nicht genug|zu wenig) (speicher|platz)|nicht genügend \w*speicher",
+    r"kein speicherplatz|speicherplatz (ist )?(erschöpft|voll|aufgebraucht)",
+    r"(kein|nicht genug|zu wenig) (speicher|platz)|nicht genügend \w*speicher",
     r"verbindung(saufbau)? (wurde )?(verweigert|abgelehnt|abgebrochen)|zugriff verweigert|zeitüberschreitung",
     r"syntaxfehler|datei oder verzeichnis nicht|keine berechtigung|nicht gefunden|festplatte (ist )?voll",
     # French

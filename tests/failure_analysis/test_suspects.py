@@ -152,6 +152,10 @@ def test_the_cause_is_the_line_that_says_why(log: str, cause: str) -> None:
 
 
 FATAL = """\
+net/http: TLS handshake timeout
+Job was cancelled because it exceeded the time limit
+no required module provides package github.com/x/y
+Speicherplatz erschöpft
 CUDA out of memory
 No space left on device
 Killed
