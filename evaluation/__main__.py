@@ -35,7 +35,23 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="dice of scripts, sampling of embedded models (default 0)"
     )
     _concurrency(parser, "episodes under way at once, for models", 16)
-    parser.add_argument("--workers", type=positive, default=1, help="processes, for scripts (default 1)")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        help="processes, for scripts and with --executor ray (default 1)",
+    )
+    parser.add_argument(
+        "--executor",
+        choices=["process", "ray"],
+        default="process",
+        help="where episodes are played: here, or by --workers on a Ray cluster (default process)",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="the Ray cluster, as `ray start --head` printed it (default: one that is started here)",
+    )
     database_flag(parser, "one that is there already (default: built in --out)")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be played; play and write nothing"
@@ -185,6 +201,8 @@ examples:
   python -m evaluation run --policy script:first-error --split test --k 1 --out runs/eval-first-error
   python -m evaluation run --policy embedded:tiny@step40 --split test --k 4 --out runs/eval-tiny
   python -m evaluation run --policy script:demonstrator --split my_scenarios --workers 2 --out runs/demos
+  python -m evaluation run --policy openai:qwen3 --base-url http://gpu1:8000/v1 --executor ray \\
+      --address 10.0.0.1:6379 --workers 8 --concurrency 64 --out runs/eval-qwen3        (docs/scaling.md)
 
 The same command again plays only what is missing or failed. The folder then holds episodes.jsonl,
 failures.jsonl, run.json and summary.json (docs/episodes.md)."""

@@ -1,6 +1,6 @@
 """Plays a policy on scenarios: one read of each scenario, one line out per episode.
 
-In one process with as many episodes under way as allowed, or in several processes for scripts. What the
+An executor plays, with as many episodes under way as allowed; scripts may also have several processes. What the
 provider, the judge or a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings
 or the database stops everything; a bug surfaces. It stores nothing and counts nothing: the caller takes each
 result as it comes.
@@ -24,10 +24,11 @@ from core.policies import scripted
 from core.policies.contract import Policy
 from core.policies.registry import parse
 from evaluation.concurrency import drain
+from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
 from failure_analysis.at_once import explained
-from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import (
+    Chat,
     Ending,
     EpisodeConfig,
     Frozen,
@@ -38,7 +39,6 @@ from project_types import (
     ScenarioError,
     read_scenario,
 )
-from rollout import investigate
 
 EPISODES_AT_ONCE = 64
 """What a worker process takes at a time; its results are stored when all of them have ended."""
@@ -72,9 +72,11 @@ class Result(NamedTuple):
     failure: Failure | None
     ending: Ending | None = None
     """How the episode ended; None when it failed."""
+    digest: str = ""
+    """Of the scenario file it was played on."""
 
 
-class _Unit(NamedTuple):
+class _Wanted(NamedTuple):
     scenario: Scenario
     digest: str
     sample: int
@@ -87,12 +89,21 @@ known).
 """
 
 
-class Player:
-    """Plays jobs with an opened policy and a judge."""
+def in_process(plan: Plan, policy: Policy, judge: Judge) -> InProcess:
+    """Return the executor that plays an opened policy here."""
 
-    def __init__(self, plan: Plan, policy: Policy, judge: Judge, done: Done) -> None:
-        self._plan, self._policy, self._judge, self._done = plan, policy, judge, done
-        self._pinned = PinnedDatabase(plan.database)
+    def chat(unit: Unit) -> Chat:
+        return policy.chat(unit.scenario.id, unit.sample)
+
+    return InProcess(chat, judge, PinnedDatabase(plan.database))
+
+
+class Player:
+    """Plays jobs where its executor plays."""
+
+    def __init__(self, plan: Plan, policy: str, executor: RolloutExecutor, done: Done) -> None:
+        """`policy` is the resolved name, which goes into every episode."""
+        self._plan, self._policy, self._executor, self._done = plan, policy, executor, done
 
     async def play(self, jobs: Sequence[Job], emit: Emit, *, concurrency: int) -> None:
         """Play all of them, `concurrency` episodes at a time.
@@ -100,12 +111,12 @@ class Player:
         `emit` gets each as it ends, and may raise to stop everything.
         """
 
-        async def play_one(unit: _Unit) -> None:
-            emit(await self._sample(unit))
+        async def play_one(wanted: _Wanted) -> None:
+            emit(await self._sample(wanted))
 
         await drain(self._units(jobs, emit), play_one, concurrency)
 
-    def _units(self, jobs: Sequence[Job], emit: Emit) -> Iterator[_Unit]:
+    def _units(self, jobs: Sequence[Job], emit: Emit) -> Iterator[_Wanted]:
         """Give what to play, each scenario read when its turn comes."""
         for job in jobs:
             try:
@@ -117,28 +128,20 @@ class Player:
             mark = digest(job.path)
             for sample in job.samples:
                 if self._done.get((scenario.id, sample)) not in (mark, ""):
-                    yield _Unit(scenario, mark, sample)
+                    yield _Wanted(scenario, mark, sample)
 
-    async def _sample(self, unit: _Unit) -> Result:
-        plan, (scenario, mark, sample) = self._plan, unit
-        self._pinned.check()
-        tools = log_tools(plan.database, scenario.id, plan.config)
-        chat = self._policy.chat(scenario.id, sample)
+    async def _sample(self, wanted: _Wanted) -> Result:
+        plan, (scenario, mark, sample) = self._plan, wanted
+        unit = Unit(
+            scenario=scenario, sample=sample, policy=self._policy, config=plan.config, split=plan.split
+        )
         try:
-            episode = await investigate(
-                chat,
-                scenario,
-                tools,
-                judge=self._judge,
-                config=plan.config,
-                policy=self._policy.name,
-                split=plan.split,
-                sample=sample,
-            )
+            episode = (await self._executor.play(unit)).episode
         except (ProviderError, JudgeError) as trouble:
             return _failed(scenario.id, sample, trouble)
         line = episode.model_copy(update={"metadata": {**episode.metadata, DIGEST: mark}}).model_dump_json()
-        return Result(scenario.id, sample, episode.outcome.correct, line, None, episode.outcome.ending)
+        correct, ending = episode.outcome.correct, episode.outcome.ending
+        return Result(scenario.id, sample, correct, line, None, ending, mark)
 
 
 def _failed(scenario_id: str, sample: int, trouble: Exception) -> Result:
@@ -161,7 +164,7 @@ def _begin(plan: Plan, done: Done) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent decides what it means
     policy = scripted.policy(parse(plan.policy).name, plan.config, plan.seed)
-    _Worker.player = Player(plan, policy, load_judge(plan.judge), done)
+    _Worker.player = Player(plan, policy.name, in_process(plan, policy, load_judge(plan.judge)), done)
 
 
 def _work(jobs: Sequence[Job]) -> list[Result]:

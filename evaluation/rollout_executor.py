@@ -1,51 +1,84 @@
-"""Rollouts in this process: a bounded number at once, all of them stoppable at any moment.
+"""Where rollouts are played: a unit of work goes in, its episode comes out.
 
-Not here: what a rollout is, where its episode is stored and what its failure means. The caller knows.
+A unit names everything that its result depends on. So a unit may be played twice, by another worker after a
+kill, and is stored once. `InProcess` plays here; `evaluation.ray_executor` on the machines of a cluster.
+
+Not here: how many are under way at once (`concurrency`), and where episodes are stored.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from project_types import InvestigatorError
-
-T = TypeVar("T")
-
-
-class Stopped(InvestigatorError):
-    """The rollout was not started, or was abandoned."""
+from core.conversation import tool_schemas
+from core.log_stores.pinned import PinnedDatabase
+from log_search_tools import log_tools
+from project_types import Chat, ChatReply, Episode, EpisodeConfig, Frozen, Judge, Message, Scenario
+from rollout import investigate
 
 
-class RolloutExecutor:
-    """Runs rollouts, at most `at_once` at a time, until it is stopped."""
+class Unit(Frozen):
+    """One rollout that is wanted."""
 
-    def __init__(self, at_once: int) -> None:
-        self._places = asyncio.Semaphore(at_once)
-        self._running: set[asyncio.Task[Any]] = set()
-        self._stopped = False
+    scenario: Scenario
+    sample: int
+    policy: str
+    """Resolved: it names one checkpoint, and goes into the episode."""
+    config: EpisodeConfig
+    split: str = ""
 
-    async def run(self, rollout: Callable[[], Awaitable[T]]) -> T:
-        """Wait for a free place, run the rollout there, and return what it returns.
+    @property
+    def key(self) -> str:
+        """What identifies the unit: scenario, sample, policy with its checkpoint, and rules."""
+        return hashlib.sha256(self.model_dump_json(exclude={"split"}).encode()).hexdigest()[:16]
+
+
+class Rolled(NamedTuple):
+    """What came of a unit."""
+
+    episode: Episode
+    choices: Sequence[Any] = ()
+    """The policy's replies as its provider gave them, with token ids: what a trainer needs."""
+    offered: list[dict[str, Any]] | None = None
+    """The tools as they were offered."""
+
+
+class RolloutExecutor(Protocol):
+    """Plays units. One call plays one unit; many calls may be under way."""
+
+    async def play(self, unit: Unit) -> Rolled:
+        """Play a unit. A call that is cancelled abandons it.
 
         Raises:
-            Stopped: `stop` was called before it had ended.
-            Exception: what the rollout raises, as it is.
+            ProviderError, JudgeError: the unit has no result. It may be played again.
+            ConfigurationError, DatabaseError: no unit can be played like this.
         """
-        async with self._places:
-            if self._stopped:
-                raise Stopped("not started")
-            task = asyncio.ensure_future(rollout())
-            self._running.add(task)
-            await asyncio.wait({task})
-            self._running.discard(task)
-        if task.cancelled():
-            raise Stopped("abandoned")
-        return task.result()
+        ...
 
-    def stop(self) -> None:
-        """Abandon what runs and start nothing more."""
-        self._stopped = True
-        for task in self._running:
-            task.cancel()
+
+class InProcess:
+    """Plays in this process."""
+
+    def __init__(self, chat: Callable[[Unit], Chat], judge: Judge, database: PinnedDatabase) -> None:
+        """`chat` makes the Chat of a unit's one episode."""
+        self._chat, self._judge, self._database = chat, judge, database
+
+    async def play(self, unit: Unit) -> Rolled:
+        """Play a unit. See `RolloutExecutor.play`."""
+        self._database.check()
+        tools = log_tools(self._database.database, unit.scenario.id, unit.config)
+        chat, choices = self._chat(unit), list[Any]()
+
+        async def remembered(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
+            reply = await chat(messages, tools)
+            choices.append(reply.raw)
+            return reply
+
+        named: dict[str, Any] = {"policy": unit.policy, "split": unit.split, "sample": unit.sample}
+        episode = await investigate(
+            remembered, unit.scenario, tools, judge=self._judge, config=unit.config, **named
+        )
+        offered = tool_schemas(tools) if unit.config.call_format == "native" else None
+        return Rolled(episode, choices, offered)

@@ -22,13 +22,13 @@ from tqdm import tqdm
 from build_logs import build
 from chaos.shipped import split_folder
 from core.command_line import printable
-from core.episode_store.episodes import played
 from core.episode_store.evaluation_store import EvaluationStore, check_own
 from core.episode_store.lines import EpisodesError
 from core.episode_store.run_folder import EPISODES, RUN
 from core.episode_store.scenarios import digest, id_by_name, scenario_paths
 from core.policies.registry import PolicyName, access, opened, parse, usual_rules
-from evaluation.playing import Done, Emit, Job, Plan, Player, Result, play_in_processes
+from evaluation.playing import Emit, Job, Plan, Player, Result, in_process, play_in_processes
+from evaluation.ray_executor import on_ray, site_of
 from evaluation.run_record import check, continued, remember
 from evaluation.summarising import conclude
 from evaluation.wandb_log import log_evaluation
@@ -67,8 +67,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _play(arguments: argparse.Namespace) -> int:
     name = continued(arguments.out, parse(arguments.policy))
-    if arguments.workers > 1 and name.kind != "script":
-        raise ConfigurationError("--workers is for scripts; a model is asked in parallel with --concurrency")
+    _check_executor(arguments, name)
     folder = split_folder(arguments.split)
     paths = scenario_paths(folder, arguments.limit)
     config = rules(arguments, name)
@@ -92,6 +91,20 @@ def _play(arguments: argparse.Namespace) -> int:
         if logged and (store.folder / EPISODES).exists():
             _log(store.folder, arguments.project)
         return code
+
+
+def _check_executor(arguments: argparse.Namespace, name: PolicyName) -> None:
+    """Raise ConfigurationError for flags that do not go together."""
+    if arguments.executor == "ray":
+        if name.kind == "embedded" and not arguments.base_url:
+            raise ConfigurationError(
+                "--executor ray asks a running server: start one with `python -m training_service serve`, "
+                "and give its address as --base-url"
+            )
+    elif arguments.address:
+        raise ConfigurationError("--address is a Ray cluster's; add --executor ray")
+    elif arguments.workers > 1 and name.kind != "script":
+        raise ConfigurationError("--workers is for scripts; a model is asked in parallel with --concurrency")
 
 
 def _log(folder: Path, project: str) -> None:
@@ -162,7 +175,7 @@ class _Run:
     ) -> None:
         self._arguments, self._name, self._folder, self._config = arguments, name, folder, config
         self._judge, self._store = judge, store
-        self._done: Done = played(store.folder / EPISODES)
+        self._done = dict(store.played)
         self._counts = _Counts()
 
     def play(self, paths: Sequence[Path]) -> None:
@@ -172,7 +185,9 @@ class _Run:
         if not jobs:
             print(f"{self._store.folder}: nothing is missing", file=sys.stderr)
             return
-        if self._arguments.workers > 1:
+        if self._arguments.executor == "ray":
+            asyncio.run(self._play_on_ray(jobs))
+        elif self._arguments.workers > 1:
             asyncio.run(check_judge(self._judge))
             plan = self._begin(str(self._name))
             with self._bar(jobs) as emit:
@@ -194,11 +209,27 @@ class _Run:
         arguments = self._arguments
         await check_judge(self._judge)
         async with opened(self._name, self._config, arguments.seed, access(arguments, self._name)) as policy:
-            player = Player(self._begin(policy.name), policy, self._judge, self._done)
+            plan = self._begin(policy.name)
+            player = Player(plan, policy.name, in_process(plan, policy, self._judge), self._done)
             with self._bar(jobs) as emit:
                 await player.play(
                     jobs, emit, concurrency=1 if self._name.kind == "script" else arguments.concurrency
                 )
+
+    async def _play_on_ray(self, jobs: Sequence[Job]) -> None:
+        """Open the policy here, too, so that its name is resolved and a wrong one is told at once."""
+        arguments, reach = self._arguments, access(self._arguments, self._name)
+        await check_judge(self._judge)
+        async with opened(self._name, self._config, arguments.seed, reach) as policy:
+            plan = self._begin(policy.name)
+        database = plan.database.resolve()
+        site = site_of(database=database, judge=plan.judge, seed=plan.seed, access=reach)
+        # a script computes all the time, a model is waited for
+        at_once = arguments.workers if self._name.kind == "script" else arguments.concurrency
+        async with on_ray(site, arguments.workers, arguments.address) as executor:
+            with self._bar(jobs) as emit:
+                player = Player(plan, plan.policy, executor, self._done)
+                await player.play(jobs, emit, concurrency=max(at_once, arguments.workers))
 
     def _plan(self, policy: PolicyName | str) -> Plan:
         arguments = self._arguments
@@ -228,7 +259,7 @@ class _Run:
 
             def take(result: Result) -> None:
                 if result.line is not None:
-                    self._store.add(result.line)
+                    self._store.add_once((result.scenario_id, result.sample), result.digest, result.line)
                 if result.failure is not None:
                     self._store.fail(result.failure)
                 counts = self._counts = self._counts.and_also(result)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evaluation.rollout_executor import RolloutExecutor, Stopped
+from evaluation.concurrency import Places, Stopped
 from project_types import Episode, InvestigatorError, Scenario
 from training_runs.failed_rollouts import TOLERATED, FailedRollouts
 
@@ -71,7 +71,7 @@ class RolloutBatch:
         self._title, self._wanted, self._rollout, self._store = title, wanted, rollout, store
         self._total = sum(len(each.samples) for each in wanted)
         self._failures, self._failed = FailedRollouts(self._total, failed_share), failed
-        self._executor = RolloutExecutor(at_once)
+        self._places = Places(at_once)
         self._interrupted = False
         self._bug: BaseException | None = None
 
@@ -94,7 +94,7 @@ class RolloutBatch:
     def interrupt(self) -> None:
         """Abandon what runs and start nothing more. `play` then raises Interrupted."""
         self._interrupted = True
-        self._executor.stop()
+        self._places.stop()
 
     async def _gathered(self, began: float) -> list[art.TrajectoryGroup]:
         import art
@@ -118,7 +118,7 @@ class RolloutBatch:
 
     async def _one(self, scenario: Scenario, sample: int, show: Callable[[], None]) -> art.Trajectory:
         try:
-            trajectory, episode = await self._executor.run(partial(self._rollout, scenario, sample=sample))
+            trajectory, episode = await self._places.run(partial(self._rollout, scenario, sample=sample))
             self._store(episode)
         except Exception as trouble:
             self._note(trouble)
@@ -132,10 +132,10 @@ class RolloutBatch:
             self._failed(trouble)
             self._failures.count(trouble)
             if self._failures.too_many:
-                self._executor.stop()
+                self._places.stop()
         elif not isinstance(trouble, Stopped):
             self._bug = self._bug or trouble
-            self._executor.stop()
+            self._places.stop()
 
     def _show(self, bar: tqdm[Any], began: float) -> None:
         outcomes = [episode.outcome for episode in self.episodes]

@@ -6,9 +6,11 @@ What the folder's run was asked is `evaluation.run_record`; reading is `loading`
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Self
 
+from core.episode_store.episodes import Key, played
 from core.episode_store.failures import FAILURES, Failure
 from core.episode_store.lines import EpisodesError, add_line, open_to_append
 from core.episode_store.run_folder import CONFIG, EPISODES, EVALUATION_LOCK, METRICS, RUN
@@ -75,6 +77,22 @@ class EvaluationStore:
         """Store one episode, given as its JSON."""
         assert self._episodes is not None, "an EvaluationStore is used inside `with`"
         add_line(self._episodes, line)
+
+    @cached_property
+    def played(self) -> dict[Key, str]:
+        """Which samples are stored, and the digest of the scenario file each was played on."""
+        return played(self.folder / EPISODES)
+
+    def add_once(self, key: Key, digest: str, line: str) -> bool:
+        """Store an episode unless this sample is stored already, played on the same scenario file.
+
+        A worker that was killed after it had answered is asked again. Return whether it was stored.
+        """
+        if self.played.get(key) == digest:
+            return False
+        self.add(line)
+        self.played[key] = digest
+        return True
 
     def fail(self, failure: Failure) -> None:
         """Store why one sample gave no episode."""

@@ -1,4 +1,4 @@
-"""Rollouts at once: never more than allowed, and none that a stop leaves behind."""
+"""Work at once: never more than allowed, and none that a stop leaves behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from evaluation.rollout_executor import RolloutExecutor, Stopped
+from evaluation.concurrency import Places, Stopped
 
 
 async def test_no_more_than_the_limit_run_at_once() -> None:
@@ -20,8 +20,8 @@ async def test_no_more_than_the_limit_run_at_once() -> None:
         running -= 1
         return 7
 
-    executor = RolloutExecutor(at_once=3)
-    assert await asyncio.gather(*[executor.run(rollout) for _ in range(20)]) == [7] * 20
+    places = Places(at_once=3)
+    assert await asyncio.gather(*[places.run(rollout) for _ in range(20)]) == [7] * 20
     assert most == 3
 
 
@@ -32,7 +32,7 @@ async def test_what_a_rollout_raises_comes_out_as_it_is() -> None:
         raise trouble
 
     with pytest.raises(ZeroDivisionError) as raised:
-        await RolloutExecutor(at_once=1).run(rollout)
+        await Places(at_once=1).run(rollout)
     assert raised.value is trouble
 
 
@@ -46,10 +46,10 @@ async def test_a_stop_abandons_what_runs_and_starts_nothing_more() -> None:
         begun.set()
         await asyncio.Event().wait()  # never
 
-    executor = RolloutExecutor(at_once=1)
-    both = asyncio.gather(executor.run(rollout), executor.run(rollout), return_exceptions=True)
+    places = Places(at_once=1)
+    both = asyncio.gather(places.run(rollout), places.run(rollout), return_exceptions=True)
     await begun.wait()
-    executor.stop()
+    places.stop()
     first, second = await both
     assert isinstance(first, Stopped)
     assert isinstance(second, Stopped)
