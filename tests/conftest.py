@@ -1,21 +1,29 @@
-"""What holds for every test: Hypothesis sets no time limit on one example, because a busy machine is no bug.
-
-A property is tried on 25 examples, so that the fast tests stay fast, and on 100 under `-m slow` and with CI=slow. A
-test that says a number of its own keeps it.
-"""
+"""What holds for every test: properties are tried rarely in the fast run and often in the slow one."""
 
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
-settings.register_profile("quick", deadline=None, max_examples=25)
-settings.register_profile("thorough", deadline=None, max_examples=100)
-settings.load_profile("quick")
+from tests.builders.examples import THOROUGH, register
+
+register()
+
+
+def runs_the_slow_ones(config: pytest.Config) -> bool:
+    """Whether this run is `-m slow`."""
+    return bool(config.option.markexpr.startswith("slow"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how many examples are tried, before the tests are imported."""
-    slow_ones = config.option.markexpr.startswith("slow")
-    if slow_ones or os.environ.get("CI") == "slow":
-        settings.load_profile("thorough")
+    if runs_the_slow_ones(config) or os.environ.get("CI") == "slow":
+        settings.load_profile(THOROUGH)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the slow run try every property too, before pytest chooses by mark."""
+    for item in items if runs_the_slow_ones(config) else ():
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("slow")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from log_search_tools import estimate_tokens, log_tools
 from project_types import EpisodeConfig, Tool, ToolInputError
+from tests.builders.examples import examples
 from tests.builders.scenarios import database, row, scenario, span
 from tests.test_log_search_tools import ask
 
@@ -118,7 +119,7 @@ SEARCHES = chosen(
     scenario_id=st.sampled_from(NAMES),
 )
 TRACES = chosen(trace_id=HOSTILE_TEXT, cursor=HOSTILE_NUMBER)
-PATIENT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = examples(300, suppress_health_check=[HealthCheck.too_slow])
 
 
 def refuse_leaks(tool: Tool, arguments: dict[str, Any], place: int, budget: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from build_logs import build
 from core.log_stores import printing, token_budget
 from log_search_tools import PrintedRow, estimate_tokens, function_schema, log_tools, printed_rows
 from project_types import DatabaseError, EpisodeConfig, Tool, ToolInputError, ToolResult
+from tests.builders.examples import examples
 from tests.builders.scenarios import database, row, scenario, write
 
 ROOMY = EpisodeConfig(tool_budget_tokens=390)
@@ -339,7 +340,7 @@ def fresh_database(shelf: Path, lines: list[dict[str, Any]]) -> Path:
     return database(shelf, scenario("one", numbered))
 
 
-PATIENT = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = examples(30, suppress_health_check=[HealthCheck.too_slow])
 
 
 @PATIENT

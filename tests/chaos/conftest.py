@@ -26,7 +26,16 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One train scenario and one pair of test."""
+    root = tmp_path_factory.mktemp("few")
+    write(root / "train", "train", 1, 7)
+    write(root / "test", "test", 2, 7)
+    return root
+
+
 @pytest.fixture
-def folder(generated: Path, tmp_path: Path) -> Path:
-    """A copy of the generated splits that a test may change."""
-    return Path(shutil.copytree(generated, tmp_path / "splits"))
+def folder(few: Path, tmp_path: Path) -> Path:
+    """A copy of the few generated scenarios that a test may change."""
+    return Path(shutil.copytree(few, tmp_path / "splits"))

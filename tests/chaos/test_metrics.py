@@ -8,11 +8,12 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.metrics import COUNTED, LEVELS
 from project_types import MetricSeries, Scenario, Span
+from tests.builders.examples import examples
 from tests.builders.generated import FAULTS, one, pair
 
 
@@ -55,7 +56,7 @@ def test_every_service_has_every_series_at_10_s_steps_over_both_windows() -> Non
         assert len(item.values) * 10 == 2 * (scenario.baseline.end - scenario.baseline.start).total_seconds()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_no_step_counts_fewer_requests_than_its_kept_spans(seed: int, fault: str) -> None:
     scenario = one(seed, fault)
@@ -74,7 +75,7 @@ def test_no_step_counts_fewer_requests_than_its_kept_spans(seed: int, fault: str
         assert near + stubs >= count
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_rows_about_failed_requests_never_outnumber_the_counted_errors(seed: int, fault: str) -> None:
     scenario = one(seed, fault)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.compose import make_control, make_scenario
@@ -19,6 +19,7 @@ from chaos.splits import PREFIXES, scenario_seed, scenarios
 from chaos.topologies import topologies
 from core.judges.offline import OfflineJudge
 from project_types import Scenario
+from tests.builders.examples import examples
 from tests.builders.generated import FAULTS, one, order, pair, read
 
 ANY_FAULT = st.sampled_from(FAULTS)
@@ -34,14 +35,14 @@ async def test_each_fault_type_makes_a_scenario_that_the_judge_ranks_right(fault
     assert not [verdict for verdict in verdicts if verdict.correct]
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=ANY_SEED, fault=ANY_FAULT)
 def test_every_seed_gives_a_scenario_that_holds_together_and_leaks_nothing(seed: int, fault: str) -> None:
     scenario = one(seed, fault)
     assert [*sizes(scenario), *truth(scenario), *leaks(scenario, Path(f"scenario-{scenario.id}.json"))] == []
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=ANY_SEED, fault=ANY_FAULT)
 def test_decisive_rows_are_few_and_apart_and_only_at_the_culprit(seed: int, fault: str) -> None:
     scenario = one(seed, fault)
@@ -51,7 +52,7 @@ def test_decisive_rows_are_few_and_apart_and_only_at_the_culprit(seed: int, faul
     assert len({row.timestamp for row in rows}) == len(rows)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=ANY_SEED, fault=ANY_FAULT)
 def test_every_trace_has_one_root_unless_its_first_service_sends_no_spans(seed: int, fault: str) -> None:
     scenario = one(seed, fault)

@@ -8,23 +8,24 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.faults import catalogue
 from chaos.splits import scenarios
 from chaos.twins import decisive, shapes, twin_problems
 from project_types import Scenario
+from tests.builders.examples import examples
 from tests.builders.generated import FAULTS, pair, read
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_twins_have_the_same_system_and_suspicious_rows_and_another_culprit(seed: int, fault: str) -> None:
     assert list(twin_problems(pair(seed, fault))) == []
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_what_fails_differs_between_twins(seed: int, fault: str) -> None:
     failing = [

@@ -6,7 +6,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -19,6 +19,7 @@ from core.intervals import (
     proportion,
     share_of,
 )
+from tests.builders.examples import examples
 
 scores = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40)
 
@@ -47,7 +48,7 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
 
 
 @given(scores)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_an_interval_holds_its_mean_and_stays_inside_the_data(values: list[float]) -> None:
     interval = bootstrap_mean(values, resamples=200)
     slack = 1e-9
@@ -57,13 +58,13 @@ def test_an_interval_holds_its_mean_and_stays_inside_the_data(values: list[float
 
 
 @given(scores, st.integers(0, 2**31))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_the_same_seed_gives_the_same_interval(values: list[float], seed: int) -> None:
     assert bootstrap_mean(values, resamples=50, seed=seed) == bootstrap_mean(values, resamples=50, seed=seed)
 
 
 @given(st.floats(0, 1), st.integers(1, 50))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_identical_scores_have_an_interval_of_no_width(value: float, n: int) -> None:
     assert bootstrap_mean([value] * n)[:3] == (value, value, value)
 
@@ -111,7 +112,7 @@ def test_a_share_measured_on_one_scenario_has_width(share: float) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_a_paired_difference_changes_sign_when_the_sides_swap(pairs: list[tuple[float, float]]) -> None:
     before, after = [p[0] for p in pairs], [p[1] for p in pairs]
     forward, backward = (
@@ -138,7 +139,7 @@ labels = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min
 
 
 @given(labels)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_kappa_follows_from_the_table_of_agreement(pairs: list[tuple[str, str]]) -> None:
     first, second = [p[0] for p in pairs], [p[1] for p in pairs]
     table = np.array([[sum(p == (a, b) for p in pairs) for b in "abc"] for a in "abc"]) / len(pairs)

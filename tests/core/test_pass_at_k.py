@@ -5,14 +5,15 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.pass_at_k import pass_at_k
+from tests.builders.examples import examples
 
 
 @given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(case: tuple[int, int, int]) -> None:
     n, c, k = case
     subsets = list(combinations([True] * c + [False] * (n - c), k))

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from failure_analysis.aggregates import Trend
 from failure_analysis.records import ExperimentType, FailureCategory, InvestigationKind, Severity, Status
+from tests.builders.examples import examples
 from tests.builders.runs import training_run
 from tests.dashboard.served import captured, dashboard
 
@@ -115,7 +116,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield opened
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PATHS), asked=parameters)
 def test_no_parameter_makes_the_server_fail(
     client: httpx.Client, path: str, asked: list[tuple[str, str]]
@@ -129,7 +130,7 @@ def test_no_parameter_makes_the_server_fail(
         assert isinstance(answer.json(), dict | list)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=60))
 def test_no_address_makes_the_server_fail(client: httpx.Client, raw: bytes) -> None:
     for prefix in ("/", "/experiments/", "/api/episodes/", "/static/"):

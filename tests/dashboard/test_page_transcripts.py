@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.transcripts import LONGEST_LINE, MOST_CHARACTERS, MOST_LINES, MOST_TURNS, Line, View, view
 from failure_analysis.episodes.investigations import claims
 from project_types import Episode, Scenario
 from tests.builders.episodes import call, episode
+from tests.builders.examples import examples
 from tests.builders.scenarios import GOLD, INCIDENT, SYMPTOM, TRACE
 
 
@@ -176,7 +177,7 @@ messages = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(messages, max_size=8))
 def test_whatever_the_messages_hold_there_is_a_view_of_them(said: list[dict[str, object]]) -> None:
     made = view(episode(correct=True).model_copy(update={"messages": tuple(said)}), INCIDENT)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from build_logs import build
@@ -24,6 +24,7 @@ from evaluation.adversaries.table import EVERYBODY, Row, holes, play_all, player
 from log_search_tools import log_tools
 from project_types import EMBEDDED, Ending, Episode, Scenario, read_scenario
 from rollout import investigate
+from tests.builders.examples import examples
 
 ROOT = Path(__file__).parents[2]
 VAL = sorted((ROOT / "log_scenarios" / "val").glob("scenario-*.json"))
@@ -170,7 +171,7 @@ def _other_case(answer: Answer, scenario: Scenario, dice: random.Random) -> Answ
 CHANGES: list[Change] = [_framed, _reordered, _shorter_ids, _told_more, _other_case]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     which=st.integers(0, FEW - 1),
     changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=4),

@@ -7,13 +7,14 @@ from math import isfinite
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.comparing import compare
 from project_types import Episode
 from tests.builders.commands import evaluation as run
 from tests.builders.episodes import episode, write_episodes
+from tests.builders.examples import examples
 
 ROOT = Path(__file__).parent.parent.parent
 BEFORE = [episode("a", 0, correct=True), episode("a", 1), episode("b", 0), episode("b", 1), episode("only-a")]
@@ -71,7 +72,7 @@ sides = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), min_size=1, 
 
 
 @given(sides, sides)
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_swapping_the_sides_turns_every_difference_around(
     left: list[tuple[str, bool]], right: list[tuple[str, bool]]
 ) -> None:

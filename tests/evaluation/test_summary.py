@@ -6,13 +6,14 @@ import random
 from math import isnan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.summary import summarise
 from evaluation.tables import summary_table
 from project_types import Ending, Episode
 from tests.builders.episodes import episode
+from tests.builders.examples import examples
 
 FOUR = [
     episode("a", 0, correct=True),
@@ -94,7 +95,7 @@ def test_nothing_is_summarised_as_nothing() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_the_order_of_episodes_does_not_matter(rng: random.Random) -> None:
     shuffled = list(FOUR)
     rng.shuffle(shuffled)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from failure_analysis.records import (
@@ -33,6 +33,7 @@ from failure_analysis.records import (
 )
 from failure_analysis.repair import set_aside
 from failure_analysis.store import FailureStore, Source, Wanted
+from tests.builders.examples import examples
 
 GAVE_UP = InvestigationKind.GAVE_UP
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -186,7 +187,7 @@ def test_many_threads_write_and_read_at_once_and_lose_nothing(tmp_path: Path) ->
     assert store.experiments().total == 40
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_any_text_can_be_stored_and_searched_for(tmp_path: Path, text: str) -> None:
     store = store_with(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from importers.counting import ImportTrouble
 from importers.json_elements import elements
+from tests.builders.examples import examples
 from tests.importers.imported import Imported, imported, write
 
 AT = "1772633101500000001"
@@ -253,7 +254,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.lists(JSON, max_size=4), max_size=3), st.sampled_from([None, 1]))
 def test_elements_of_documents_are_those_that_a_whole_parse_gives(
     documents: list[list[Any]], indent: int | None

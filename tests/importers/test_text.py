@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from importers.text import service_of_file
 from importers.text_formats import Forms, Said, Setting
+from tests.builders.examples import examples
 from tests.importers.imported import Imported, imported, write
 
 WRITTEN = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
@@ -92,7 +93,7 @@ def test_ids_of_a_trace_are_found_in_a_text() -> None:
     assert (found.trace_id, found.span_id) == ("422b86c3069c0f5ec72edee6757be1ef", "ac90db776213cfb4")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.text(max_size=120))
 def test_any_line_is_read_or_left_alone(text: str) -> None:
     found = Forms(Setting(WRITTEN)).read(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.builders.examples import examples
 from training_service.base_models import Base
 from training_service.prefix_tree import Tokens, TokenTree, tree_logits
 
@@ -37,7 +38,7 @@ def test_every_path_spells_its_sequence_and_every_beginning_stands_once(sequence
 
 
 @given(sequences=SEQUENCES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_logits_are_those_of_each_sequence_on_its_own(base: Base, sequences: list[list[int]]) -> None:
     tree = TokenTree(tokens(*sequences))
     with torch.inference_mode():

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.builders.examples import examples
 from tests.training_service.service_process import ServiceProcess, client, group, refusal
 from training_service.__main__ import main
 from training_service.wire import ChatRequest, CreateModelRequest, TrainingJobRequest
@@ -281,7 +282,7 @@ FIELDS = st.sampled_from(
     body=st.dictionaries(FIELDS, JSON),
     path=st.sampled_from(["chat/completions", "preview/training-jobs", "preview/models"]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_makes_the_service_fail(service: ServiceProcess, body: dict[str, Any], path: str) -> None:
     response = service.http.post(f"/v1/{path}", content=json.dumps(body))
     assert response.is_success or refusal(response)[0] in (400, 404, 422)

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from core.log_stores.printing import PRINTED_ROW
+from tests.builders.examples import examples
 from training_service.corpus import (
     CONTEXT_WEIGHT,
     Message,
@@ -58,7 +59,7 @@ def test_ordinary_words_are_not_cut_where_they_look_like_hex(tokenizer: PreTrain
 
 
 @given(text=st.text(max_size=200).filter(lambda text: "<|" not in text))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_text_survives_the_round_trip(text: str) -> None:
     tokenizer = _shared()
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
@@ -103,7 +104,7 @@ def test_a_saved_tokenizer_reads_back_the_same(tokenizer: PreTrainedTokenizerFas
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
     conversation = drill([RESULT] * 5, WORDS, random.Random(seed))
     assert conversation is not None
@@ -118,7 +119,7 @@ def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_drill_names_the_service_when_the_words_alone_fit_two_rows(seed: int) -> None:
     twin = "14:05:33 ERROR billing x14 call to ledger failed: deadline 3000 ms exceeded log 4fa2"
     conversation = drill([f"{RESULT}\n{twin}"], WORDS, random.Random(seed))
@@ -142,7 +143,7 @@ def test_the_vocabulary_holds_words_and_no_ids() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_strange_row_keeps_its_service_and_its_ids(seed: int) -> None:
     changed = list(PRINTED_ROW.finditer(with_strange_rows(RESULT, WORDS, random.Random(seed))))
     before = list(PRINTED_ROW.finditer(RESULT))
@@ -170,7 +171,7 @@ def episode(*results: str) -> list[Message]:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> None:
     changed = disguised(episode(RESULT), WORDS, random.Random(seed))
     assert changed is not None
@@ -182,7 +183,7 @@ def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> No
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_quotes_and_backslashes_in_other_rows_survive_a_disguise(seed: int) -> None:
     odd = '14:05:32 INFO web said "no" to C:\\temp log 11aa'
     changed = disguised(episode(f"{RESULT}\n{odd}"), WORDS, random.Random(seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from core.episode_store.evaluation_store import EvaluationStore
@@ -15,6 +15,7 @@ from core.episode_store.loading import load
 from core.episode_store.run_folder import EPISODES
 from project_types import ProviderError
 from tests.builders.episodes import episode, write_episodes
+from tests.builders.examples import examples
 
 THREE = [episode("a"), episode("b", correct=True), episode("c", 1)]
 
@@ -43,7 +44,7 @@ def test_the_latest_of_a_sample_stored_twice_counts(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 10_000))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_cut_anywhere_loses_at_most_the_line_it_was_cut_in(tmp_path: Path, cut: int) -> None:
     path = write_episodes(tmp_path / EPISODES, *THREE)
     whole = path.read_bytes()

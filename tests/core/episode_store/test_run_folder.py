@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from core.episode_store.lines import EpisodesError
@@ -20,6 +20,7 @@ from core.episode_store.runs import Runs, UnknownRun, find_run, find_runs, lates
 from core.episode_store.runs import training_run as opened
 from project_types import ConfigurationError
 from tests.builders.episodes import episode, write_episodes
+from tests.builders.examples import examples
 from tests.builders.runs import SCENARIOS, evaluation_run, metrics_row, training_run, write_run, write_state
 
 
@@ -123,7 +124,7 @@ KEYS = (
     ),
     TEXTS,
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_of_a_folder_makes_reading_it_fail(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], state: bytes
 ) -> None:

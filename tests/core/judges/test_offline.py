@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.judges.calibration import Pair, read_calibration
@@ -21,6 +21,7 @@ from core.judges.offline import OfflineJudge
 from core.judges.services import service_matches
 from core.judges.stance import Stance
 from project_types import FAULT_TYPES, JudgeError, Report, Scenario, Verdict
+from tests.builders.examples import examples
 
 SERVICES = ("gateway", "orders", "ledger", "vault", "page-cache", "mailer")
 
@@ -343,7 +344,7 @@ REPORTS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(report=REPORTS)
 @example(report=Report(root_cause="*", suspected_service="*"))
 @example(report=Report(root_cause="\x00" * 10, suspected_service="\x00", fault_type="\x00"))
@@ -357,14 +358,14 @@ def test_no_report_makes_it_raise_and_no_wrong_service_is_ever_correct(report: R
         assert not verdict.correct
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(report=REPORTS)
 def test_the_same_report_gets_the_same_verdict(report: Report) -> None:
     first, second = (asyncio.run(OfflineJudge().verdict(incident(), report)) for _ in range(2))
     assert first == second
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(number=st.integers(0, 5), fault_type=st.sampled_from(list(FAULT_TYPES)))
 def test_quoting_a_line_is_right_exactly_when_it_is_decisive(number: int, fault_type: str) -> None:
     scenario = incident(fault_type)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from core.log_stores.contract import LogQuery, LogStore, Stretch
@@ -19,6 +19,7 @@ from core.log_stores.sqlite import open_store
 from core.log_stores.victorialogs import victorialogs_store
 from log_search_tools import store_tools
 from project_types import DatabaseError, EpisodeConfig, Incident, Level, LogRecord, Span, Tool, ToolResult
+from tests.builders.examples import examples
 from tests.builders.scenarios import database, row, scenario, span
 from tests.fakes.victoria_logs import stand_in
 
@@ -194,7 +195,7 @@ def test_a_word_is_data_and_never_part_of_the_stores_language(store: LogStore, w
     assert {id for id in store.matched(LogQuery(words=(word,))) if not id.startswith("ev")} == expected
 
 
-PATIENT = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = examples(25, suppress_health_check=[HealthCheck.too_slow])
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=30)
 
 
