@@ -996,6 +996,16 @@ class Judge(Protocol):
         ...
 
 
+class Score(Protocol):
+    """Says how good a report looks, without the truth: a reward model. Never a part of the reward."""
+
+    name: str
+
+    async def score(self, messages: Sequence[Message], report: Report) -> float:
+        """Return a number, higher for better. Raises JudgeError instead of guessing."""
+        ...
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Whole JSON lines of a file; a half-written last line is left out. Raises ScenarioError on a bad line
     before it.

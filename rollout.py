@@ -53,6 +53,7 @@ from project_types import (
     Report,
     Scalar,
     Scenario,
+    Score,
     Tool,
     ToolCall,
     ToolInputError,
@@ -96,13 +97,15 @@ async def investigate(
     tools: Sequence[Tool],
     *,
     judge: Judge | None = None,
+    score: Score | None = None,
     config: EpisodeConfig = DEFAULT_RULES,
     policy: str = "",
     split: str = "",
     sample: int = 0,
 ) -> Episode:
-    """Let a policy investigate one incident. A judge scores it, which needs a scenario; without a judge the
-    episode stays unscored (reward None).
+    """Let a policy investigate one incident. A judge decides its reward, which needs a scenario; without a judge
+    the episode has none. A `score` (a reward model) needs no truth: what it says of the report goes into the
+    metadata, and never into the reward.
 
     Raises:
         ConfigurationError: there is a judge and nothing to judge by: the incident has no truth.
@@ -119,19 +122,23 @@ async def investigate(
 
     async def episode() -> Episode:
         started, ending, verdict = time.monotonic(), Ending.PROVIDER_ERROR, None
+        scored: dict[str, Scalar] = {}
         try:
             ending = await play.run(chat)
             if ending is Ending.ANSWERED and judge and scenario and play.report:
                 shown = {"judge": judge.name, "report": play.report.model_dump()}
                 verdict = await traced("verdict", shown, partial(judge.verdict, scenario, play.report))
+            if ending is Ending.ANSWERED and score and play.report:
+                value = await score.score(play.messages, play.report)
+                scored = {"score": value, "scored_by": score.name}
         except (ProviderError, JudgeError) as trouble:
             trouble.episode = Episode(**named, **play.facts(ending, None, time.monotonic() - started))
             raise
         facts = play.facts(ending, verdict, time.monotonic() - started)
         if judge is not None:
-            score = reward(facts["outcome"])
-            facts |= {"reward": score.total, "reward_components": score.components}
-        facts["metadata"] |= trace_facts()
+            worth = reward(facts["outcome"])
+            facts |= {"reward": worth.total, "reward_components": worth.components}
+        facts["metadata"] |= trace_facts() | scored
         return Episode(**named, **facts)
 
     return await traced("investigate", named, episode)

@@ -211,6 +211,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--canary", default="", metavar="NAME@vN", help="gets a share of what production is asked"
     )
     parser.add_argument("--canary-share", type=float, default=0.1, help="of 1 (default %(default)s)")
+    parser.add_argument("--reward", default="", metavar="NAME@vN", help="reward model for POST /v1/score")
 
 
 EXAMPLES = """\

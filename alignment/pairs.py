@@ -17,6 +17,7 @@ from typing import Any
 from alignment.answers import TAGS, Tag, failing, right, tags_of
 from alignment.cases import ExplainCase, Split
 from alignment.preferences import Choice, Message, Origin, Preference, now
+from core.served_adapters import question, said
 from project_types import Ending, Episode
 
 GENERATOR = Origin(model="generator")
@@ -98,7 +99,7 @@ def _alike_long(one: Episode, other: Episode) -> bool:
 
 
 def _said(episode: Episode) -> str:
-    return episode.report.model_dump_json(exclude_none=True) if episode.report else ""
+    return said(episode.report) if episode.report else ""
 
 
 def _of_episodes(incident: str, good: Episode, bad: Episode, split: Split, seed: int) -> Preference | None:
@@ -107,8 +108,7 @@ def _of_episodes(incident: str, good: Episode, bad: Episode, split: Split, seed:
     first = random.Random(f"{seed}-{incident}-{_said(good)}").random() < 0.5
     why: Tag = "wrong cause" if not bad.outcome.correct else "hallucinated"
     pair = (good, bad) if first else (bad, good)
-    asked = [message for message in good.messages if message["role"] in ("system", "user")][:2]
-    prompt = tuple(Message(role=message["role"], content=str(message["content"])) for message in asked)
+    prompt = tuple(Message.model_validate(message) for message in question(good.messages))
     origins = [Origin(model=episode.policy or "policy") for episode in pair]
     return Preference(
         id=pair_id(incident, _said(good), _said(bad)),

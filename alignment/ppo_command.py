@@ -22,19 +22,16 @@ from torch import nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from alignment.adapters import Registry
 from alignment.answering import BASE, Answerer
 from alignment.cases import ExplainCase, read_cases
 from alignment.learning import Learning, digest, last_part
+from alignment.reward_scores import RewardModel
 from alignment.scorer import facts
 from project_types import ConfigurationError
-from training_service.base_models import Base
 from training_service.checkpoints import load_optimizer, save_optimizer
-from training_service.examples import answer
 from training_service.fitting import PROGRESS, recovered, replace_folder
 from training_service.heads import ScalarModel
 from training_service.ppo import Controller, PpoOptions, Rollout, advantages, estimates, token_rewards, update
-from training_service.precision import Precision
 from training_service.scoring import score
 from training_service.sequences import TokenSequence
 from training_service.wire import ChatRequest
@@ -64,25 +61,8 @@ def _worth(learning: Learning, reward: str) -> Worth:
     """Return what says how much an answer is worth."""
     if reward == TRUTH:
         return lambda case, text: facts(case, text).score
-    return reward_of(learning.base, learning.registry, reward, learning.precision)
-
-
-def reward_of(base: Base, registry: Registry, name: str, precision: Precision) -> Worth:
-    """Return the reward model of the registry as a function. Raises ConfigurationError when it is none."""
-    card = registry.card(name)
-    folder = registry.checked(card.full_name, base.sha256)
-    if card.kind != "reward":
-        raise ConfigurationError(
-            f"{card.full_name} is of kind {card.kind}; --reward takes one of kind reward"
-        )
-    model = ScalarModel(base.policy(folder), base.device)
-    model.load_head(folder)
-
-    def worth(case: ExplainCase, text: str) -> float:
-        with torch.no_grad():
-            return float(model.rewards([answer(base.chat, case.messages(), text)], precision)[0])
-
-    return worth
+    model = RewardModel(learning.base, learning.registry, reward, learning.precision)
+    return lambda case, text: model.scores(case.messages(), [text])[0]
 
 
 class Ppo:

@@ -28,6 +28,7 @@ def command(arguments: argparse.Namespace) -> int:
             Registry(arguments.adapters),
             arguments.canary,
             arguments.canary_share,
+            arguments.reward,
         )
     except RequestError as trouble:
         raise ConfigurationError(trouble.message) from trouble

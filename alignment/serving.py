@@ -3,6 +3,7 @@
     GET  /v1/models                                   the base, what is loaded, and production
     POST /v1/chat/completions   {model, messages}     OpenAI's, `model` is base, NAME@vN or production
     POST /v1/triage             {log, adapter?}       `alignment.triage` on a log
+    POST /v1/score              {messages, answers, adapter?}   the reward of each answer, by a reward model
     POST /v1/load_lora_adapter, /v1/unload_lora_adapter   {lora_name}: as vLLM has them, by immutable names
 
 Every request names its adapter, and none reuses the keys and values of another. What `production` stands for is
@@ -14,6 +15,7 @@ Not here: the registry (`adapters`), and how answers are made (`answering`).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -26,15 +28,17 @@ from pydantic import Field
 
 from alignment.adapters import PRODUCTION, Registry
 from alignment.answering import BASE, Answerer
+from alignment.reward_scores import RewardModel
 from alignment.triage import explain
 from core.serving.guard import Door, Guard
 from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
-from training_service.engine import RequestError
+from training_service.engine import RequestError, TrainingError
 from training_service.guard import OPEN_PATHS, body_of, error_response, refused
 from training_service.wire import ChatRequest
 
 MOST_TOKENS = 160
+MOST_ANSWERS = 16
 CHAT_BYTES, LOG_BYTES = 1 << 20, 16 << 20
 
 
@@ -43,6 +47,15 @@ class TriageRequest(Frozen):
 
     log: Annotated[str, Field(min_length=1)]
     adapter: str = PRODUCTION
+
+
+class ScoreRequest(Frozen):
+    """Answers to one prompt."""
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    answers: Annotated[list[str], Field(min_length=1, max_length=MOST_ANSWERS)]
+    adapter: str = ""
+    """The reward model that is asked; any, where it is empty."""
 
 
 class LoadRequest(Frozen):
@@ -55,8 +68,11 @@ class LoadRequest(Frozen):
 class Desk:
     """The adapters of one base that are being served."""
 
-    def __init__(self, base: Base, registry: Registry, canary: str = "", canary_share: float = 0.0) -> None:
+    def __init__(
+        self, base: Base, registry: Registry, canary: str = "", canary_share: float = 0.0, reward: str = ""
+    ) -> None:
         self.base, self.registry = base, registry
+        self._reward = RewardModel(base, registry, reward) if reward else None
         self.canary, self._share = canary, canary_share
         self.answerer = Answerer(base, {})
         for name in filter(None, (registry.aliases().get(PRODUCTION), canary)):
@@ -79,6 +95,17 @@ class Desk:
         if asked == PRODUCTION and self.canary and _falls_within(messages, self._share):
             return self.load(self.canary)
         return self.load(asked)
+
+    def reward(self, asked: str) -> RewardModel:
+        """Return the reward model that is served. Raises RequestError when it is another one, or none."""
+        if self._reward is None or asked not in ("", self._reward.name):
+            has = self._reward.name if self._reward else "none"
+            raise RequestError(
+                404,
+                f"reward model served here: {has}; start python -m alignment serve --reward {asked or 'NAME@vN'}",
+                "model_not_found",
+            )
+        return self._reward
 
     def names(self) -> list[str]:
         """Return what can be asked for."""
@@ -141,6 +168,17 @@ def _routes(router: APIRouter, desk: Desk) -> None:
             return text
 
         return (await explain(body.log.splitlines(), ask, row)).model_dump()
+
+    @router.post("/score")
+    async def score(
+        body: Annotated[ScoreRequest, Depends(body_of(ScoreRequest, CHAT_BYTES))],
+    ) -> dict[str, Any]:
+        model = desk.reward(body.adapter)
+        try:
+            scores = await asyncio.to_thread(model.scores, body.messages, body.answers)
+        except (KeyError, TrainingError) as trouble:
+            raise RequestError(422, f"messages: {trouble}; send role and content of each") from trouble
+        return {"adapter": model.name, "scores": scores}
 
     @router.post("/load_lora_adapter")
     def load(body: Annotated[LoadRequest, Depends(body_of(LoadRequest, CHAT_BYTES))]) -> dict[str, str]:

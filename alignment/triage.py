@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from alignment.cases import prompt
-from alignment.scorer import QUOTED
+from alignment.scorer import QUOTED, sections
 from core.redaction import redact
 from failure_analysis.logs.lines import lines_of
 from failure_analysis.logs.suspects import excerpt, suspect
@@ -37,6 +37,9 @@ class Explained(Frozen):
 
     failed: bool
     text: str
+    root_cause: str = ""
+    """What the answer says under these headings; empty where it has none."""
+    action: str = ""
     quotes: tuple[str, ...] = ()
     """Lines that the answer quotes and the log holds."""
     invented: int = 0
@@ -58,18 +61,26 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
     telling = suspect(log)
     if telling is None:
         return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
-    near = [line.raw for line in lines_of(log)[max(0, telling.place - AROUND) : telling.place + AROUND]]
-    said = await ask(prompt(excerpt("\n".join(near), MOST_CHARACTERS)))
+    said = await ask(prompt(stretch(log, telling.place)))
     text, quotes, invented = checked(said, log)
+    parts = sections(text)
     return Explained(
         failed=True,
         text=text,
+        root_cause=parts["root cause"].strip(),
+        action=parts["action"].strip(),
         quotes=quotes,
         invented=invented,
         lines=len(lines),
         adapter=adapter,
         seconds=round(time.monotonic() - began, 2),
     )
+
+
+def stretch(log: str, place: int) -> str:
+    """Return the part of a log around its telling line that the model reads."""
+    near = [line.raw for line in lines_of(log)[max(0, place - AROUND) : place + AROUND]]
+    return excerpt("\n".join(near), MOST_CHARACTERS)
 
 
 def checked(answer: str, log: str) -> tuple[str, tuple[str, ...], int]:

@@ -12,11 +12,13 @@ def model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="a model litellm reaches, asked once per group of failures; "
+        help="a model litellm reaches, or served:production (python -m alignment serve), asked once per group; "
         "default: FAILURE_ANALYSIS_MODEL, else rules",
     )
     parser.add_argument(
-        "--api-base", metavar="URL", help="an OpenAI-compatible server, with --model openai/NAME"
+        "--api-base",
+        metavar="URL",
+        help="an OpenAI-compatible server, with --model openai/NAME, or that of served:NAME",
     )
     parser.add_argument(
         "--max-tokens",

@@ -600,3 +600,33 @@ async def test_an_incident_without_its_answer_is_investigated_and_not_scored(tmp
 async def test_a_judge_needs_an_answer_to_judge_by() -> None:
     with pytest.raises(ConfigurationError, match="no ground truth to judge by"):
         await play([], scenario=INCIDENT.incident, judge=Says(True))
+
+
+class Likes:
+    """A score that likes what it is told to, without any truth."""
+
+    name = "judge@v1"
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    async def score(self, messages: Sequence[Message], report: Report) -> float:
+        assert messages[1]["role"] == "user"
+        return self._value
+
+
+async def test_a_score_needs_no_truth_and_is_never_part_of_the_reward() -> None:
+    async def said(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> ChatReply:
+        report = Report(root_cause=CAUSE, suspected_service="orders").model_dump_json()
+        call = ToolCall(id="1", name="return_final_answer", arguments=report)
+        return ChatReply(tool_calls=(call,), finish_reason="tool_calls")
+
+    live = INCIDENT.incident
+    scored = await investigate(said, live, [], score=Likes(2.5))
+    assert (scored.metadata["score"], scored.metadata["scored_by"]) == (2.5, "judge@v1")
+    assert scored.reward is None
+    judged = [
+        await investigate(said, INCIDENT, [], judge=Says(True), score=score) for score in (None, Likes(9.0))
+    ]
+    assert judged[0].reward == judged[1].reward
+    assert "score" not in judged[0].metadata

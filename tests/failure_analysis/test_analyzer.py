@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from core.model_calls import load_litellm
 from failure_analysis.logs.analyzer import DEFAULT_MODELS, NO_MODEL, LogAnalyzer, default_model
 from failure_analysis.records import FailureAnalysis, FailureCategory, RulesVerdict, Severity
+from tests.fakes.adapter_server import AdapterServer, adapter_server
 from tests.fakes.openai_server import (
     OpenAIServer,
     Reply,
@@ -320,3 +321,43 @@ async def test_it_can_be_called_inside_a_running_loop() -> None:
     with OpenAIServer([say(json.dumps(ANSWER))]) as server:
         await asyncio.sleep(0)
         assert analyzer(server).analyze_failure("a", "log", OOM, "").method == "llm"
+
+
+EXPLAINED = {
+    "failed": True,
+    "root_cause": "CUDA ran out of memory in the training job.",
+    "action": "Use a smaller batch.",
+    "text": "...",
+}
+
+
+def served(server: AdapterServer) -> FailureAnalysis:
+    asked = LogAnalyzer("served:production", api_base=server.url, timeout_s=10.0)
+    return asked.analyze_failure("run-1", "training_job", OOM, "step 3\n" + OOM)
+
+
+def test_the_adapter_in_production_explains_and_the_rules_say_what_kind_it_is() -> None:
+    with adapter_server({"triage": EXPLAINED}) as server:
+        found = served(server)
+    assert (found.method, found.model) == ("llm", "served:production")
+    assert (found.root_cause, found.fix_suggestion) == (EXPLAINED["root_cause"], EXPLAINED["action"])
+    assert found.failure_category is FailureCategory.RESOURCE_ERROR
+    ((_, _, body),) = server.requests
+    assert body["adapter"] == "production"
+    assert OOM in body["log"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ({"triage": EXPLAINED | {"failed": False}}, "names no cause"),
+        ({"triage": EXPLAINED | {"root_cause": "The moon is made of cheese."}}, "was not believed"),
+        ({}, "HTTP 404"),
+    ],
+    ids=["finds nothing", "quotes nothing", "is not there"],
+)
+def test_where_an_adapter_cannot_be_believed_the_rules_answer(reply: dict[str, Any], why: str) -> None:
+    with adapter_server(reply) as server:
+        found = served(server)
+    assert found.method == "rules"
+    assert why in found.why_method
