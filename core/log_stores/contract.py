@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from core.log_stores.line_columns import LineColumns
 from project_types import Edge, Event, Frozen, Level, LogRecord, MetricSeries, Span
 
 IdKind = Literal["log", "trace"]
@@ -182,13 +183,15 @@ class LogStore(Protocol):
 
     def ingest(
         self,
-        logs: Iterable[LogRecord] = (),
+        logs: Iterable[LogRecord] | LineColumns = (),
         spans: Iterable[Span] = (),
         metrics: Iterable[MetricSeries] = (),
         events: Iterable[Event] = (),
         topology: Iterable[Edge] = (),
     ) -> None:
         """Add data. A line or a span whose id is stored already is left out.
+
+        Lines may come by column, from a program that has cleaned and ordered them, then without events.
 
         Raises:
             DatabaseError: the store cannot be written, or lost a part of the data.

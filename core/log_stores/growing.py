@@ -16,8 +16,9 @@ from typing import Any
 
 from core.log_stores.contract import IdKind, LogQuery, StoredSpan, Stretch
 from core.log_stores.id_prefix import SHORTEST
+from core.log_stores.line_columns import Kinds, LineColumns, as_columns, log_rows
 from core.log_stores.ordering import within_reach
-from core.log_stores.scenario_rows import Kinds, LogRow, event_logs, log_rows, span_rows
+from core.log_stores.scenario_rows import span_rows
 from core.log_stores.sqlite import LogFile, SqliteStore, check_version
 from core.log_stores.tables import (
     GROWING,
@@ -26,6 +27,7 @@ from core.log_stores.tables import (
     block,
     create,
     index_words,
+    insert,
     known_kinds,
     next_number,
     stretch,
@@ -147,14 +149,13 @@ class GrowingStore(SqliteStore):
 
     def ingest(
         self,
-        logs: Iterable[LogRecord] = (),
+        logs: Iterable[LogRecord] | LineColumns = (),
         spans: Iterable[Span] = (),
         metrics: Iterable[MetricSeries] = (),
         events: Iterable[Event] = (),
         topology: Iterable[Edge] = (),
     ) -> None:
-        lines: list[Mapping[str, Any]] = [vars(record) for record in logs]
-        lines += event_logs(events)
+        lines = as_columns(logs, events)
         made = [vars(span) for span in spans]
         series = list(metrics)
         connection = self.file.connection
@@ -175,7 +176,7 @@ class GrowingStore(SqliteStore):
 
     def _add(
         self,
-        lines: Sequence[Mapping[str, Any]],
+        lines: LineColumns,
         spans: Sequence[Mapping[str, Any]],
         metrics: Sequence[MetricSeries],
         topology: Iterable[Edge],
@@ -186,12 +187,12 @@ class GrowingStore(SqliteStore):
         first_row, first_span = self._next("logs"), self._next("spans")
         log_tuples = log_rows(lines, self.number, first_row, self._services, kinds)
         span_tuples = span_rows(spans, self.number, first_span)
-        connection.executemany("INSERT OR IGNORE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?,?)", log_tuples)
-        connection.executemany("INSERT OR IGNORE INTO spans VALUES (?,?,?,?,?,?,?,?,?,?)", span_tuples)
+        insert(connection, "INSERT OR IGNORE INTO logs", log_tuples)
+        insert(connection, "INSERT OR IGNORE INTO spans", span_tuples)
         index_words(connection, first_row, block(self.number + 1) - 1)
         add_rest(connection, self.number, metrics, topology)
         self._remember(kinds, known)
-        self._widen(log_tuples, span_tuples, metrics)
+        self._widen(lines, span_tuples, metrics)
 
     def _next(self, table: str) -> int:
         found = self.file.rows(
@@ -209,17 +210,16 @@ class GrowingStore(SqliteStore):
         )
 
     def _widen(
-        self, lines: Sequence[LogRow], spans: Sequence[tuple[Any, ...]], metrics: Sequence[MetricSeries]
+        self, lines: LineColumns, spans: Sequence[tuple[Any, ...]], metrics: Sequence[MetricSeries]
     ) -> None:
         """Count a batch's services and its time in."""
         named = (
-            *(line[5] for line in lines),
+            *lines.services,
             *(span[5] for span in spans),
             *(one.service for one in metrics),
         )
         services = list(dict.fromkeys((*self._services, *named)))
-        clocks = sorted(line[3] for line in lines if line[4])
-        first, last, far = stretch(clocks, [span[7] for span in spans], metrics)
+        first, last, far = stretch(lines.clocks(), [span[7] for span in spans], metrics)
         if first is None or last is None:
             first, last = self._stretch or (None, None)
         elif self._stretch:

@@ -9,6 +9,7 @@ do not: `masked_error`. Nothing is learned here: the same text always has the sa
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 BLANK = "#"
@@ -59,9 +60,11 @@ def masked_error(message: str) -> str:
     return _PLACE.sub(BLANK, message)
 
 
-def mask_key(text: str) -> bytes:
-    """Return a quick first step towards the mask: all texts with one key have one mask."""
-    return text.encode().translate(_ZEROS).replace(b"00", b"0")
+def mask_keys(texts: Sequence[str]) -> list[bytes]:
+    """Return a quick first step towards the mask of each printable line: those with one key have one mask."""
+    # all at once takes a third of the time; a printable line holds no line break
+    letters = "\n".join(texts).encode().translate(_ZEROS).replace(b"00", b"0")
+    return letters.split(b"\n") if texts else []
 
 
 @lru_cache(maxsize=65_536)

@@ -1,9 +1,9 @@
-"""A scenario file as the rows a database takes: read, checked, cleaned to one line each, and alike lines
-numbered alike.
+"""A scenario file as what a database takes: read, checked, texts cleaned to one line, spans and events as rows.
 
-Rows are plain tuples, because a build handles millions of them and its time is the bar of
-`benchmarks/build.py`; whoever wants a scenario with attributes calls `project_types.read_scenario`, which
-accepts and refuses the same files. The tables they go into are in `core.log_stores.tables`.
+Rows are plain dicts and tuples, because a build handles millions of them and its time is the bar of
+`benchmarks/build.py`. A program that wants a scenario with attributes calls `project_types.read_scenario`, which
+accepts and refuses the same files. Log lines go on to `core.log_stores.line_columns`. The tables are in
+`core.log_stores.tables`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from core.log_stores.families import families
-from core.log_stores.masks import mask_key, mask_of_key
-from core.log_stores.ordering import in_time_order
 from project_types import (
     Event,
     Incident,
-    Level,
     LogRecord,
     MetricSeries,
     Scalar,
@@ -166,7 +161,6 @@ def with_attributes(message: str, attributes: Mapping[str, Scalar]) -> str:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LEVELS = {level.name: level.value for level in Level}
 
 
 def microseconds(moment: datetime) -> int:
@@ -177,68 +171,6 @@ def microseconds(moment: datetime) -> int:
 
 # -------------------------------------------------------------------------------------------------------------------
 # rows
-
-LogRow = tuple[int, int, str, int, int, str, int, str, str | None, str | None, int]
-"""row, scenario, id, at_us, has_clock, service, level, text, trace_id, span_id, kind"""
-
-
-def log_rows(
-    logs: Sequence[Mapping[str, Any]],
-    number: int,
-    first_row: int,
-    services: Iterable[str] = (),
-    kinds: Kinds | None = None,
-) -> list[LogRow]:
-    """Rows of table logs, in time order.
-
-    Args:
-        logs: lines as `read_rows` gives them.
-        number: the incident's.
-        first_row: the number of the first row.
-        services: names that are no varying part of a line.
-        kinds: goes on numbering where an earlier call stopped.
-    """
-    kind_of = Kinds() if kinds is None else kinds
-    rows: list[LogRow] = []
-    for row, (place, at_us) in enumerate(_placed(logs), first_row):
-        log = logs[place]
-        get, level, text = log.get, _LEVELS[log["level"]], log["message"]
-        if get("attributes"):
-            text = with_attributes(text, log["attributes"])
-        if not text.isprintable():
-            text = one_line(text)
-        clock, trace, kind = (
-            int(log["timestamp"] is not None),
-            get("trace_id"),
-            kind_of[level, mask_key(text)],
-        )
-        rows.append(
-            (row, number, log["id"], at_us, clock, log["service"], level, text, trace, get("span_id"), kind)
-        )
-    moved = kind_of.join({*services, *map(itemgetter("service"), logs)})
-    return [(*line[:10], moved.get(line[10], line[10])) for line in rows] if moved else rows
-
-
-def _placed(logs: Sequence[Mapping[str, Any]]) -> Sequence[tuple[int, int]]:
-    """Place in `logs` and microseconds of each line, in time order."""
-    moments, sequences = [log["timestamp"] for log in logs], [log.get("sequence") for log in logs]
-    odd_clocks = None in moments or any(log.get("nanosecond") for log in logs)
-    if odd_clocks or not _as_placed(sequences):
-        nanoseconds = [
-            None if at is None else microseconds(at) * 1000 + log.get("nanosecond", 0)
-            for at, log in zip(moments, logs, strict=True)
-        ]
-        placed = in_time_order(nanoseconds, sequences)
-        return [(place, at_ns // 1000) for place, at_ns in placed]
-    # the same for lines that all have a plain clock, several times as fast
-    clocks = list(map(microseconds, moments))
-    return [(place, clocks[place]) for place in sorted(range(len(clocks)), key=clocks.__getitem__)]
-
-
-def _as_placed(sequences: Sequence[int | None]) -> bool:
-    """Whether the lines stand in the order of their source."""
-    given = [one for one in sequences if one is not None]
-    return not given or (len(given) == len(sequences) and given == sorted(given))
 
 
 def span_rows(spans: Sequence[Mapping[str, Any]], number: int, first_row: int) -> list[tuple[Any, ...]]:
@@ -276,37 +208,3 @@ def event_logs(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
                 "message": about,
             }
         yield line
-
-
-def _shape_of(mask: tuple[int, str]) -> tuple[int, int]:
-    return mask[0], mask[1].count(" ")
-
-
-class Kinds(dict[tuple[int, bytes], int]):
-    """The kinds of lines of one scenario, numbered as they come: (level, `mask_key` of the text) → number."""
-
-    def __init__(self, known: Mapping[tuple[int, str], int] | None = None) -> None:
-        self.numbers: dict[tuple[int, str], int] = dict(known or {})
-        """(level, mask) → number; masks of one family share it."""
-        self._next = max(self.numbers.values(), default=-1) + 1
-        self._fixed = self._next
-
-    def __missing__(self, key: tuple[int, bytes]) -> int:
-        level, letters = key
-        mask = level, mask_of_key(letters)
-        if mask not in self.numbers:
-            self.numbers[mask] = self._next
-            self._next += 1
-        self[key] = self.numbers[mask]
-        return self[key]
-
-    def join(self, services: Iterable[str]) -> dict[int, int]:
-        """Give masks of one family one number, and return which new numbers became which."""
-        moved: dict[int, int] = {}
-        fresh = {_shape_of(mask) for mask, number in self.numbers.items() if number >= self._fixed}
-        # masks join masks of their own length only, so the others need not be looked at again
-        for mask, chief in families((m for m in self.numbers if _shape_of(m) in fresh), services).items():
-            if self.numbers[mask] >= self._fixed:
-                moved[self.numbers[mask]] = self.numbers[chief]
-                self.numbers[mask] = self.numbers[chief]
-        return moved

@@ -31,6 +31,7 @@ from core.log_stores.contract import (
 )
 from core.log_stores.id_prefix import IdPrefixes
 from core.log_stores.kinds import Grouped, difference, grouped
+from core.log_stores.line_columns import LineColumns
 from core.log_stores.tables import APPLICATION_ID, SCHEMA_VERSION, pairs
 from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSeries, Span
 
@@ -384,7 +385,7 @@ class SqliteStore:
 
     def ingest(
         self,
-        logs: Iterable[LogRecord] = (),
+        logs: Iterable[LogRecord] | LineColumns = (),
         spans: Iterable[Span] = (),
         metrics: Iterable[MetricSeries] = (),
         events: Iterable[Event] = (),

@@ -13,7 +13,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core.log_stores import logsql
@@ -32,13 +32,9 @@ from core.log_stores.contract import (
 )
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.kinds import Grouped, difference, grouped
+from core.log_stores.line_columns import Kinds, LineColumns, as_columns, log_rows
 from core.log_stores.ordering import within_reach
-from core.log_stores.scenario_rows import (
-    Kinds,
-    event_logs,
-    log_rows,
-    span_rows,
-)
+from core.log_stores.scenario_rows import span_rows
 from core.log_stores.tables import stretch
 from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSeries, Span
 
@@ -268,14 +264,13 @@ class VictoriaLogsStore:
 
     def ingest(
         self,
-        logs: Iterable[LogRecord] = (),
+        logs: Iterable[LogRecord] | LineColumns = (),
         spans: Iterable[Span] = (),
         metrics: Iterable[MetricSeries] = (),
         events: Iterable[Event] = (),
         topology: Iterable[Edge] = (),
     ) -> None:
-        lines: list[Mapping[str, Any]] = [vars(record) for record in logs]
-        lines += event_logs(events)
+        lines = as_columns(logs, events)
         series = list(metrics)
         kinds = Kinds()
         log_tuples = log_rows(lines, 0, self._next_row(), kinds=kinds)
@@ -286,7 +281,7 @@ class VictoriaLogsStore:
             *(row for one in series for row in wire.metric_fields(one)),
         ]
         new = self._without_known(made)
-        clocks = sorted(line[3] for line in log_tuples if line[4])
+        clocks = lines.clocks()
         first, last, _ = stretch(clocks, [span[7] for span in span_tuples], series)
         batch = uuid.uuid4().hex
         about = {

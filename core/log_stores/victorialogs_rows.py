@@ -15,8 +15,9 @@ from hashlib import blake2b
 from typing import Any
 
 from core.log_stores.contract import Line, StoredSpan
+from core.log_stores.line_columns import Kinds, LogRow
 from core.log_stores.ordering import mass
-from core.log_stores.scenario_rows import Kinds, LogRow, microseconds, one_line
+from core.log_stores.scenario_rows import microseconds, one_line
 from project_types import MetricSeries
 
 _POINTS_A_ROW = 1000

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.log_stores.families import families
-from core.log_stores.scenario_rows import log_rows
+from core.log_stores.line_columns import line_columns, log_rows
 
 LOGS = sorted((Path(__file__).parent / "grouping").glob("*.txt"))
 BAR = 0.85
@@ -30,7 +30,7 @@ def kinds_of(texts: list[str]) -> list[int]:
         }
         for n, text in enumerate(texts)
     ]
-    return [row[-1] for row in log_rows(rows, 1, 1)]
+    return [row[-1] for row in log_rows(line_columns(rows), 1, 1)]
 
 
 def grouping_accuracy(path: Path) -> float:
