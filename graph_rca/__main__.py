@@ -152,6 +152,13 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="other incidents (default 0)")
     parser.add_argument(
+        "--explained",
+        type=int,
+        default=12,
+        metavar="N",
+        help="incidents whose reasons are checked by removing the data itself; 0 for none (default 12)",
+    )
+    parser.add_argument(
         "--real", metavar="SOURCE", help="labelled real incidents: a folder of scenario files"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/graph_rca/report"), metavar="DIR",

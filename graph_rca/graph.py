@@ -64,6 +64,10 @@ class IncidentGraph:
     moved: Sequence[metrics.Moved] = ()
     spans: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """service → ids of spans at which bad paths end."""
+    ways: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """service → services from it up to the users, as bad traces show them."""
+    complaints: Mapping[str, float] = field(default_factory=dict)
+    """service → weight of the bad traces that begin there."""
     vectors: Floats | None = None
     """(services, 384), when sentence vectors were asked for."""
 
@@ -110,7 +114,8 @@ def build(incident: Incident, *, alert: float | None = None, vectors: bool = Fal
     return IncidentGraph(
         incident.id, services, np.concatenate([plain, _shares(plain), shape], axis=1).astype(np.float32), edges,
         edge_features, windows, when, _missing(incident, measured, wrote.has, seen.has, moved), wrote.new[:400], moved,
-        seen.culprits, logs.template_vectors(wrote.new, len(services)) if vectors else None,
+        seen.culprits, seen.ways, seen.complaints,
+        logs.template_vectors(wrote.new, len(services)) if vectors else None,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.log_stores.masks import mask_key, mask_of_key
+from core.log_stores.masks import masked
 from graph_rca.windows import Windows
 from project_types import Event, Incident, Level, LogRecord
 
@@ -87,7 +87,7 @@ class Names:
 
 @lru_cache(maxsize=65_536)
 def _template(blanked: str) -> str:
-    return mask_of_key(mask_key(blanked))
+    return masked(blanked)
 
 
 def read_lines(logs: Sequence[LogRecord], services: Sequence[str]) -> list[Line]:

@@ -1,14 +1,16 @@
 """Every ranker on every slice: incidents are ranked one by one, and each result is kept, so that a killed report goes on.
 
-A ranker that refuses ("insufficient evidence") gets no point. Encoding is timed apart from ranking; a learned
-ranker's time holds both.
+A ranker that refuses ("insufficient evidence") gets no point. Time is that of the processor, because others may use
+the machine; it holds what a ranker needs from an incident in memory to its scores. A slice that is whole is not
+generated again.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +20,20 @@ from tqdm import tqdm
 from core.episode_store.scenarios import scenario_paths
 from graph_rca.baselines import BASELINES, Case
 from graph_rca.graph import InsufficientEvidence, build
-from graph_rca.rank import check_evidence, path_of
+from graph_rca.paths import path_of
+from graph_rca.rank import check_evidence
 from graph_rca.scoring import Row, chance, hits
 from graph_rca.slices import CHANGES, GENERATED, changed, generated
 from graph_rca.weights import Ensemble
 from project_types import Scenario, read_jsonl, read_scenario
+
+
+class Slice(NamedTuple):
+    """Incidents that are measured together."""
+
+    name: str
+    size: int
+    scenarios: Callable[[], Iterator[Scenario]]
 
 
 class Measured(NamedTuple):
@@ -36,34 +47,47 @@ class Measured(NamedTuple):
     rows: Mapping[str, Row]
 
 
-def slices(
-    count: int, hard: int, seed: int, real: str | None
-) -> Iterator[tuple[str, int, Iterator[Scenario]]]:
-    """Yield (name, size, scenarios) of every slice."""
-    for name in GENERATED:
-        yield name, count, generated(name, count, seed)
-    for name, change in CHANGES.items():
-        yield name, hard, (changed(one, change) for one in generated("seen", hard, seed))
+def slices(count: int, hard: int, seed: int, real: str | None) -> list[Slice]:
+    """Return every slice: generated ones, changed ones, and the real incidents of a folder."""
+    found = [Slice(name, count, partial(generated, name, count, seed)) for name in GENERATED]
+    found += [Slice(name, hard, partial(_changed, name, hard, seed)) for name in CHANGES]
     if real:
         paths = scenario_paths(Path(real))
-        yield "real", len(paths), (read_scenario(path) for path in paths)
+        found.append(Slice("real", len(paths), lambda: map(read_scenario, paths)))
+    return found
 
 
-def measure(
-    out: Path, rankers: Mapping[str, Ensemble], work: Iterator[tuple[str, int, Iterator[Scenario]]]
-) -> list[Measured]:
+def _changed(name: str, count: int, seed: int) -> Iterator[Scenario]:
+    return (changed(one, CHANGES[name]) for one in generated("seen", count, seed))
+
+
+def measure(out: Path, rankers: Mapping[str, Ensemble], work: Sequence[Slice]) -> list[Measured]:
     """Rank everything that `out` does not hold yet, and return all."""
-    known = {(one["slice"], one["number"]): one for one in (read_jsonl(out) if out.exists() else ())}
+    kept = list(read_jsonl(out)) if out.exists() else []
+    known = {(one["slice"], one["number"]): one for one in kept}
     with out.open("a", encoding="utf-8") as file:
-        for name, size, scenarios in work:
-            for number in tqdm(range(size), desc=name, unit="incident"):
-                scenario = next(scenarios, None)
-                if scenario is None:
-                    break
-                if (name, number) not in known and not scenario.ground_truth.insufficient:
-                    known[name, number] = _measured(name, number, scenario, rankers)
-                    print(json.dumps(known[name, number]), file=file, flush=True)
-    return [_read(one) for one in known.values()]
+
+        def keep(facts: dict[str, Any]) -> None:
+            known[facts["slice"], facts["number"]] = facts
+            print(json.dumps(facts), file=file, flush=True)
+
+        for one in work:
+            if (one.name, _END) not in known:
+                for facts in _of_slice(one, rankers, {number for name, number in known if name == one.name}):
+                    keep(facts)
+                keep({"slice": one.name, "number": _END})
+    return [_read(facts) for (_, number), facts in known.items() if number != _END]
+
+
+_END = -1
+"""The number of the mark that says that a slice is whole."""
+
+
+def _of_slice(work: Slice, rankers: Mapping[str, Ensemble], known: set[int]) -> Iterator[dict[str, Any]]:
+    bar = tqdm(work.scenarios(), total=work.size, desc=work.name, unit="incident", mininterval=1)
+    for number, scenario in enumerate(bar):
+        if number not in known and not scenario.ground_truth.insufficient:
+            yield _measured(work.name, number, scenario, rankers)
 
 
 def _read(given: Mapping[str, Any]) -> Measured:
@@ -82,23 +106,24 @@ def _rows(scenario: Scenario, rankers: Mapping[str, Ensemble]) -> tuple[dict[str
     incident, truth = scenario.incident, scenario.services.index(scenario.ground_truth.service)
     rows = {"chance": Row(chance(len(scenario.services)), None, 0.0)}
     vectors = any(member.model.settings.vectors for one in rankers.values() for member in one.members)
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         graph = build(incident, vectors=vectors)
         check_evidence(graph)
     except InsufficientEvidence:
         nothing = Row((0.0,) * 5, None, 0.0)
         return rows | dict.fromkeys([*BASELINES, *rankers], nothing), True
-    encoding_ms = 1000 * (time.perf_counter() - started)
+    encoding_ms = 1000 * (time.process_time() - started)
     case, path = Case(incident, graph), list(scenario.ground_truth.propagation_path)
     for name, baseline in BASELINES.items():
-        began = time.perf_counter()
-        scores = baseline(case)
-        rows[name] = Row(hits(scores, truth), None, 1000 * (time.perf_counter() - began))
+        began = time.process_time()
+        scores = baseline.score(case)
+        ms = 1000 * (time.process_time() - began) + encoding_ms * baseline.needs_graph
+        rows[name] = Row(hits(scores, truth), None, ms)
     for name, ensemble in rankers.items():
-        began = time.perf_counter()
+        began = time.process_time()
         scores = ensemble.probabilities(graph)
-        ms = encoding_ms + 1000 * (time.perf_counter() - began)
+        ms = encoding_ms + 1000 * (time.process_time() - began)
         told = [graph.services[place] for place in path_of(graph, int(np.argmax(scores)))]
         rows[name] = Row(hits(scores, truth), float(told == path) if path else None, ms)
     return rows, False

@@ -9,7 +9,8 @@ one kind, the one that moved furthest speaks. NaN and gaps are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class Moved(NamedTuple):
     """One smoothed score for each step of `grid`."""
 
 
+@lru_cache(maxsize=4096)
 def kind_of(name: str) -> str | None:
     """Return the kind of a metric by its name; None for a name that says nothing and for metrics of nodes."""
     if _NODE.match(name):
@@ -86,7 +88,7 @@ def kind_of(name: str) -> str | None:
 def read_series(series: MetricSeries) -> tuple[Floats, Floats]:
     """Return moments (seconds UTC) and values; NaN where nothing was measured."""
     if series.start is not None and series.step_s is not None:
-        values = np.array([np.nan if value is None else value for value in series.values], np.float64)
+        values = np.array(series.values, np.float64)  # None becomes NaN
         times = np.asarray(series.start.timestamp() + series.step_s * np.arange(len(values)), np.float64)
     else:
         points = series.points
@@ -102,30 +104,41 @@ def grid(windows: Windows) -> Floats:
     return np.arange(windows.split, windows.end, step) + step / 2
 
 
-def all_moved(metrics: Sequence[MetricSeries], windows: Windows) -> list[Moved]:
-    """Return how every series of a known kind moved; those not measured before and after are left out.
+class Clock(NamedTuple):
+    """Series that were measured at the same moments."""
 
-    Series of one clock are compared together.
-    """
-    clocks: dict[bytes, list[tuple[MetricSeries, str, Floats, Floats]]] = {}
+    series: Sequence[MetricSeries]
+    times: Floats
+    """(moments), seconds UTC."""
+    values: Floats
+    """(series, moments); NaN where nothing was measured."""
+
+
+def by_clock(metrics: Iterable[MetricSeries]) -> list[Clock]:
+    """Return series grouped by their moments, so that those of one clock are compared together."""
+    groups: dict[bytes, tuple[Floats, list[MetricSeries], list[Floats]]] = {}
     for one in metrics:
-        kind = kind_of(one.name)
-        times, values = read_series(one) if kind else (np.zeros(0), np.zeros(0))
-        if kind and len(times):
-            clocks.setdefault(times.tobytes(), []).append((one, kind, times, values))
-    return [found for group in clocks.values() for found in _moved_together(group, windows)]
+        times, values = read_series(one)
+        if len(times):
+            _, series, rows = groups.setdefault(times.tobytes(), (times, [], []))
+            series.append(one)
+            rows.append(values)
+    return [Clock(series, times, np.stack(rows)) for times, series, rows in groups.values()]
 
 
-def _moved_together(
-    group: Sequence[tuple[MetricSeries, str, Floats, Floats]], windows: Windows
-) -> list[Moved]:
-    times = group[0][2]
+def all_moved(metrics: Sequence[MetricSeries], windows: Windows) -> list[Moved]:
+    """Return how every series of a known kind moved; those not measured before and after are left out."""
+    known = [one for one in metrics if kind_of(one.name)]
+    return [found for clock in by_clock(known) for found in _moved_together(clock, windows)]
+
+
+def _moved_together(clock: Clock, windows: Windows) -> list[Moved]:
+    times, values = clock.times, clock.values
     was, now = times < windows.split, times >= windows.split
-    values = np.stack([values for *_, values in group])
     enough = (np.isfinite(values[:, was]).sum(1) >= _LEAST_POINTS) & np.isfinite(values[:, now]).any(1)
     if not enough.any():
         return []
-    rows = [row for row, good in zip(group, enough.tolist(), strict=True) if good]
+    series = [one for one, good in zip(clock.series, enough.tolist(), strict=True) if good]
     values = values[enough]
     usual = np.nanmedian(values[:, was], axis=1)
     scores = (values[:, now] - usual[:, None]) / _scales(values, values[:, was], usual)[:, None]
@@ -134,8 +147,16 @@ def _moved_together(
     when, steps = times[now], grid(windows)
     places = np.clip(np.searchsorted(when, steps), 0, len(when) - 1)
     return [
-        _one(series, kind, smooth[number], float(usual[number]), values[number, now], when, places)
-        for number, (series, kind, _, _) in enumerate(rows)
+        _one(
+            one,
+            str(kind_of(one.name)),
+            smooth[number],
+            float(usual[number]),
+            values[number, now],
+            when,
+            places,
+        )
+        for number, one in enumerate(series)
     ]
 
 

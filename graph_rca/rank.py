@@ -7,14 +7,13 @@ some order.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graph_rca.graph import MODALITIES, NODE_FEATURES, IncidentGraph, InsufficientEvidence, build
+from graph_rca.paths import path_of
 from graph_rca.topology import ServiceGraph
 from graph_rca.weights import Ensemble, shipped
 from project_types import Incident
@@ -77,43 +76,3 @@ def check_evidence(graph: IncidentGraph) -> None:
         raise InsufficientEvidence(
             f"insufficient evidence: nothing differs from before ({'; '.join(graph.missing) or 'all sources were there'})"
         )
-
-
-def path_of(graph: IncidentGraph, cause: int) -> list[int]:
-    """Return the shortest way against the direction of calls from a cause to the entry that suffers most.
-
-    Suffering is what metrics and traces show of an entry at the alert. An entry that the alert names comes first.
-    """
-    callers: dict[int, list[int]] = {}
-    for caller, callee in graph.calls:
-        callers.setdefault(callee, []).append(caller)
-    reached = _reached(cause, callers)
-    ends = [place for place in reached if not callers.get(place)] or list(reached)
-    worth = _suffering(graph)
-    end = max(ends, key=lambda place: (worth[place], -place))
-    path = [end]
-    while path[-1] != cause:
-        path.append(reached[path[-1]])
-    return path[::-1]
-
-
-def _reached(start: int, callers: Mapping[int, Sequence[int]]) -> dict[int, int]:
-    """Return every service that a cause can reach, with the one before it."""
-    found, waiting = {start: start}, deque([start])
-    while waiting:
-        here = waiting.popleft()
-        for caller in sorted(callers.get(here, ())):
-            if caller not in found:
-                found[caller] = here
-                waiting.append(caller)
-    return found
-
-
-def _suffering(graph: IncidentGraph) -> Floats:
-    def value(group: str, name: str) -> Floats:
-        return graph.nodes[:, NODE_FEATURES.index((group, name))].astype(np.float64)
-
-    return (
-        10 * value("shape", "named_by_alert") + value("metrics", "errors.at_alert")
-        + value("metrics", "latency_high.at_alert") + value("traces", "suspicious_alert")
-    )  # fmt: skip

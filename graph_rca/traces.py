@@ -52,6 +52,10 @@ class TraceView(NamedTuple):
     bad_traces: frozenset[str]
     culprits: Mapping[str, Sequence[str]]
     """service → ids of spans at which failing or slow paths end, for citing"""
+    ways: Mapping[str, Sequence[str]]
+    """service → services from it up to the root, on the bad traces that fit the alert best"""
+    complaints: Mapping[str, float]
+    """service → weight of the bad traces that begin there"""
 
 
 class Tree(NamedTuple):
@@ -66,6 +70,19 @@ class Tree(NamedTuple):
     def at(self) -> float:
         """Start of the root, seconds UTC."""
         return self.root.span.start_us / 1e6
+
+    def ways(self) -> set[tuple[str, ...]]:
+        """Return the services from each span up to the root, each way once."""
+        found: dict[str, tuple[str, ...]] = {self.root.span.span_id: (self.root.span.service,)}
+        waiting = [self.root]
+        for above in waiting:  # grows while it is read
+            way = found[above.span.span_id]
+            for child in self.children.get(above.span.span_id, ()):
+                if child.span.span_id not in found:  # ids that come twice must not go round in circles
+                    service = child.span.service
+                    found[child.span.span_id] = way if service == way[0] else (service, *way)
+                    waiting.append(child)
+        return set(found.values())
 
 
 def stored(incident: Incident) -> list[StoredSpan]:
@@ -151,6 +168,8 @@ class TraceBook:
         self.culprits: dict[str, list[str]] = defaultdict(list)
         self.suffering: list[tuple[float, float]] = []
         """(moment, weight) of each bad trace."""
+        self._ways: dict[str, dict[tuple[str, ...], float]] = defaultdict(lambda: defaultdict(float))
+        self._complaints: dict[str, float] = defaultdict(float)
         self._ended: dict[str, list[float]] = defaultdict(list)
         self._near: dict[str, float] = {}
 
@@ -216,6 +235,9 @@ class TraceBook:
         if bad:
             self.bad.add(tree.root.span.trace_id)
             self.suffering.append((tree.at, weight))
+            self._complaints[tree.root.span.service] += weight
+            for way in tree.ways():
+                self._ways[way[0]][way] += weight
             self._follow(tree, weight)
 
     def _look_at(self, tree: Tree, one: TimedSpan, weight: float) -> None:
@@ -314,7 +336,10 @@ class TraceBook:
         edges = {
             edge: np.array(self._call(edge, counts), np.float64) for edge, counts in list(self.edge.items())
         }
-        return TraceView(features, edges, has, frozenset(self.bad), self.culprits)
+        ways = {name: max(seen, key=seen.__getitem__) for name, seen in self._ways.items()}
+        return TraceView(
+            features, edges, has, frozenset(self.bad), self.culprits, ways, dict(self._complaints)
+        )
 
     def _service(self, name: str) -> list[float]:
         mine, totals = self.node[name], self.totals

@@ -47,6 +47,16 @@ class Ensemble(NamedTuple):
         """Return what the networks are, such as 'gat+neighbours'."""
         return "+".join(dict.fromkeys(member.model.settings.kind for member in self.members))
 
+    @property
+    def megabytes(self) -> float:
+        """Return the size of all weights."""
+        tensors = [tensor for member in self.members for tensor in member.model.state_dict().values()]
+        return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)) / 1e6
+
+    def alone(self) -> dict[str, Ensemble]:
+        """Return each network as a ranker of its own, by its kind."""
+        return {member.model.settings.kind: Ensemble([member], self.card) for member in self.members}
+
     def probabilities(self, graph: IncidentGraph) -> NDArray[np.float64]:
         """Return each service's probability to be the cause: (services)."""
         return self.of_batches({member.model.settings.vectors: batch_of([graph], basis=member.basis)
@@ -95,6 +105,7 @@ def load_ensemble(path: Path = SHIPPED) -> Ensemble:
         )
     if card.get("columns") != COLUMNS:
         raise ConfigurationError(f"{path}: the weights are of other features; {again}")
+    torch.set_num_threads(1)  # graphs are small; threads that wait for one another cost more than they give
     tensors = load(content)
     members = [_member(number, Settings(**given), tensors) for number, given in enumerate(card["members"])]
     return Ensemble(members, card)
@@ -113,5 +124,4 @@ def _member(number: int, settings: Settings, tensors: Mapping[str, Tensor]) -> M
 @cache
 def shipped() -> Ensemble:
     """Return the shipped weights, loaded once a process."""
-    torch.set_num_threads(1)  # graphs are small; threads that wait for one another cost more than they give
     return load_ensemble(SHIPPED)
