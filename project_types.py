@@ -758,6 +758,8 @@ class EpisodeConfig(Frozen):
     """Seconds one reply may take before it is retried."""
     tools: Literal["two", "full"] = "two"
     """What the policy may call: search_logs and read_trace, or every tool the incident has data for."""
+    ranker: bool = False
+    """Whether full tools also hold rank_services and explain_service (needs the extra graph)."""
     hints: Annotated[str, Field(max_length=8000)] = ""
     """Text at the end of the system prompt, such as what `python -m failure_analysis feedback` prints."""
 
@@ -829,6 +831,12 @@ class TrainingConfig(Frozen):
     """Share of a step's rollouts that may fail (provider or judge) before the run stops."""
     max_concurrent: Annotated[int, Field(ge=1)] = 128
     """Episodes under way at the same time."""
+    executor: Literal["process", "ray"] = "process"
+    """Where rollouts are played: in this process, or by workers on a Ray cluster."""
+    address: str | None = None
+    """The Ray cluster, as `ray start --head` printed it; without one a cluster is started on this machine."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Worker processes on the Ray cluster."""
     step_timeout_minutes: Annotated[float, Field(gt=0)] = 60.0
     """Longest a training job may take before the run stops."""
     train_limit: Annotated[int, Field(ge=1)] | None = None

@@ -32,6 +32,7 @@ from core.episode_store.runs import RUNS, latest_run
 from core.episode_store.scenarios import fingerprint
 from core.files import disk_trouble
 from core.revision import revision
+from evaluation.rollout_executor import RolloutExecutor
 from evaluation.wandb_session import begin
 from failure_analysis.at_once import explained
 from failure_analysis.capture_command import explain
@@ -55,7 +56,7 @@ from training_runs.progress import Progress, now
 from training_runs.report import write_report
 from training_runs.resuming import resume_command
 from training_runs.rollout_batch import Interrupted
-from training_runs.rollouts import Rollouts
+from training_runs.rollouts import Rollouts, executor
 from training_runs.settings import add_flags, resolve
 from training_runs.terminal import last_lines, say
 from training_runs.time_limit import TimeLimit, forecast, is_early, minutes, step_seconds
@@ -98,7 +99,8 @@ class Run:
         async with connected(self.folder.path, self.config, self.interruption) as backend:
             progress = await self._take_up(backend)
             try:
-                await self._train_and_test(backend, progress)
+                async with executor(self.config, backend.model, self.judge) as plays:
+                    await self._train_and_test(backend, progress, plays)
             finally:
                 progress.remember()
 
@@ -117,9 +119,9 @@ class Run:
         progress.remember(finished=False, ended_by=None)
         return progress
 
-    async def _train_and_test(self, backend: Backend, progress: Progress) -> None:
+    async def _train_and_test(self, backend: Backend, progress: Progress, plays: RolloutExecutor) -> None:
         folder, config = self.folder, self.config
-        rollouts = Rollouts(folder, config, backend.model, self.judge, self.interruption)
+        rollouts = Rollouts(folder, config, backend.model, self.judge, plays, self.interruption)
         evaluations = Evaluations(folder, config, self.scenarios, backend, rollouts, progress, self.wandb)
         step = TrainingStep(folder, config, backend, rollouts, progress)
         await evaluations.test(0)

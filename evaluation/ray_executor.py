@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -30,6 +31,8 @@ DEATHS = 20
 """Workers that may die while they play one unit, before the unit counts as failed."""
 AT_ONCE = 1000
 """Units that one worker takes at once at most; the driver sends fewer."""
+SLOW_START = "timed out during startup"
+"""What Ray says when a node needs longer than it allows; no setting of Ray's changes that."""
 
 
 class OnRay:
@@ -97,19 +100,35 @@ def _joined(address: str | None) -> Iterator[None]:
         import ray
     except ImportError as missing:
         raise ConfigurationError("--executor ray needs ray; run: pip install -e '.[ray]'") from missing
-    quiet: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+    ours = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as trouble:
+        _init(ray, address)
+    except Exception as trouble:  # Ray raises bare Exceptions, too
         raise ConfigurationError(
             f"--address {address}: no cluster can be joined ({str(trouble)[:300]}); "
             "see `ray status`, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from trouble
+    signal.signal(signal.SIGTERM, ours)  # Ray puts its own there, which ends the process at once
     try:
         _refuse_open_cluster({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]})
         yield
     finally:
         ray.shutdown()
+
+
+def _init(ray: Any, address: str | None) -> None:
+    """Join or start. A start that takes longer than Ray's own 30 s, on a busy machine, is tried again."""
+    for last in (False, False, True):
+        try:
+            if address is None:
+                ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            return
+        except Exception as trouble:
+            if last or SLOW_START not in str(trouble):
+                raise
+            ray.shutdown()
 
 
 def _refuse_open_cluster(machines: set[str]) -> None:

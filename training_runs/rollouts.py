@@ -1,19 +1,24 @@
 """Rollouts of one training run: which model plays, who judges, by which rules, and where the episodes go.
 
-Not here: what an episode is (`rollout`), how many run at once and what may fail (`rollout_batch`).
+Not here: what an episode is (`rollout`), where it is played (`evaluation.rollout_executor`), how many run at once
+and what may fail (`rollout_batch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.episode_store.run_writer import RunWriter
 from core.log_stores.pinned import PinnedDatabase
-from project_types import Episode, Judge, Scenario, TrainingConfig
-from rollout import rollout_with_episode
+from core.policies.contract import Access
+from core.policies.openai import openai_chat
+from core.trajectory import trajectory
+from evaluation.ray_executor import on_ray, site_of
+from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
+from project_types import Chat, Episode, Judge, Scenario, TrainingConfig
 from training_runs.episodes import with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, Rollout, RolloutBatch, Wanted
@@ -21,6 +26,35 @@ from training_runs.verdict_flips import verdict_flips
 
 if TYPE_CHECKING:
     import art
+
+
+@asynccontextmanager
+async def executor(
+    config: TrainingConfig, model: art.TrainableModel, judge: Judge
+) -> AsyncIterator[RolloutExecutor]:
+    """Give what plays the rollouts of a run, for as long as the block lasts.
+
+    Raises:
+        ConfigurationError: there is no such cluster; says what to type.
+    """
+    if config.executor == "ray":
+        address, key = model.inference_base_url, model.inference_api_key
+        site = site_of(
+            database=config.database.resolve(),
+            judge=config.judge,
+            seed=config.seed,
+            access=Access(address, key or "", Path(), config.project, config.base_model),
+            kind="openai",
+            choices=True,
+        )
+        async with on_ray(site, config.workers, config.address) as cluster:
+            yield cluster
+        return
+
+    def chat(unit: Unit) -> Chat:
+        return openai_chat(model.openai_client(), unit.policy, unit.config)
+
+    yield InProcess(chat, judge, PinnedDatabase(config.database))
 
 
 class Rollouts:
@@ -32,11 +66,11 @@ class Rollouts:
         config: TrainingConfig,
         model: art.TrainableModel,
         judge: Judge,
+        executor: RolloutExecutor,
         interruption: Interruption,
     ) -> None:
         self._folder, self._config, self._model, self._judge = folder, config, model, judge
-        self._interruption = interruption
-        self._pinned = PinnedDatabase(config.database)
+        self._executor, self._interruption = executor, interruption
 
     async def flips(self, scenarios: Sequence[Scenario], played: Played) -> float | None:
         """Judge a few answers again. See `verdict_flips`."""
@@ -51,20 +85,11 @@ class Rollouts:
             DatabaseError: the database is no longer the one that the run began with.
         """
         config = self._config
-        one = partial(
-            rollout_with_episode,
-            self._model,
-            database=config.database,
-            judge=self._judge,
-            config=config.episode.model_copy(update={"temperature": temperature}),
-            step=at,
-            split=split,
-        )
         with writing(path) as store:
             batch = RolloutBatch(
                 title,
                 wanted,
-                self._on_the_same_rows(with_tokens(one, path)),
+                with_tokens(self._one(split, at, temperature), path),
                 store,
                 failed_share=config.max_failed_share,
                 at_once=config.max_concurrent,
@@ -73,11 +98,14 @@ class Rollouts:
             self._interruption.stops(batch.interrupt)
             return await batch.play()
 
-    def _on_the_same_rows(self, rollout: Rollout) -> Rollout:
-        """Return a rollout that first makes sure that the database is the run's own."""
+    def _one(self, split: str, at: int, temperature: float) -> Rollout:
+        """Return what plays one unit and makes it a trajectory."""
+        policy = self._model.get_inference_name(at)
+        rules = self._config.episode.model_copy(update={"temperature": temperature})
 
         async def played(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
-            self._pinned.check()
-            return await rollout(scenario, sample=sample)
+            unit = Unit(scenario=scenario, sample=sample, policy=policy, config=rules, split=split)
+            rolled = await self._executor.play(unit)
+            return trajectory(rolled.episode, rolled.choices, rolled.offered), rolled.episode
 
         return played

@@ -22,7 +22,7 @@ from project_types import EMBEDDED_TRAINING, ConfigurationError, EpisodeConfig, 
 
 MAY_CHANGE = frozenset(
     {"steps", "max_minutes", "max_failed_share", "max_concurrent", "step_timeout_minutes", "service_url"}
-    | {"runs", "scenarios", "database", "usd_per_million_tokens"}
+    | {"runs", "scenarios", "database", "usd_per_million_tokens", "executor", "address", "workers"}
 )
 """Settings that a resumed run may change and still be the same run."""
 

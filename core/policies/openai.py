@@ -1,4 +1,4 @@
-"""`openai:MODEL`: a policy behind any OpenAI-compatible server, reached with --base-url.
+"""`openai:MODEL`: a policy behind any OpenAI-compatible server, or several, reached with --base-url.
 
 Trained models are asked through `openai_chat` too. The server is not the training service: no checkpoint is
 pinned and no seed is sent (`core.policies.embedded` does both).
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.model_calls import PATIENCE, Patience
+from core.policies.addresses import Pool, addresses
 from core.policies.contract import Access, Policy
 from core.policies.providers import ProviderChat
 from project_types import Chat, ConfigurationError, EpisodeConfig
@@ -25,6 +26,9 @@ SESSION = "X-Session-ID"
 has the conversation in its cache (SkyRL's router, vLLM's consistent hashing).
 """
 
+MOST_CONNECTIONS = 1000
+"""To one server at once; httpx would stop at 100 and keep 20 of them."""
+
 
 def openai_chat(
     client: AsyncOpenAI,
@@ -37,9 +41,24 @@ def openai_chat(
 
     `options` (seed, ...) are sent along. All calls carry one `X-Session-ID`, fresh for each chat.
     """
-    options = {"extra_headers": {SESSION: uuid.uuid4().hex}, **options}
-    create = client.with_options(max_retries=0, timeout=config.provider_timeout_s).chat.completions.create
-    return ProviderChat(create, model_name, config, patience, options)
+    session = uuid.uuid4().hex
+    create = _hasty(client, config).chat.completions.create
+    return ProviderChat(create, model_name, config, patience, _with_session(options, session))
+
+
+def pooled_chat(pool: Pool, model_name: str, config: EpisodeConfig) -> Chat:
+    """Like `openai_chat`, behind several servers."""
+    session = uuid.uuid4().hex
+    return ProviderChat(pool.create(session), model_name, config, PATIENCE, _with_session({}, session))
+
+
+def _hasty(client: AsyncOpenAI, config: EpisodeConfig) -> AsyncOpenAI:
+    """Return the client without its own retries, which would multiply ours."""
+    return client.with_options(max_retries=0, timeout=config.provider_timeout_s)
+
+
+def _with_session(options: dict[str, Any], session: str) -> dict[str, Any]:
+    return {"extra_headers": {SESSION: session}, **options}
 
 
 @asynccontextmanager
@@ -48,7 +67,9 @@ async def connected(base_url: str, access: Access, config: EpisodeConfig) -> Asy
     import httpx
     from openai import AsyncOpenAI
 
-    async with httpx.AsyncClient(trust_env=False, timeout=config.provider_timeout_s) as transport:
+    many = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
+    timeout = config.provider_timeout_s
+    async with httpx.AsyncClient(trust_env=False, timeout=timeout, limits=many) as transport:
         yield AsyncOpenAI(base_url=base_url, api_key=access.api_key, http_client=transport)
 
 
@@ -59,5 +80,13 @@ async def opened(name: str, config: EpisodeConfig, seed: int, access: Access) ->
         raise ConfigurationError(
             f"--policy openai:{name} needs --base-url URL, the server that has the model"
         )
-    async with connected(access.base_url, access, config) as client:
-        yield Policy(f"openai:{name}", lambda scenario_id, sample: openai_chat(client, name, config))
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(connected(url, access, config))
+            for url in addresses(access.base_url)
+        ]
+        if len(clients) == 1:
+            yield Policy(f"openai:{name}", lambda scenario_id, sample: openai_chat(clients[0], name, config))
+        else:
+            pool = Pool([_hasty(client, config) for client in clients])
+            yield Policy(f"openai:{name}", lambda scenario_id, sample: pooled_chat(pool, name, config))

@@ -80,7 +80,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that say how a model is reached; `access` reads them."""
     reach = parser.add_argument_group("reaching a model")
     reach.add_argument(
-        "--base-url", metavar="URL", help="server that already runs, e.g. http://127.0.0.1:8000/v1"
+        "--base-url",
+        metavar="URL[,URL]",
+        help="server that already runs, e.g. http://127.0.0.1:8000/v1; openai: takes several, with commas",
     )
     reach.add_argument("--api-key", default="local", metavar="KEY", help="its bearer token (default local)")
     runs_flag(reach)

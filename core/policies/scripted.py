@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 from core.policies.contract import Access, Policy
 from core.policies.demonstrator import demonstrator, investigator
+from core.policies.ranking import ranker, sre_ranker
 from core.policies.screen import ShownRow, ShownSpan, cursor, rows, spans
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, as_policy, blame, read_trace, search
 from core.policies.sre.play import sre
@@ -98,6 +99,8 @@ SCRIPTED: Mapping[str, Factory] = {
     "demonstrator": as_policy(demonstrator),
     "investigator": as_policy(investigator),
     "sre": as_policy(sre),
+    "ranker": as_policy(ranker),
+    "sre-ranker": as_policy(sre_ranker),
 }
 
 
