@@ -118,6 +118,12 @@ def _dpo(parser: argparse.ArgumentParser) -> None:
 def _reward(parser: argparse.ArgumentParser) -> None:
     _learning(parser, rate=1e-4, epochs=1.0, items=8)
     _from_start(parser)
+    parser.add_argument(
+        "--held-out",
+        type=positive,
+        metavar="N",
+        help="test on the first N pairs of seen and unseen types only",
+    )
 
 
 def _ppo(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +160,19 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "--limit", type=positive, default=40, metavar="N", help="cases per split (default %(default)s)"
     )
     parser.add_argument("--against", metavar="ROW", help="row that the others are compared with")
+    parser.add_argument(
+        "--real",
+        type=Path,
+        metavar="DIR",
+        help="also real builds: labels.json, and a folder each with fail.log",
+    )
+    parser.add_argument(
+        "--labelled",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also the first N of 204 labelled failures (default 0)",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/alignment/answers"), metavar="DIR", help="default %(default)s"
     )

@@ -6,21 +6,19 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
 
-from alignment.adapters import PRODUCTION, Card, Registry, difference
+from alignment.adapters import Registry, difference
 from alignment.answering import stored
 from alignment.cases import ExplainCase, read_cases
-from alignment.gates import Gate, gates, probes
+from alignment.gates import gates, probes
+from alignment.measurements import Gated, gated, keep
+from alignment.overview import shown
 from alignment.report import Row, row
-from core.files import replace_file
 from project_types import ConfigurationError
 
 SPLITS = ("seen", "unseen")
-PASSED = "gates.json"
-"""In the registry: the gates that each version passed, or did not."""
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -43,7 +41,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     for one in found:
         print(one.line())
     passed = all(one.passed for one in found)
-    note(registry, card, found)
+    keep(registry, card.full_name, Gated(against=arguments.against or "", gates=tuple(found)))
     print(f"{card.full_name} " + ("may be promoted" if passed else "may not be promoted"))
     return int(not passed)
 
@@ -65,22 +63,6 @@ def answered(folder: Path, name: str, cases: list[ExplainCase]) -> Row:
     return found
 
 
-def note(registry: Registry, card: Card, found: list[Gate]) -> None:
-    """Keep what was measured, for promotions."""
-    path = registry.folder / PASSED
-    kept = _noted(registry)
-    kept[card.full_name] = {
-        "passed": all(one.passed for one in found),
-        "gates": [one.line() for one in found],
-    }
-    replace_file(path, (json.dumps(kept, indent=1) + "\n").encode())
-
-
-def _noted(registry: Registry) -> dict[str, Any]:
-    path = registry.folder / PASSED
-    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-
-
 # -------------------------------------------------------------------------------------------------- registry
 
 
@@ -89,13 +71,10 @@ def _list(registry: Registry, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([card.model_dump(mode="json") for card in cards], indent=1))
         return 0
-    production = registry.aliases().get(PRODUCTION)
-    for card in cards:
-        mark = "  production" if card.full_name == production else ""
-        gate = _noted(registry).get(card.full_name, {}).get("passed")
-        state = {True: "passed", False: "refused", None: "not gated"}[gate]
+    for one in shown(registry):
+        card, mark = one.card, "  production" if one.production else ""
         print(
-            f"{card.full_name:<24}{card.kind:<8}{card.base_model:<14}from {card.start or 'the base':<16}{state}{mark}"
+            f"{card.full_name:<24}{card.kind:<8}{card.base_model:<14}from {card.start or 'the base':<16}{one.state}{mark}"
         )
     if not cards:
         print(f"{registry.folder} has no adapters; make one: python -m alignment sft --name warm")
@@ -104,16 +83,16 @@ def _list(registry: Registry, arguments: argparse.Namespace) -> int:
 
 def _show(registry: Registry, arguments: argparse.Namespace) -> int:
     card = registry.card(_one(arguments))
-    noted = _noted(registry).get(card.full_name, {"gates": ["not gated"]})
     print(card.model_dump_json(indent=1))
-    print("\n".join(noted["gates"]))
+    measured = gated(registry).get(card.full_name)
+    print("\n".join(gate.line() for gate in measured.gates) if measured else "not gated")
     return 0
 
 
 def _promote(registry: Registry, arguments: argparse.Namespace) -> int:
     card = registry.card(_one(arguments))
-    gate = _noted(registry).get(card.full_name)
-    if gate is None or not gate["passed"]:
+    gate = gated(registry).get(card.full_name)
+    if gate is None or not gate.passed:
         why = "has not passed its gates" if gate else "was never gated"
         raise ConfigurationError(f"{card.full_name} {why}; run: python -m alignment gate {card.full_name}")
     registry.checked(card.full_name, card.base_sha256)

@@ -134,8 +134,7 @@ class Registry:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._writing():
-            before = [card.version for card in self.cards() if card.name == name]
-            version = max(before, default=0) + 1
+            version = max(self._versions(name), default=0) + 1
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-") as aside:
                 fresh = Path(aside) / "version"
                 shutil.copytree(source, fresh)
@@ -193,6 +192,14 @@ class Registry:
         }
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
+
+    def _versions(self, name: str) -> Iterator[int]:
+        """Yield the versions there are, and those that were removed: a number never means two adapters."""
+        yield from (card.version for card in self.cards() if card.name == name)
+        for row in self.log():
+            given = VERSIONED.fullmatch(row["from"]) if row["action"] == "remove" else None
+            if given is not None and given["name"] == name:
+                yield int(given["version"])
 
     def _exists(self, full_name: str) -> bool:
         given = VERSIONED.fullmatch(full_name)

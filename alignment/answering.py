@@ -14,7 +14,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alignment.cases import ExplainCase
 from alignment.scorer import message
@@ -35,6 +35,15 @@ class Answer(Frozen):
     """base, extractive, or NAME@vN."""
     text: str
     tokens: int = 0
+
+
+class Asked(Protocol):
+    """Anything that has a name and a prompt."""
+
+    @property
+    def id(self) -> str: ...
+
+    def messages(self) -> list[dict[str, str]]: ...
 
 
 def stored(folder: Path, row: str) -> dict[str, Answer]:
@@ -124,13 +133,11 @@ class Answerer:
         choice = reply["choices"][0]
         return str(choice["message"]["content"] or ""), len(choice["token_ids"])
 
-    async def cases(
-        self, row: str, cases: Sequence[ExplainCase], folder: Path, most_tokens: int = 160
-    ) -> None:
+    async def cases(self, row: str, cases: Sequence[Asked], folder: Path, most_tokens: int = 160) -> None:
         """Answer the cases that have no stored answer yet, and store each answer as it comes."""
         done = stored(folder, row)
 
-        async def one(case: ExplainCase) -> None:
+        async def one(case: Asked) -> None:
             text, tokens = await self.answer(row, case.messages(), most_tokens)
             keep(folder, [Answer(case=case.id, row=row, text=text, tokens=tokens)])
 
@@ -140,8 +147,8 @@ class Answerer:
 # ------------------------------------------------------------------------------------------------ by a rule
 
 
-def extractive(train: Sequence[ExplainCase], cases: Sequence[ExplainCase]) -> list[Answer]:
-    """Quote, for each case, the line that a bag of words fitted on `train` likes best.
+def extractive(train: Sequence[ExplainCase], asked: Mapping[str, Sequence[str]]) -> list[Answer]:
+    """Quote, for each log in `asked` (by name, its lines), the line that a bag of words fitted on `train` likes best.
 
     Raises ConfigurationError when scikit-learn is missing.
     """
@@ -153,17 +160,16 @@ def extractive(train: Sequence[ExplainCase], cases: Sequence[ExplainCase]) -> li
         raise ConfigurationError(
             "the extractive row needs scikit-learn; run: pip install -e '.[chaos]'"
         ) from missing
-    lines = [
+    learnt = [
         (message(line), place == case.truth.cause_line)
         for case in train
         for place, line in enumerate(case.log)
     ]
     model = make_pipeline(TfidfVectorizer(token_pattern=r"[A-Za-z]{2,}"), LogisticRegression(max_iter=300))
-    model.fit([line for line, _ in lines], [label for _, label in lines])
+    model.fit([line for line, _ in learnt], [label for _, label in learnt])
     found = []
-    for case in cases:
-        said = [message(line) for line in case.log]
-        best = said[int(model.predict_proba(said)[:, 1].argmax())]
+    for name, lines in asked.items():
+        best = lines[int(model.predict_proba(lines)[:, 1].argmax())]
         text = f'Root cause: {best}.\nEvidence: "{best}"'
-        found.append(Answer(case=case.id, row=EXTRACTIVE, text=text))
+        found.append(Answer(case=name, row=EXTRACTIVE, text=text))
     return found

@@ -1,26 +1,32 @@
 """`python -m alignment evaluate`: several rows answer the same cases; one table, and answers side by side.
 
 Answers are stored as they come, so a killed evaluation goes on where it was, and a new row does not answer for the
-others again.
+others again. `--real` and `--labelled` add real logs, in tables of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alignment.adapters import Registry
-from alignment.answering import BASE, EXTRACTIVE, Answerer, extractive, keep, stored
+from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extractive, keep, stored
 from alignment.cases import ExplainCase, read_cases
 from alignment.gates import probes
 from alignment.learning import opened
+from alignment.real_logs import RealLog, builds, labelled
+from alignment.real_logs import table as real_table
 from alignment.report import Row, row, side_by_side, table
+from alignment.scorer import message
+from alignment.triage import NO_FAILURE
 from core.files import replace_file
 
 SPLITS = ("seen", "unseen")
 PROBED = 12
 """Cases that are also asked with an instruction in their log, for the gates."""
+RULES = "rules"
+"""The row of the failure analysis' rules, on real logs."""
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -29,15 +35,21 @@ def command(arguments: argparse.Namespace) -> int:
         split: list(read_cases(arguments.cases / f"{split}.jsonl"))[: arguments.limit] for split in SPLITS
     }
     every = [case for found in cases.values() for case in found]
-    _answer(arguments, [*every, *probes(every[:PROBED])])
-    texts = {name: {a.case: a.text for a in stored(arguments.out, name).values()} for name in arguments.rows}
+    real = [*(builds(arguments.real) if arguments.real else ()), *labelled(arguments.labelled)]
+    _answer(arguments, [*every, *probes(every[:PROBED])], real)
+    texts = {name: _texts(arguments, name) for name in arguments.rows}
     rows = [row(name, every, texts[name]) for name in arguments.rows]
     text = report(rows, cases, arguments.against)
-    replace_file(
-        arguments.out / "report.md", (text + "\n\n" + side_by_side(every[::7], rows) + "\n").encode()
-    )
+    if real:
+        text += "\n\n" + real_table(real, texts | {RULES: {one.id: one.by_rules() for one in real}})
+    shown = side_by_side(every[::7], rows)
+    replace_file(arguments.out / "report.md", f"{text}\n\n{shown}\n".encode())
     print(text)
     return 0
+
+
+def _texts(arguments: argparse.Namespace, name: str) -> Mapping[str, str]:
+    return {case: answer.text for case, answer in stored(arguments.out, name).items()}
 
 
 def report(rows: Sequence[Row], cases: dict[str, list[ExplainCase]], against: str | None) -> str:
@@ -46,25 +58,41 @@ def report(rows: Sequence[Row], cases: dict[str, list[ExplainCase]], against: st
     return "\n\n".join(table(rows, against, found, titles[split]) for split, found in cases.items())
 
 
-def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase]) -> None:
-    """Let every row answer what it has not answered yet."""
+def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
+    """Let every row answer what it has not answered yet. Nothing is asked about a log in which nothing failed."""
+    for name in arguments.rows:
+        done = stored(arguments.out, name)
+        green = [one.id for one in real if one.asked is None and one.id not in done]
+        keep(arguments.out, [Answer(case=id, row=name, text=NO_FAILURE) for id in green])
     if EXTRACTIVE in arguments.rows:
-        done = stored(arguments.out, EXTRACTIVE)
-        train = list(read_cases(arguments.cases / "train.jsonl"))
-        keep(arguments.out, extractive(train, [case for case in cases if case.id not in done]))
+        _extract(arguments, cases, real)
+    asked: list[Asked] = [*cases, *(one for one in real if one.asked is not None)]
     missing = [
         name
         for name in arguments.rows
-        if name != EXTRACTIVE and any(case.id not in stored(arguments.out, name) for case in cases)
+        if name != EXTRACTIVE and any(one.id not in stored(arguments.out, name) for one in asked)
     ]
-    if not missing:
-        return
+    if missing:
+        _ask(arguments, missing, asked)
+
+
+def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
+    lines = {case.id: [message(line) for line in case.log] for case in cases}
+    lines |= {one.id: one.asked.splitlines() for one in real if one.asked is not None}
+    done = stored(arguments.out, EXTRACTIVE)
+    left = {id: found for id, found in lines.items() if id not in done}
+    if left:
+        train = list(read_cases(arguments.cases / "train.jsonl"))
+        keep(arguments.out, extractive(train, left))
+
+
+def _ask(arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked]) -> None:
     base, registry = opened(arguments.base_model), Registry(arguments.adapters)
-    folders = {name: registry.checked(name, base.sha256) for name in missing if name != BASE}
+    folders = {name: registry.checked(name, base.sha256) for name in names if name != BASE}
     answerer = Answerer(base, folders)
     try:
-        for name in missing:
-            print(f"{name} answers {len(cases)} cases", flush=True)
-            asyncio.run(answerer.cases(name, cases, arguments.out, arguments.words))
+        for name in names:
+            print(f"{name} answers {len(asked)} cases", flush=True)
+            asyncio.run(answerer.cases(name, asked, arguments.out, arguments.words))
     finally:
         answerer.close()

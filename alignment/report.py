@@ -101,7 +101,7 @@ def table(rows: Sequence[Row], against: str | None, cases: Sequence[ExplainCase]
 def _cells(one: Row, found: Sequence[Facts], base: Row | None, wanted: set[str]) -> list[str]:
     if not found:
         return [one.name, "0"]
-    shares = [_shown(share(found, fact)) for fact in (*SHARES.values(), "action_right")]
+    shares = [share_shown(share(found, fact)) for fact in (*SHARES.values(), "action_right")]
     words = sum(facts.words for facts in found) / len(found)
     repeated = sum(facts.repetition for facts in found) / len(found)
     score = bootstrap_mean(np.array([facts.score for facts in found]))
@@ -109,14 +109,15 @@ def _cells(one: Row, found: Sequence[Facts], base: Row | None, wanted: set[str])
     if base is None or base.name == one.name:
         return [*cells, "", ""]
     rate, equal = wins(_only(one, wanted), _only(base, wanted))
-    return [*cells, _shown(rate), f"{100 * equal:.0f} %"]
+    return [*cells, share_shown(rate), f"{100 * equal:.0f} %"]
 
 
 def _only(one: Row, wanted: set[str]) -> Row:
     return one._replace(found={case: facts for case, facts in one.found.items() if case in wanted})
 
 
-def _shown(interval: Interval) -> str:
+def share_shown(interval: Interval) -> str:
+    """Return a share in percent with its interval; empty where there is nothing."""
     if not interval.n:
         return ""
     return f"{100 * interval.value:.0f} % ({100 * interval.low:.0f} to {100 * interval.high:.0f})"

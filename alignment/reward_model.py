@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 
+from alignment.measurements import Verdict
 from alignment.pairs import ALIKE_LENGTH
 from alignment.preferences import Preference
 from alignment.scorer import QUOTED
@@ -49,16 +50,6 @@ BASELINES: dict[str, Callable[[Preference], float]] = {
     ),
 }
 """Judges that understand nothing."""
-
-
-class Verdict(NamedTuple):
-    """Accuracy of the model and of every baseline, by slice, and why it is refused."""
-
-    accuracy: dict[str, dict[str, Interval]]
-    """Slice, then judge."""
-    calibration: float
-    """Expected calibration error of the model's probabilities on all pairs."""
-    refusals: list[str]
 
 
 def judge(
@@ -97,7 +88,8 @@ def verdict(scored: Sequence[Scored]) -> Verdict:
         name: {"model": _accuracy(rows), **{rule: _accuracy(_by(rows, rule)) for rule in BASELINES}}
         for name, rows in slices(scored).items()
     }
-    return Verdict(accuracy, calibration_error(scored), list(_refusals(accuracy)))
+    refusals = tuple(_refusals(accuracy))
+    return Verdict(accuracy=accuracy, calibration=calibration_error(scored), refusals=refusals)
 
 
 def slices(scored: Sequence[Scored]) -> dict[str, list[Scored]]:

@@ -11,6 +11,7 @@ import torch
 from alignment.answers import right
 from alignment.cases import ExplainCase, read_cases
 from alignment.learning import Learning, digest, last_part
+from alignment.measurements import keep
 from alignment.preferences import Preference, read
 from alignment.reward_model import judge, table
 from core.conversation import tool_schemas
@@ -73,7 +74,7 @@ def _episodes(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _dpo(arguments: argparse.Namespace) -> int:
-    preferences = _decided(arguments, "train")
+    preferences = _decided(arguments, "train", arguments.limit)
     learning = Learning(arguments, "dpo")
     pairs = [pair(learning.base.chat, one.row()) for one in preferences]
     objective = Prefer(
@@ -119,25 +120,26 @@ def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -
 
 
 def _reward(arguments: argparse.Namespace) -> int:
-    preferences = _decided(arguments, "train")
+    preferences = _decided(arguments, "train", arguments.limit)
     learning = Learning(arguments, "reward")
     pairs = [pair(learning.base.chat, one.row()) for one in preferences]
     status = _learnt(learning, Rank(learning.precision), pairs, [one.row() for one in preferences])
     if status or arguments.dry_run or learning.scalar is None:
         return status
-    held_out = {split: _decided(arguments, split) for split in ("seen", "unseen")}
+    held_out = {split: _decided(arguments, split, arguments.held_out) for split in ("seen", "unseen")}
     verdict = judge(learning.scalar, learning.base.chat, held_out, learning.precision)
+    keep(learning.registry, learning.registry.card(arguments.name).full_name, verdict)
     print(table(verdict))
     return int(bool(verdict.refusals))
 
 
-def _decided(arguments: argparse.Namespace, split: str) -> list[Preference]:
+def _decided(arguments: argparse.Namespace, split: str, most: int | None) -> list[Preference]:
     found = [one for one in read(arguments.pairs) if one.decided and one.split == split]
     if not found:
         raise ConfigurationError(
             f"{arguments.pairs}: no decided pair in split {split}; run python -m alignment pairs"
         )
-    return _limited(found, arguments.limit)
+    return _limited(found, most)
 
 
 # ------------------------------------------------------------------------------------------------ what is common

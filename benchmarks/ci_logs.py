@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
 import tarfile
 import tempfile
@@ -25,9 +24,9 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # `python benchmarks/ci_logs.py` works too
 
-from core.escapes import plain
 from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.logs.rules import find_failure
+from failure_analysis.logs.scoring import is_marked
 
 MARKED_BAR, CATEGORY_BAR, GREEN_BAR = 0.75, 0.85, 1 / 18
 
@@ -92,19 +91,6 @@ def of_build(folder: Path, label: dict[str, Any]) -> Answer:
         is_marked(cause, log.split("\n"), label["marked_lines"]),
         f"{'/'.join(allowed)} {'/'.join(label['severity'])}",
     )
-
-
-def is_marked(cause: str, lines: list[str], marked: list[list[int]]) -> bool:
-    """Whether the first line of the cause is, or is part of, a line in one of the stretches."""
-    said = _words(cause.split("\n")[0])
-    if len(said) < 5:
-        return False
-    texts = [_words(line) for first, last in marked for line in lines[first - 1 : last]]
-    return any(said in text or (len(text) >= 20 and text in said) for text in texts)
-
-
-def _words(line: str) -> str:
-    return re.sub(r"\s+", " ", plain(line)).strip()
 
 
 def of_message(row: dict[str, Any]) -> Answer:

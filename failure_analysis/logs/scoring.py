@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tqdm import tqdm
 
+from core.escapes import plain
 from failure_analysis.capture_command import analyzer
 from failure_analysis.logs.analyzer import LogAnalyzer
 from failure_analysis.records import FailureAnalysis, FailureCategory, Severity
@@ -101,6 +104,19 @@ def command(arguments: argparse.Namespace) -> int:
             print(f"{want.id}: {want.failure_category} {want.severity}, said {said.failure_category} {said.severity}: "
                   f"{want.error_message.splitlines()[0][:100]}")  # fmt: skip
     return int(min(category, severity) < arguments.bar)
+
+
+def is_marked(cause: str, lines: Sequence[str], marked: Iterable[Sequence[int]]) -> bool:
+    """Whether the first line of the cause is, or is part of, a line in one of the stretches."""
+    said = _words(cause.split("\n")[0])
+    if len(said) < 5:
+        return False
+    texts = [_words(line) for first, last in marked for line in lines[first - 1 : last]]
+    return any(said in text or (len(text) >= 20 and text in said) for text in texts)
+
+
+def _words(line: str) -> str:
+    return re.sub(r"\s+", " ", plain(line)).strip()
 
 
 def _said(by: Counter[str]) -> str:

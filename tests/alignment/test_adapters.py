@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from alignment.__main__ import main
-from alignment.adapter_commands import note
 from alignment.adapters import PRODUCTION, Card, Registry, difference
 from alignment.gates import Gate
+from alignment.measurements import Gated, Verdict, gated, judged, keep
+from alignment.overview import shown
 from core.files import held
+from core.intervals import Interval
 from project_types import ConfigurationError
 
 BASE = "ab" * 32
@@ -101,7 +103,7 @@ def test_what_is_in_production_is_not_removed(registry: Registry) -> None:
         registry.remove(PRODUCTION)
     registry.remove("judged@v2")
     assert [card.full_name for card in registry.cards()] == ["judged@v1"]
-    assert add(registry).full_name == "judged@v2"
+    assert add(registry).full_name == "judged@v3"
 
 
 def test_one_process_changes_the_registry_at_a_time(registry: Registry) -> None:
@@ -132,9 +134,9 @@ def test_only_an_adapter_that_passed_its_gates_is_promoted(
     card = add(registry)
     assert run(registry, "promote", "judged@v1") == 2
     assert "was never gated; run: python -m alignment gate judged@v1" in capsys.readouterr().err
-    note(registry, card, REFUSED)
+    keep(registry, card.full_name, Gated(gates=tuple(REFUSED)))
     assert run(registry, "promote", "judged@v1") == 2
-    note(registry, card, PASSED)
+    keep(registry, card.full_name, Gated(gates=tuple(PASSED)))
     assert run(registry, "promote", "judged@v1", "--by", "meg") == 0
     assert run(registry, "list") == 0
     out = capsys.readouterr().out
@@ -154,3 +156,22 @@ def test_show_and_diff_and_remove_say_what_they_need(
     assert "diff takes two adapters" in capsys.readouterr().err
     assert run(registry, "diff", "judged@v1", "judged@v2") == 0
     assert run(registry, "remove", "judged@v1") == 0
+
+
+def test_a_number_that_was_removed_is_never_given_again(registry: Registry) -> None:
+    card = add(registry)
+    keep(registry, card.full_name, Gated(gates=tuple(PASSED)))
+    registry.remove(card.full_name)
+    again = add(registry)
+    assert again.full_name == "judged@v2"
+    assert again.full_name not in gated(registry), "what was measured of the old one says nothing about it"
+
+
+def test_what_was_measured_of_a_reward_model_is_read_back(registry: Registry) -> None:
+    name = add(registry).full_name
+    sure = Interval(0.9, 0.8, 0.95, 40)
+    verdict = Verdict(accuracy={"all": {"model": sure}}, calibration=0.1, refusals=("too few pairs",))
+    keep(registry, name, verdict)
+    assert judged(registry) == {name: verdict}
+    (one,) = shown(registry)
+    assert (one.state, one.verdict) == ("refused", verdict)

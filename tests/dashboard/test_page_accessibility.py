@@ -14,6 +14,7 @@ from failure_analysis.logs.ingest import ingest
 from failure_analysis.notes import Notes
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, FailureStore, Wanted
+from tests.builders.alignment import write_room
 from tests.builders.runs import metrics_row, write_run
 from tests.builders.testruns import RUN, save_finding, save_session
 from tests.dashboard.browsing import tab
@@ -61,7 +62,9 @@ def addresses(root: Path) -> list[str]:
     single += ["/findings", "/findings?q=nosuchthing", f"/findings/{finding.id}", "/sessions", "/sessions/1"]
     pairs = ["/compare", "/compare?before=seed1&before_step=0&after_step=3", "/compare?before=nosuch"]
     pairs += ["/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after_step=3", "/nosuchpage"]
-    return [*lists, *single, *pairs]
+    aligned = ["/adapters", "/adapters/judged@v2", "/adapters/judge@v1", "/preferences"]
+    aligned += ["/annotate", "/annotate?by=meg", "/annotate?by=somebody%20new"]
+    return [*lists, *single, *pairs, *aligned]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,7 @@ def root(root: Path) -> Path:
     steps = [f"step {number} done" for number in range(60)]
     log.write_text("\n".join([*steps, "FATAL: No space left on device", "exit code 1"]), encoding="utf-8")
     ingest([str(log)], FailureStore(root / DATABASE), LogAnalyzer(NO_MODEL))
+    write_room(root / "alignment")
     rows = [metrics_row("train", step, 0.2) for step in range(1, 4)]
     write_run(root / "ended", {"steps": 45}, rows=rows, state={"ended_by": "time"})
     return root
