@@ -11,18 +11,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatch
 from hashlib import blake2b
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel
-
 from core.archives import Line
+from core.log_stores.line_columns import LEVEL_VALUES, LineColumns, SourceColumns, source_columns
 from core.service_names import service_name
-from project_types import LevelName, LogRecord, Scalar
+from project_types import LevelName, Scalar
 
 Stream = Literal["action", "event", "node", "stress", "sct"]
 STREAMS: Mapping[Stream, str] = {
@@ -136,34 +135,15 @@ def rows(
         )
 
 
-def log_record(row: Row, sequence: int) -> LogRecord:
-    """Return the row as log stores take it. `sequence` is its place among the rows that are stored together."""
-    record = LogRecord.__new__(LogRecord)
-    # made here from checked parts: validating millions of rows again would take longer than storing them
-    fields: dict[str, Any] = {
-        "id": row.id,
-        "timestamp": row.at,
-        "service": row.service,
-        "level": row.level,
-        "message": row.text,
-        "trace_id": row.trace_id,
-        "span_id": None,
-        "attributes": {},  # a store prints them behind the text, which names them already
-        "nanosecond": 0,
-        "sequence": sequence,
-    }
-    for fill, value in ((_FILL["__dict__"], fields), *_SAME_IN_ALL):
-        fill(record, value)
-    return record
-
-
-_FILL = {name: BaseModel.__dict__[name].__set__ for name in BaseModel.__slots__}
-"""Setters of what a frozen model is made of."""
-_SAME_IN_ALL = (
-    (_FILL["__pydantic_fields_set__"], frozenset(LogRecord.model_fields)),
-    (_FILL["__pydantic_extra__"], None),
-    (_FILL["__pydantic_private__"], None),
-)
+def by_column(found: Sequence[Row]) -> LineColumns:
+    """Return rows that follow each other in one file as log stores take them."""
+    if not found:
+        return source_columns(SourceColumns((), (), (), (), (), (), ()))
+    # attributes stay behind: a store would print them after the text, which names them already
+    ids, _, services, levels, moments, texts, _, trace_ids, _ = zip(*found, strict=True)
+    values = [LEVEL_VALUES[level] for level in levels]
+    no_spans = (None,) * len(found)
+    return source_columns(SourceColumns(ids, moments, services, values, texts, trace_ids, no_spans))
 
 
 def safe_service(name: str) -> str:

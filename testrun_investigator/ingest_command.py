@@ -19,7 +19,7 @@ from core.command_line import printable
 from core.downloads import Access, opened
 from core.log_stores.contract import LogStore
 from core.redaction import redact
-from core.sct_logs import Stream, log_record, rows, stream_of
+from core.sct_logs import Stream, by_column, rows, stream_of
 from project_types import ConfigurationError, InvestigatorError
 from testrun_investigator.argus import run_id_of
 from testrun_investigator.ingestion import Task
@@ -121,9 +121,8 @@ class Tail:
             return 0
         counts: Counter[str] = Counter()
         content = lines(io.BytesIO(whole), DEFAULT_LIMITS)
-        found = rows(self._run_id, self._named, self._stream, content, counts, self._lines + 1)
-        batch = [log_record(row, place) for place, row in enumerate(found)]
-        store.ingest(batch)
+        found = list(rows(self._run_id, self._named, self._stream, content, counts, self._lines + 1))
+        store.ingest(by_column(found))
         self.at += len(whole)
         self._lines += counts["lines"]
-        return len(batch)
+        return len(found)

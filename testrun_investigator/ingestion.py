@@ -1,36 +1,32 @@
-"""Take the logs of a run into its store: download, unpack, read, store, verify, in the background.
+"""Take the logs of a run into its store, in the background: have them read, store them, verify, tell how far it is.
 
 A task is known by its id at once. Its progress is kept on disk, so that a server that was killed can say what
 became of it, and the same call starts it again: rows have the same ids, so nothing is stored twice. Files that
 are no logs, hold configuration or are unknown are listed with the reason. It decides nothing about what may be
-downloaded (`core.downloads`) or how a row is read (`core.sct_logs`).
+downloaded (`core.downloads`) or how a row is read (`reading`, `core.sct_logs`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from core.archives import DEFAULT_LIMITS, Limits, Member, lines, members
-from core.downloads import Access, Source, opened, shown_url
+from core.downloads import Access, shown_url
 from core.log_stores.contract import LogQuery, LogStore
 from core.redaction import redact
-from core.sct_logs import Row, log_record, rows, stream_of
 from project_types import Frozen, InvestigatorError, Timestamp
-from testrun_investigator.local_prometheus import is_snapshot, unpack_snapshot
-from testrun_investigator.metrics import FOLDER, mark_ready
+from testrun_investigator.metrics import FOLDER
+from testrun_investigator.reading import Batch, Begun, Ended, Message, NextFile, Request, Skipped, messages
 
-BATCH = 10_000
 _SAVE_S = 0.5
 _MOST_LISTED = 200
 
@@ -179,38 +175,43 @@ class _Running(threading.Thread):
             self._end("done", "")
 
     def _ingest(self) -> None:
-        with opened(self._url, self._access) as source:
-            self._update(bytes_total=source.total)
-            if is_snapshot(source.name):
-                self._unpack_metrics(source)
-                return
-            ingest(source, self.task.run_id, self._open_store(self.task.run_id), self)
-
-    def _unpack_metrics(self, source: Source) -> None:
-        """A monitor's archive holds no rows: its snapshot of Prometheus is unpacked beside the run's logs."""
         folder = self._runs / self.task.run_id / FOLDER
-        shutil.rmtree(folder, ignore_errors=True)
-        mark_ready(folder, unpack_snapshot(source, source.name, folder))
-        self._counts["metrics"] = 1
+        with messages(Request(self._url, self.task.run_id, str(folder), self._access)) as found:
+            begun = next(found)
+            assert isinstance(begun, Begun)
+            self._update(bytes_total=begun.total)
+            if begun.is_logs:
+                self._store_all(found, self._open_store(self.task.run_id))
+            else:
+                for message in found:
+                    self._take(message)
+
+    def _store_all(self, found: Iterator[Message], store: LogStore) -> None:
+        before = _lines_in(store)
+        for message in found:
+            if isinstance(message, Batch):
+                store.ingest(message.columns)
+            self._take(message)
+        self._counts["stored"] = _lines_in(store) - before
+        self._counts["duplicates"] = self._counts["rows"] - self._counts["stored"]
 
     # ------------------------------------------------------------------------------------------- progress
 
-    def read(self, member: Member, source: Source) -> None:
-        """A file begins."""
-        self._update(file=member.name.rpartition("!")[2], bytes_read=source.taken)
-
-    def batch(self, source: Source, counts: Counter[str], stored: Sequence[Row]) -> None:
-        """A batch was handed to the store."""
-        self._counts = counts
-        for row in stored:
-            self._streams[row.stream] += 1
-            self._services[row.service] = None
-        self._update(bytes_read=source.taken)
-
-    def skip(self, name: str, why: str) -> None:
-        """A file is passed over."""
-        if len(self._skipped) < _MOST_LISTED:
-            self._skipped.append(SkippedFile(name=name.rpartition("!")[2][-200:], why=why))
+    def _take(self, message: Message) -> None:
+        """Remember how far it is."""
+        match message:
+            case NextFile(name, bytes_read):
+                self._update(file=_inner(name), bytes_read=bytes_read)
+            case Skipped(name, why):
+                if len(self._skipped) < _MOST_LISTED:
+                    self._skipped.append(SkippedFile(name=_inner(name)[-200:], why=why))
+            case Batch(columns, stream, counts, bytes_read):
+                self._counts = Counter(counts)
+                self._streams[stream] += len(columns.ids)
+                self._services.update(dict.fromkeys(columns.services))
+                self._update(bytes_read=bytes_read)
+            case Ended(counts):
+                self._counts = Counter(counts)
 
     def _update(self, **changes: Any) -> None:
         known = {
@@ -238,62 +239,9 @@ class _Running(threading.Thread):
             draft.replace(self._path)
 
 
-class Progress:
-    """Hears how an ingestion goes; this one does nothing."""
-
-    def read(self, member: Member, source: Source) -> None:
-        """A file begins."""
-
-    def batch(self, source: Source, counts: Counter[str], stored: Sequence[Row]) -> None:
-        """A batch was handed to the store."""
-
-    def skip(self, name: str, why: str) -> None:
-        """A file is passed over."""
-
-
-def ingest(
-    source: Source,
-    run_id: str,
-    store: LogStore,
-    progress: Progress | _Running,
-    limits: Limits = DEFAULT_LIMITS,
-) -> Counter[str]:
-    """Read an archive or a bare log to its end and store its rows. Returns the counts.
-
-    Raises:
-        ArchiveError, DownloadError: the source is damaged, cut short or refused.
-        DatabaseError: the store cannot be written, or lost rows.
-    """
-    counts: Counter[str] = Counter()
-    before = _lines_in(store)
-    for member in members(source, source.name, limits):
-        stream, why = stream_of(member.name)
-        if stream is None:
-            counts["skipped_files"] += 1
-            progress.skip(member.name, why)
-            continue
-        progress.read(member, source)
-        # a batch never spans two files: a line without a clock takes the time of its neighbour
-        found = rows(run_id, member.name, stream, lines(member.content, limits), counts)
-        for batch in _batches(found):
-            # stored in this thread: with one more, reader and store wait for the interpreter's lock in turns
-            store.ingest(log_record(row, place) for place, row in enumerate(batch))
-            progress.batch(source, counts, batch)
-    counts["stored"] = _lines_in(store) - before
-    counts["duplicates"] = counts["rows"] - counts["stored"]
-    progress.batch(source, counts, ())
-    return counts
-
-
-def _batches(found: Iterator[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in found:
-        batch.append(row)
-        if len(batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _inner(name: str) -> str:
+    """The path of a file inside its archive."""
+    return name.rpartition("!")[2]
 
 
 def _lines_in(store: LogStore) -> int:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.archives import lines
-from core.sct_logs import SERVICES, STREAMS, Row, Stream, log_record, rows, stream_of
+from core.log_stores.line_columns import as_columns
+from core.sct_logs import SERVICES, STREAMS, Row, Stream, by_column, rows, stream_of
 from project_types import LogRecord
 
 
@@ -131,11 +132,23 @@ def test_ids_depend_on_run_file_and_line_alone() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_a_row_is_a_log_record_that_validation_would_accept(content: bytes) -> None:
+def test_rows_by_column_are_those_of_valid_log_records(content: bytes) -> None:
     for stream in STREAMS:
-        for place, row in enumerate(read(stream, content)[0]):
-            record = log_record(row, place)
-            assert LogRecord.model_validate(record.model_dump()) == record
+        found, _ = read(stream, content)
+        records = [
+            LogRecord(
+                id=row.id,
+                timestamp=row.at,
+                service=row.service,
+                level=row.level,
+                message=row.text,
+                trace_id=row.trace_id,
+                sequence=place,
+            )
+            for place, row in enumerate(found)
+        ]
+        wanted = as_columns(records)
+        assert [list(column) for column in by_column(found)] == [list(column) for column in wanted]
 
 
 @given(st.binary(max_size=300))
