@@ -817,6 +817,10 @@ class TrainingConfig(Frozen):
     a small difference between two failures count as much as the difference between right and wrong
     elsewhere.
     """
+    evidence_reward: bool = True
+    """Pay for evidence in training. Without it a right answer is worth the same however it was found, to measure
+    what the evidence term is good for.
+    """
     advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Weight of good episodes against bad ones; 0 is even."""
     validate_every: Annotated[int, Field(ge=1)] = 5

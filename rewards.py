@@ -85,6 +85,14 @@ def reward(outcome: Outcome) -> Reward:
     return Reward(band=name, total=round(math.fsum(components.values()), 6), components=components)
 
 
+def without_evidence(outcome: Outcome) -> Outcome:
+    """Return the outcome with its evidence left out of account: a right answer counts as proved, and nothing
+    that was opened or cited pays or costs. For measuring what the evidence term is good for.
+    """
+    blank = {"gold_evidence_opened": 0, "cited": 0, "cited_gold": 0, "cited_fabricated": 0}
+    return outcome.model_copy(update={**blank, "cited_supporting": int(outcome.correct)})
+
+
 def _factors(outcome: Outcome) -> dict[str, float]:
     """What the bands weigh, each in [0, 1], whatever the outcome claims."""
     return {

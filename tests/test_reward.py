@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from project_types import Ending, Outcome
+from rewards import without_evidence
 from rollout import ABSTAINED, BANDS, Reward, reward
 
 SCORED = [ending for ending in Ending if ending is not Ending.PROVIDER_ERROR]
@@ -218,3 +219,18 @@ def test_a_reward_shows_what_it_is_made_of() -> None:
             "fabricated_ids": 0.0, "irrelevant_ids": 0.0, "repeated_calls": 0.0, "malformed_calls": 0.0,
         },
     )  # fmt: skip
+
+
+@given(OUTCOMES, OUTCOMES)
+def test_without_its_evidence_term_only_the_rest_of_an_episode_is_paid(
+    outcome: Outcome, other: Outcome
+) -> None:
+    evidence = {
+        name: getattr(other, name) for name in ("cited", "cited_gold", "cited_fabricated", "cited_supporting")
+    }
+    opened = {"gold_evidence_opened": other.gold_evidence_opened}
+    assert reward(without_evidence(changed(outcome, **evidence, **opened))) == reward(
+        without_evidence(outcome)
+    )
+    if outcome.ending is Ending.ANSWERED:
+        assert reward(without_evidence(outcome)).band == ("grounded" if outcome.correct else "wrong")

@@ -19,6 +19,7 @@ from core.trajectory import trajectory
 from evaluation.ray_executor import on_ray, site_of
 from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
 from project_types import Chat, Episode, Judge, Scenario, TrainingConfig
+from rewards import reward, without_evidence
 from training_runs.episodes import with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, Rollout, RolloutBatch, Wanted
@@ -106,6 +107,9 @@ class Rollouts:
         async def played(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
             unit = Unit(scenario=scenario, sample=sample, policy=policy, config=rules, split=split)
             rolled = await self._executor.play(unit)
-            return trajectory(rolled.episode, rolled.choices, rolled.offered), rolled.episode
+            made = trajectory(rolled.episode, rolled.choices, rolled.offered)
+            if not self._config.evidence_reward and split == "train":
+                made.reward = reward(without_evidence(rolled.episode.outcome)).total
+            return made, rolled.episode
 
         return played
