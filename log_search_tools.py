@@ -18,6 +18,7 @@ from core.log_stores.sqlite import open_store
 from core.log_stores.token_budget import estimate_tokens
 from core.tools.compare import Compare
 from core.tools.find_traces import FindTraces
+from core.tools.ranker import ranker_tools
 from core.tools.read_log import ReadLog
 from core.tools.read_metrics import ReadMetrics
 from core.tools.read_trace import ReadTrace, TraceArguments
@@ -52,10 +53,15 @@ def log_tools(database: Path, scenario_id: str, config: EpisodeConfig) -> tuple[
 
 
 def store_tools(store: LogStore, config: EpisodeConfig) -> tuple[Tool, ...]:
-    """The tools of one episode over any log store: the two, or all that there is data for."""
+    """The tools of one episode over any log store: the two, or all that there is data for.
+
+    Raises:
+        ConfigurationError: the ranker is asked for and its extra is not installed.
+    """
     offered: list[type[StoreTool]] = [SearchLogs, ReadTrace]
     if config.tools == "full":
         offered += [ReadLog, Compare]
         offered += [SpanStats, FindTraces] if store.spans() else []
         offered += [ReadMetrics] if store.metrics() else []
+        offered += ranker_tools() if config.ranker else []
     return tuple(tool(store, config.tool_budget_tokens) for tool in offered)

@@ -89,6 +89,12 @@ def _rules(parser: argparse.ArgumentParser) -> None:
         choices=["two", "full"],
         help="two: search_logs and read_trace; full: all there is data for",
     )
+    rules.add_argument(
+        "--ranker",
+        action="store_true",
+        default=None,
+        help="full tools also hold rank_services and explain_service (needs the extra graph)",
+    )
 
 
 def _judge(parser: argparse.ArgumentParser, default: str | None = None) -> None:

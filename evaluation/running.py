@@ -132,6 +132,7 @@ def rules(arguments: argparse.Namespace, name: PolicyName) -> EpisodeConfig:
         "call_format",
         "prompt",
         "tools",
+        "ranker",
         "hints",
     )
     changes = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
