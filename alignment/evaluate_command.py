@@ -67,13 +67,7 @@ def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: S
     if EXTRACTIVE in arguments.rows:
         _extract(arguments, cases, real)
     asked: list[Asked] = [*cases, *(one for one in real if one.asked is not None)]
-    missing = [
-        name
-        for name in arguments.rows
-        if name != EXTRACTIVE and any(one.id not in stored(arguments.out, name) for one in asked)
-    ]
-    if missing:
-        _ask(arguments, missing, asked)
+    let_answer(arguments, [name for name in arguments.rows if name != EXTRACTIVE], asked)
 
 
 def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
@@ -86,12 +80,16 @@ def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: 
         keep(arguments.out, extractive(train, left))
 
 
-def _ask(arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked]) -> None:
+def let_answer(arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked]) -> None:
+    """Let the base and adapters answer what they have not answered yet, and store it in `arguments.out`."""
+    missing = [name for name in names if {one.id for one in asked} - stored(arguments.out, name).keys()]
+    if not missing:
+        return
     base, registry = opened(arguments.base_model), Registry(arguments.adapters)
-    folders = {name: registry.checked(name, base.sha256) for name in names if name != BASE}
+    folders = {name: registry.checked(name, base.sha256) for name in missing if name != BASE}
     answerer = Answerer(base, folders)
     try:
-        for name in names:
+        for name in missing:
             print(f"{name} answers {len(asked)} cases", flush=True)
             asyncio.run(answerer.cases(name, asked, arguments.out, arguments.words))
     finally:

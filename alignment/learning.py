@@ -71,6 +71,10 @@ class Learning:
         if self.scalar is not None:
             self.scalar.load_head(folder)
 
+    def origin(self, data: str) -> str:
+        """Return what makes a work folder another one: the data's digest, the start adapter, and the base."""
+        return f"{data} from {self.start.full_name if self.start else 'the base'} {self.base.sha256}"
+
     def run(self, objective: Objective[Any], items: Sequence[Any], data: str) -> list[dict[str, float]]:
         """Train with a progress bar; returns the metrics of every step. `data` is the digest of the rows.
 
@@ -78,7 +82,7 @@ class Learning:
         """
         self.work.mkdir(parents=True, exist_ok=True)
         trained = self.model if self.scalar is None else self.scalar
-        origin = f"{data} from {self.start.full_name if self.start else 'the base'} {self.base.sha256}"
+        origin = self.origin(data)
         fitting = Fitting(
             trained, objective, self.recipe, self.work / "last", self, self.arguments.save_every, origin
         )

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from alignment.cases import prompt
 from alignment.report import share_shown
 from alignment.scorer import NONE_FOUND, QUOTED, repetition, sections
-from alignment.triage import NO_FAILURE, stretch
+from alignment.triage import MOST_LINES, NO_FAILURE, stretch
 from core.intervals import share_of
 from core.redaction import redact
 from failure_analysis.logs.rules import find_failure
@@ -43,15 +43,19 @@ class RealLog:
     id: str
     kind: Kind
     log: str
-    """Secrets are masked."""
     marked: tuple[tuple[int, int], ...] = ()
     """First and last line, from 1, of each stretch that says why."""
 
     @cached_property
+    def masked(self) -> str:
+        """The last lines, as triage keeps them, without secrets."""
+        return redact("\n".join(self.log.split("\n")[-MOST_LINES:]))
+
+    @cached_property
     def asked(self) -> str | None:
         """The stretch that a model reads; None where no failure is found, so that none is asked."""
-        telling = suspect(self.log)
-        return None if telling is None else stretch(self.log, telling.place)
+        telling = suspect(self.masked)
+        return None if telling is None else stretch(self.masked, telling.place)
 
     def messages(self) -> list[dict[str, str]]:
         """Return the prompt. Only where a failure is found."""
@@ -59,7 +63,7 @@ class RealLog:
 
     def by_rules(self) -> str:
         """Return what the rules say, in the form of an answer."""
-        found = find_failure("ci_build", "", self.log)
+        found = find_failure("ci_build", "", self.masked)
         if found is None:
             return NO_FAILURE
         cause = found.root_cause.split("\n")[0]
@@ -86,7 +90,7 @@ def builds(folder: Path) -> Iterator[RealLog]:
 
 def _read(path: Path) -> str:
     try:
-        return redact(path.read_text(encoding="utf-8", errors="replace"))
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as trouble:
         raise ConfigurationError(
             f"{path}: {trouble.strerror}; add the log, or take it out of {LABELS}"
@@ -97,9 +101,8 @@ def labelled(most: int) -> list[RealLog]:
     """Return the first of the failures' labelled set: the error message is what should be named."""
     found = []
     for row in read_labelled("score")[:most]:
-        message = redact(row.error_message)
-        lines = len(message.split("\n"))
-        found.append(RealLog(row.id, "message", f"{message}\n{redact(row.logs)}", ((1, lines),)))
+        lines = len(row.error_message.split("\n"))
+        found.append(RealLog(row.id, "message", f"{row.error_message}\n{row.logs}", ((1, lines),)))
     return found
 
 
@@ -120,7 +123,7 @@ def facts(real: RealLog, answer: str) -> RealFacts:
     refused = bool(NONE_FOUND.search(cause)) or not answer.strip()
     lines, marked = real.log.split("\n"), [list(one) for one in real.marked]
     named = any(is_marked(text, lines, marked) for text in (cause.strip(), *quotes))
-    known = " ".join(real.log.split())
+    known = " ".join(real.masked.split())
     return RealFacts(
         right=refused if real.kind == "green" else named and not refused,
         hallucinated=any(" ".join(quote.split()) not in known for quote in quotes),

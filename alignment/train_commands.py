@@ -90,7 +90,7 @@ def _dpo(arguments: argparse.Namespace) -> int:
         return _said_how_long(
             learning, sum(len(one.chosen.tokens) + one.rejected.sampled_count for one in pairs)
         )
-    return _learnt(learning, objective, _with_reference(learning, pairs, digest(rows)), rows)
+    return _learnt(learning, objective, _with_reference(learning, pairs, learning.origin(digest(rows))), rows)
 
 
 def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -> list[Referred]:
@@ -99,7 +99,9 @@ def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -
     if path.exists():
         kept = torch.load(path, weights_only=True)
         if kept["data"] != data:
-            raise ConfigurationError(f"{learning.work} is of other pairs; give another --name or --work")
+            raise ConfigurationError(
+                f"{learning.work} is of other pairs or another start; give another --name or --work"
+            )
         return [
             Referred(one, tuple(c), tuple(r))
             for one, c, r in zip(pairs, kept["chosen"], kept["rejected"], strict=True)

@@ -12,11 +12,15 @@ import torch
 
 from alignment.__main__ import main
 from alignment.adapters import Registry
+from alignment.reward_scores import RewardModel
 from alignment.serving import Desk, build_app
+from core.served_adapters import ServedAdapters, ServedScore
 from core.serving.guard import Door, hosts_for
 from core.serving.listening import in_background
+from project_types import ConfigurationError, JudgeError, Report
 from tests.training_service.random_model import write_random_model
 from training_service.base_models import Base
+from training_service.heads import ScalarModel
 
 pytestmark = pytest.mark.slow
 ASK = {"messages": [{"role": "user", "content": "checkout is failing"}], "temperature": 0, "max_tokens": 6}
@@ -41,6 +45,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
         base.save(model, made, 0)
         sha = base.sha256 if name != "foreign" else "0" * 64
         found.add(made, name, {"base_model": "random", "base_sha256": sha, "kind": "sft"})
+    judge = place / "judge"
+    judge.mkdir()
+    scalar = ScalarModel(base.fresh_trainee(), base.device)
+    torch.nn.init.normal_(scalar.head.weight)
+    base.save(scalar.model, judge, 0)
+    scalar.save_head(judge)
+    found.add(judge, "judge", {"base_model": "random", "base_sha256": base.sha256, "kind": "reward"})
     found.promote("one@v1")
     return found
 
@@ -48,7 +59,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.fixture(scope="module")
 def client(registry: Registry) -> Iterator[httpx.Client]:
     base = Base("random", registry.folder.parent / "random", torch.device("cpu"), adapt="lora")
-    desk = Desk(base, registry, canary="two@v1", canary_share=0.5)
+    desk = Desk(base, registry, canary="two@v1", canary_share=0.5, reward="judge@v1")
     app = build_app(desk, Door(token="local", hosts=hosts_for("127.0.0.1")))
     with in_background(app) as url, httpx.Client(base_url=url, timeout=120) as http:
         http.headers["Authorization"] = "Bearer local"
@@ -115,6 +126,33 @@ def test_triage_answers_and_a_green_log_asks_nobody(client: httpx.Client) -> Non
     assert (failed.json()["failed"], failed.json()["adapter"]) == (True, "one@v1")
     green = client.post("/v1/triage", json={"log": "05:00:01 INFO web started"}).json()
     assert (green["failed"], green["text"]) == (False, "No failure found.")
+
+
+async def test_a_reward_model_scores_a_report_over_http(client: httpx.Client) -> None:
+    service = ServedAdapters(str(client.base_url), timeout_s=120)
+    asked: list[dict[str, Any]] = [{"role": "user", "content": "checkout is failing"}]
+    named, scores = await service.scores("", asked, ["the pool is empty", "the disk is full"])
+    assert named == "judge@v1"
+    assert scores[0] != scores[1]
+    report = Report(root_cause="the pool is empty", suspected_service="orders")
+    first = await ServedScore("judge@v1", service).score(asked, report)
+    assert first == await ServedScore("judge@v1", service).score(asked, report)
+    with pytest.raises(JudgeError, match="served here: judge@v1"):
+        await ServedScore("other@v1", service).score(asked, report)
+
+
+@pytest.mark.parametrize("messages", [[{"content": "no role"}], [{"role": "user"}]])
+def test_a_prompt_that_cannot_be_read_is_refused(
+    client: httpx.Client, messages: list[dict[str, str]]
+) -> None:
+    refused = client.post("/v1/score", json={"messages": messages, "answers": ["a"]})
+    assert refused.status_code == 422
+
+
+def test_only_a_reward_model_scores(registry: Registry) -> None:
+    base = Base("random", registry.folder.parent / "random", torch.device("cpu"), adapt="lora")
+    with pytest.raises(ConfigurationError, match="one@v1 is of kind sft"):
+        RewardModel(base, registry, "one@v1")
 
 
 def test_a_stranger_is_not_let_in(client: httpx.Client) -> None:

@@ -15,9 +15,11 @@ from alignment.adapters import Registry
 from alignment.answering import stored
 from alignment.cases import write_cases
 from alignment.generator import generate
+from alignment.measurements import judged
 from tests.training_service.random_model import write_random_model
 
 pytestmark = pytest.mark.slow
+BUILDS = Path(__file__).parent.parent / "failure_analysis" / "ci_logs"
 
 
 class Lab:
@@ -34,6 +36,7 @@ class Lab:
             "pairs": ["--cases", "--out"],
             "sft": ["--base-model", "--adapters", "--work", "--cases"],
             "dpo": ["--base-model", "--adapters", "--work", "--pairs"],
+            "sweep": ["--base-model", "--adapters", "--work", "--pairs", "--cases", "--answers"],
             "ppo": ["--base-model", "--adapters", "--work", "--cases"],
             "reward": ["--base-model", "--adapters", "--work", "--pairs"],
             "evaluate": ["--base-model", "--adapters", "--cases", "--answers"],
@@ -55,7 +58,7 @@ class Lab:
 
     @staticmethod
     def _flag(command: str, flag: str) -> str:
-        return "--out" if (command, flag) == ("evaluate", "--answers") else flag
+        return "--out" if command in ("evaluate", "sweep") and flag == "--answers" else flag
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +96,27 @@ def test_dpo_starts_from_it_and_lowers_its_loss(lab: Lab) -> None:
     assert history[-1]["loss"] < history[0]["loss"]
 
 
+def test_a_sweep_trains_every_setting_once_and_says_which_to_use(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--name", "swept", "--start", "warm@v1", "--limit", "4", "--ld-alphas", "1", "0", "--per-token")
+    asked = (*flags, "--validate", "2", "--words", "8")
+    for _ in range(2):
+        assert lab.run("sweep", *asked) == 0
+        assert "\nuse swept-" in capsys.readouterr().out
+    names = [card.full_name for card in Registry(lab.adapters).cards() if card.name.startswith("swept")]
+    assert names == ["swept-ld0@v1", "swept-ld1@v1", "swept-per-token@v1"]
+    work = lab.place / "work" / "swept"
+    noted = {(folder / "reference.pt").read_bytes() for folder in work.iterdir()}
+    assert len(noted) == 1, "what the start adapter says is the same for all"
+
+
 def test_a_reward_model_that_learned_nothing_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert lab.run("reward", "--name", "judge", "--limit", "8") == 1
     out = capsys.readouterr().out
     assert "| slice | pairs | model | longer wins | shorter wins |" in out
     assert "refused: length-matched" in out
+    assert judged(Registry(lab.adapters))["judge@v1"].refusals
 
 
 def test_ppo_goes_on_where_it_was(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,11 +132,14 @@ def test_ppo_goes_on_where_it_was(lab: Lab, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("--rows", "base", "extractive", "warm@v1", "--against", "base", "--limit", "4", "--words", "20")
+    rows = ("--rows", "base", "extractive", "warm@v1", "--against", "base", "--limit", "4", "--words", "20")
+    asked = (*rows, "--real", str(BUILDS), "--labelled", "2")
     assert lab.run("evaluate", *asked) == 0
     table = capsys.readouterr().out
     assert "| extractive | 4 |" in table
     assert "| warm@v1 | 4 |" in table
+    assert "### Real builds that failed" in table
+    assert "| rules | 4 |" in table
     first = stored(lab.place / "answers", "warm@v1")
     assert lab.run("evaluate", *asked) == 0
     assert stored(lab.place / "answers", "warm@v1") == first, "nothing is answered twice"
