@@ -34,6 +34,8 @@ BAR_ROWS_S = 50_000
 INCIDENT_ROWS, WINDOW_ROWS, RUNS = 5_000, 5_000, 4
 """Rows of the small incident and of a window; large runs that share the file."""
 BATCH = 20_000
+SAY = 500_000
+"""Rows after which the progress is told."""
 STEP = timedelta(milliseconds=12)
 BEGIN = datetime(2025, 3, 4, tzinfo=UTC)
 SHAPES = {
@@ -65,14 +67,19 @@ Clock = Callable[[], float]
 """Seconds."""
 
 
-def take_in(store: LogStore, run: int, rows: int, clock: Clock) -> float:
-    """Ingest the rows of a run; returns the seconds that the store took."""
-    spent, left = 0.0, records(run, rows)
+def take_in(store: LogStore, run: int, rows: int, clock: Clock) -> tuple[int, float]:
+    """Ingest the rows of a run that are not there yet; returns how many, and the seconds that the store took."""
+    there = store.count(LogQuery()).lines
+    spent, new = 0.0, 0
+    left = itertools.islice(records(run, rows), there, None)
     while batch := list(itertools.islice(left, BATCH)):
         began = clock()
         store.ingest(batch)
         spent += clock() - began
-    return spent
+        new += len(batch)
+        if new % SAY == 0:
+            print(f"run {run}: {there + new:,} of {rows:,} rows", file=sys.stderr, flush=True)
+    return new, spent
 
 
 def windows(rows: int, rng: random.Random) -> tuple[int, int]:
@@ -125,7 +132,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="rows in all")
     parser.add_argument("--searches", type=int, default=200, help="searches of each shape")
     parser.add_argument("--endpoint", metavar="URL", help="a VictoriaLogs server to measure as well")
-    parser.add_argument("--folder", type=Path, help="where the files lie (default: a temporary folder)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="keep the files there and go on where an earlier run stopped (default: temporary)",
+    )
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: shows that it runs, not whether the bars hold"
     )
@@ -134,14 +145,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.rows, arguments.searches = [40_000], 5
     worst, slowest = 0.0, float("inf")
     print(f"{'store':<8} {'rows':>11} {'within':<9} {'asked for':<22} {'p50 ms':>9} {'p99 ms':>9}")
-    with tempfile.TemporaryDirectory(prefix="bench-store-", dir=arguments.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-store-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for total in arguments.rows:
             each = total // RUNS
-            for name, clock, (incident, *runs) in stores(arguments.endpoint, Path(folder), total):
-                spent = take_in(incident, 99, INCIDENT_ROWS, clock)
-                spent += sum(take_in(run, number, each, clock) for number, run in enumerate(runs))
-                speed = (INCIDENT_ROWS + each * RUNS) / spent
-                print(f"{name:<8} {total:>11,} ingest    {speed:,.0f} rows/s", flush=True)
+            for name, clock, (incident, *runs) in stores(arguments.endpoint, folder, total):
+                taken = [take_in(incident, 99, INCIDENT_ROWS, clock)]
+                taken += [take_in(run, number, each, clock) for number, run in enumerate(runs)]
+                new, spent = (sum(column) for column in zip(*taken, strict=True))
+                speed = new / spent if new else BAR_ROWS_S  # all was there: nothing to measure
+                said = f"{speed:,.0f} rows/s" if new else "was done before"
+                print(f"{name:<8} {total:>11,} ingest    {said}", flush=True)
                 p99 = measure(name, incident, runs[1], each, arguments.searches, clock)
                 if name == "sqlite":
                     worst, slowest = max(worst, p99), min(slowest, speed)
