@@ -15,6 +15,7 @@ import torch
 from alignment.adapters import Registry
 from project_types import ConfigurationError
 from training_service.base_models import Base
+from training_service.engine import TrainingError
 from training_service.examples import answer
 from training_service.heads import ScalarModel
 from training_service.precision import Precision
@@ -37,8 +38,13 @@ class RewardModel:
         self._one_at_a_time = Lock()
 
     def scores(self, messages: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> list[float]:
-        """Return the reward of each answer to one prompt."""
+        """Return the reward of each answer to one prompt. Raises TrainingError when they are too long together."""
         read = [answer(self._base.chat, messages, text) for text in answers]
+        tokens, most = sum(len(one.tokens) for one in read), self._base.context
+        if tokens > most:
+            raise TrainingError(
+                f"prompt and answers have {tokens} tokens, {most} fit at once; send fewer answers"
+            )
         with self._one_at_a_time, torch.no_grad():
             rewards: list[float] = self._model.rewards(read, self._precision).tolist()
         return rewards

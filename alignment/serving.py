@@ -28,6 +28,7 @@ from pydantic import Field
 
 from alignment.adapters import PRODUCTION, Registry
 from alignment.answering import BASE, Answerer
+from alignment.preferences import Message
 from alignment.reward_scores import RewardModel
 from alignment.triage import explain
 from core.serving.guard import Door, Guard
@@ -52,7 +53,7 @@ class TriageRequest(Frozen):
 class ScoreRequest(Frozen):
     """Answers to one prompt."""
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1)]
     answers: Annotated[list[str], Field(min_length=1, max_length=MOST_ANSWERS)]
     adapter: str = ""
     """The reward model that is asked; any, where it is empty."""
@@ -174,10 +175,11 @@ def _routes(router: APIRouter, desk: Desk) -> None:
         body: Annotated[ScoreRequest, Depends(body_of(ScoreRequest, CHAT_BYTES))],
     ) -> dict[str, Any]:
         model = desk.reward(body.adapter)
+        asked = [message.model_dump() for message in body.messages]
         try:
-            scores = await asyncio.to_thread(model.scores, body.messages, body.answers)
-        except (KeyError, TrainingError) as trouble:
-            raise RequestError(422, f"messages: {trouble}; send role and content of each") from trouble
+            scores = await asyncio.to_thread(model.scores, asked, body.answers)
+        except TrainingError as trouble:
+            raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
         return {"adapter": model.name, "scores": scores}
 
     @router.post("/load_lora_adapter")

@@ -149,6 +149,13 @@ def test_a_prompt_that_cannot_be_read_is_refused(
     assert refused.status_code == 422
 
 
+def test_answers_that_do_not_fit_are_refused(client: httpx.Client) -> None:
+    asked = {"messages": [{"role": "user", "content": "why"}], "answers": ["the pool is empty " * 300]}
+    refused = client.post("/v1/score", json=asked)
+    assert refused.status_code == 422
+    assert "fit at once; send fewer answers" in refused.json()["error"]["message"]
+
+
 def test_only_a_reward_model_scores(registry: Registry) -> None:
     base = Base("random", registry.folder.parent / "random", torch.device("cpu"), adapt="lora")
     with pytest.raises(ConfigurationError, match="one@v1 is of kind sft"):
