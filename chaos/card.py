@@ -96,9 +96,10 @@ def to_markdown(splits: Mapping[str, Split]) -> str:
         "families": lambda split: split.families,
         "systems": lambda split: split.systems,
     }
-    lines += [_line(name, [str(count(split)) for split in splits.values()]) for name, count in counts.items()]
+    for name, count in counts.items():
+        lines.append(_line(name, [str(count(split)) for split in splits.values()]))
     for name, value in SPREADS.items():
-        lines.append(_line(name, [_spread([value(one) for one in split.facts]) for split in splits.values()]))
+        lines.append(_line(name, [_spread(list(map(value, split.facts))) for split in splits.values()]))
     lines.append(_line("tokens of a row, 99 of 100 below", [_tokens(split) for split in splits.values()]))
     return "\n".join(lines)
 

@@ -56,11 +56,8 @@ def check(folder: Path, judge: Judge) -> Findings:
     """Check a split folder, or a folder of split folders. Raises ScenarioError when there is nothing to
     check.
     """
-    splits = [
-        path
-        for path in [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
-        if any(path.glob("scenario-*.json"))
-    ]
+    below = sorted(path for path in folder.glob("*") if path.is_dir())
+    splits = [path for path in [folder, *below] if any(path.glob("scenario-*.json"))]
     if not splits:
         raise ScenarioError(
             f"{folder}: no scenario-*.json here or one folder below; run: python -m chaos generate --help"
@@ -146,7 +143,8 @@ def _across(read: dict[str, list[Scenario]]) -> Iterator[str]:
     """
     everything = [scenario for scenarios in read.values() for scenario in scenarios]
     ids = Counter(scenario.id for scenario in everything)
-    seeds = Counter(seed for seed, _ in {_origin(scenario) for scenario in everything} if seed is not None)
+    origins = set(map(_origin, everything))
+    seeds = Counter(seed for seed, _ in origins if seed is not None)
     counted: dict[str, Counter[Any]] = {"id": ids, "seed": seeds}
     for what, counts in counted.items():
         yield from (
@@ -195,10 +193,10 @@ def _check_shares(split: Path, scenarios: list[Scenario], small: list[Reach], fi
     findings.facts.append(f"{split.name}: {len(scenarios)} scenarios, {unseen} unseen")
     if small:  # controls have no evidence that could be reached
         _check_pages(split, small, findings)
-    rules = {
-        name: sum(_blamed(rule, s) == s.ground_truth.service for s in scenarios) / len(scenarios)
-        for name, rule in RULES.items()
-    }
+    rules = {}
+    for name, rule in RULES.items():
+        right = sum(_blamed(rule, one) == one.ground_truth.service for one in scenarios)
+        rules[name] = right / len(scenarios)
     told = ", ".join(f"{name} {_percent(share)}" for name, share in rules.items())
     findings.facts.append(f"{split.name}: culprit named by a rule of thumb: {told}")
     for name, share in rules.items():

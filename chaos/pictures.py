@@ -70,7 +70,8 @@ def _rows(axes: Axes, scenario: Scenario, one: Scenario, axis: Axis, height: flo
     at = [axis.column(row.timestamp) for row in rows if row.timestamp]
     label = f"rows of {one.ground_truth.service}: {'the cause' if guilty else 'harmless here'}"
     axes.scatter(at, [height] * len(at), marker="|", s=120, color=color, label=label)
-    for curve in [series for series in scenario.metrics if series.id in {m.id for m in moved(one)}][:1]:
+    moving = {series.id for series in moved(one)}
+    for curve in [series for series in scenario.metrics if series.id in moving][:1]:
         values = [value for _, value in curve.points]
         most = max(values) or 1.0
         places = [(moment - axis.start) / (axis.end - axis.start) * COLUMNS for moment, _ in curve.points]

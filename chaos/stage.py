@@ -151,14 +151,16 @@ def _sides(spots: Sequence[tuple[Strike, Place]], topology: Topology, rng: rando
         (one, two)
         for one in range(len(areas))
         for two in range(one)
-        if any(
-            (a in areas[one] and b in areas[two]) or (a in areas[two] and b in areas[one])
-            for a, b in topology.edges
-        )
+        if _neighbours(areas[one], areas[two], topology)
     ]
     sides = [number % 2 for number in range(len(areas))]
     draws = [rng.sample(sides, len(sides)) for _ in range(SIDE_DRAWS)]
     return min(draws, key=lambda drawn: sum(drawn[one] == drawn[two] for one, two in near))
+
+
+def _neighbours(one: set[str], other: set[str], topology: Topology) -> bool:
+    """Whether a service of one area calls a service of the other."""
+    return any((a in one and b in other) or (a in other and b in one) for a, b in topology.edges)
 
 
 SIDE_DRAWS = 6

@@ -191,10 +191,13 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
     def similar(asked: Annotated[LookedFor, Query()]) -> list[SimilarOut]:
         """Stored failures nearest to one, or to a message."""
         near = aggregates.similar(store, asked.to, asked.limit)
-        names = ("likeness", "group", "template", "failures")
         return [
             SimilarOut(
-                **{name: getattr(one, name) for name in names}, experiment=ExperimentOut.of(one.experiment)
+                likeness=one.likeness,
+                group=one.group,
+                template=one.template,
+                failures=one.failures,
+                experiment=ExperimentOut.of(one.experiment),
             )
             for one in near
         ]

@@ -32,11 +32,12 @@ class Asked(BaseModel):
         """Leave out what is empty."""
         if not isinstance(value, Mapping):
             return value
-        kept = {
-            name: [one for one in given if one != ""] if isinstance(given, list) else given
-            for name, given in value.items()
-        }
+        kept = {name: _without_empty(given) for name, given in value.items()}
         return {name: given for name, given in kept.items() if given not in ("", [])}
+
+
+def _without_empty(given: Any) -> Any:
+    return [one for one in given if one != ""] if isinstance(given, list) else given
 
 
 class Filters(Asked):

@@ -206,7 +206,7 @@ def curves(rows: Sequence[Row]) -> tuple[Chart, ...]:
     for id, title, unit, lines in _CHARTS:
         steps = tuple(sorted({step for line in lines for step in by_split.get(line.split, {})}))
         series = tuple(_series(line, steps, by_split.get(line.split, {})) for line in lines)
-        series = tuple(one for one in series if any(value is not None for value in one.values))
+        series = tuple(one for one in series if set(one.values) - {None})
         if series:
             charts.append(Chart(id=id, title=title, unit=unit, x=steps, series=series))
     return tuple(charts)
@@ -247,7 +247,7 @@ def together(runs: Mapping[str, Sequence[Row]]) -> tuple[Chart, ...]:
             _series(line.model_copy(update={"label": name, "tone": tone}), steps, splits.get(line.split, {}))
             for (name, splits), tone in zip(by_run.items(), TONES, strict=False)
         )
-        series = tuple(one for one in series if any(value is not None for value in one.values))
+        series = tuple(one for one in series if set(one.values) - {None})
         if series:
             charts.append(Chart(id=id, title=title, unit=unit, x=steps, series=series))
     return tuple(charts)

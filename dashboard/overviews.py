@@ -73,10 +73,11 @@ def run_counts(store: FailureStore) -> dict[str, RunCounts]:
         f"FROM {JOINED} GROUP BY 1"
     )
     with store.reading() as database:
-        return {
-            row["run"]: RunCounts(**{key: row[key] for key in RunCounts.model_fields})
-            for row in database.execute(query)
-        }
+        rows = database.execute(query).fetchall()
+    return {
+        run: RunCounts(episodes=episodes, right=right, failures=failures, critical=critical)
+        for run, episodes, right, failures, critical in rows
+    }
 
 
 class Totals(Frozen):

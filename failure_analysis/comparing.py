@@ -91,7 +91,7 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
         for counter, side in zip(kinds, (flip.before, flip.after), strict=True):
             counter.update(side.kinds)
     changes = [(kind, kinds[0][kind], kinds[1][kind]) for kind in kinds[0] | kinds[1]]
-    failing = [[side.failed / side.tried for side in column] for column in _columns(flips)]
+    failing = [_failed_shares(column) for column in _columns(flips)]
     return Comparison(
         failing_before=share_of(sum(failing[0]), len(flips)),
         failing_after=share_of(sum(failing[1]), len(flips)),
@@ -108,6 +108,10 @@ def compare(store: FailureStore, before: Side, after: Side) -> Comparison:
 
 def _columns(flips: Sequence[Flip]) -> tuple[list[SideCount], list[SideCount]]:
     return [flip.before for flip in flips], [flip.after for flip in flips]
+
+
+def _failed_shares(column: Sequence[SideCount]) -> list[float]:
+    return [side.failed / side.tried for side in column]
 
 
 def _side(store: FailureStore, side: Side) -> dict[str, tuple[str, SideCount]]:

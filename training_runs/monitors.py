@@ -61,8 +61,12 @@ def flat_causes(episodes: Sequence[Episode]) -> dict[str, int]:
     groups: dict[str, list[Episode]] = defaultdict(list)
     for episode in episodes:
         groups[episode.scenario_id].append(episode)
-    flat = [group for group in groups.values() if len({episode.reward for episode in group}) < 2]
+    flat = filter(_is_flat, groups.values())
     return dict(Counter(_kind(group) for group in flat))
+
+
+def _is_flat(group: Sequence[Episode]) -> bool:
+    return len({episode.reward for episode in group}) < 2
 
 
 def _kind(group: Sequence[Episode]) -> str:

@@ -76,8 +76,12 @@ def with_fresh_ids(text: str, rng: random.Random) -> str:
     """The same tool result with every id replaced by random hex digits of the same length, consistently."""
     found = {part for row in PRINTED_ROW.finditer(text) for part in (row["log"], row["trace"]) if part}
     found |= set(_TRACE_ID.findall(text))
-    fresh = {old: "".join(rng.choice("0123456789abcdef") for _ in old) for old in found}
+    fresh = {old: _hex_digits(len(old), rng) for old in found}
     return re.sub(r"\b[0-9a-f]{4,}\b", lambda match: fresh.get(match[0], match[0]), text)
+
+
+def _hex_digits(length: int, rng: random.Random) -> str:
+    return "".join(rng.choice("0123456789abcdef") for _ in range(length))
 
 
 def vocabulary_of(results: Iterable[Sequence[str]]) -> tuple[str, ...]:

@@ -65,10 +65,12 @@ def conversations(episodes: Path) -> list[list[Message]]:
 
 def tool_results(episodes: Sequence[list[Message]]) -> list[list[str]]:
     """Return what the tools printed in each episode that used any."""
-    found = [
-        [message["content"] for message in messages if message["role"] == "tool"] for messages in episodes
-    ]
+    found = map(_printed_in, episodes)
     return [results for results in found if results]
+
+
+def _printed_in(messages: Sequence[Message]) -> list[str]:
+    return [message["content"] for message in messages if message["role"] == "tool"]
 
 
 def prepare(args: argparse.Namespace) -> Path:

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,7 @@ def _goes_on(request: ChatRequest) -> bool:
 
 
 def _mean(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: math.fsum(step[name] for step in history) / len(history) for name in history[0]}
+    return {name: math.fsum(map(itemgetter(name), history)) / len(history) for name in history[0]}
 
 
 def _prompt(served: _Served, request: ChatRequest) -> Prompt:

@@ -126,7 +126,11 @@ def whitened(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """Return the rollouts with advantages of mean 0 and deviation 1 over all their tokens."""
     every = np.concatenate([rollout.advantages for rollout in rollouts])
     mean, deviation = float(every.mean()), float(every.std()) + 1e-8
-    return [r._replace(advantages=[(one - mean) / deviation for one in r.advantages]) for r in rollouts]
+
+    def white(advantages: Sequence[float]) -> list[float]:
+        return [(one - mean) / deviation for one in advantages]
+
+    return [rollout._replace(advantages=white(rollout.advantages)) for rollout in rollouts]
 
 
 def loss(

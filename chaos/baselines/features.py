@@ -81,17 +81,15 @@ def _told(records: Sequence[LogRecord], named: Sequence[set[str]]) -> Floats:
             complaints[service] += 1
             severe[service] += row.level == "ERROR"
             by[service].add(row.service)
-    return np.array(
-        [
-            [
-                complaints[row.service],
-                severe[row.service],
-                len(by[row.service]),
-                own[row.service],
-                complaints[row.service] - own[row.service],
-                sum(complaints[service] for service in by[row.service]),
-            ]
-            for row in records
-        ],
-        float,
-    )
+    told = {}
+    for service in {row.service for row in records}:
+        complainers = by[service]
+        told[service] = (
+            complaints[service],
+            severe[service],
+            len(complainers),
+            own[service],
+            complaints[service] - own[service],
+            sum(complaints[one] for one in complainers),
+        )
+    return np.array([told[row.service] for row in records], float)

@@ -68,14 +68,11 @@ async def measure(
                 for slice_ in ("all", part):
                     right[group, name][slice_].append(score)
         note()
-    return {
-        name: Row(
-            group,
-            {part: _intervals(found) for part, found in parts.items()},
-            _both(pairs, by_id[group, name]),
-        )
-        for (group, name), parts in right.items()
-    }
+    table: Table = {}
+    for (group, name), parts in right.items():
+        slices = {part: _intervals(found) for part, found in parts.items()}
+        table[name] = Row(group, slices, _both(pairs, by_id[group, name]))
+    return table
 
 
 async def _score(scenario: Scenario, name: str, rule: Rule, judge: Judge, seed: int) -> tuple[float, float]:
@@ -93,8 +90,8 @@ async def _score(scenario: Scenario, name: str, rule: Rule, judge: Judge, seed: 
 
 
 def _intervals(scores: Sequence[tuple[float, float]]) -> Score:
-    cause, service = (proportion(bootstrap_mean([score[at] for score in scores])) for at in (0, 1))
-    return Score(cause, service)
+    causes, services = zip(*scores, strict=True)
+    return Score(proportion(bootstrap_mean(causes)), proportion(bootstrap_mean(services)))
 
 
 def _both(pairs: Iterable[tuple[str, str]], right: Mapping[str, float]) -> Interval | None:
@@ -116,17 +113,15 @@ def over_the_bar(table: Table, bar: float | None = None) -> list[str]:
 
 def to_json(table: Table) -> dict[str, Any]:
     """The shape of `--json`: rule → {group, both_twins, slice → {cause, service} → {value, low, high, scenarios}}."""
-    return {
-        name: {
-            "group": row.group,
-            "both_twins": as_json(row.twins) if row.twins else None,
-            **{
-                part: {"cause": as_json(score.cause), "service": as_json(score.service)}
-                for part, score in row.slices.items()
-            },
-        }
-        for name, row in table.items()
+    return {name: _row_to_json(row) for name, row in table.items()}
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    slices = {
+        part: {"cause": as_json(score.cause), "service": as_json(score.service)}
+        for part, score in row.slices.items()
     }
+    return {"group": row.group, "both_twins": as_json(row.twins) if row.twins else None, **slices}
 
 
 def to_markdown(tables: Mapping[str, Table]) -> str:

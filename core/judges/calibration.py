@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,11 +193,13 @@ def _compared(judge: Judge, pairs: Sequence[Pair], opinions: Sequence[_Opinion])
     totals = Counter(pair.category for pair in pairs)
     hits = Counter(pair.category for pair, said in both if said.correct == pair.correct)
     mistakes = tuple(_mistake(pair, said) for pair, said in both if said.correct != pair.correct)
-    parts = {part: [one for one in both if one[0].part == part] for part in sorted({p.part for p in pairs})}
+    parts: dict[str, list[tuple[Pair, _Opinion]]] = defaultdict(list)
+    for pair, said in both:
+        parts[pair.part].append((pair, said))
     return Calibration(
         judge=judge.name,
         **_agreement(both).model_dump(),
-        parts={part: _agreement(some) for part, some in parts.items()},
+        parts={part: _agreement(parts[part]) for part in sorted(parts)},
         categories={name: (hits[name], totals[name]) for name in sorted(totals)},
         confusion={key: confusion[key] for key in sorted(confusion)},
         mistakes=mistakes,

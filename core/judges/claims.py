@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from core.judges.lexicon import Cue, Found, Span, lexicon
+from core.judges.lexicon import Cue, Found, Span, apart, lexicon
 from core.judges.stance import Stance, stance
 
 ENOUGH = 1.0
@@ -52,13 +52,11 @@ class Claims(NamedTuple):
         """The claims without mentions whose very words name one of these faults as well."""
         kept = set(faults)
         own = [frozenset(one.place.taken) for one in self.mentions if one.fault in kept]
-        return Claims(
-            tuple(
-                one
-                for one in self.mentions
-                if one.fault in kept or not any(_covers(taken, one.place.taken) for taken in own)
-            )
-        )
+
+        def in_a_shadow(one: Mention) -> bool:
+            return any(_covers(taken, one.place.taken) for taken in own)
+
+        return Claims(tuple(one for one in self.mentions if one.fault in kept or not in_a_shadow(one)))
 
 
 def shares_words(mention: Mention, others: Iterable[Mention]) -> bool:
@@ -70,7 +68,11 @@ def shares_words(mention: Mention, others: Iterable[Mention]) -> bool:
 
 def _covers(taken: frozenset[Span], words: tuple[Span, ...]) -> bool:
     """Every word of the second lies in one of the first."""
-    return all(any(a <= s and e <= b for a, b in taken) for s, e in words)
+
+    def covered(word: Span) -> bool:
+        return any(a <= word[0] and word[1] <= b for a, b in taken)
+
+    return all(map(covered, words))
 
 
 @lru_cache(maxsize=2048)
@@ -95,7 +97,7 @@ def claims(text: str, extra: tuple[tuple[str, Cue], ...] = ()) -> Claims:
 def _torn(text: str, place: Found) -> bool:
     """A word such as 'so' stands between the words of a cue: they belong to two statements."""
     turns = (m.span() for m in lexicon().marks["effect"].finditer(text, place.start, place.end))
-    return any(all(b <= s or e <= a for s, e in place.taken) for a, b in turns)
+    return any(apart(one, place.taken) for one in turns)
 
 
 def _words_of(mention: Mention) -> set[tuple[Span, str]]:

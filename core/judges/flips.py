@@ -31,10 +31,12 @@ async def flips(
 ) -> list[Flips]:
     """Ask about every pair in every way. A pair without a verdict in one of two ways is not counted."""
     judges = [judge, *map(judge.asked_as, OTHERS)]
-    plain, *others = [
-        await asyncio.gather(*(_opinion(one, pair, progress) for pair in pairs)) for one in judges
-    ]
+    plain, *others = [await _opinions(one, pairs, progress) for one in judges]
     return [_compared(name, plain, said) for name, said in zip(OTHERS, others, strict=True)]
+
+
+async def _opinions(judge: Judge, pairs: Sequence[Pair], progress: Callable[[], object]) -> list[bool | None]:
+    return await asyncio.gather(*(_opinion(judge, pair, progress) for pair in pairs))
 
 
 async def _opinion(judge: Judge, pair: Pair, progress: Callable[[], object]) -> bool | None:

@@ -52,7 +52,7 @@ def words(text: str) -> list[str]:
     Ids and amounts never decide.
     """
     found = re.findall(r"\w*\d\w*|[^\W\d_]+(?:'[^\W\d_]+)?", text)
-    masked = ("#" if any(c.isdigit() for c in word) else word for word in found)
+    masked = ("#" if any(map(str.isdigit, word)) else word for word in found)
     return [word for word in masked if word not in lexicon().phrases["stop"]]
 
 
@@ -66,6 +66,12 @@ def phrase_pattern(phrases: Iterable[str]) -> re.Pattern[str]:
         else:
             spaced.append(body + (r"\b" if body[-1].isalnum() else ""))
     return re.compile("|".join([rf"\b(?:{'|'.join(spaced)})"] * bool(spaced) + unspaced))
+
+
+def apart(span: Span, taken: Iterable[Span]) -> bool:
+    """Whether a span shares nothing with any of the taken ones."""
+    start, end = span
+    return all(end <= s or e <= start for s, e in taken)
 
 
 class Found(NamedTuple):

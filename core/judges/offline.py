@@ -133,13 +133,14 @@ class _Case:
         """Other kinds of fault that are stated as the cause, in words that do not state the true one as well."""
         asserted = [one for one in self.said.of(self.gold, *ASSERTED) if one.weight >= ENOUGH]
         stated = self.said.named(Stance.CAUSE) - self.compatible
+
+        def is_the_truth_reworded(one: Mention) -> bool:
+            return shares_words(one, asserted) or self._tells_the_evidence(one)
+
         return {
             rival
             for rival in stated
-            if not all(
-                shares_words(one, asserted) or self._tells_the_evidence(one)
-                for one in self.said.of(rival, Stance.CAUSE)
-            )
+            if not all(map(is_the_truth_reworded, self.said.of(rival, Stance.CAUSE)))
         }
 
     def _tells_the_evidence(self, mention: Mention) -> bool:
@@ -273,10 +274,13 @@ class _Case:
 
     def _denies_something(self) -> bool:
         """The text holds a denial or a withdrawal that the truth does not hold, or asks."""
-        return "?" in self.text or any(
-            {m.group() for m in mark.finditer(self.text)} - {m.group() for m in mark.finditer(self._truth)}
-            for mark in map(lexicon().marks.__getitem__, DENIALS)
-        )
+        return "?" in self.text or any(map(self._adds, DENIALS))
+
+    def _adds(self, name: str) -> bool:
+        """The text holds a mark of this name that the truth does not hold."""
+        mark = lexicon().marks[name]
+        in_truth = {m.group() for m in mark.finditer(self._truth)}
+        return any(m.group() not in in_truth for m in mark.finditer(self.text))
 
     def _says_the_same(self) -> bool:
         """Hardly a word that the truth does not hold, and enough of those it does.

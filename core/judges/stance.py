@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from core.judges.lexicon import SENTENCE_END, Found, Span, lexicon
+from core.judges.lexicon import SENTENCE_END, Found, Span, apart, lexicon
 
 CLAUSE_END = re.compile(r"[,;:.(!?](?=\s)|[\n，。；、：]")
 COMPLEMENT = re.compile(r"\W*(?P<that>that|dass|que|qu'|zu)?\b")
@@ -77,7 +77,11 @@ def _between(text: str, name: str, start: int, end: int) -> list[Span]:
 def denials(text: str) -> tuple[Span, ...]:
     """Words such as 'not', unless they begin 'no longer', 'not only' and the like."""
     kept = _marks(text, "no_denial")
-    return tuple(one for one in _marks(text, "denied_before") if not any(s <= one[0] < e for s, e in kept))
+
+    def is_kept(at: int) -> bool:
+        return any(s <= at < e for s, e in kept)
+
+    return tuple(one for one in _marks(text, "denied_before") if not is_kept(one[0]))
 
 
 def stance(text: str, place: Found) -> Stance:
@@ -198,7 +202,7 @@ def _clause(text: str, sentence: Sentence, place: Found) -> Span:
 def _split_by_denial(text: str, place: Found) -> bool:
     """A denial stands between the words of a cue and is none of them: 'memory was not exhausted'."""
     inside = [one for one in denials(text) if place.start <= one[0] < place.end]
-    return any(all(end <= s or e <= start for s, e in place.taken) for start, end in inside)
+    return any(apart(one, place.taken) for one in inside)
 
 
 def _is_effect(text: str, sentence: Sentence, place: Found) -> bool:
@@ -212,8 +216,7 @@ def _is_effect(text: str, sentence: Sentence, place: Found) -> bool:
 
 def _stands(text: str, name: str, start: int, end: int, taken: tuple[Span, ...]) -> bool:
     """A mark stands in [start, end) and shares no word with the place itself."""
-    found = _between(text, name, start, end)
-    return any(all(b <= s or e <= a for s, e in taken) for a, b in found)
+    return any(apart(one, taken) for one in _between(text, name, start, end))
 
 
 def _first(text: str, name: str, start: int, end: int) -> int:

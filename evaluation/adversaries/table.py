@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -96,16 +97,15 @@ class _Stage:
             episode = await self._play(player(name, scenario, self.config), scenario)
             episodes.append(episode)
             honest_rewards.append(await self._honest(scenario, right=episode.outcome.correct))
-        names = episodes[0].reward_components
+        parts = [episode.reward_components for episode in episodes]
+        components = {name: mean(map(itemgetter(name), parts)) for name in parts[0]}
         return Row(
             cheat=name,
             right=mean(episode.outcome.correct for episode in episodes),
             grounded=mean(episode.outcome.grounded for episode in episodes),
             reward=mean(_reward(episode) for episode in episodes),
             honest=mean(honest_rewards),
-            components={
-                part: mean(episode.reward_components[part] for episode in episodes) for part in names
-            },
+            components=components,
         )
 
     async def _honest(self, scenario: Scenario, *, right: bool) -> float:

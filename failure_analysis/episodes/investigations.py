@@ -20,11 +20,11 @@ from failure_analysis.episodes.searches import Searches
 from failure_analysis.episodes.turns import Call, Turn, turns_of
 from failure_analysis.records import Claim, InvestigationKind
 from project_types import Ending, Episode, LogRecord, Scenario
+from rollout import FINAL_ANSWER
 
 Kind = InvestigationKind
 MOST_CITED = 5
 """Ids a claim cites at most."""
-FINAL_ANSWER = "return_final_answer"
 SEARCH = "search_logs"
 _ORDER = {kind: place for place, kind in enumerate(InvestigationKind)}
 _BROKEN = {
@@ -155,9 +155,7 @@ class _Case:
     def ended(self) -> Iterator[Claim]:
         """Endings that say it all."""
         ending, outcome = self.episode.outcome.ending, self.episode.outcome
-        refused = tuple(
-            turn.number for turn in self.turns if turn.answer or any(call.failed for call in turn.calls)
-        )
+        refused = tuple(turn.number for turn in self.turns if turn.answer or turn.failed)
         if ending in _BROKEN:
             kind, text = _BROKEN[ending]
             answers = [call.result for turn in self.turns for call in turn.calls if call.failed]
@@ -314,7 +312,7 @@ class _Case:
     def _searched_nothing(self) -> Iterator[Claim]:
         """Tools were called, and no line came of it."""
         episode = self.episode
-        looked = [turn.number for turn in self.turns if any(call.name != FINAL_ANSWER for call in turn.calls)]
+        looked = [turn.number for turn in self.turns if turn.looked]
         shown = episode.shown_log_ids or episode.shown_trace_ids
         if not shown and episode.outcome.tool_calls and failed(episode) and not self.trouble:
             text = f"its {episode.outcome.tool_calls} calls showed not a single line"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from core.log_stores.id_prefix import IdPrefixes
 from core.log_stores.printing import printed_rows
 from project_types import Episode
-from rollout import text_call
+from rollout import FINAL_ANSWER, text_call
 
 
 class Call(NamedTuple):
@@ -49,6 +49,16 @@ class Turn(NamedTuple):
     def shown(self) -> frozenset[str]:
         """Full ids of the log lines this turn brought up."""
         return frozenset(id for call in self.calls for id in call.shown)
+
+    @property
+    def looked(self) -> bool:
+        """Whether it called anything but the final answer."""
+        return any(call.name != FINAL_ANSWER for call in self.calls)
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of its calls failed."""
+        return any(call.failed for call in self.calls)
 
 
 def turns_of(episode: Episode, ids: IdPrefixes | None = None) -> tuple[Turn, ...]:
