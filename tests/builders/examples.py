@@ -6,8 +6,10 @@ again with all their examples.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 QUICK, THOROUGH = "quick", "thorough"
@@ -25,3 +27,11 @@ def examples(most: int, **more: Any) -> settings:
     """Try a property `most` times in the slow run, and a fifth as often, or FEWEST times, in the fast one."""
     slow = settings.get_current_profile_name() == THOROUGH
     return settings(max_examples=most if slow else min(most, max(FEWEST, most // 5)), deadline=None, **more)
+
+
+def one_in(every: int, cases: Iterable[Any]) -> list[Any]:
+    """Return the cases of a parametrised test, of which one in `every` is fast and the others are slow."""
+    return [
+        case if number % every == 0 else pytest.param(case, marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]

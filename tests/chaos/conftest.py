@@ -28,9 +28,9 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One train scenario and one pair of test."""
+    """Two train scenarios and one pair of test."""
     root = tmp_path_factory.mktemp("few")
-    write(root / "train", "train", 1, 7)
+    write(root / "train", "train", 2, 7)
     write(root / "test", "test", 2, 7)
     return root
 

@@ -128,15 +128,22 @@ PLANTED: list[tuple[Damage, str]] = [
 ]
 
 
-def test_generated_splits_pass(generated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", str(generated)]) == 0
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [("few", 4), pytest.param("generated", 10, marks=pytest.mark.slow)],
+    ids=["few", "more"],
+)
+def test_generated_splits_pass(
+    size: str, count: int, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(request.getfixturevalue(size))]) == 0
     printed = capsys.readouterr().out
     assert "all checks passed" in printed
-    assert "10 scenarios" in printed
+    assert f"{count} scenarios" in printed
 
 
-def test_one_split_can_be_checked_alone(generated: Path) -> None:
-    assert check(generated / "train", OfflineJudge()).problems == []
+def test_one_split_can_be_checked_alone(few: Path) -> None:
+    assert check(few / "train", OfflineJudge()).problems == []
 
 
 @pytest.mark.parametrize(("change", "complaint"), PLANTED, ids=lambda item: getattr(item, "__name__", None))

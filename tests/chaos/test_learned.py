@@ -61,6 +61,7 @@ def told_by_words(seed: int) -> Scenario:
     )
 
 
+@pytest.mark.slow
 async def test_what_words_tell_is_learnt_and_passes_the_bar() -> None:
     found = fit(told_by_words(seed) for seed in range(24))
     asked = [told_by_words(seed) for seed in range(100, 112)]
@@ -70,6 +71,7 @@ async def test_what_words_tell_is_learnt_and_passes_the_bar() -> None:
     assert any("word n-grams" in complaint for complaint in over_the_bar(table))
 
 
+@pytest.mark.slow
 async def test_of_twins_that_share_their_rows_words_never_get_both_right() -> None:
     pairs = [pair(seed, fault) for seed, fault in enumerate(["disk_full", "dns_failure", "lock_contention"])]
     asked = [scenario for both in pairs for scenario in both]
@@ -80,6 +82,7 @@ async def test_of_twins_that_share_their_rows_words_never_get_both_right() -> No
         assert line.twins.value == 0.0, name
 
 
+@pytest.mark.slow
 def test_a_rule_never_looks_at_the_answer() -> None:
     found = fit(told_by_words(seed) for seed in range(24))
     asked = told_by_words(200)

@@ -144,6 +144,7 @@ def lowest(values: Sequence[float | None], steps: int) -> float:
     return min(sum(whole[at : at + steps]) for at in range(len(whole) - steps + 1))
 
 
+@pytest.mark.slow
 def test_what_is_unreachable_gets_fewer_requests() -> None:
     shares = []
     for seed in range(12):
@@ -154,6 +155,7 @@ def test_what_is_unreachable_gets_fewer_requests() -> None:
     assert min(shares) < 0.4
 
 
+@pytest.mark.slow
 def test_the_guilty_one_mostly_moves_further_than_its_innocent_twin() -> None:
     further = 0
     for seed in range(8):

@@ -92,6 +92,7 @@ def test_an_id_that_many_have_and_one_that_none_has_are_refused(capsys: pytest.C
     assert "no shipped scenario" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_data_card_says_what_is_shipped() -> None:
     """When this fails: python -m chaos card train val test controls --write-docs."""
     table = read_between(ROOT / "docs" / "scenarios.md", "card").splitlines()

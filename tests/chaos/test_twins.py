@@ -75,6 +75,7 @@ def uses(scenario: Scenario) -> Iterator[tuple[str, bool]]:
                 yield text, row.id in evidence
 
 
+@pytest.mark.slow
 def test_every_wording_that_tells_a_cause_is_harmless_at_least_as_often() -> None:
     telling, harmless = Counter[str](), Counter[str]()
     for scenario in split():
@@ -84,6 +85,7 @@ def test_every_wording_that_tells_a_cause_is_harmless_at_least_as_often() -> Non
     assert [text for text, count in telling.items() if harmless[text] < count] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["level", "count"])
 def test_decisive_and_harmless_suspicious_rows_have_the_same_levels_and_counts(what: str) -> None:
     """A twin's decisive rows are harmless here, and the other way round, so the shares are equal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "logs.db"
 
 
+@cache
 def scenarios(database: Path) -> list[Scenario]:
     return [read_scenario(path) for path in sorted((database.parent / "split").glob("scenario-*.json"))]
 
