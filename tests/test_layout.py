@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -58,7 +60,8 @@ def files() -> dict[str, Path]:
 MODULES = files()
 
 
-def imported(path: Path, *, top_level_only: bool) -> set[str]:
+@cache
+def imported(path: Path, *, top_level_only: bool) -> frozenset[str]:
     """Dotted names of the modules a file imports (absolute imports only; the project uses no others)."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     deferred: set[ast.AST] = set()
@@ -76,10 +79,10 @@ def imported(path: Path, *, top_level_only: bool) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
-def roots(names: set[str]) -> set[str]:
+def roots(names: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
