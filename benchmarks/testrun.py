@@ -1,9 +1,10 @@
 """How fast logs of a test run are taken in, in how much memory, and whether tools answer in time meanwhile.
 
-(a) Lines stored a second over 50,000, from an archive into the embedded store. (b) 300 MB over the peak memory
-of the process. (c) The deadline of a tool call over the 99th percentile of calls, made while a second archive is
-taken in and after it. The first archive has one log of a database node, 1 GB unpacked, the second a sixteenth of
-that; `--quick` takes 8 MB. Everything lies in a temporary folder, removed at the end.
+(a) Lines stored a second over 50,000, from an archive into the embedded store. (b) 300 MB over the peak memory of
+the process and of the one that reads for it. (c) The deadline of a tool call over the 99th percentile of calls, made
+while a second archive is taken in and after it. The first archive has one log of a database node, 1 GB unpacked,
+the second a sixteenth of that; `--quick` takes 8 MB. On a machine that does other work the times say little, so CPU
+time a line and the load average are told beside. Everything lies in a temporary folder, removed at the end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import resource
 import sys
 import tarfile
 import tempfile
@@ -29,6 +32,7 @@ from testrun_investigator.toolbox import Toolbox
 
 LINES_BAR, MEMORY_BAR, DEADLINE_BAR = 1.0, 1.0, 1.0
 LINES_PER_S, MEMORY_MB = 50_000, 300
+SHOW_S = 10.0
 RUN_ID = "3c1a8a2e-5d1f-4c0e-9d47-6a1f0b2c3d4e"
 SECOND_RUN = "7b2e9c10-8a4d-4f3b-b1c6-0d5e4f3a2b1c"
 
@@ -66,26 +70,35 @@ async def measure(folder: Path, size: int, calls: int) -> dict[str, float]:
     toolbox = Toolbox(settings)
     archive = folder / "db-cluster-1.tar.zst"
     lines = write_archive(archive, size)
-    began, cpu = time.monotonic(), time.process_time()
+    began, cpu, reader_cpu = time.monotonic(), time.process_time(), _children_cpu_s()
     task_id = (await toolbox.ingest_logs(str(archive), RUN_ID)).task_id
-    while (await toolbox.get_ingestion_status(task_id, wait_s=10)).state == "running":
-        _show(toolbox, task_id)
-    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    peak_mb, loads, shown = _peak_mb(), [os.getloadavg()[0]], began
+    while (await toolbox.get_ingestion_status(task_id, wait_s=1)).state == "running":
+        peak_mb = max(peak_mb, _peak_mb())
+        loads.append(os.getloadavg()[0])
+        if time.monotonic() - shown > SHOW_S:
+            shown = time.monotonic()
+            _show(toolbox, task_id, peak_mb)
+    seconds = time.monotonic() - began
+    cpu, reader_cpu = time.process_time() - cpu, _children_cpu_s() - reader_cpu
     task = toolbox.logs.status(task_id)
     assert task is not None
     assert task.counts.get("stored") == lines, task
-    peak_mb = _peak_mb()
     took = await _calls(toolbox, folder, size // 16, calls)
+    loads.append(os.getloadavg()[0])
     return {
         "lines": lines,
         "lines_per_s": lines / seconds,
-        "cpu_us_per_line": cpu / lines * 1e6,
+        "store_us_per_line": cpu / lines * 1e6,
+        "read_us_per_line": reader_cpu / lines * 1e6,
         "peak_mb": max(peak_mb, _peak_mb()),
         "calls": len(took),
         "p50_s": took[len(took) // 2],
         "p99_s": took[min(len(took) - 1, int(len(took) * 0.99))],
         "slowest_s": took[-1],
         "deadline_s": toolbox.deadline_s,
+        "load": max(loads),
+        "cores": os.cpu_count() or 1,
     }
 
 
@@ -93,7 +106,9 @@ async def _calls(toolbox: Toolbox, folder: Path, size: int, calls: int) -> list[
     """Call the tools that read logs, over a run that grows meanwhile; return the seconds of each, in order."""
     archive = folder / "db-cluster-2.tar.zst"
     write_archive(archive, size)
-    await toolbox.ingest_logs(str(archive), SECOND_RUN)
+    task_id = (await toolbox.ingest_logs(str(archive), SECOND_RUN)).task_id
+    while not (task := await toolbox.get_ingestion_status(task_id, wait_s=0.1)).rows:
+        assert task.state == "running", task  # without any row there is nothing to ask
     took: list[float] = []
     while len(took) < calls:
         word = str(4000 + len(took))  # another question each time, so that no answer is at hand already
@@ -112,16 +127,40 @@ async def _calls(toolbox: Toolbox, folder: Path, size: int, calls: int) -> list[
     return sorted(took)
 
 
-def _show(toolbox: Toolbox, task_id: str) -> None:
+def _show(toolbox: Toolbox, task_id: str, peak_mb: float) -> None:
     task = toolbox.logs.status(task_id)
     if task is not None and task.share is not None:
-        print(f"{task.share:4.0%} of the archive, peak {_peak_mb():.0f} MB", file=sys.stderr, flush=True)
+        print(f"{task.share:4.0%} of the archive, peak {peak_mb:.0f} MB", file=sys.stderr, flush=True)
+
+
+def _children_cpu_s() -> float:
+    """Return the CPU time of processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _peak_mb() -> float:
-    """Return the peak memory of this process. getrusage would count that of the process that started it, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    """Return the peak memory of this process and of those it started, all added up.
+
+    getrusage would count that of the process that started it, too.
+    """
+    started = [
+        Path(f"/proc/{pid}") for path in Path("/proc/self/task").glob("*/children") for pid in _pids(path)
+    ]
+    return sum(map(_peak_of, (Path("/proc/self"), *started)))
+
+
+def _pids(children: Path) -> list[str]:
+    with suppress(OSError):  # the thread has ended
+        return children.read_text(encoding="ascii").split()
+    return []
+
+
+def _peak_of(process: Path) -> float:
+    with suppress(OSError):  # it has ended
+        _, found, rest = (process / "status").read_text(encoding="utf-8").partition("VmHWM:")
+        return int(rest.split()[0]) / 1024 if found else 0.0
+    return 0.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,9 +178,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(found))
         return 0
     print(
-        f"{found['lines']:,.0f} lines at {found['lines_per_s']:,.0f} a second ({found['cpu_us_per_line']:.1f} us of CPU "
-        f"each), peak {found['peak_mb']:.0f} MB; {found['calls']:.0f} tool calls, p50 {found['p50_s'] * 1000:.0f} ms, "
-        f"p99 {found['p99_s'] * 1000:.0f} ms, slowest {found['slowest_s'] * 1000:.0f} ms"
+        f"{found['lines']:,.0f} lines at {found['lines_per_s']:,.0f} a second (CPU: {found['store_us_per_line']:.1f} us "
+        f"each to store, {found['read_us_per_line']:.1f} us to read beside), peak {found['peak_mb']:.0f} MB; "
+        f"{found['calls']:.0f} tool calls, p50 {found['p50_s'] * 1000:.0f} ms, p99 {found['p99_s'] * 1000:.0f} ms, "
+        f"slowest {found['slowest_s'] * 1000:.0f} ms; load average up to {found['load']:.1f} on {found['cores']} cores"
     )
     ratios = (
         (found["lines_per_s"] / LINES_PER_S, LINES_BAR),
