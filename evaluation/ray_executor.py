@@ -23,7 +23,7 @@ from typing import Any
 
 from core.files import sha256_of
 from core.revision import code_digest
-from evaluation.rollout_executor import Rolled, RolloutExecutor, Unit
+from evaluation.rollout_executor import Rolled, Unit
 from evaluation.rollout_worker import RolloutWorker, Site
 from project_types import ConfigurationError, InvestigatorError, ProviderError
 
@@ -39,7 +39,7 @@ class OnRay:
     """Plays on the workers of a cluster. A unit goes to the worker with the fewest under way."""
 
     def __init__(self, workers: list[Any]) -> None:
-        self._workers = workers
+        self.workers = workers
         self._under_way = dict.fromkeys(range(len(workers)), 0)
 
     async def play(self, unit: Unit) -> Rolled:
@@ -47,7 +47,7 @@ class OnRay:
         place = min(self._under_way, key=self._under_way.__getitem__)
         self._under_way[place] += 1
         try:
-            return await self._answer(self._workers[place].play.remote(unit), unit)
+            return await self._answer(self.workers[place].play.remote(unit), unit)
         finally:
             self._under_way[place] -= 1
 
@@ -70,7 +70,7 @@ class OnRay:
 
 
 @asynccontextmanager
-async def on_ray(site: Site, workers: int, address: str | None) -> AsyncIterator[RolloutExecutor]:
+async def on_ray(site: Site, workers: int, address: str | None) -> AsyncIterator[OnRay]:
     """Start so many workers on a cluster, or on one of this machine when there is no address.
 
     Raises:
