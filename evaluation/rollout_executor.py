@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from core.conversation import tool_schemas
 from core.log_stores.pinned import PinnedDatabase
 from log_search_tools import log_tools
-from project_types import Chat, ChatReply, Episode, EpisodeConfig, Frozen, Judge, Message, Scenario
+from project_types import Chat, ChatReply, Episode, EpisodeConfig, Judge, Message, Scenario
 from rollout import investigate
 
 
-class Unit(Frozen):
-    """One rollout that is wanted."""
+@dataclass(frozen=True)
+class Unit:
+    """One rollout that is wanted. Its scenario is taken as it is: a trainer may have left out its metrics."""
 
     scenario: Scenario
     sample: int
@@ -32,7 +34,8 @@ class Unit(Frozen):
     @property
     def key(self) -> str:
         """What identifies the unit: scenario, sample, policy with its checkpoint, and rules."""
-        return hashlib.sha256(self.model_dump_json(exclude={"split"}).encode()).hexdigest()[:16]
+        parts = (self.scenario.model_dump_json(), self.sample, self.policy, self.config.model_dump_json())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 class Rolled(NamedTuple):

@@ -18,7 +18,7 @@ from evaluation.ray_executor import site_of
 from evaluation.rollout_executor import InProcess, Rolled, Unit
 from evaluation.rollout_worker import RolloutWorker, Site
 from make_judge_model import load_judge
-from project_types import EMBEDDED, ConfigurationError, DatabaseError, Episode
+from project_types import EMBEDDED, ConfigurationError, DatabaseError, Episode, read_scenario
 from tests.builders.scenarios import incident, write_scenarios
 
 POLICY = "script:rarest-warning"
@@ -33,14 +33,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unit(**changes: Any) -> Unit:
-    fields = {
+    fields: dict[str, Any] = {
         "scenario": incident("aa01"),
         "sample": 0,
         "policy": POLICY,
         "config": EMBEDDED,
         "split": "test",
     }
-    return Unit.model_validate(fields | changes)
+    return Unit(**(fields | changes))
 
 
 def timeless(episode: Episode) -> Episode:
@@ -59,6 +59,13 @@ def timeless(episode: Episode) -> Episode:
 )
 def test_what_a_result_depends_on_makes_another_unit(change: dict[str, Any]) -> None:
     assert unit(**change).key != unit().key == unit(split="val").key
+
+
+def test_a_unit_takes_a_scenario_whose_metrics_a_trainer_left_out() -> None:
+    shipped = map(read_scenario, sorted(Path("log_scenarios/val").glob("*.json")))
+    proved_by_metrics = (one for one in shipped if any(e.kind == "metric" for e in one.ground_truth.evidence))
+    lean = next(proved_by_metrics).model_copy(update={"metrics": ()})
+    assert unit(scenario=lean).scenario is lean
 
 
 async def test_a_unit_played_twice_gives_the_same_episode(database: Path) -> None:
