@@ -271,7 +271,9 @@ _CLOCK = r"(?P<at>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?\d*(?:Z|[+-]\
 _SYSLOG = re.compile(_CLOCK + r" (?P<host>\S+) +(?:!(?P<level>[A-Z]+) *\| *)?(?P<text>.*)", re.DOTALL)
 _SCYLLA = re.compile(r"(?P<level>TRACE|DEBUG|INFO|WARN|ERROR) +" + _CLOCK + r" +(?P<text>.*)", re.DOTALL)
 _SCT = re.compile(r"< t:" + _CLOCK + r" .*?p:(?P<level>[A-Z]+) *> (?P<text>.*)", re.DOTALL)
-_JOURNAL = re.compile(r"(?P<at>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) (?P<host>\S+) (?P<text>.*)", re.DOTALL)
+_JOURNAL = re.compile(
+    r"(?P<at>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) (?P<host>\S+) (?P<level>)(?P<text>.*)", re.DOTALL
+)
 _FORMATS = (_SYSLOG, _SCYLLA, _SCT, _JOURNAL)
 _LEVELS: Mapping[str, LevelName] = {
     "TRACE": "DEBUG",
@@ -322,14 +324,12 @@ def _text_rows(node: str, lines: Iterable[Line], counts: Counts) -> Iterator[tup
 
 def _timed(match: re.Match[str], node: str, counts: Counts) -> _Draft | None:
     """Return the row of a line with a clock; None when the clock is none after all."""
-    parts = match.groupdict()
+    clock, level, text = match.group("at", "level", "text")
     try:
-        at = _this_year(parts["at"]) if match.re is _JOURNAL else moment(parts["at"], counts)
+        at = _this_year(clock) if match.re is _JOURNAL else moment(clock, counts)
     except ValueError:
         return None
-    text = parts["text"]
-    level = _LEVELS.get(parts.get("level") or "") or _guessed(text)
-    return _Draft(node, level, at, text)
+    return _Draft(node, _LEVELS.get(level) or _guessed(text), at, text)
 
 
 def _this_year(text: str) -> datetime:

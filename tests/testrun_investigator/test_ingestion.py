@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from core.log_stores.contract import LogQuery
 from project_types import Level
 from testrun_investigator.ingestion import Task
+from testrun_investigator.reading import Request, messages, read
 from testrun_investigator.settings import Settings, read_settings
 from testrun_investigator.victoria_logs import LogsError, VictoriaLogsHandler
 from tests.core.test_archives import tar_of, zst
@@ -162,9 +164,40 @@ def test_a_second_call_while_it_runs_gets_the_same_task(settings: Settings, serv
     assert len(server.requests) == 1
 
 
+def test_a_process_of_its_own_finds_the_same_as_reading_here(settings: Settings, runs: Path) -> None:
+    path = archive(runs, "db-cluster")
+    here, there = (Request(url, RUN_ID, "unused", settings.access) for url in (path, f"file://{path}"))
+    with messages(there) as received:
+        assert list(received) == list(read(here))
+
+
+def started_by(process: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(pid) for path in found for pid in path.read_text().split()]
+
+
+def test_a_reader_that_is_killed_ends_the_task_and_says_so(settings: Settings, server: FileServer) -> None:
+    handler = VictoriaLogsHandler(settings._replace(private_hosts=frozenset({server.host})))
+    release, others = threading.Event(), set(started_by(os.getpid()))
+    server.pages["/system.log"] = Page(
+        b"2026-05-17T04:44:00Z n !ERR | x\n" * 2, kind="text/plain", hold=release
+    )
+    task_id = handler.ingest_logs(f"{server.url}/system.log", RUN_ID)
+    while not server.requests:
+        handler.tasks.wait(task_id, 0.02)
+    for pid in set(started_by(os.getpid())) - others:
+        os.kill(pid, signal.SIGKILL)
+    task = handler.tasks.wait(task_id, WAIT_S)
+    release.set()
+    assert task is not None
+    assert (task.state, "ended early (exit code -9)" in task.error) == ("failed", True)
+
+
 CHILD = """
 import sys
 from pathlib import Path
+from testrun_investigator.reading import Request, messages, read
 from testrun_investigator.settings import read_settings
 from testrun_investigator.victoria_logs import VictoriaLogsHandler
 handler = VictoriaLogsHandler(read_settings({"TESTRUN_CACHE_DIR": sys.argv[1], "TESTRUN_PRIVATE_HOSTS": sys.argv[2]}))
@@ -188,7 +221,10 @@ def test_a_server_that_was_killed_says_so_and_goes_on_where_it_can(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as child:
         assert child.stdout is not None
         task_id = child.stdout.readline().decode().strip()
+        (reader,) = map(os.pidfd_open, started_by(child.pid))
         child.send_signal(signal.SIGKILL)
+    assert select.select([reader], [], [], WAIT_S)[0]  # it ends with the server, though its source hangs
+    os.close(reader)
     release.set()
     handler = VictoriaLogsHandler(settings._replace(private_hosts=frozenset({server.host})))
     before = handler.status(task_id)
