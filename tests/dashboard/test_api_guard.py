@@ -253,6 +253,7 @@ def test_the_command_serves_until_it_is_told_to_stop(root: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.slow
 def test_away_from_loopback_the_command_makes_a_token_and_asks_for_it(root: Path) -> None:
     process, lines = started(root, "--host", "0.0.0.0")
     try:

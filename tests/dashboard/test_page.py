@@ -46,9 +46,12 @@ class Outline(HTMLParser):
         self.text += data
 
 
+Answers = dict[str, httpx.Response]
+
+
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
-    """A dashboard over a hostile run, and the addresses of every page it has."""
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Every page of a dashboard over a hostile run, by its address; the last three are no pages."""
     root = tmp_path_factory.mktemp("hostile") / "runs"
     hostile_run(root)
     store = captured(root)
@@ -75,58 +78,45 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         f"/experiments?{quote(EVERYTHING[:100])}=1",
         f"/{quote(EVERYTHING)}",
     ]
-    with dashboard(root) as url:
-        yield url, pages
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20, follow_redirects=True) as client:
+        return {page: client.get(page) for page in pages}
 
 
 def test_no_page_holds_an_element_or_attribute_that_a_log_or_a_model_wrote(
-    hostile: tuple[str, list[str]],
+    hostile: Answers,
 ) -> None:
-    url, pages = hostile
-    assert len(pages) > 20
-    with httpx.Client(base_url=url, timeout=20) as client:
-        for page in pages:
-            answer = client.get(page, follow_redirects=True)
-            assert answer.headers["content-type"] == "text/html; charset=utf-8", page
-            outline = Outline(answer.text)
-            assert outline.tags <= set(PLAIN_TAGS.split()), page
-            for tag, name, value in outline.attributes:
-                assert not name.startswith(("on", "hx-on", "style")), (page, tag, name)
-                if name == "src":
-                    assert tag == "script", page
-                    assert value.rpartition("/")[2] in SCRIPTS, page
-                if name in ("href", "action", "hx-get", "data-charts"):
-                    assert value.startswith(("/", "#")), (page, value)
-                    assert not value.startswith("//"), (page, value)
+    assert len(hostile) > 20
+    for page, answer in hostile.items():
+        assert answer.headers["content-type"] == "text/html; charset=utf-8", page
+        outline = Outline(answer.text)
+        assert outline.tags <= set(PLAIN_TAGS.split()), page
+        for tag, name, value in outline.attributes:
+            assert not name.startswith(("on", "hx-on", "style")), (page, tag, name)
+            if name == "src":
+                assert tag == "script", page
+                assert value.rpartition("/")[2] in SCRIPTS, page
+            if name in ("href", "action", "hx-get", "data-charts"):
+                assert value.startswith(("/", "#")), (page, value)
+                assert not value.startswith("//"), (page, value)
 
 
-def test_hostile_text_is_shown_as_it_is_and_not_lost(hostile: tuple[str, list[str]]) -> None:
-    url, pages = hostile
-    viewer = next(page for page in pages if page.startswith("/episodes/"))
-    shown = [Outline(httpx.get(url + page).text).text for page in pages if page.startswith("/episodes/")]
-    assert viewer
+def test_hostile_text_is_shown_as_it_is_and_not_lost(hostile: Answers) -> None:
+    shown = [Outline(one.text).text for page, one in hostile.items() if page.startswith("/episodes/")]
     whole = next(text for text in shown if "window.pwned=1" in text)
     assert "<script>window.pwned=1</script>" in whole
     assert "{{ 7*191 }}" in whole
     assert "1337" not in whole
 
 
-def test_characters_that_deceive_the_eye_are_made_visible(hostile: tuple[str, list[str]]) -> None:
-    url, pages = hostile
-    for page in pages:
-        text = httpx.get(url + page, follow_redirects=True).text
-        assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x1b\x07]", text), page
+def test_characters_that_deceive_the_eye_are_made_visible(hostile: Answers) -> None:
+    for page, answer in hostile.items():
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x1b\x07]", answer.text), page
 
 
-def test_every_page_of_a_hostile_run_is_shown(hostile: tuple[str, list[str]]) -> None:
-    url, pages = hostile
-    bad = {
-        page: status
-        for page in pages[:-3]
-        if (status := httpx.get(url + page, follow_redirects=True).status_code) != 200
-    }
-    assert bad == {}
-    assert [httpx.get(url + page).status_code for page in pages[-3:]] == [404, 422, 404]
+def test_every_page_of_a_hostile_run_is_shown(hostile: Answers) -> None:
+    statuses = [answer.status_code for answer in hostile.values()]
+    assert set(statuses[:-3]) == {200}
+    assert statuses[-3:] == [404, 422, 404]
 
 
 @pytest.fixture(scope="module")

@@ -62,36 +62,38 @@ def rendered(folder: Path, *episodes: Episode) -> str:
     return page(load(folder))
 
 
-def test_nothing_hostile_becomes_markup(tmp_path: Path) -> None:
-    found = Page(rendered(tmp_path, *hostile_episodes()))
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run whose every text is hostile."""
+    return rendered(tmp_path_factory.mktemp("hostile"), *hostile_episodes())
+
+
+def test_nothing_hostile_becomes_markup(hostile: str) -> None:
+    found = Page(hostile)
     tags = {tag for tag, _ in found.tags}
     assert not tags & {"script", "img", "iframe", "object", "link", "form"}
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
     assert HOSTILE in found.text
 
 
-def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    html = rendered(tmp_path, *hostile_episodes())
-    for tag, attributes in Page(html).tags:
+def test_the_page_loads_nothing(hostile: str) -> None:
+    for tag, attributes in Page(hostile).tags:
         for name in ("src", "href", "xlink:href", "action"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
-    assert "@import" not in html
-    assert "url(http" not in html
+    assert "@import" not in hostile
+    assert "url(http" not in hostile
 
 
-def test_every_picture_says_in_words_what_it_shows(tmp_path: Path) -> None:
-    pictures = [
-        attributes for tag, attributes in Page(rendered(tmp_path, *hostile_episodes())).tags if tag == "svg"
-    ]
+def test_every_picture_says_in_words_what_it_shows(hostile: str) -> None:
+    pictures = [attributes for tag, attributes in Page(hostile).tags if tag == "svg"]
     assert len(pictures) == 6
     assert all(one["role"] == "img" and one["aria-label"] for one in pictures)
 
 
-def test_ids_are_used_once(tmp_path: Path) -> None:
-    tags = Page(rendered(tmp_path, *hostile_episodes())).tags
+def test_ids_are_used_once(hostile: str) -> None:
     ids = [
         attributes["id"]
-        for tag, attributes in tags
+        for tag, attributes in Page(hostile).tags
         if attributes.get("id") and tag not in ("path", "rect", "clippath")
     ]
     assert len(ids) == len(set(ids))
