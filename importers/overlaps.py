@@ -26,15 +26,17 @@ class Overlaps:
 
     def next_file(self) -> None:
         """Say that the rows that follow come from another file."""
-        self._recent.update(self._file)
-        self._file = array("Q")
-        if len(self._recent) > _MANY:
+        if len(self._recent) + len(self._file) > _MANY:  # as a set a digest takes ten times the memory
             self._sort_in()
+        else:
+            self._recent.update(self._file)
+        self._file = array("Q")
 
     def _sort_in(self) -> None:
         import numpy as np
 
-        merged = np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent))
+        recent = np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent))
+        merged = np.unique(np.concatenate([recent, np.frombuffer(self._file, dtype=np.uint64)]))
         self._recent = set()
         while self._sorted and len(self._sorted[-1]) <= 2 * len(merged):
             merged = np.concatenate([self._sorted.pop(), merged])
