@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from alignment.annotation import Annotation
 from core.episode_store.runs import UnknownRun
 from core.serving.guard import BodyTooLarge, Door
-from dashboard import aligned, annotate, api, exports, pages, testrun_pages
+from dashboard import aligned, annotate, api, exports, pages, rankings, testrun_pages
 from dashboard.guard import guarded
 from dashboard.rendering import STATIC, visible
 from dashboard.shelf import Shelf
@@ -49,6 +49,7 @@ def application(shelf: Shelf, door: Door) -> FastAPI:
     testrun_pages.add(app, shelf.testruns)
     annotate.add(app, Annotation(shelf.folder / "alignment"))
     aligned.add(app, shelf.folder / "alignment")
+    rankings.add(app, shelf.folder / "graph_rca")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/health", include_in_schema=False)

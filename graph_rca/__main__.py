@@ -85,6 +85,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-edges", action="store_true", help="ablation: no edge features")
     parser.add_argument(
+        "--without", choices=["metrics", "logs", "traces"], help="ablation: the network never sees it"
+    )
+    parser.add_argument(
         "--from", dest="findings", type=Path, metavar="DIR",
         help="also learn from confirmed findings, labelled incidents as scenario files; the report compares",
     )  # fmt: skip
@@ -95,6 +98,12 @@ def _rank(parser: argparse.ArgumentParser) -> None:
     _weights(parser)
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help="also draw the graph: one self-contained HTML file"
+    )
+    parser.add_argument(
+        "--findings",
+        type=Path,
+        metavar="DIR",
+        help="also keep the finding there; the dashboard shows runs/graph_rca",
     )
     limit_flag(parser, "services", 10)
     json_flag(parser)
@@ -120,6 +129,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         metavar="LOGQL",
         help="which lines (default %(default)s)",
     )
+    parser.add_argument("--jaeger", metavar="URL", help="also ask a Jaeger for traces")
     parser.add_argument("--findings", type=Path, default=Path("runs/graph_rca"), metavar="DIR",
                         help="where findings go (default %(default)s)")  # fmt: skip
     parser.add_argument(

@@ -7,8 +7,9 @@ import json
 
 from core.command_line import printable
 from graph_rca.explain import reasons
+from graph_rca.page import because
 from graph_rca.rank import ranked
-from graph_rca.rank_command import chosen_weights, incident_of, reason_json, told
+from graph_rca.rank_command import chosen_weights, incident_of, told
 from project_types import ConfigurationError
 
 MOST_REASONS = 12
@@ -25,11 +26,9 @@ def command(arguments: argparse.Namespace) -> int:
     why = reasons(found, place, MOST_REASONS)
     rank, share = found.order.index(place) + 1, float(found.probabilities[place])
     if arguments.json:
+        told_json = [because(one).model_dump(mode="json") for one in why]
         print(
-            json.dumps(
-                {"service": name, "rank": rank, "probability": share, "reasons": list(map(reason_json, why))},
-                indent=1,
-            )
+            json.dumps({"service": name, "rank": rank, "probability": share, "reasons": told_json}, indent=1)
         )
         return 0
     print(printable(f"{name}: rank {rank} of {len(names)}, {100 * share:.1f} %"))

@@ -37,6 +37,8 @@ class Settings(NamedTuple):
     """False: no edge features (an ablation)."""
     vectors: int = 0
     """Width of the sentence vectors that are appended; 0 for none."""
+    without: str = ""
+    """A modality that the network never sees (an ablation); empty for none."""
 
 
 class Batch(NamedTuple):
@@ -94,6 +96,9 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch, attentions: list[Any] | None = None) -> Tensor:
         """Return one logit for each service: (N,). `attentions` collects (edges, weights) of each layer."""
+        if self.settings.without:
+            seen, known = without(batch.nodes, batch.edge_features, self.settings.without)
+            batch = batch._replace(nodes=seen, edge_features=known)
         # what is further out than anything in training must not be extrapolated
         nodes = ((batch.nodes - self.mean) / self.scale).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         features = (batch.edge_features - self.edge_mean) / self.edge_scale

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment
 
+from core.files import replace_file
 from graph_rca.explain import Reason, clock
+from graph_rca.findings import Arrow, Because, Drawing, Finding, Node, Suspect, finding_path
 from graph_rca.graph import IncidentGraph
 from graph_rca.metrics import grid
 from graph_rca.rank import Ranked
@@ -23,24 +28,77 @@ from project_types import Incident
 
 COLUMN, ROW, TOP = 210, 58, 40
 MOST_STEPS = 90
-_RED = (200, 45, 45)
-_GREY = (228, 231, 235)
 
 
-def page(incident: Incident, found: Ranked, why: Mapping[int, Sequence[Reason]]) -> str:
-    """Return the page as HTML."""
+def finding_of(
+    incident: Incident, found: Ranked, why: Mapping[int, Sequence[Reason]], took_ms: float, limit: int = 20
+) -> Finding:
+    """Return a ranking with its first services, their reasons, and the drawing."""
     graph = found.graph
-    places = layout(graph)
+    suspects = [
+        Suspect(service=graph.services[place], probability=round(float(found.probabilities[place]), 4),
+                reasons=tuple(map(because, why.get(place, ()))))
+        for place in found.order[:limit]
+    ]  # fmt: skip
+    return Finding(
+        incident=graph.id, title=incident.description[:500], at=datetime.now(UTC), noticed=clock(graph.alert),
+        ranker=found.ensemble.name, milliseconds=round(took_ms, 1), missing=graph.missing, path=tuple(found.path()),
+        services=tuple(suspects), drawing=drawing_of(found),
+    )  # fmt: skip
+
+
+def because(reason: Reason) -> Because:
+    """Return a reason as it is written."""
+    return Because(without=reason.what, drop=round(reason.drop, 4), text=reason.text, attention=reason.attention,
+                   evidence=reason.evidence)  # fmt: skip
+
+
+def page(finding: Finding) -> str:
+    """Return the page as HTML."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("graph_rca").joinpath("page.html").read_text(encoding="utf-8"))
-    path = set(zip(found.path()[:-1], found.path()[1:], strict=True))
-    width = max(x for x, _ in places) + COLUMN
-    height = max(y for _, y in places) + ROW + TOP
-    return template.render(
-        title=incident.description[:200], incident=incident.id, ranker=found.ensemble.name, missing=graph.missing,
-        width=width, height=height, path=found.path(), nodes=_nodes(found, places), edges=_edges(graph, places, path),
-        rows=_rows(found, why), frames=_script_json(frames(graph)), alert=clock(graph.alert),
+    drawing = finding.drawing
+    frames = {"times": drawing.times, "scores": drawing.scores}
+    return template.render(finding=finding, drawing=drawing, frames=_script_json(frames))
+
+
+def write_finding(finding: Finding, folder: Path) -> Path:
+    """Write a finding and its page, and return the page. Raises OSError."""
+    path = finding_path(folder, finding.incident)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(path, f"{finding.model_dump_json(indent=1)}\n".encode())
+    shown = path.with_suffix("").with_suffix(".html")
+    replace_file(shown, page(finding).encode())
+    return shown
+
+
+# ------------------------------------------------------------------------------------------- the drawing
+
+
+def drawing_of(found: Ranked) -> Drawing:
+    """Return the graph as a picture."""
+    graph, order = found.graph, found.order
+    places = layout(graph)
+    path = set(pairwise(found.path()))
+    nodes = [
+        Node(service=graph.services[place], x=x, y=y, probability=float(found.probabilities[place]),
+             rank=order.index(place) + 1)
+        for place, (x, y) in enumerate(places)
+    ]  # fmt: skip
+    times, scores = frames(graph)
+    return Drawing(
+        width=max(x for x, _ in places) + COLUMN, height=max(y for _, y in places) + ROW + TOP, nodes=tuple(nodes),
+        arrows=tuple(_arrow(graph, call, places, path) for call in graph.calls), times=times, scores=scores,
     )  # fmt: skip
+
+
+def _arrow(
+    graph: IncidentGraph, call: tuple[int, int], places: Sequence[tuple[int, int]], path: set[tuple[str, str]]
+) -> Arrow:
+    (x1, y1), (x2, y2) = (places[one] for one in call)
+    caller, callee = (graph.services[one] for one in call)
+    # trouble travels against the direction of calls
+    return Arrow(x1=x1 + 150, y1=y1 + 18, x2=x2, y2=y2 + 18, on_path=(callee, caller) in path)
 
 
 def layout(graph: IncidentGraph) -> list[tuple[int, int]]:
@@ -67,43 +125,8 @@ def layout(graph: IncidentGraph) -> list[tuple[int, int]]:
     return found
 
 
-def _nodes(found: Ranked, places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    order = found.order
-    return [
-        {"name": found.graph.services[place], "x": x, "y": y, "colour": _colour(float(found.probabilities[place])),
-         "share": f"{100 * found.probabilities[place]:.1f} %", "rank": order.index(place) + 1, "place": place}
-        for place, (x, y) in enumerate(places)
-    ]  # fmt: skip
-
-
-def _colour(share: float) -> str:
-    parts = [round(grey + (red - grey) * share**0.5) for grey, red in zip(_GREY, _RED, strict=True)]
-    return f"rgb({parts[0]},{parts[1]},{parts[2]})"
-
-
-def _edges(
-    graph: IncidentGraph, places: Sequence[tuple[int, int]], path: set[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    found = []
-    for caller, callee in graph.calls:
-        (x1, y1), (x2, y2) = places[caller], places[callee]
-        # trouble travels against the direction of calls
-        on_path = (graph.services[callee], graph.services[caller]) in path
-        found.append({"x1": x1 + 150, "y1": y1 + 18, "x2": x2, "y2": y2 + 18, "path": on_path})
-    return found
-
-
-def _rows(found: Ranked, why: Mapping[int, Sequence[Reason]]) -> list[dict[str, Any]]:
-    return [
-        {"name": found.graph.services[place], "share": f"{100 * found.probabilities[place]:.1f} %",
-         "reasons": [(f"{100 * one.drop:.0f}", one.what, one.text, ", ".join(f"{e.kind} {e.id}" for e in one.evidence))
-                     for one in why.get(place, ())]}
-        for place in found.order[:12]
-    ]  # fmt: skip
-
-
-def frames(graph: IncidentGraph) -> dict[str, Any]:
-    """Return the furthest metric score of each service at each moment, and the moments."""
+def frames(graph: IncidentGraph) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]:
+    """Return moments, and the furthest metric score of each service at each of them: (services, moments)."""
     times = grid(graph.windows)
     chosen = np.unique(np.linspace(0, max(0, len(times) - 1), min(MOST_STEPS, len(times))).astype(int))
     scores = np.zeros((len(graph.services), len(times)))
@@ -111,10 +134,8 @@ def frames(graph: IncidentGraph) -> dict[str, Any]:
     for one in graph.moved:
         row = scores[place[one.service]]
         np.maximum(row, np.abs(one.scores), out=row)
-    return {
-        "times": [clock(float(times[step])) for step in chosen],
-        "scores": np.round(scores[:, chosen], 1).tolist(),
-    }
+    shown = np.round(scores[:, chosen], 1)
+    return tuple(clock(float(times[step])) for step in chosen), tuple(map(tuple, shown.tolist()))
 
 
 def _script_json(data: object) -> Any:

@@ -1,27 +1,20 @@
-"""A sliding window of a live system as an incident: series and calls of a Prometheus, lines of a Loki.
+"""Series and calls of a Prometheus for a stretch of time.
 
 The names asked for are those of Istio, of OpenTelemetry's service graph, and of cAdvisor. A query that finds nothing is
-no error: it is said as missing. A server that does not answer is an error, because silence would look like health.
+no error: it is said as missing. A server that does not answer is one; `live_window` says what that means.
 """
 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from core.service_names import service_name, workload
 from graph_rca.topology import ServiceGraph, TopologyError, from_prometheus
 from importers.asking import ask
-from importers.command import import_source
-from importers.counting import Counts
-from importers.draft import Output
-from importers.options import Options
-from importers.reading import Source
-from project_types import Edge, Incident, LogRecord, MetricSeries, Window, read_incident
+from project_types import MetricSeries, Window
 
 STEP_S = 15
 _ISTIO, _OTEL = "destination_workload", "server"
@@ -42,49 +35,8 @@ SERIES: Mapping[str, Sequence[str]] = {
 """What is asked by the kind of series; the first query that finds something counts."""
 
 
-class LiveWindow(NamedTuple):
-    """A window as an incident, and what was not found."""
-
-    incident: Incident
-    topology: ServiceGraph | None
-    missing: Sequence[str]
-
-
-def look(
-    url: str, now: datetime, minutes: float, loki: str | None = None, loki_query: str = ""
-) -> LiveWindow | None:
-    """Ask for a window that ends now; None when nothing at all was found.
-
-    Raises:
-        ImportTrouble: a server does not answer or refuses.
-    """
-    window = Window(start=now - timedelta(minutes=minutes), end=now)
-    series, missing = _series(url, window)
-    topology = _topology(url, now, minutes, missing)
-    logs = _logs(loki, loki_query, window) if loki else ()
-    names = (
-        {one.service for one in series}
-        | {row.service for row in logs}
-        | set(topology.services if topology else ())
-    )
-    if not series and not logs:
-        return None
-    return LiveWindow(_incident(window, sorted(names), series, logs, topology), topology, missing)
-
-
-def _incident(
-    window: Window, names: Sequence[str], series: Sequence[MetricSeries], logs: Sequence[LogRecord],
-    topology: ServiceGraph | None,
-) -> Incident:  # fmt: skip
-    split = window.start + (window.end - window.start) / 2
-    calls = tuple(Edge(caller=one.caller, callee=one.callee) for one in topology.calls) if topology else ()
-    return Incident(
-        id=f"live-{window.end:%Y%m%dT%H%M%S}", description="A live window.", time_hint="now", services=tuple(names),
-        logs=tuple(logs), metrics=tuple(series), topology=calls, baseline=Window(start=window.start, end=split),
-    )  # fmt: skip
-
-
-def _topology(url: str, now: datetime, minutes: float, missing: list[str]) -> ServiceGraph | None:
+def topology_of(url: str, now: datetime, minutes: float, missing: list[str]) -> ServiceGraph | None:
+    """Return the calls of the window, or add to `missing` that there are none. Raises ImportTrouble."""
     try:
         return from_prometheus(url, now, round(60 * minutes))
     except TopologyError:
@@ -92,7 +44,8 @@ def _topology(url: str, now: datetime, minutes: float, missing: list[str]) -> Se
         return None
 
 
-def _series(url: str, window: Window) -> tuple[list[MetricSeries], list[str]]:
+def series_of(url: str, window: Window) -> tuple[list[MetricSeries], list[str]]:
+    """Return the series of the window, and what was not found, in words. Raises ImportTrouble."""
     found: list[MetricSeries] = []
     missing: list[str] = []
     for name, queries in SERIES.items():
@@ -127,13 +80,3 @@ def _asked(url: str, name: str, query: str, window: Window) -> Iterator[MetricSe
 def _one(service: str, name: str, points: Sequence[tuple[float, float]]) -> MetricSeries:
     given: Any = [(at, value) for at, value in points]
     return MetricSeries.model_validate({"service": service, "name": name, "points": given})
-
-
-def _logs(loki: str, query: str, window: Window) -> Sequence[LogRecord]:
-    options = Options(
-        query=query, start=f"{window.start:%Y-%m-%dT%H:%M:%SZ}", end=f"{window.end:%Y-%m-%dT%H:%M:%SZ}"
-    )
-    counts = Counts()
-    with tempfile.TemporaryDirectory(prefix="window-") as scratch:
-        files = import_source("loki", Source(loki, counts), Output(Path(scratch), counts), options)
-        return tuple(row for file in files for row in read_incident(file).logs)

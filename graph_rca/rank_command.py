@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 import time
-from typing import Any
 
 from core.command_line import printable
+from core.files import replace_file
 from graph_rca.explain import Reason, reasons
-from graph_rca.page import page
+from graph_rca.page import finding_of, page, write_finding
 from graph_rca.rank import Ranked, ranked
 from graph_rca.weights import Ensemble, load_ensemble, shipped
 from importers.opening import opened
@@ -29,12 +29,17 @@ def command(arguments: argparse.Namespace) -> int:
     took_ms = 1000 * (time.perf_counter() - started)
     why = {place: reasons(found, place) for place in found.order[:EXPLAINED]}
     if arguments.json:
-        print(json.dumps(as_json(found, why, arguments.limit, took_ms), indent=1))
+        told = finding_of(incident, found, why, took_ms, arguments.limit)
+        print(told.model_dump_json(indent=1, exclude={"drawing"}))
     else:
         print("\n".join(map(printable, table(found, why, arguments.limit, took_ms))))
+    finding = finding_of(incident, found, why, took_ms)
     if arguments.page:
-        arguments.page.write_text(page(incident, found, why), encoding="utf-8")
-        print(f"page: {arguments.page}")
+        replace_file(arguments.page, page(finding).encode())
+        print(f"page: {arguments.page}", file=sys.stderr)
+    if arguments.findings:
+        shown = write_finding(finding, arguments.findings)
+        print(f"finding: {shown}; python -m dashboard serve shows it in Rankings", file=sys.stderr)
     return 0
 
 
@@ -71,23 +76,3 @@ def told(reason: Reason) -> str:
     cited = ", ".join(f"{one.kind} {one.id}" for one in reason.evidence)
     attention = f", attention {reason.attention:.2f}" if reason.attention is not None else ""
     return f"-{100 * reason.drop:.0f} points without {reason.what}: {reason.text}{f' [{cited}]' if cited else ''}{attention}"
-
-
-def as_json(found: Ranked, why: dict[int, list[Reason]], limit: int, took_ms: float) -> dict[str, Any]:
-    """Return the ranking as JSON."""
-    graph = found.graph
-    return {
-        "incident": graph.id, "ranker": found.ensemble.name, "milliseconds": round(took_ms, 1),
-        "missing": list(graph.missing), "path": found.path(),
-        "services": [
-            {"service": graph.services[place], "probability": round(float(found.probabilities[place]), 4),
-             "reasons": [reason_json(one) for one in why.get(place, ())]}
-            for place in found.order[:limit]
-        ],
-    }  # fmt: skip
-
-
-def reason_json(reason: Reason) -> dict[str, Any]:
-    """Return a reason as JSON."""
-    return {"without": reason.what, "drop": round(reason.drop, 4), "text": reason.text, "attention": reason.attention,
-            "evidence": [one.model_dump() for one in reason.evidence]}  # fmt: skip

@@ -59,12 +59,13 @@ def _train_one(
     name += ("-no-edges" if arguments.no_edges else "") + (
         f"-v{arguments.vectors}" if arguments.vectors else ""
     )
+    name += f"-no-{arguments.without}" if arguments.without else ""
     weights = arguments.out / f"{name}.safetensors"
     if weights.exists():
         print(f"{name}: is there already")
         return
     settings = Settings(kind, attention=not arguments.no_attention, edges=not arguments.no_edges,
-                        vectors=arguments.vectors)  # fmt: skip
+                        vectors=arguments.vectors, without=arguments.without or "")  # fmt: skip
     plan = Plan(arguments.epochs, arguments.patience, seed=seed)
     state, started = arguments.out / f"{name}.state", time.monotonic()
     done = train(

@@ -8,24 +8,23 @@ with the page beside it. The same first service is told again only after it was 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from core.command_line import printable
-from core.files import replace_file
 from graph_rca.alerting import Outbox, message, people
 from graph_rca.explain import reasons
 from graph_rca.graph import IncidentGraph, InsufficientEvidence
-from graph_rca.page import page
-from graph_rca.prometheus_window import look
-from graph_rca.rank import ranked
-from graph_rca.rank_command import EXPLAINED, as_json, chosen_weights
+from graph_rca.live_window import Sources, look
+from graph_rca.page import finding_of, write_finding
+from graph_rca.rank import Ranked, ranked
+from graph_rca.rank_command import EXPLAINED, chosen_weights
 from graph_rca.topology import ServiceGraph
 from graph_rca.weights import Ensemble
 from project_types import Incident, InvestigatorError, read_incident
@@ -40,8 +39,10 @@ class Work(NamedTuple):
     """An incident to rank."""
 
     incident: Incident
-    topology: ServiceGraph | None
-    live: bool
+    topology: ServiceGraph | None = None
+    live: bool = False
+    silent: Sequence[str] = ()
+    """Which servers did not answer."""
 
 
 class Watcher:
@@ -58,22 +59,26 @@ class Watcher:
             found = ranked(work.incident, self.ensemble, topology=work.topology)
         except InsufficientEvidence as refusal:
             _say(f"{work.incident.id}: {refusal}")
-            return False
-        if work.live and not suffers(found.graph):
+            return bool(work.silent)
+        # without metrics it cannot be said that users are well
+        if work.live and work.incident.metrics and not suffers(found.graph):
             _say(f"{work.incident.id}: users do not suffer ({len(found.graph.services)} services)")
-            return False
+            return bool(work.silent)
+        found = _with_missing(found, work.silent)
         why = {place: reasons(found, place) for place in found.order[:EXPLAINED]}
         took_ms = 1000 * (time.perf_counter() - started)
-        path = self.findings / f"{work.incident.id}.json"
-        told = as_json(found, why, 20, took_ms)
-        replace_file(path, f"{json.dumps(told, indent=1)}\n".encode())
-        replace_file(path.with_suffix(".html"), page(work.incident, found, why).encode())
+        path = write_finding(finding_of(work.incident, found, why, took_ms), self.findings)
         first = found.services[0]
         _say(f"{work.incident.id}: {first} {100 * found.probabilities.max():.0f} %, {took_ms:.0f} ms: {path}")
         if time.monotonic() - self._told.get(first, -QUIET_S) >= QUIET_S:
-            self.outbox.add(message(found, why[found.order[0]], path.with_suffix(".html").resolve().as_uri()))
+            self.outbox.add(message(found, why[found.order[0]], path.resolve().as_uri()))
         self._told[first] = time.monotonic()
         return True
+
+
+def _with_missing(found: Ranked, silent: Sequence[str]) -> Ranked:
+    graph = dataclasses.replace(found.graph, missing=(*found.graph.missing, *silent))
+    return found._replace(graph=graph)
 
 
 def suffers(graph: IncidentGraph) -> bool:
@@ -113,17 +118,18 @@ def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Work
             changed = path.stat().st_mtime_ns
             if seen.get(path) != changed:
                 seen[path] = changed
-                yield Work(read_incident(path), None, live=False)
+                yield Work(read_incident(path))
         return
-    found = look(
-        arguments.prometheus, datetime.now(UTC), arguments.window_min, arguments.loki, arguments.loki_query
-    )
+    sources = Sources(arguments.prometheus, arguments.loki, arguments.loki_query, arguments.jaeger)
+    found = look(sources, datetime.now(UTC), arguments.window_min)
     if found is None:
         _say(f"{arguments.prometheus}: holds no series of the last {arguments.window_min} minutes")
         return
+    for silent in found.silent:
+        _say(f"does not answer: {silent}")
     if found.missing:
         _say(f"missing: {'; '.join(found.missing)}")
-    yield Work(found.incident, found.topology, live=True)
+    yield Work(found.incident, found.topology, live=True, silent=found.silent)
 
 
 def _say(text: str) -> None:

@@ -64,7 +64,7 @@ def test_a_ranking_has_reasons_with_evidence_and_a_page_without_markup_of_its_da
     assert "&lt;script&gt;alert(1)" in text
     assert "<script>alert" not in text
     assert main(["watch", "--folder", str(tmp_path), "--once", "--findings", str(tmp_path / "found")]) == 1
-    finding = json.loads((tmp_path / "found" / f"{scenario.id}.json").read_text(encoding="utf-8"))
+    finding = json.loads((tmp_path / "found" / f"{scenario.id}.finding.json").read_text(encoding="utf-8"))
     assert [one["service"] for one in finding["services"]]
     assert sum(one["probability"] for one in finding["services"]) == pytest.approx(1.0, abs=0.05)
     assert any(reason["evidence"] for one in finding["services"] for reason in one["reasons"])

@@ -1,0 +1,256 @@
+"""A watcher over a real Prometheus, a Loki and a Jaeger: it finds the cause, tells people once, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from failure_analysis.receivers import Message
+from graph_rca.alerting import Outbox, people
+from graph_rca.live_window import LINES_OF_A_PART, PARTS, Sources, look
+from importers.counting import ImportTrouble
+from testrun_investigator.local_prometheus import served
+
+ROOT = Path(__file__).parents[2]
+SHUT = "http://127.0.0.1:9"
+"""Nobody listens here."""
+
+
+@dataclass
+class Stand:
+    """A server on loopback: it answers a GET by its path and keeps what is posted."""
+
+    url: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    statuses: list[int] = field(default_factory=list)
+    """Of the next posts; 200 when they are used up."""
+    posted: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+
+
+@contextmanager
+def standing(**answers: Any) -> Iterator[Stand]:
+    stand = Stand(answers={f"/{path.replace('__', '/')}": answer for path, answer in answers.items()})
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            answer = stand.answers[parts.path]
+            self._send(200, answer(dict(parse_qsl(parts.query))) if callable(answer) else answer)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = stand.statuses.pop(0) if stand.statuses else 200
+            stand.posted.append((self.path, dict(self.headers), body))
+            self._send(status, {})
+
+        def _send(self, status: int, content: Any) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    stand.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield stand
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def loki(now: float, per_part: int = 0) -> Any:
+    """A Loki whose cart complains about its database in the last minutes, in all pages the same few lines."""
+
+    def answer(asked: dict[str, str]) -> Any:
+        start, end = int(asked["start"]) / 1e9, int(asked["end"]) / 1e9
+        text = (
+            "level=error failed to reach db: connection refused"
+            if end > now - 420
+            else "level=info added item"
+        )
+        lines = [[str(int((start + step / 100) * 1e9)), text] for step in range(max(1, per_part))]
+        return {"data": {"resultType": "streams", "result": [
+            {"stream": {"app": "cart"}, "values": lines[: int(asked["limit"])]}]}}  # fmt: skip
+
+    return answer
+
+
+def jaeger(now: float) -> Any:
+    """Traces of a Jaeger: shop calls cart, which calls db; in the last minutes cart fails and db is gone."""
+
+    def span(at: float, name: str, parent: str | None, service: str, failed: bool) -> dict[str, Any]:
+        above = [{"refType": "CHILD_OF", "traceID": f"t{at:.0f}", "spanID": parent}] if parent else []
+        tags = [{"key": "error", "type": "bool", "value": True}] if failed else []
+        return {"traceID": f"t{at:.0f}", "spanID": name, "operationName": "GET /cart", "references": above,
+                "startTime": int(at * 1e6), "duration": 20_000, "tags": tags, "logs": [], "processID": service}  # fmt: skip
+
+    def trace(at: float) -> dict[str, Any]:
+        failed = at > now - 420
+        spans = [span(at, "a", None, "shop", failed), span(at, "b", "a", "cart", failed)]
+        spans += [] if failed else [span(at, "c", "b", "db", False)]  # who stopped sends no spans
+        names = {name: {"serviceName": name} for name in ("shop", "cart", "db")}
+        return {"traceID": f"t{at:.0f}", "spans": spans, "processes": names}
+
+    return {"data": [trace(now - 1700 + 60 * step) for step in range(28)]}
+
+
+def metrics_text(now: float) -> str:
+    """OpenMetrics of half an hour: requests of cart to db fail in the last seven minutes, and the CPU of db falls to 0."""
+    steps = [now - 2000 + 15 * step for step in range(134)]
+    bad = [at > now - 420 for at in steps]
+    lines = ["# TYPE istio_requests counter"]
+    for caller, callee in (("shop", "cart"), ("cart", "db")):
+        for code, rate in (("200", 150), ("503", 0)):
+            total = 0.0
+            for at, broken in zip(steps, bad, strict=True):
+                labels = f'source_workload="{caller}",destination_workload="{callee}",response_code="{code}"'
+                lines.append(f"istio_requests_total{{{labels}}} {total:.0f} {at:.0f}")
+                total += (15 if code == "200" else 135) if broken else rate
+    lines.append("# TYPE container_cpu_usage_seconds counter")
+    for service, usage in (("shop", 3.0), ("cart", 4.0), ("db", 6.0)):
+        total = 0.0
+        for number, (at, broken) in enumerate(zip(steps, bad, strict=True)):
+            lines.append(f'container_cpu_usage_seconds_total{{container="{service}"}} {total:.3f} {at:.0f}')
+            total += 0.0 if broken and service == "db" else usage * (1 + 0.05 * (number % 3))
+    return "\n".join([*lines, "# EOF\n"])
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, float]]:
+    """A real Prometheus that holds the last half hour of a system whose database stopped."""
+    folder, now = tmp_path_factory.mktemp("prometheus"), time.time()
+    text = folder / "metrics.txt"
+    text.write_text(metrics_text(now), encoding="utf-8")
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "data")]
+    subprocess.run(command, check=True, capture_output=True)
+    with served(folder / "data") as url:
+        yield url, now
+
+
+def watch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "graph_rca", "watch", "--once", *arguments]
+    known = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**known, **environment}, check=False
+    )
+
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("promtool") is None or find_spec("torch_geometric") is None,
+    reason="needs Debian's package prometheus and the extra graph",
+)
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_a_stopped_database_is_found_and_people_are_told(
+    prometheus: tuple[str, float], tmp_path: Path
+) -> None:
+    url, now = prometheus
+    with standing(loki__api__v1__query_range=loki(now)) as stand:
+        done = watch(
+            "--prometheus", url, "--loki", stand.url, "--findings", str(tmp_path),
+            FAILURE_ANALYSIS_WEBHOOK=f"{stand.url}/hook", OPSGENIE_URL=stand.url, OPSGENIE_API_KEY="secret-key",
+        )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
+    assert finding["services"][0]["service"] == "db"
+    evidence = [
+        one for service in finding["services"] for why in service["reasons"] for one in why["evidence"]
+    ]
+    assert {"kind": "metric", "id": "db/cpu"} in evidence
+    hook, opsgenie = sorted(stand.posted, key=lambda one: one[0] != "/hook")
+    assert "db is the likeliest cause" in hook[2]["text"]
+    assert "metric db/cpu" in json.dumps(hook[2])
+    assert opsgenie[0] == "/v2/alerts"
+    assert opsgenie[1]["Authorization"] == "GenieKey secret-key"
+    assert "secret-key" not in done.stderr
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_a_loki_that_is_down_is_said_and_the_rest_ranks(
+    prometheus: tuple[str, float], tmp_path: Path
+) -> None:
+    done = watch("--prometheus", prometheus[0], "--loki", SHUT, "--findings", str(tmp_path))
+    assert done.returncode == 1
+    assert "does not answer: logs" in done.stderr
+    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
+    assert finding["services"][0]["service"] == "db"
+    assert any("cannot be reached" in one for one in finding["missing"])
+
+
+@pytest.mark.slow
+def test_with_metrics_down_lines_and_traces_are_still_seen(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    answers: dict[str, Any] = {
+        "loki__api__v1__query_range": loki(now.timestamp()), "api__services": {"data": ["shop"]},
+        "api__traces": jaeger(now.timestamp()),
+    }  # fmt: skip
+    with standing(**answers) as stand:
+        found = look(Sources(SHUT, stand.url, "{}", stand.url), now, 30)
+    assert found is not None
+    assert found.incident.services == ("cart", "db", "shop")
+    assert len(found.incident.logs) == PARTS
+    assert len(found.incident.spans) == 22 * 3 + 6 * 2
+    assert found.silent[0].startswith("metrics: ")
+
+
+def test_when_no_server_answers_there_is_an_error() -> None:
+    with pytest.raises(ImportTrouble, match=r"metrics: .*logs: "):
+        look(Sources(SHUT, SHUT, "{}"), datetime.now(UTC) - timedelta(minutes=1), 30)
+
+
+@pytest.mark.slow
+def test_a_flood_of_lines_is_cut_and_said() -> None:
+    now = datetime.now(UTC)
+    with standing(loki__api__v1__query_range=loki(now.timestamp(), LINES_OF_A_PART + 100)) as stand:
+        found = look(Sources(SHUT, stand.url, "{}"), now, 30)
+    assert found is not None
+    assert len(found.incident.logs) == PARTS * LINES_OF_A_PART
+    told = f"beyond the first {LINES_OF_A_PART} in {PARTS} of {PARTS} parts"
+    assert any(told in one for one in found.missing)
+
+
+def test_an_alert_that_a_receiver_cannot_take_now_is_sent_again() -> None:
+    with standing() as stand:
+        stand.statuses = [503]
+        outbox = Outbox(people({"OPSGENIE_URL": stand.url, "OPSGENIE_API_KEY": "k"}))
+        outbox.add(Message("Something is wrong", (("Why", "it stopped"),)))
+        assert "is sent again" in outbox.send()[0]
+        assert outbox.send() == []
+        assert outbox.send() == []
+    assert [body["description"] for _, _, body in stand.posted] == ["Why: it stopped"] * 2
+
+
+def test_an_alert_that_is_refused_names_the_variable_and_no_key() -> None:
+    with standing() as stand:
+        stand.statuses = [401]
+        outbox = Outbox(people({"OPSGENIE_URL": stand.url, "OPSGENIE_API_KEY": "secret-key"}))
+        outbox.add(Message("Something is wrong"))
+        (told,) = outbox.send()
+    assert "OPSGENIE_API_KEY" in told
+    assert "secret-key" not in told
