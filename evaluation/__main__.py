@@ -174,6 +174,19 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     json_flag(parser)
 
 
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a training run of the embedded service")
+    parser.add_argument("--step", type=positive, required=True, metavar="N", help="the training step")
+    json_flag(parser)
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="an evaluation with several samples of each scenario")
+    parser.add_argument("--n", type=positive, default=8, help="rollouts of a group to come (default 8)")
+    _choice(parser)
+    json_flag(parser)
+
+
 def _adversaries(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="val", metavar="SPLIT|DIR", help="scenarios to cheat on (default val)"
@@ -241,6 +254,18 @@ examples:
   python -m evaluation audit runs/seed1@40 --split train --sampling rollouts --json
 
 Exit 1 when a stored reward is not what its outcome is worth, or a prompt rewrites ids of earlier turns."""
+REPLAY_EXAMPLES = """\
+example:
+  python -m evaluation replay runs/seed1 --step 1
+
+The checkpoint before the step must still be there: that before step 1 is, and those after the best and the
+latest one. Exit 1 when loss, gradient or tokens are not what the step logged."""
+PROFILE_EXAMPLES = """\
+examples:
+  python -m evaluation run --policy embedded:tiny-investigator --split train --limit 40 --k 8 --out runs/profile
+  python -m evaluation profile runs/profile --n 8
+
+Scenarios that a policy always or never solves teach it nothing. Profile before money is spent on training."""
 ADVERSARIES_EXAMPLES = """\
 examples:
   python -m evaluation adversaries --write-docs
@@ -304,6 +329,20 @@ ROOM = Room(
             "evaluation.auditing",
             _audit,
             AUDIT_EXAMPLES + WHAT_IS_READ,
+        ),
+        Command(
+            "replay",
+            "train a stored step again on a copy, and hold its loss against the logged one",
+            "evaluation.replaying",
+            _replay,
+            REPLAY_EXAMPLES,
+        ),
+        Command(
+            "profile",
+            "say which scenarios would teach a policy: spread of rewards, useful groups, what to keep or drop",
+            "evaluation.profiling",
+            _profile,
+            PROFILE_EXAMPLES + WHAT_IS_READ,
         ),
         Command(
             "adversaries",

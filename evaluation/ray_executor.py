@@ -17,6 +17,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -33,6 +34,7 @@ AT_ONCE = 1000
 """Units that one worker takes at once at most; the driver sends fewer."""
 SLOW_START = "timed out during startup"
 """What Ray says when a node needs longer than it allows; no setting of Ray's changes that."""
+ANSWERS_WITHIN_S = 20.0
 
 
 class OnRay:
@@ -102,6 +104,8 @@ def _joined(address: str | None) -> Iterator[None]:
         raise ConfigurationError("--executor ray needs ray; run: pip install -e '.[ray]'") from missing
     ours = signal.getsignal(signal.SIGTERM)
     try:
+        if address is not None:
+            _check_answers(address)
         _init(ray, address)
     except Exception as trouble:  # Ray raises bare Exceptions, too
         raise ConfigurationError(
@@ -114,6 +118,12 @@ def _joined(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError or ValueError when nothing listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN_S).close()
 
 
 def _init(ray: Any, address: str | None) -> None:

@@ -1,0 +1,169 @@
+"""The command behind `python -m evaluation replay RUN --step N`: whether a step's stored rollouts give its loss.
+
+The step is trained again on a private copy: from the checkpoint before it, on the token ids and rewards that are
+stored, with the settings of the run. Its loss and the norm of its gradient must be the logged ones. Then what is
+stored is what was trained on.
+
+The log-probabilities of the sampler are not stored. They are taken as those of the model itself. Where the sampler
+computed a little otherwise, the step logged by how much (`logprob_drift`), and the loss may differ by that.
+
+Not here: other trainers than the training service, which keep their checkpoints elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core.episode_store.lines import EpisodesError
+from core.episode_store.run_folder import ROLLOUTS, RunFolder, number
+from core.episode_store.runs import find_run
+from core.episode_store.tokens import EpisodeTokens, read_tokens
+from core.policies.registry import named_base_model
+from core.tables import aligned
+from project_types import ConfigurationError, Episode
+
+ROUNDING = 1e-5
+"""What two orders of summing float32 may differ by, here and in the gradient's norm as a share of it."""
+DRIFT = "logprob_drift"
+COMPARED = {
+    "loss": "loss/train",
+    "grad_norm": "loss/grad_norm",
+    "num_trainable_tokens": "data/step_trainer_tokens",
+}
+"""What the training service calls a metric, and what the run logged it as."""
+KNOBS = ("scale_rewards", "advantage_balance", "ppo", "importance_sampling_level")
+
+
+class Replayed(NamedTuple):
+    """One number of a step."""
+
+    name: str
+    logged: float
+    replayed: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was reproduced."""
+        return abs(self.logged - self.replayed) <= self.allowed
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Replay a step and tell. Returns 1 when a number was not reproduced."""
+    run, step = RunFolder(find_run(arguments.run)[0]), arguments.step
+    row = next((row for row in run.of("train") if row.get("step") == step), None)
+    if row is None:
+        raise ConfigurationError(f"{run.path}: has no training step {step}; it has {run.steps}")
+    groups, source = stored_groups(run, step), checkpoint_before(run, int(row["checkpoint"]))
+    found = compared(row["job"], retrained(run, groups, source, row["job"]))
+    if arguments.json:
+        print(json.dumps([{**one._asdict(), "holds": one.holds} for one in found], indent=1))
+    else:
+        print(_told(found))
+    return int(not all(one.holds for one in found))
+
+
+def stored_groups(run: RunFolder, step: int) -> list[dict[str, Any]]:
+    """Return what the step was trained on: groups of rollouts as the training service takes them.
+
+    Raises:
+        EpisodesError: rollouts or token ids are missing.
+    """
+    episodes, path = run.episodes("train", step, ROLLOUTS), run.episodes_path("train", step, ROLLOUTS)
+    if not episodes:
+        raise EpisodesError(f"{path}: holds no rollouts; replay another step")
+    ids = read_tokens(path)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for one in episodes:
+        if (tokens := ids.get((one.scenario_id, one.sample))) is None:
+            raise EpisodesError(
+                f"{path}: {one.scenario_id}#{one.sample} has no token ids; runs keep them since they write .tokens"
+            )
+        groups.setdefault(one.scenario_id, []).append(_trajectory(one, tokens))
+    rewards = {name: {each["reward"] for each in group} for name, group in groups.items()}
+    return [{"trajectories": group} for name, group in groups.items() if len(rewards[name]) > 1]
+
+
+def _trajectory(episode: Episode, tokens: EpisodeTokens) -> dict[str, Any]:
+    turns: list[dict[str, Any]] = [
+        {"message": {}, "logprobs": None, "prompt_token_ids": list(prompt), "token_ids": list(written)}
+        for prompt, written in tokens.sequences()
+    ]
+    return {"reward": episode.reward, "messages_and_choices": turns}
+
+
+def checkpoint_before(run: RunFolder, checkpoint: int) -> Path:
+    """Return the folder of the checkpoint that the step started from. Raises EpisodesError when it is gone."""
+    kept = {int(path.name.removeprefix("step-")): path for path in run.path.glob("service/models/*/step-*")}
+    if checkpoint - 1 not in kept:
+        steps = ", ".join(map(str, sorted(step + 1 for step in kept))) or "none"
+        raise EpisodesError(
+            f"{run.path}: checkpoint {checkpoint - 1} is gone; a run keeps the first, the best and the latest. "
+            f"Steps that can be replayed if they were made: {steps}"
+        )
+    return kept[checkpoint - 1]
+
+
+def retrained(
+    run: RunFolder, groups: Sequence[Mapping[str, Any]], source: Path, job: Mapping[str, Any]
+) -> dict[str, float]:
+    """Train the step again on a copy, and return its metrics averaged over its gradient steps."""
+    from training_service.base_models import Base, locate, pick_device
+    from training_service.checkpoints import load_optimizer, read_state
+    from training_service.sequences import batch_of
+    from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer
+
+    config, settings = run.config, run.settings.get("training_service") or {}
+    ((name, folder),) = locate([named_base_model(config["base_model"])]).items()
+    base = Base(name, folder, pick_device("cpu"))
+    options = TrainingOptions(
+        precision=settings.get("precision", "float32"), gradient_steps=config.get("gradient_steps", 1)
+    )
+    asked = {name: config[name] for name in KNOBS} | {"learning_rate": job["loss/learning_rate"]}
+    rules, state = JobConfig.of(asked, options), read_state(source)
+    model = base.trainee(source)
+    optimizer = make_optimizer(model, rules.learning_rate, options)
+    load_optimizer(model, optimizer, source, state.optimizer_steps)
+    sequences = batch_of(groups, rules.scale_rewards, rules.advantage_balance).sequences
+    if not sequences:
+        raise ConfigurationError(
+            "every group of this step was flat, so nothing was trained; replay another step"
+        )
+    trainer = Trainer(model, optimizer, rules, options, base.device)
+    history = trainer.train(sequences, _say, lambda: False, seed=state.optimizer_steps)
+    sums = {name: sum(metrics[name] for metrics in history) for name in COMPARED}
+    return {name: total if name.startswith("num_") else total / len(history) for name, total in sums.items()}
+
+
+def _say(metrics: Mapping[str, float]) -> None:
+    print(
+        f"gradient step on {metrics['num_tokens']:.0f} tokens, {metrics['gradient_seconds']:.1f} s",
+        file=sys.stderr,
+    )
+
+
+def compared(job: Mapping[str, Any], replayed: Mapping[str, float]) -> list[Replayed]:
+    """Hold what was replayed against what was logged."""
+    drift = number(job.get(DRIFT)) or 0.0
+    found = []
+    for name, logged_as in COMPARED.items():
+        logged = number(job.get(logged_as))
+        if logged is None:
+            raise ConfigurationError(f"the step logged no {logged_as}; another backend trained it")
+        scale = max(1.0, abs(logged)) if name == "grad_norm" else 1.0
+        allowed = 0.0 if name.startswith("num_") else scale * (ROUNDING + drift)
+        found.append(Replayed(logged_as, logged, replayed[name], allowed))
+    return found
+
+
+def _told(found: Sequence[Replayed]) -> str:
+    rows = [("", "logged", "replayed", "may differ by", "")]
+    for one in found:
+        numbers = [f"{value:.8g}" for value in (one.logged, one.replayed, one.allowed)]
+        rows.append((one.name, numbers[0], numbers[1], numbers[2], "" if one.holds else "DIFFERS"))
+    return aligned(rows)
