@@ -32,6 +32,7 @@ from testrun_investigator.victoria_logs import LogPage, LogsError, VictoriaLogsH
 
 DEADLINE_S = 25.0
 """No tool call takes longer."""
+_LOOK_S = 0.1
 _WEAK = 0.3
 """Below this a passage is hardly about the question."""
 T = TypeVar("T")
@@ -141,8 +142,13 @@ class Toolbox:
 
     async def get_ingestion_status(self, task_id: str, wait_s: float = 0.0) -> answers.TaskInfo:
         """Say how far a task is; with `wait_s` wait for its end at most so long."""
-        waited = min(max(wait_s, 0.0), self.deadline_s * 0.8)
-        task = await asyncio.to_thread(self.logs.tasks.wait, task_id.strip(), waited)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + min(max(wait_s, 0.0), self.deadline_s * 0.8)
+        task = await asyncio.to_thread(self.logs.tasks.task, task_id.strip())
+        # no thread waits: some clients that do would keep all others from theirs
+        while task is not None and task.state == "running" and loop.time() < ends:
+            await asyncio.sleep(_LOOK_S)
+            task = await asyncio.to_thread(self.logs.tasks.task, task_id.strip())
         if task is None:
             raise ToolInputError(
                 f"task_id={task_id[:60]!r}: is unknown; run_overview lists the tasks of a run"

@@ -23,6 +23,7 @@ from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 from tests.builders.examples import examples
 from tests.core.test_archives import tar_of, zst
+from tests.fakes.file_server import Page, file_server
 from tests.testrun_investigator.conftest import RUN_ID
 from tests.testrun_investigator.mcp_client import call, ingested, refusal
 
@@ -375,3 +376,21 @@ async def test_every_call_ends_within_its_deadline_while_argus_hangs(
     finally:
         release.set()
     assert max(took) < 3.0, took
+
+
+async def test_clients_that_wait_for_an_ingestion_keep_nobody_from_an_answer(tmp_path: Path) -> None:
+    release = threading.Event()
+    with file_server() as files:
+        files.pages["/system.log"] = Page(
+            b"2026-05-17T04:44:00Z n !ERR | x\n" * 2, kind="text/plain", hold=release
+        )
+        environment = {"TESTRUN_CACHE_DIR": str(tmp_path), "TESTRUN_PRIVATE_HOSTS": files.host}
+        toolbox = Toolbox(read_settings(environment, tmp_path))
+        task = await toolbox.ingest_logs(f"{files.url}/system.log", RUN_ID)
+        waits = [asyncio.create_task(toolbox.get_ingestion_status(task.task_id, 20)) for _ in range(40)]
+        await toolbox.run_overview(RUN_ID)
+        await toolbox.list_findings(RUN_ID)
+        assert not any(wait.done() for wait in waits)
+        release.set()
+        assert {found.state for found in await asyncio.gather(*waits)} == {"done"}
+        toolbox.close()
