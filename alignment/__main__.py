@@ -25,6 +25,7 @@ examples:
   python -m alignment sweep --name judged --start warm@v1 --limit 100 --ld-alphas 1 0.5 0 --per-token
   python -m alignment ppo --name rewarded --start warm@v1 --reward judge@v1
   python -m alignment evaluate --rows base warm@v1 judged@v1 --against warm@v1
+  python -m alignment report --against warm@v1
   python -m alignment gate judged@v1 --against warm@v1
   python -m alignment adapters promote judged@v1
   python -m alignment serve --port 8770 --canary judged@v2
@@ -118,6 +119,13 @@ ROOM = Room(
             "answer cases with several adapters and compare them in one table",
             "alignment.evaluate_command",
             flags.evaluate,
+            EXAMPLES,
+        ),
+        Command(
+            "report",
+            "print the tables of answers that are stored; no model is asked",
+            "alignment.evaluate_command",
+            flags.report,
             EXAMPLES,
         ),
         Command(

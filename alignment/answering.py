@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,19 @@ def stored(folder: Path, row: str) -> dict[str, Answer]:
             continue
         found[answer.case] = answer
     return found
+
+
+def rows_in(folder: Path) -> list[str]:
+    """Return the rows that have stored answers: the base, the rule, then adapters by name."""
+    names = {Answer.model_validate_json(line).row for line in _first_lines(folder)}
+    return sorted(names, key=lambda name: ("@" in name, name))
+
+
+def _first_lines(folder: Path) -> Iterator[str]:
+    for path in folder.glob("*.jsonl"):
+        with path.open(encoding="utf-8") as file:
+            if (line := file.readline()).endswith("\n"):  # one without its end is still being written
+                yield line
 
 
 def answers_file(folder: Path, row: str) -> Path:

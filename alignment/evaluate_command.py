@@ -1,7 +1,8 @@
-"""`python -m alignment evaluate`: several rows answer the same cases; one table, and answers side by side.
+"""`python -m alignment evaluate` and `report`: rows answer the same cases; one table, and answers side by side.
 
 Answers are stored as they come, so a killed evaluation goes on where it was, and a new row does not answer for the
-others again. `--real` and `--labelled` add real logs, in tables of their own.
+others again. `report` asks no model: it prints the tables of what is stored. `--real` and `--labelled` add real
+logs, in tables of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from alignment.adapters import Registry
-from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extractive, keep, stored
+from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extractive, keep, rows_in, stored
 from alignment.cases import ExplainCase, read_cases
 from alignment.gates import probes
 from alignment.learning import opened
@@ -21,6 +22,7 @@ from alignment.report import Row, row, side_by_side, table
 from alignment.scorer import message
 from alignment.triage import NO_FAILURE
 from core.files import replace_file
+from project_types import ConfigurationError
 
 SPLITS = ("seen", "unseen")
 PROBED = 12
@@ -30,13 +32,19 @@ RULES = "rules"
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Answer, compare, write report.md beside the answers, and print its tables."""
+    """Answer (`evaluate` only), compare, write report.md beside the answers, and print its tables."""
+    arguments.rows = arguments.rows or rows_in(arguments.out)
+    if not arguments.rows:
+        raise ConfigurationError(
+            f"{arguments.out} holds no answers; run: python -m alignment evaluate --rows base"
+        )
     cases = {
         split: list(read_cases(arguments.cases / f"{split}.jsonl"))[: arguments.limit] for split in SPLITS
     }
     every = [case for found in cases.values() for case in found]
     real = [*(builds(arguments.real) if arguments.real else ()), *labelled(arguments.labelled)]
-    _answer(arguments, [*every, *probes(every[:PROBED])], real)
+    if arguments.command == "evaluate":
+        _answer(arguments, [*every, *probes(every[:PROBED])], real)
     texts = {name: _texts(arguments, name) for name in arguments.rows}
     rows = [row(name, every, texts[name]) for name in arguments.rows]
     text = report(rows, cases, arguments.against)

@@ -180,8 +180,17 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="ROW",
         help="base, extractive, or NAME@vN (default base)",
     )
-    _cases_flag(parser)
     _adapters_flag(parser)
+    _compared(parser)
+
+
+def report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="default: every row that has answered")
+    _compared(parser)
+
+
+def _compared(parser: argparse.ArgumentParser) -> None:
+    _cases_flag(parser)
     parser.add_argument(
         "--limit", type=positive, default=40, metavar="N", help="cases per split (default %(default)s)"
     )

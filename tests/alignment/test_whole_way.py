@@ -40,6 +40,7 @@ class Lab:
             "ppo": ["--base-model", "--adapters", "--work", "--cases"],
             "reward": ["--base-model", "--adapters", "--work", "--pairs"],
             "evaluate": ["--base-model", "--adapters", "--cases", "--answers"],
+            "report": ["--cases", "--answers"],
             "gate": ["--adapters", "--answers", "--cases"],
             "triage": ["--base-model", "--adapters"],
             "adapters": ["--adapters"],
@@ -58,7 +59,7 @@ class Lab:
 
     @staticmethod
     def _flag(command: str, flag: str) -> str:
-        return "--out" if command in ("evaluate", "sweep") and flag == "--answers" else flag
+        return "--out" if command in ("evaluate", "report", "sweep") and flag == "--answers" else flag
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,9 @@ def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureF
     first = stored(lab.place / "answers", "warm@v1")
     assert lab.run("evaluate", *asked) == 0
     assert stored(lab.place / "answers", "warm@v1") == first, "nothing is answered twice"
+    capsys.readouterr()
+    assert lab.run("report", "--against", "base", "--limit", "4") == 0
+    assert capsys.readouterr().out.strip() == table[table.index("###") :].split("\n\n### Real")[0].strip()
     assert lab.run("gate", "warm@v1") == 1
     assert "warm@v1 may not be promoted" in capsys.readouterr().out
     assert lab.run("adapters", "promote", "warm@v1") == 2
