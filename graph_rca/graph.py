@@ -8,6 +8,7 @@ Masks say which source knew a service at all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +153,7 @@ def _shares(plain: NDArray[np.float64]) -> NDArray[np.float64]:
 def _entries(incident: Incident, calls: Sequence[tuple[str, str]]) -> dict[str, float]:
     """Return services that nobody calls, the ones that the alert's text names weighted up."""
     called = {callee for _, callee in calls}
-    named = logs.Names(incident.services).named(incident.description)
+    named = logs.names_of(incident.services).named(incident.description)
     calling = {caller for caller, _ in calls}
     # who neither calls nor is called is idle or unseen, and no user is behind it
     entries = [name for name in incident.services if name in calling - called] or list(incident.services)
@@ -168,9 +169,9 @@ def _shape(
     rows = []
     size = np.log(len(incident.services)) / 4
     named = {name for name, weight in entries.items() if weight == 1.0 and min(entries.values()) < 1.0}
+    callers_of, callees_of = Counter(callee for _, callee in calls), Counter(caller for caller, _ in calls)
     for name in incident.services:
-        callers = sum(callee == name for _, callee in calls)
-        callees = sum(caller == name for caller, _ in calls)
+        callers, callees = callers_of[name], callees_of[name]
         rows.append([
             not callers, name in named, np.log1p(callers) / 2, np.log1p(callees) / 2, not callees, size,
             not callers and name not in named,

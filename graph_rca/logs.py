@@ -85,6 +85,12 @@ class Names:
         return frozenset(self._of[name.lower()] for name in self._whole.findall(text))
 
 
+@lru_cache(maxsize=16)
+def names_of(services: tuple[str, ...]) -> Names:
+    """Return what finds these services; a pattern of hundreds of names takes long to make."""
+    return Names(services)
+
+
 @lru_cache(maxsize=65_536)
 def _template(blanked: str) -> str:
     return masked(blanked)
@@ -93,7 +99,7 @@ def _template(blanked: str) -> str:
 def read_lines(logs: Sequence[LogRecord], services: Sequence[str]) -> list[Line]:
     """Return the rows that have a clock and a known service."""
     place = {name: number for number, name in enumerate(services)}
-    names = Names(services)
+    names = names_of(tuple(services))
     found = []
     for row in logs:
         number = place.get(row.service)

@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent.parent
         pytest.param(
             "benchmarks/dashboard.py", ["1.0", "1.0", "3.0"], id="dashboard", marks=pytest.mark.slow
         ),
+        pytest.param(
+            "benchmarks/graph_ranking.py", ["1.0", "1.0", "1.0"], id="graph ranking", marks=pytest.mark.slow
+        ),
         pytest.param("benchmarks/engine.py", ["2.0", "2.0", "1.0"], id="engine", marks=pytest.mark.slow),
     ],
 )
