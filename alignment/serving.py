@@ -4,6 +4,7 @@
     POST /v1/chat/completions   {model, messages}     OpenAI's, `model` is base, NAME@vN or production
     POST /v1/triage             {log, adapter?}       `alignment.triage` on a log
     POST /v1/score              {messages, answers, adapter?}   the reward of each answer, by a reward model
+    GET  /v1/metrics                                  what each adapter did, for Prometheus
     POST /v1/load_lora_adapter, /v1/unload_lora_adapter   {lora_name}: as vLLM has them, by immutable names
 
 Every request names its adapter, and none reuses the keys and values of another. What `production` stands for is
@@ -30,7 +31,8 @@ from alignment.adapters import PRODUCTION, Registry
 from alignment.answering import BASE, Answerer
 from alignment.preferences import Message
 from alignment.reward_scores import RewardModel
-from alignment.triage import explain
+from alignment.serving_metrics import MEDIA_TYPE, Meter
+from alignment.triage import MOST_LINES, explain
 from core.serving.guard import Door, Guard
 from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
@@ -75,7 +77,7 @@ class Desk:
         self.base, self.registry = base, registry
         self._reward = RewardModel(base, registry, reward) if reward else None
         self.canary, self._share = canary, canary_share
-        self.answerer = Answerer(base, {})
+        self.answerer, self.meter = Answerer(base, {}), Meter()
         for name in filter(None, (registry.aliases().get(PRODUCTION), canary)):
             self.load(name)
 
@@ -146,17 +148,27 @@ def _routes(router: APIRouter, desk: Desk) -> None:
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in desk.names()]
         return {"object": "list", "data": rows}
 
+    @router.get("/metrics")
+    def metrics() -> Response:
+        return Response(desk.meter.text(), media_type=MEDIA_TYPE)
+
     @router.post("/chat/completions")
     async def complete(
         body: Annotated[ChatRequest, Depends(body_of(ChatRequest, CHAT_BYTES))],
     ) -> dict[str, Any]:
         row = desk.chosen(body.model, body.messages)
+        reply = await desk.meter.measured(
+            row,
+            "chat",
+            lambda: desk.answerer.complete(row, body),
+            lambda said: said["usage"]["completion_tokens"],
+        )
         head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
             "created": int(time.time()),
         }
-        return {**head, "model": row, **await desk.answerer.complete(row, body)}
+        return {**head, "model": row, **reply}
 
     @router.post("/triage")
     async def triage(
@@ -168,7 +180,9 @@ def _routes(router: APIRouter, desk: Desk) -> None:
             text, _ = await desk.answerer.answer(row, messages, MOST_TOKENS)
             return text
 
-        return (await explain(body.log.splitlines(), ask, row)).model_dump()
+        lines = body.log.splitlines()[-MOST_LINES:]
+        found = await desk.meter.measured(row, "triage", lambda: explain(lines, ask, row))
+        return found.model_dump()
 
     @router.post("/score")
     async def score(
@@ -177,7 +191,9 @@ def _routes(router: APIRouter, desk: Desk) -> None:
         model = desk.reward(body.adapter)
         asked = [message.model_dump() for message in body.messages]
         try:
-            scores = await asyncio.to_thread(model.scores, asked, body.answers)
+            scores = await desk.meter.measured(
+                model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
+            )
         except TrainingError as trouble:
             raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
         return {"adapter": model.name, "scores": scores}

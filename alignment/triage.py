@@ -9,6 +9,7 @@ Not here: which adapter is in production (`adapters`), and the command (`triage_
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from alignment.cases import prompt
 from alignment.scorer import QUOTED, sections
 from core.redaction import redact
 from failure_analysis.logs.lines import lines_of
-from failure_analysis.logs.suspects import excerpt, suspect
+from failure_analysis.logs.suspects import Suspect, excerpt, suspect
 from project_types import Frozen
 
 MOST_LINES = 5_000
@@ -57,8 +58,7 @@ def tail(stream: TextIO) -> list[str]:
 async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explained:
     """Explain a log. `ask` sends a prompt to the model and returns its answer."""
     began = time.monotonic()
-    log = redact("\n".join(lines))
-    telling = suspect(log)
+    log, telling = await asyncio.to_thread(_masked, lines)  # may take a second, and others are waiting
     if telling is None:
         return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
     said = await ask(prompt(stretch(log, telling.place)))
@@ -75,6 +75,12 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
         adapter=adapter,
         seconds=round(time.monotonic() - began, 2),
     )
+
+
+def _masked(lines: Sequence[str]) -> tuple[str, Suspect | None]:
+    """Return the log without secrets, and its telling line."""
+    log = redact("\n".join(lines))
+    return log, suspect(log)
 
 
 def stretch(log: str, place: int) -> str:

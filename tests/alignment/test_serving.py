@@ -162,6 +162,18 @@ def test_only_a_reward_model_scores(registry: Registry) -> None:
         RewardModel(base, registry, "one@v1")
 
 
+def test_what_each_adapter_did_is_counted(client: httpx.Client) -> None:
+    said(client, "two@v1")
+    counted = client.get("/v1/metrics").text
+    assert 'alignment_requests_total{adapter="two@v1",kind="chat",outcome="ok"}' in counted
+    (tokens,) = (
+        line
+        for line in counted.splitlines()
+        if line.startswith('alignment_written_tokens_total{adapter="two@v1"')
+    )
+    assert int(tokens.split()[-1]) >= 1
+
+
 def test_a_stranger_is_not_let_in(client: httpx.Client) -> None:
     assert httpx.get(client.base_url.join("/v1/models")).status_code == 401
 
