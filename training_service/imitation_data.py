@@ -84,7 +84,7 @@ def prepare(args: argparse.Namespace) -> Path:
     results = tool_results(episodes)
     words = vocabulary_of(results)
     wanted = int(len(episodes) * args.drills / (1 - args.drills) * 1.2)  # drills are shorter than episodes
-    kinds = itertools.cycle((drill, echo, drill, trails))
+    kinds = itertools.cycle((drill, trails, echo, trails, drill))
     made = (next(kinds)(rng.choice(results), words, rng) for _ in range(wanted))
     drills = [found for found in made if found]
     tokenizer = _tokenizer(args.work / "tokenizer", [*episodes[:EPISODES_READ], *drills[:DRILLS_READ]])

@@ -21,7 +21,7 @@ from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, read_trac
 from core.policies.sre.reading import Found, Span, Trace, apart, found_traces, seconds, trace
 from project_types import Level
 
-LONGEST_QUOTE = 240
+LONGEST_QUOTE = 100
 """Characters of a row that a report quotes."""
 SLOW_MS, TIMES_SLOWER = 300.0, 0.5
 """A call is slow when it takes so long, and so large a share of what its caller takes."""
@@ -47,7 +47,7 @@ class Manner:
 
 
 CAREFUL = Manner(traces=1.0, story=1.0, end=1.0, row=1.0)
-MEDIOCRE = Manner(traces=0.5, story=0.7, end=0.5, row=0.5)
+MEDIOCRE = Manner(traces=0.4, story=0.85, end=0.75, row=0.75)
 
 
 def demonstrator(desk: Desk) -> Play:
