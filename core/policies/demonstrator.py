@@ -2,9 +2,9 @@
 
 The careful one knows no wording of any cause. It follows a failing request: which kind of request people mean, the
 worst trace of it, the span at which the trouble ends, and what the service of that span began to write at about
-that time. The demonstrator is deliberately mediocre. At every turning it takes the careful way only sometimes: it
-looks at errors instead of traces, at another kind of request, at another service of the trace, or blames the first
-row it sees. Which way pays is left to be learnt from reward (docs/adr/0007).
+that time. The demonstrator is deliberately mediocre. It mostly begins with errors instead of traces, and at later
+turnings it is hasty sometimes: it reads about another kind of request, asks another service of the trace, or blames
+the first row it sees. Which way pays is left to be learnt from reward (docs/adr/0060).
 
 Where the tools about time are missing (`EpisodeConfig.tools` = 'two'), traces are found through rows that name one.
 Not here: the trivial rules (`scripted`), and the script that asks for everything there is (`sre`).
