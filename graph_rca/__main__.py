@@ -89,8 +89,16 @@ def _train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--from", dest="findings", type=Path, metavar="DIR",
-        help="also learn from confirmed findings, labelled incidents as scenario files; the report compares",
+        help="also learn from confirmed findings (see confirm), one of three kept back; says if the result is better",
     )  # fmt: skip
+    parser.add_argument(
+        "--check",
+        type=positive,
+        default=60,
+        metavar="N",
+        help="fresh incidents to compare on with --from (default 60)",
+    )
+    _weights(parser)
 
 
 def _rank(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +122,15 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     _weights(parser)
     parser.add_argument("--service", metavar="NAME", help="which service (default: the likeliest)")
     json_flag(parser)
+
+
+def _confirm(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
+    parser.add_argument("--service", required=True, metavar="NAME", help="the service that it really was")
+    parser.add_argument(
+        "--fault", default="unknown fault", metavar="TEXT", help="what broke, such as cpu_contention"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of confirmed findings")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +213,8 @@ ROOM = Room(
                 "example:\n  python -m graph_rca watch --prometheus http://127.0.0.1:9090 --once"),
         Command("explain", "say why: what each modality and call contributes", "graph_rca.explain_command", _explain,
                 "example:\n  python -m graph_rca explain incident.json --service cart"),
+        Command("confirm", "label an incident, so that train --from learns from it", "graph_rca.confirm_command", _confirm,
+                "example:\n  python -m graph_rca confirm runs/graph_rca/incident-ID.json --service cart --out confirmed"),
         Command("report", "measure rankers and baselines on all slices: one table", "graph_rca.report_command", _report,
                 "example:\n  python -m graph_rca report --runs runs/graph_rca/run1 --write-docs"),
     ),

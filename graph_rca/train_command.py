@@ -16,11 +16,16 @@ from typing import get_args
 from core.command_line import refuse
 from core.files import replace_file, sha256_of
 from core.revision import revision
+from graph_rca.better import compared, fresh, split, told
 from graph_rca.dataset import Labelled, labelled, load
 from graph_rca.model import Kind, Settings
+from graph_rca.rank_command import chosen_weights
 from graph_rca.train import Epoch, Plan, Trained, train
-from graph_rca.weights import Member, save_ensemble
+from graph_rca.weights import Member, load_ensemble, save_ensemble
 from project_types import ConfigurationError, read_scenarios
+
+FRESH_SEED = 77
+"""Of the incidents that old and new are compared on; no split uses it."""
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -32,14 +37,35 @@ def command(arguments: argparse.Namespace) -> int:
         )
     items = [one for path in arguments.encoded for one in load(path)]
     val = load(arguments.val)
-    items += confirmed(arguments.findings) if arguments.findings else []
+    kept: list[Labelled] = []
+    if arguments.findings:
+        learnt, kept = split(confirmed(arguments.findings))
+        items += learnt
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(f"{len(items)} incidents to learn from, {len(val)} to stop by")
     for kind in kinds:
         for seed in range(arguments.seeds):
             _train_one(arguments, kind, seed, items, val)
     _page(arguments.out)
+    if arguments.findings:
+        _compare(arguments, kept)
     return 0
+
+
+def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
+    """Put the networks of the run together, and say whether they are better than the weights in use."""
+    parts = [load_ensemble(path) for path in sorted(arguments.out.glob("*-[0-9]*.safetensors"))]
+    candidate = arguments.out / "together.safetensors"
+    members = [member for part in parts for member in part.members]
+    save_ensemble(members, candidate, {"about": "Mean of the networks of this run.", "revision": revision()})
+    old, new = chosen_weights(arguments), load_ensemble(candidate)
+    print(f"comparing on {arguments.check} fresh incidents and {len(kept)} findings kept back", flush=True)
+    sets = {"fresh generated": fresh(arguments.check, FRESH_SEED), "findings kept back": kept}
+    found = [compared(name, chosen, old, new) for name, chosen in sets.items() if chosen]
+    lines = told(found)
+    replace_file(arguments.out / "better.md", ("\n".join(lines) + "\n").encode())
+    print("\n".join(lines))
+    print(f"to use it: python -m graph_rca rank INCIDENT --weights {candidate}")
 
 
 def confirmed(folder: Path) -> list[Labelled]:
@@ -102,7 +128,7 @@ def _page(folder: Path) -> None:
         "| network | parameters' file | epochs | best val loss | val AC@1 | seconds |",
         "|---|---|---|---|---|---|",
     ]
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*-[0-9]*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
         best = card["best_epoch"]
         size = path.with_suffix(".safetensors").stat().st_size / 1e6

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.command_line import printable
+from core.files import replace_file
 from graph_rca.alerting import Outbox, message, people
 from graph_rca.explain import reasons
 from graph_rca.graph import IncidentGraph, InsufficientEvidence
@@ -68,6 +69,9 @@ class Watcher:
         why = {place: reasons(found, place) for place in found.order[:EXPLAINED]}
         took_ms = 1000 * (time.perf_counter() - started)
         path = write_finding(finding_of(work.incident, found, why, took_ms), self.findings)
+        if work.live:  # kept, so that a person can confirm it
+            kept = self.findings / f"incident-{work.incident.id}.json"
+            replace_file(kept, work.incident.model_dump_json().encode())
         first = found.services[0]
         _say(f"{work.incident.id}: {first} {100 * found.probabilities.max():.0f} %, {took_ms:.0f} ms: {path}")
         if time.monotonic() - self._told.get(first, -QUIET_S) >= QUIET_S:
