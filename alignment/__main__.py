@@ -24,6 +24,7 @@ examples:
   python -m alignment dpo --name judged --start warm@v1
   python -m alignment sweep --name judged --start warm@v1 --limit 100 --ld-alphas 1 0.5 0 --per-token
   python -m alignment ppo --name rewarded --start warm@v1 --reward judge@v1
+  python -m alignment grpo --name grouped --start warm@v1 --reward judge@v1
   python -m alignment evaluate --rows base warm@v1 judged@v1 --against warm@v1
   python -m alignment report --against warm@v1
   python -m alignment gate judged@v1 --against warm@v1
@@ -112,6 +113,13 @@ ROOM = Room(
             "align with a reward in the loop: proximal policy optimisation",
             "alignment.ppo_command",
             flags.ppo,
+            EXAMPLES,
+        ),
+        Command(
+            "grpo",
+            "the same with groups of answers instead of a value head",
+            "alignment.grpo_command",
+            flags.grpo,
             EXAMPLES,
         ),
         Command(

@@ -45,7 +45,7 @@ class Card(Frozen):
     base_sha256: str
     """Of weights and tokenizer, as `training_service.base_models.fingerprint` has it."""
     kind: str
-    """sft, dpo, reward, ppo."""
+    """sft, dpo, reward, ppo, grpo."""
     start: str = ""
     """The adapter it was trained from; empty for the bare base."""
     data_sha256: str = ""

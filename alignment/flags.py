@@ -153,6 +153,23 @@ def reward(parser: argparse.ArgumentParser) -> None:
 
 
 def ppo(parser: argparse.ArgumentParser) -> None:
+    _rewarded(parser)
+    parser.add_argument(
+        "--distance", type=float, default=6.0, help="nats an answer may move (default %(default)s)"
+    )
+
+
+def grpo(parser: argparse.ArgumentParser) -> None:
+    _rewarded(parser)
+    parser.add_argument(
+        "--group", type=positive, default=8, metavar="N", help="answers to each case (default %(default)s)"
+    )
+    parser.add_argument(
+        "--penalty", type=float, default=0.02, help="of moving away from the start (default %(default)s)"
+    )
+
+
+def _rewarded(parser: argparse.ArgumentParser) -> None:
     _learning(parser, rate=1e-5, epochs=1.0, items=16)
     _cases_flag(parser)
     parser.add_argument(
@@ -165,9 +182,6 @@ def ppo(parser: argparse.ArgumentParser) -> None:
         help="reward model, or truth: the scorer (default %(default)s)",
     )
     parser.add_argument("--iterations", type=positive, default=30, help="default %(default)s")
-    parser.add_argument(
-        "--distance", type=float, default=6.0, help="nats an answer may move (default %(default)s)"
-    )
     parser.add_argument("--words", type=positive, default=120, metavar="TOKENS", help="longest answer")
 
 

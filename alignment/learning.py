@@ -149,7 +149,8 @@ def digest(rows: Sequence[Any]) -> str:
 def last_part(history: Sequence[Mapping[str, float]], share: float = 0.2) -> dict[str, float]:
     """Return the means of the metrics over the last steps."""
     rows = history[-max(1, round(share * len(history))) :]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[-1] if name in rows[0]}
+    names = [name for name in rows[-1] if all(name in row for row in rows)]
+    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
 
 def _steps_done(folder: Path) -> int:

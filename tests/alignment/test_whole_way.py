@@ -37,6 +37,7 @@ class Lab:
             "sft": ["--base-model", "--adapters", "--work", "--cases"],
             "dpo": ["--base-model", "--adapters", "--work", "--pairs"],
             "sweep": ["--base-model", "--adapters", "--work", "--pairs", "--cases", "--answers"],
+            "grpo": ["--base-model", "--adapters", "--work", "--cases"],
             "ppo": ["--base-model", "--adapters", "--work", "--cases"],
             "reward": ["--base-model", "--adapters", "--work", "--pairs"],
             "evaluate": ["--base-model", "--adapters", "--cases", "--answers"],
@@ -130,6 +131,22 @@ def test_ppo_goes_on_where_it_was(lab: Lab, capsys: pytest.CaptureFixture[str]) 
     assert Registry(lab.adapters).card("loop").kind == "ppo"
     assert lab.run("ppo", "--name", "loop", *flags, "--iterations", "3", "--seed", "9") == 2
     assert "begun with other settings" in capsys.readouterr().err
+
+
+def test_grpo_learns_from_groups_and_goes_on_where_it_was(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--start", "warm@v1", "--items-per-step", "4", "--group", "2", "--words", "12", "--limit", "8")
+    assert lab.run("grpo", "--name", "grouped", *flags, "--iterations", "1") == 0
+    assert lab.run("grpo", "--name", "grouped", *flags, "--iterations", "2") == 0
+    progress = json.loads((lab.place / "work" / "grouped" / "last" / "progress.json").read_text())
+    assert len(progress["history"]) == 2
+    assert progress["steps"] == sum("loss" in step for step in progress["history"])
+    assert Registry(lab.adapters).card("grouped").kind == "grpo"
+    assert lab.run("grpo", "--name", "grouped", *flags, "--iterations", "3", "--penalty", "0.5") == 2
+    assert "begun with other settings" in capsys.readouterr().err
+    assert lab.run("grpo", "--name", "odd", "--items-per-step", "4", "--group", "3") == 2
+    assert "no multiple of --group" in capsys.readouterr().err
 
 
 def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from training_service.ppo import (
 )
 from training_service.scoring import score
 from training_service.sequences import TokenSequence
+from training_service.training import JobConfig, Trainer, TrainingOptions
 
 CPU = torch.device("cpu")
 ASK = {"role": "user", "content": "checkout is failing"}
@@ -91,41 +93,70 @@ def test_whitening_leaves_the_order_of_advantages() -> None:
     assert ready == sorted(ready)
 
 
-def test_the_rewarded_token_becomes_the_likeliest(base: Base) -> None:
-    """A bandit: one prompt, answers of one token, reward 1 for one of eight. The best policy always writes that one."""
-    torch.manual_seed(0)
-    adapted = Base("random", base.folder, CPU, adapt="lora")
-    model = ScalarModel(adapted.fresh_trainee(), CPU)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    prompt, arms, best = list(base.chat.prompt([ASK], []).tokens), list(range(40, 48)), 43
-    rng = np.random.default_rng(0)
+class Bandit:
+    """One prompt, answers of one token, reward 1 for one of eight. The best policy always writes that one."""
 
-    def pulled(arm: int) -> TokenSequence:
+    ARMS, BEST, PULLS = tuple(range(40, 48)), 43, 16
+
+    def __init__(self, base: Base) -> None:
+        torch.manual_seed(0)
+        adapted = Base("random", base.folder, CPU, adapt="lora")
+        self.model = ScalarModel(adapted.fresh_trainee(), CPU)
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-2)
+        self._prompt = list(base.chat.prompt([ASK], []).tokens)
+        self._rng = np.random.default_rng(0)
+
+    def pulled(self, arm: int, logprob: float = 0.0) -> TokenSequence:
         sequence = TokenSequence()
-        sequence.append(prompt, None)
-        sequence.append([arm], [0.0])
+        sequence.append(self._prompt, None)
+        sequence.append([arm], [logprob])
         return sequence
 
-    def known() -> dict[int, tuple[float, float]]:
+    def known(self) -> dict[int, tuple[float, float]]:
         """Log-probability and value of every arm."""
         with torch.no_grad():
-            found = estimates(model, [pulled(arm) for arm in arms])
-        return dict(zip(arms, zip(found.logprobs.tolist(), found.values.tolist(), strict=True), strict=True))
+            found = estimates(self.model, [self.pulled(arm) for arm in self.ARMS])
+        pairs = zip(found.logprobs.tolist(), found.values.tolist(), strict=True)
+        return dict(zip(self.ARMS, pairs, strict=True))
 
-    def chances(found: dict[int, tuple[float, float]]) -> list[float]:
-        weights = [math.exp(logprob) for logprob, _ in found.values()]
+    def chances(self) -> list[float]:
+        weights = [math.exp(logprob) for logprob, _ in self.known().values()]
         return [weight / sum(weights) for weight in weights]
 
-    before = chances(known())[arms.index(best)]
-    for _ in range(12):
-        found = known()
-        drawn = [int(arm) for arm in rng.choice(arms, size=16, p=chances(found))]
-        rollouts = []
-        for arm in drawn:
+    def draw(self) -> list[int]:
+        return [int(arm) for arm in self._rng.choice(self.ARMS, size=self.PULLS, p=self.chances())]
+
+    def ppo(self) -> None:
+        found, rollouts = self.known(), []
+        for arm in self.draw():
             logprob, value = found[arm]
-            earned, returns = advantages([float(arm == best)], [value])
-            rollouts.append(Rollout(pulled(arm), [logprob], [value], earned, returns))
-        update(model, optimizer, rollouts, PpoOptions(), together=16)
-    after = chances(known())[arms.index(best)]
-    assert before < 0.4
-    assert after > 0.9
+            earned, returns = advantages([float(arm == self.BEST)], [value])
+            rollouts.append(Rollout(self.pulled(arm), [logprob], [value], earned, returns))
+        update(self.model, self.optimizer, rollouts, PpoOptions(), together=self.PULLS)
+
+    def grpo(self) -> None:
+        """The group is the pulls of a round: as many as PPO has, and the same number of gradient steps on them."""
+        found, arms = self.known(), self.draw()
+        mean = sum(arm == self.BEST for arm in arms) / len(arms)
+        sequences = []
+        for arm in arms:
+            sequence = self.pulled(arm, found[arm][0])
+            sequence.advantage, sequence.weight = float(arm == self.BEST) - mean, 1.0
+            sequences.append(sequence)
+        options = TrainingOptions(learning_rate=1e-2)
+        trainer = Trainer(self.model.model, self.optimizer, JobConfig.of({}, options), options, CPU)
+        for _ in range(PpoOptions().epochs):
+            trainer.train(sequences, lambda _: None, lambda: False)
+
+
+@pytest.mark.parametrize("algorithm", [Bandit.ppo, Bandit.grpo], ids=["ppo", "grpo"])
+def test_at_the_same_budget_ppo_and_grpo_both_find_the_rewarded_token(
+    base: Base, algorithm: Callable[[Bandit], None]
+) -> None:
+    bandit = Bandit(base)
+    best = Bandit.ARMS.index(Bandit.BEST)
+    assert bandit.chances()[best] < 0.4
+    for _ in range(12):
+        algorithm(bandit)
+    assert bandit.chances()[best] > 0.9
