@@ -48,6 +48,7 @@ from project_types import (
 from training_runs import machine
 from training_runs.arithmetic import arithmetic
 from training_runs.backend import Backend, connected
+from training_runs.difficulty import sometimes_solved
 from training_runs.duration import forecast as forecast_of_plan
 from training_runs.evaluations import Evaluations
 from training_runs.interruption import Interruption
@@ -192,10 +193,14 @@ def import_art(config: TrainingConfig) -> None:
 def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     limits = {"train": config.train_limit, "val": config.val_limit, "test": config.test_limit}
     unused = {split for split, limit in limits.items() if limit == 0}
-    return {
+    found = {
         split: [] if split in unused else list(map(_light, read_scenarios(config.scenarios / split)[:limit]))
         for split, limit in limits.items()
     }
+    if config.profile is not None:
+        found["train"] = sometimes_solved(found["train"], config.profile)
+        say(f"{len(found['train'])} train scenarios teach, says {config.profile}")
+    return found
 
 
 def _light(scenario: Scenario) -> Scenario:

@@ -84,6 +84,10 @@ class TrainingConfig(Frozen):
     """Longest a training job may take before the run stops."""
     train_limit: Annotated[int, Field(ge=1)] | None = None
     """Use only so many train scenarios."""
+    profile: Path | None = None
+    """What `python -m evaluation profile RUN --json` wrote. Train scenarios that are always or never right in it
+    are left out.
+    """
     val_limit: Annotated[int, Field(ge=0)] | None = None
     """Use only so many val scenarios."""
     test_limit: Annotated[int, Field(ge=0)] | None = None
