@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from core.downloads import Access, shown_url
 from core.log_stores.contract import LogQuery, LogStore
+from core.processes import runs
 from core.redaction import redact
 from project_types import Frozen, InvestigatorError, Timestamp
 from testrun_investigator.metrics import FOLDER
@@ -128,15 +129,8 @@ class Tasks:
 
 
 def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # a task of this process would be among the running ones
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    # a task of this process would be among the running ones
+    return pid != os.getpid() and runs(pid)
 
 
 class _Running(threading.Thread):

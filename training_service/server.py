@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from core.processes import runs
 from core.serving.guard import Door, hosts_for
 from core.serving.listening import EVERY_INTERFACE, announce
 from training_service.app import Limits, Service, build_app, open_service
@@ -79,17 +80,7 @@ class Owner:
             return False
         if self._our_parent:  # exact: an orphan gets another parent, whatever takes the number
             return os.getppid() != self._pid
-        return not _runs(self._pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return not runs(self._pid)
 
 
 class Server(uvicorn.Server):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from core.log_stores.contract import Count, Tally
+from core.log_stores.contract import Count, Kind, Line, Tally
 
 MANY_SERVICES = 4
 """From so many services on, a kind is shown once for all of them."""
@@ -53,6 +53,18 @@ def grouped(tallies: Iterable[Tally]) -> Grouped:
             groups += [Group(kind, one.level, one.times, one.first, (one.service,)) for one in parts]
     groups.sort(key=lambda group: (-group.level, group.times, group.first))
     return Grouped(groups, Count(sum(group.times for group in groups), len(groups)))
+
+
+def kinds_of(
+    groups: Sequence[Group], lines: Sequence[Line], alike: Callable[[int, Sequence[str]], Sequence[str]]
+) -> list[Kind]:
+    """Return groups with the first line of each. `alike` gives the texts of a kind that these services wrote."""
+
+    def shown(group: Group, line: Line) -> Kind:
+        differs = difference(alike(group.kind, group.services)) if group.times > 1 else ()
+        return Kind(line, group.times, group.services, differs)
+
+    return list(map(shown, groups, lines))
 
 
 def _one_of_all(kind: int, parts: Sequence[Tally]) -> Group:

@@ -13,7 +13,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from core.log_stores.contract import (
     Trace,
 )
 from core.log_stores.id_prefix import IdPrefixes
-from core.log_stores.kinds import Grouped, difference, grouped
+from core.log_stores.kinds import Grouped, grouped, kinds_of
 from core.log_stores.line_columns import LineColumns
 from core.log_stores.tables import APPLICATION_ID, SCHEMA_VERSION, pairs
 from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSeries, Span
@@ -199,15 +199,8 @@ class SqliteStore:
 
     def kinds(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Kind]:
         groups = self._kinds(query).groups[offset : None if limit is None else offset + limit]
-        return [
-            Kind(
-                line,
-                group.times,
-                group.services,
-                difference(self._alike(query, group.kind, group.services)) if group.times > 1 else (),
-            )
-            for line, group in zip(self.at([group.first for group in groups]), groups, strict=True)
-        ]
+        lines = self.at([group.first for group in groups])
+        return kinds_of(groups, lines, partial(self._alike, query))
 
     def stands_for(self, query: LogQuery, log_id: str) -> str | None:
         """Return the id of the first line of the kind that a line belongs to; None when it does not match."""

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from core.log_stores import logsql
@@ -31,7 +32,7 @@ from core.log_stores.contract import (
     Trace,
 )
 from core.log_stores.id_prefix import SHORTEST
-from core.log_stores.kinds import Grouped, difference, grouped
+from core.log_stores.kinds import Grouped, grouped, kinds_of
 from core.log_stores.line_columns import Kinds, LineColumns, as_columns, log_rows
 from core.log_stores.ordering import within_reach
 from core.log_stores.scenario_rows import span_rows
@@ -161,15 +162,8 @@ class VictoriaLogsStore:
 
     def kinds(self, query: LogQuery, offset: int = 0, limit: int | None = None) -> list[Kind]:
         groups = self._grouped(query).groups[offset : None if limit is None else offset + limit]
-        return [
-            Kind(
-                line,
-                group.times,
-                group.services,
-                difference(self._alike(query, group.kind, group.services)) if group.times > 1 else (),
-            )
-            for line, group in zip(self.at([group.first for group in groups]), groups, strict=True)
-        ]
+        lines = self.at([group.first for group in groups])
+        return kinds_of(groups, lines, partial(self._alike, query))
 
     def at(self, places: Sequence[tuple[int, int]]) -> list[Line]:
         if not places:

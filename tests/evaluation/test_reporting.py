@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,9 @@ from evaluation.reporting import page
 from project_types import Ending, Episode, Verdict
 from tests.builders.commands import evaluation as run
 from tests.builders.episodes import episode, write_episodes
+from tests.builders.pages import Page
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
-
-
-class Page(HTMLParser):
-    """Notes elements, attributes and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def hostile_episodes() -> list[Episode]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from dashboard.browser import executable
 from project_types import ConfigurationError, Episode, Report, TrainingConfig, Verdict
 from tests.builders.episodes import call, write_episodes
 from tests.builders.episodes import episode as made_episode
+from tests.builders.pages import Page
 from tests.builders.runs import write_state
 from training_runs.__main__ import main
 from training_runs.headline import table
@@ -57,22 +57,6 @@ def episode(scenario: int, sample: int, right: bool, text: str = "hello") -> Epi
             "twin": f"{scenario ^ 1:04x}",
         },
     )
-
-
-class Page(HTMLParser):
-    """What a browser would find: tags, attributes, and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def rendered(path: Path) -> Page:
