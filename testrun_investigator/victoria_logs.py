@@ -7,6 +7,7 @@ cache folder. Callers see no difference. Downloading and reading are `ingestion`
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from testrun_investigator.ingestion import Task, Tasks
 from testrun_investigator.settings import Settings, read_settings
 
 EMBEDDED = "logs.db"
+_ANSWER_S = 20.0
+"""Less than the deadline of a tool call. One query after another is made on a run."""
 
 
 class LogsError(InvestigatorError):
@@ -68,13 +71,13 @@ class VictoriaLogsHandler:
         """Return how far a task is; None for an unknown one."""
         return self.tasks.task(task_id)
 
-    def open_store(self, run_id: str) -> LogStore:
-        """Open a store of the run for writing. Each writer has a connection of its own."""
+    def open_store(self, run_id: str, answer_within_s: float = math.inf) -> LogStore:
+        """Open a store of the run, for writing unless it must answer in time. Each has a connection of its own."""
         if self.settings.victoria_logs:
             return victorialogs.victorialogs_store(self.settings.victoria_logs, run_id)
         path = self._file(run_id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return growing_store(path, run_id)
+        return growing_store(path, run_id, answer_within_s)
 
     # --------------------------------------------------------------------------------------------- asking
 
@@ -91,7 +94,7 @@ class VictoriaLogsHandler:
                     raise LogsError(
                         f"run {run_id}: no logs were ingested yet; call ingest_logs(url, run_id) first"
                     )
-                self._readers[run_id] = self.open_store(run_id)
+                self._readers[run_id] = self.open_store(run_id, _ANSWER_S)
             return self._readers[run_id]
 
     def query_actions_log(

@@ -8,7 +8,9 @@ numbered first.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -36,25 +38,32 @@ from project_types import DatabaseError, Edge, Event, LogRecord, MetricSeries, S
 
 _LAST = "\U0010ffff"
 """Follows every character of an id."""
+_STEPS = 50_000
+"""Instructions of SQLite's machine, about a millisecond, between two looks at the clock."""
+_BUSY_S = 60.0
+"""How long a batch waits for another one that is being written."""
 _CACHE_KIB, _CHECKPOINT_PAGES = 64 << 10, 16 << 10
 """64 MiB each. A batch then fits into memory, and a page that many batches change is copied once for all of
 them: with SQLite's defaults ingestion waits for the disk half of the time.
 """
 
 
-def growing_store(database: Path | None, run_id: str) -> GrowingStore:
+def growing_store(database: Path | None, run_id: str, answer_within_s: float = math.inf) -> GrowingStore:
     """Return the run's part of a file that grows; file and run are made when they are new.
 
     Args:
         database: the file; None for a store in memory.
         run_id: names the run within the file.
+        answer_within_s: a query that takes longer is given up with a DatabaseError, so that others get their turn.
 
     Raises:
         DatabaseError: the file cannot be opened or written, or is no log store of this version.
     """
     name = str(database or "memory")
     try:
-        connection = sqlite3.connect(database or ":memory:", check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(
+            database or ":memory:", timeout=_BUSY_S, check_same_thread=False, isolation_level=None
+        )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -66,7 +75,7 @@ def growing_store(database: Path | None, run_id: str) -> GrowingStore:
         raise DatabaseError(
             f"{name}: cannot be written ({trouble}); check the path and its permissions"
         ) from trouble
-    return GrowingStore(LogFile(name, connection), run_id)
+    return GrowingStore(LogFile(name, connection), run_id, answer_within_s)
 
 
 def _add_run(connection: sqlite3.Connection, run_id: str) -> None:
@@ -85,6 +94,12 @@ class GrowingStore(SqliteStore):
     _order = "at_us, row"
     _first = "min(at_us)"
     _version = -1
+
+    def __init__(self, file: LogFile, run_id: str, answer_within_s: float = math.inf) -> None:
+        self._within_s, self._ends = answer_within_s, math.inf
+        if answer_within_s < math.inf:
+            file.connection.set_progress_handler(lambda: time.monotonic() > self._ends, _STEPS)
+        super().__init__(file, run_id)
 
     def _source(self, query: LogQuery) -> tuple[str, list[Any]]:
         if query.start_us is None and query.end_us is None:
@@ -122,7 +137,17 @@ class GrowingStore(SqliteStore):
             if version != self._version:  # another connection has written
                 self._version = version
                 self._read()
-            return self.file.rows(query, *parameters)
+            self._ends = time.monotonic() + self._within_s
+            try:
+                return self.file.rows(query, *parameters)
+            except sqlite3.OperationalError as trouble:
+                if trouble.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                raise DatabaseError(
+                    f"not found within {self._within_s:.0f} s among so many lines; ask for less: a shorter time, one service"
+                ) from None
+            finally:
+                self._ends = math.inf
 
     # -- ids
 

@@ -402,6 +402,15 @@ def test_what_one_connection_adds_another_one_finds(tmp_path: Path) -> None:
     assert reader.services() == ["orders"]
 
 
+def test_a_query_that_takes_too_long_is_given_up_and_the_next_one_is_answered(tmp_path: Path) -> None:
+    rows = [LogRecord.model_validate(row(f"{number:04x}", message=f"m {number}")) for number in range(5000)]
+    growing_store(tmp_path / "run.db", "one").ingest(rows)
+    store = growing_store(tmp_path / "run.db", "one", answer_within_s=0)
+    with pytest.raises(DatabaseError, match="ask for less"):
+        store.count(LogQuery())
+    assert [line.id for line in store.lines(LogQuery(), 0, 1)] == ["0000"]
+
+
 def test_a_built_store_says_that_it_does_not_grow(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"does not grow; add a file and run: python build_logs\.py"):
         sqlite(tmp_path, WHOLE).ingest()
