@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from project_types import Evidence, Frozen, InvestigatorError
 
 MOST_BYTES = 16 << 20
-_RED = (200, 45, 45)
+_RED = (236, 112, 100)
 _GREY = (228, 231, 235)
 Text = Annotated[str, Field(max_length=5000)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -14,7 +14,9 @@ from failure_analysis.logs.ingest import ingest
 from failure_analysis.notes import Notes
 from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, FailureStore, Wanted
+from graph_rca.findings import finding_path
 from tests.builders.alignment import write_room
+from tests.builders.rankings import finding as ranking
 from tests.builders.runs import metrics_row, write_run
 from tests.builders.testruns import RUN, save_finding, save_session
 from tests.dashboard.browsing import tab
@@ -60,6 +62,10 @@ def addresses(root: Path) -> list[str]:
     finding = save_finding(settings, RUN, "The volume of node 4 was full.")
     save_session(settings, RUN, "The volume of node 4 was full.", "1 line matches")
     single += ["/findings", "/findings?q=nosuchthing", f"/findings/{finding.id}", "/sessions", "/sessions/1"]
+    (root / "graph_rca").mkdir(exist_ok=True)
+    ranked = finding_path(root / "graph_rca", "incident-a")
+    ranked.write_text(ranking("incident-a").model_dump_json(), encoding="utf-8")
+    single += ["/rankings", "/rankings/incident-a"]
     pairs = ["/compare", "/compare?before=seed1&before_step=0&after_step=3", "/compare?before=nosuch"]
     pairs += ["/side-by-side?scenario_id=1a2b&before=seed1&before_step=0&after_step=3", "/nosuchpage"]
     aligned = ["/adapters", "/adapters/judged@v2", "/adapters/judge@v1", "/preferences"]
