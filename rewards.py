@@ -35,7 +35,8 @@ class Band(NamedTuple):
 
 BANDS: Mapping[str, Band] = {
     "grounded": Band(1.2, {"cited_gold": 0.2, "evidence_opened": 0.1, "few_turns": 0.1,
-                           "fabricated_ids": -0.06, "irrelevant_ids": -0.06, "repeated_calls": -0.04, "malformed_calls": -0.04}),
+                           "fabricated_ids": -0.06, "irrelevant_ids": -0.06, "repeated_calls": -0.04,
+                           "malformed_calls": -0.04}),
     "unsupported": Band(0.15, {"evidence_opened": 0.05, "few_turns": 0.05,
                                "fabricated_ids": -0.05, "repeated_calls": -0.025, "malformed_calls": -0.025}),
     "abstained": Band(-0.6, {"evidence_opened": 0.1, "right_service": 0.05,

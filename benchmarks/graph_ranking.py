@@ -60,7 +60,9 @@ def _series(names: Sequence[str], culprit: str, rng: random.Random) -> list[Metr
                 level * rng.uniform(0.9, 1.1) * (1 + 5 * (name == culprit and step >= 90))
                 for step in range(180)
             ]
-            found.append(MetricSeries(service=name, name=kind, start=START, step_s=10, values=tuple(values), points=()))
+            found.append(
+                MetricSeries(service=name, name=kind, start=START, step_s=10, values=tuple(values), points=())
+            )
     return found
 
 
@@ -138,7 +140,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name:<28} n {len(values):>3}  p50 {statistics.median(values):8.1f} ms  p95 {p95:8.1f} ms")
     small, live, large = found.values()
     ratios = [
-        statistics.median(small) / SMALL_MS, live[int(len(live) * 0.95)] / LIVE_MS, statistics.median(large) / LARGE_MS,
+        statistics.median(small) / SMALL_MS, live[int(len(live) * 0.95)] / LIVE_MS,
+        statistics.median(large) / LARGE_MS,
     ]  # fmt: skip
     for ratio in ratios:
         print(f"ratio={ratio:.2f} bar=1.0")

@@ -148,7 +148,8 @@ def write(stage: Stage, order: Order, traffic: Traffic) -> dict[str, Any]:
         "distractors": distractors(draft, rng),
         "gold_report": gold(draft, evidence, known["evidence_trace_ids"]),
         "provenance": {
-            "generator": "chaos", "version": VERSION, "seed": order.seed, "topology": stage.world.topology.name,
+            "generator": "chaos", "version": VERSION, "seed": order.seed,
+            "topology": stage.world.topology.name,
             "unseen": order.unseen,
         },
     }  # fmt: skip

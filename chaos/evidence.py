@@ -30,7 +30,8 @@ def truth(draft: Draft, evidence: list[Row], flow: Flow) -> dict[str, Any]:
     if one.quiet:
         name = draft.names[one.culprit]
         known["accepted_causes"] = [
-            f"{name} became slow by itself", f"{name} takes longer for its own work", f"own time of {name} rose",
+            f"{name} became slow by itself", f"{name} takes longer for its own work",
+            f"own time of {name} rose",
         ]  # fmt: skip
     return known
 

@@ -89,7 +89,8 @@ LISTS: Mapping[str, tuple[str, ...]] = {
 }
 RANGES: Mapping[str, tuple[int, int]] = {
     "k": (3, 9), "few": (2, 6), "n": (11, 49), "n2": (50, 99), "big": (1200, 9800), "rev": (110, 890),
-    "port": (7000, 9900), "cap": (10, 60), "limit": (512, 3072), "high": (92, 99), "low": (1, 6), "mid": (14, 48),
+    "port": (7000, 9900), "cap": (10, 60), "limit": (512, 3072), "high": (92, 99), "low": (1, 6),
+    "mid": (14, 48),
     "short": (60, 190), "ms": (220, 780), "long": (2100, 8900), "quota": (3, 20), "deadline": (40, 90),
     "calm": (31, 64), "usual": (400, 900),
 }  # fmt: skip

@@ -33,7 +33,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "connections_in_use": (14, 34), "queue_length": (0, 3),
 }  # fmt: skip
 NOISE: Mapping[str, float] = {
-    "cpu_percent": 1.6, "memory_percent": 0.5, "disk_percent": 0.0, "open_sockets": 1.5, "connections_in_use": 1.5,
+    "cpu_percent": 1.6, "memory_percent": 0.5, "disk_percent": 0.0, "open_sockets": 1.5,
+    "connections_in_use": 1.5,
     "queue_length": 0.7,
 }  # fmt: skip
 LOAD: Mapping[str, float] = {"cpu_percent": 9.0, "open_sockets": 6.0, "connections_in_use": 5.0}

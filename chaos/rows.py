@@ -152,7 +152,8 @@ class Reporter:
             code = 504 if root.ms[index] > SLOW_MS else self.rng.choice((500, 502, 503))
             self._say(
                 root.node.service, kind, "ERROR", at, run, index, root.node,
-                code=code, ms=round(float(root.ms[index])), reason=f"status {code}", op=root.node.call.operation,
+                code=code, ms=round(float(root.ms[index])), reason=f"status {code}",
+                op=root.node.call.operation,
             )  # fmt: skip
 
     def routine(self, count: int) -> list[Row]:
@@ -173,7 +174,8 @@ class Reporter:
     def _routine(self, run: FlowRun, node: Node, index: int) -> None:
         op = run.ops[node.index]
         self._say(
-            node.service, f"routine.{self.world.role(node.service)}", "INFO", float(op.start[index] + op.ms[index]),
+            node.service, f"routine.{self.world.role(node.service)}", "INFO",
+            float(op.start[index] + op.ms[index]),
             run, index, node, row_kind="routine",
             ms=max(1, round(float(op.ms[index]))), op=node.call.operation.split("/")[0].strip(),
         )  # fmt: skip

@@ -207,7 +207,8 @@ def _candidate(
     end = start + rng.uniform(200_000, 290_000) if rng.random() < 0.25 else WINDOW_MS
     return Candidate(
         fault, strike, place, sufferers(strike, place, world.topology), start, calm, max(end, calm),
-        _manner(strike, place, world.topology, rng), share=rng.uniform(0.6, 0.95), mild_share=rng.uniform(0.15, 0.35),
+        _manner(strike, place, world.topology, rng), share=rng.uniform(0.6, 0.95),
+        mild_share=rng.uniform(0.15, 0.35),
         late_ms=(2200, rng.uniform(4500, 9500)), ends_ok=rng.random() < 0.6, inferred=rng.random() < 0.4,
         magnitude=_magnitude(rng), notes=() if silent else notes, values=values, quiet=silent,
     )  # fmt: skip

@@ -62,7 +62,8 @@ class World:
 
 
 BASE_MS = {
-    "edge": 4.0, "service": 12.0, "worker": 30.0, "store": 9.0, "cache": 2.0, "queue": 6.0, "gateway": 70.0, "job": 15.0,
+    "edge": 4.0, "service": 12.0, "worker": 30.0, "store": 9.0, "cache": 2.0, "queue": 6.0, "gateway": 70.0,
+    "job": 15.0,
 }  # fmt: skip
 LIMITS_MS = ((300, 400, 500, 600), (900, 1100, 1400), (2200, 2600, 3000), (4500, 5000, 6000))
 """Deadlines by how many calls lie below the callee."""

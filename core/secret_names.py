@@ -50,10 +50,12 @@ _NETRC = re.compile(
 )
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SECRET_PARTS = {
-    "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "credential", "credentials",
+    "password", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "credential",
+    "credentials",
     "apikey", "auth", "authorization", "bearer", "cookie", "session", "sessionid", "sig", "signature",
     "jwt", "otp", "dsn", "sas", "webhook",
-    "passwort", "kennwort", "senha", "wachtwoord", "contrasena", "clave", "haslo", "heslo", "parola", "motdepasse",
+    "passwort", "kennwort", "senha", "wachtwoord", "contrasena", "clave", "haslo", "heslo", "parola",
+    "motdepasse",
     "losenord", "adgangskode", "sifre",
 }  # fmt: skip
 _SECRET_RUNS = re.compile(

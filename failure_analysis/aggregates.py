@@ -30,7 +30,8 @@ By = Literal["category", "severity", "kind", "type", "fault_type"]
 Bucket = Literal["hour", "day", "week", "step", "all"]
 BUCKET_MS: dict[Bucket, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
 COLUMNS: dict[By, str] = {
-    "category": "f.category", "severity": "f.severity", "kind": "f.kind", "type": "e.type", "fault_type": "e.fault_type",
+    "category": "f.category", "severity": "f.severity", "kind": "f.kind", "type": "e.type",
+    "fault_type": "e.fault_type",
 }  # fmt: skip
 _COUNTED_WHOLE = (ExperimentType.EPISODE, ExperimentType.TRAINING_RUN, ExperimentType.EVALUATION)
 """Types of which good ones are stored too: their halves are halves of what was tried, those of the others of

@@ -59,7 +59,8 @@ def explain_episode(
     fault = str(episode.metadata.get("fault_type", "")) or "unknown fault"
     shape = f"{kind.replace('_', ' ')}: {fault}" + (f": {template(message)}" if message else "")
     return _redacted(Failure(
-        signature=signature_of("investigation", kind, fault, template(message)), template=shape, analysis=analysis,
+        signature=signature_of("investigation", kind, fault, template(message)), template=shape,
+        analysis=analysis,
         kind=kind, claims=made, error_message=f"{trouble}: {message}" if trouble else "",
     ))  # fmt: skip
 

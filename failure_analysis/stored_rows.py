@@ -38,10 +38,12 @@ def plain(value: Any) -> Any:
 
 
 _PLACE = (
-    "source", "split", "sampling", "step", "policy", "scenario_id", "sample", "fault_type", "topology", "unseen",
+    "source", "split", "sampling", "step", "policy", "scenario_id", "sample", "fault_type", "topology",
+    "unseen",
 )  # fmt: skip
 _CAME_TO = (
-    "file", "offset", "length", "ending", "correct", "grounded", "reward", "turns", "seconds", "tokens", "cost_usd",
+    "file", "offset", "length", "ending", "correct", "grounded", "reward", "turns", "seconds", "tokens",
+    "cost_usd",
     "blamed", "question", "answer",
 )  # fmt: skip
 

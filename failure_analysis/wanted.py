@@ -22,7 +22,8 @@ from project_types import Frozen
 JOINED = "experiments e LEFT JOIN episodes p USING (id) LEFT JOIN failures f USING (id) LEFT JOIN templates t USING (signature)"
 
 SEARCHED = (
-    "e.name", "e.run", "e.scenario_id", "e.fault_type", "p.question", "p.answer", "p.blamed", "f.kind", "f.category",
+    "e.name", "e.run", "e.scenario_id", "e.fault_type", "p.question", "p.answer", "p.blamed", "f.kind",
+    "f.category",
     "f.error_message", "f.root_cause", "f.fix", "t.template",
 )  # fmt: skip
 """Columns that a search looks at."""

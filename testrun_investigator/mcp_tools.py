@@ -330,7 +330,8 @@ def _finding_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
             toolbox,
             "save_finding",
             lambda: toolbox.save_finding(
-                run_id, cause, service, log_ids, fault_type=fault_type, next_actions=actions, confidence=confidence,
+                run_id, cause, service, log_ids, fault_type=fault_type, next_actions=actions,
+                confidence=confidence,
                 author="mcp client",
             ),
         )  # fmt: skip

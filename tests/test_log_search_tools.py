@@ -694,7 +694,8 @@ async def test_concurrent_tasks_and_threads_get_their_own_answers(tmp_path: Path
 @pytest.mark.parametrize(
     ("kind", "shown", "full"),
     [("log", "77e0", "77e0aaaa0003"), ("log", "77e0aaaa0003", "77e0aaaa0003"), ("log", "3fa2aaaa000", None), ("log", "77", None),
-     ("log", "", None), ("trace", "9bc1000000000002", "9bc1000000000002"), ("trace", "77e0", None), ("log", "77E0", None)],
+     ("log", "", None), ("trace", "9bc1000000000002", "9bc1000000000002"), ("trace", "77e0", None),
+     ("log", "77E0", None)],
 )  # fmt: skip
 def test_an_id_resolves_when_it_is_whole_or_a_unique_beginning(
     search: Tool, kind: Any, shown: str, full: str | None

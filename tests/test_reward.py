@@ -41,7 +41,8 @@ OUTCOMES = st.builds(
 SOLVED = st.builds(changed, OUTCOMES, ending=st.just(Ending.ANSWERED), correct=st.just(True))
 UNSOLVED = OUTCOMES.filter(lambda outcome: not solved(outcome))
 GROUNDED = Outcome(
-    ending=Ending.ANSWERED, correct=True, service_correct=True, turns=4, gold_evidence=2, gold_evidence_opened=2,
+    ending=Ending.ANSWERED, correct=True, service_correct=True, turns=4, gold_evidence=2,
+    gold_evidence_opened=2,
     cited=2, cited_seen=2, cited_gold=2, cited_supporting=2,
 )  # fmt: skip
 WORST_SOLVED = Outcome(

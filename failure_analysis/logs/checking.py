@@ -17,9 +17,11 @@ LEAST_QUOTED = 2
 _WORD = re.compile(r"[^\W_][\w.$/:-]{2,}[^\W_]")
 _EMPTY_WORDS = {
     "about", "after", "again", "also", "another", "because", "been", "before", "being", "between", "both",
-    "cannot", "caused", "causes", "code", "could", "does", "done", "down", "during", "each", "error", "errors",
+    "cannot", "caused", "causes", "code", "could", "does", "done", "down", "during", "each", "error",
+    "errors",
     "exception", "exceptions", "fail", "failed", "failing", "fails", "failure", "failures", "from",
-    "have", "into", "issue", "likely", "line", "logs", "message", "more", "most", "much", "must", "need", "needs",
+    "have", "into", "issue", "likely", "line", "logs", "message", "more", "most", "much", "must", "need",
+    "needs",
     "occurred", "only", "other", "over", "problem", "process", "reason", "root", "running", "script",
     "should", "since", "some", "something", "step", "such", "system", "task", "than", "that", "their", "them",
     "then", "there", "these", "they", "this", "those", "through", "today", "under", "unexpected", "until",

@@ -39,11 +39,13 @@ class Line(NamedTuple):
 
 _NAMES = {
     "trace": Level.DEBUG, "debug": Level.DEBUG, "verbose": Level.DEBUG, "fine": Level.DEBUG,
-    "info": Level.INFO, "information": Level.INFO, "notice": Level.INFO, "log": Level.INFO, "statement": Level.INFO,
+    "info": Level.INFO, "information": Level.INFO, "notice": Level.INFO, "log": Level.INFO,
+    "statement": Level.INFO,
     "detail": Level.INFO, "hint": Level.INFO, "normal": Level.INFO, "i": Level.INFO,
     "warn": Level.WARN, "warning": Level.WARN, "w": Level.WARN,
     "error": Level.ERROR, "err": Level.ERROR, "eror": Level.ERROR, "severe": Level.ERROR, "e": Level.ERROR,
-    "fatal": Level.FATAL, "critical": Level.FATAL, "crit": Level.FATAL, "panic": Level.FATAL, "emerg": Level.FATAL,
+    "fatal": Level.FATAL, "critical": Level.FATAL, "crit": Level.FATAL, "panic": Level.FATAL,
+    "emerg": Level.FATAL,
     "alert": Level.FATAL, "dpanic": Level.FATAL, "f": Level.FATAL,
 }  # fmt: skip
 _WORDS = "|".join(name for name in _NAMES if len(name) > 1)

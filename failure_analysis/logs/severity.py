@@ -65,7 +65,8 @@ _NOT_BETTER = re.compile(
     r"\bnot better than\b|\bno improvement over\b|\bdid not (improve|beat)\b", re.IGNORECASE
 )
 _KNOWN = {
-    "training_run", "training_job", "training", "rollout", "episode", "ci_test", "ci_build", "evaluation", "log",
+    "training_run", "training_job", "training", "rollout", "episode", "ci_test", "ci_build", "evaluation",
+    "log",
 }  # fmt: skip
 """Every other type is one experiment of a search, such as llm_generated_code: others go on when it fails."""
 _RUNS = {"training_run", "training_job", "training"}

@@ -112,7 +112,8 @@ def play(plot: Plot, seed: int = 1, noise: float = 1.0) -> Played:
     if plot.culprit == "loader":
         culprit = loaders[0]
     bare = Played(
-        name, plot, seed, nodes, loaders, culprit, peer, start, start + timedelta(minutes=MINUTES), (), (), (), {}
+        name, plot, seed, nodes, loaders, culprit, peer, start, start + timedelta(minutes=MINUTES), (), (),
+        (), {}
     )  # fmt: skip
     stage = _Stage(bare, dice)
     return bare._replace(

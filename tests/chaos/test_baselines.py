@@ -27,7 +27,8 @@ def run(*arguments: object) -> int:
 
 def row(second: int, service: str, level: LevelName, message: str, trace_id: str | None = None) -> LogRecord:
     return LogRecord(
-        id=f"id{second:02}", timestamp=START + timedelta(seconds=second), service=service, level=level, message=message,
+        id=f"id{second:02}", timestamp=START + timedelta(seconds=second), service=service, level=level,
+        message=message,
         trace_id=trace_id,
     )  # fmt: skip
 

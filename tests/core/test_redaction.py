@@ -70,7 +70,8 @@ GLUE = st.sampled_from(
 )
 @example(secret="0" * 12, name="password", sign="=", quote='"', before="BEARER", glue=" ", after="")
 @given(
-    secret=VALUES, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), glue=GLUE, after=st.text(max_size=40)
+    secret=VALUES, name=NAMES, sign=SIGNS, quote=QUOTES, before=st.text(max_size=40), glue=GLUE,
+    after=st.text(max_size=40)
 )  # fmt: skip
 def test_no_named_value_survives_whatever_stands_around_it(
     secret: str, name: str, sign: str, quote: str, before: str, glue: str, after: str

@@ -87,7 +87,8 @@ def test_evidence_that_is_no_log_line_is_marked_too() -> None:
         if one.id in kinds.values()
     }
     assert {kind: (one.mark, one.exists) for kind, one in found.items()} == {
-        "event": ("both", True), "span": ("both", True), "metric": ("gold", True), "absence": ("gold", True)}  # fmt: skip
+        "event": ("both", True), "span": ("both", True), "metric": ("gold", True),
+        "absence": ("gold", True)}  # fmt: skip
     assert (found["metric"].seen, found["absence"].seen) == (True, False)
     assert found["span"].text == "ledger journal 900 ms error"
 

@@ -201,7 +201,8 @@ def test_similar_failures_are_found_by_their_words(tmp_path: Path) -> None:
 
 def played(step: int, scenario: str, failed: bool, sample: int = 0) -> Experiment:
     return experiment(
-        id=experiment_id(step, scenario, sample), run="seed1", step=step, split="test", sampling="t0", scenario_id=scenario,
+        id=experiment_id(step, scenario, sample), run="seed1", step=step, split="test", sampling="t0",
+        scenario_id=scenario,
         sample=sample,
         fault_type="disk_full", status=Status.FAILED if failed else Status.OK,
         failure=failure(kind=InvestigationKind.GAVE_UP) if failed else None,
@@ -242,7 +243,8 @@ def episodes_of(
 ) -> list[Experiment]:
     return [
         experiment(
-            start + n, fault_type=fault, topology="shop", split=split, status=Status.FAILED if n < failed else Status.OK,
+            start + n, fault_type=fault, topology="shop", split=split,
+            status=Status.FAILED if n < failed else Status.OK,
             failure=failure() if n < failed else None, **fields,
         )
         for n in range(of)

@@ -85,7 +85,8 @@ def test_one_object_is_read_wherever_it_stands_and_extra_keys_are_left_out(reply
 
 
 @pytest.mark.parametrize(
-    "trouble", [http_error(500), http_error(429), rubbish(), say("Let me think.")], ids=["500", "429", "rubbish", "prose"]
+    "trouble", [http_error(500), http_error(429), rubbish(), say("Let me think.")],
+    ids=["500", "429", "rubbish", "prose"]
 )  # fmt: skip
 def test_a_model_is_asked_again_within_its_time(trouble: Reply) -> None:
     found, requests = ask([trouble, say(json.dumps(ANSWER))])

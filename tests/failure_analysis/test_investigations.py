@@ -56,20 +56,24 @@ CASES: dict[str, tuple[Kind, tuple[ChatReply, ...], EpisodeConfig, tuple[int, ..
         RULES, (1, 2), (GOLD,),
     ),
     "looked at the wrong time": (
-        Kind.WRONG_TIME_WINDOW, (search(service="ledger", start_time="14:05:30"), BLAMES_MAILER), RULES, (1,), (GOLD,),
+        Kind.WRONG_TIME_WINDOW, (search(service="ledger", start_time="14:05:30"), BLAMES_MAILER), RULES, (1,),
+        (GOLD,),
     ),
     "did not ask for the rest": (
         Kind.EVIDENCE_CUT_OFF, (search(min_level="WARN", limit=1), BLAMES_MAILER), RULES, (1,), (GOLD,),
     ),
     "invented an id": (
-        Kind.FABRICATED_EVIDENCE, (WARNINGS, answer("orders", "orders: down", "feedbeef", SYMPTOM)), RULES, (2,), ("feedbeef",),
+        Kind.FABRICATED_EVIDENCE, (WARNINGS, answer("orders", "orders: down", "feedbeef", SYMPTOM)), RULES,
+        (2,), ("feedbeef",),
     ),
     "invented a service": (
-        Kind.INVENTED_SERVICE, (search(service="mailer"), answer("billing-db", "billing-db: it is down", LOUD)), RULES, (1, 2),
+        Kind.INVENTED_SERVICE,
+        (search(service="mailer"), answer("billing-db", "billing-db: it is down", LOUD)), RULES, (1, 2),
         (LOUD,),
     ),
     "searched for what is not there": (
-        Kind.SEARCHED_NOTHING, (search(keywords=["zebra"]), answer("mailer", "mailer: template store unreachable")), RULES, (1,),
+        Kind.SEARCHED_NOTHING,
+        (search(keywords=["zebra"]), answer("mailer", "mailer: template store unreachable")), RULES, (1,),
         (),
     ),
     "answered at once": (Kind.ANSWERED_BLIND, (answer("mailer", "mailer: it is always the mailer"),), RULES, (1,), ()),

@@ -136,7 +136,8 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signs itself, and its key."""
     paths = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
-               "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(paths[0]), "-keyout", str(paths[1])]  # fmt: skip
+               "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(paths[0]), "-keyout",
+               str(paths[1])]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
     return paths
 

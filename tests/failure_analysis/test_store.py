@@ -53,14 +53,16 @@ def failure(name: str = "x", severity: Severity = Severity.MEDIUM, **fields: Any
 
 def experiment(number: int = 0, **fields: Any) -> Experiment:
     given = {
-        "id": experiment_id(number), "type": ExperimentType.EPISODE, "name": f"n{number}", "run": "one", "status": Status.OK,
+        "id": experiment_id(number), "type": ExperimentType.EPISODE, "name": f"n{number}", "run": "one",
+        "status": Status.OK,
         "at": START + timedelta(minutes=number), "scenario_id": "0f3c", "sample": number,
     }  # fmt: skip
     return Experiment(**{**given, **fields})
 
 
 FACTS = EpisodeFacts(
-    file="one/episodes.jsonl", offset=7, length=9, ending="answered", correct=False, grounded=False, reward=-0.5, turns=3,
+    file="one/episodes.jsonl", offset=7, length=9, ending="answered", correct=False, grounded=False,
+    reward=-0.5, turns=3,
     seconds=1.5, tokens=12, cost_usd=0.25, blamed="orders",
 )  # fmt: skip
 
@@ -82,7 +84,8 @@ def test_an_experiment_comes_back_as_it_was_stored(tmp_path: Path) -> None:
         method="llm",
     )
     whole = experiment(
-        status=Status.FAILED, source="f:1", split="test", sampling="t0", step=4, policy="p", fault_type="disk_full",
+        status=Status.FAILED, source="f:1", split="test", sampling="t0", step=4, policy="p",
+        fault_type="disk_full",
         topology="shop", unseen=True, episode=FACTS,
         failure=failure(kind=InvestigationKind.GAVE_UP, claims=(claim,), error_message="e", excerpt="log", times=3),
     )  # fmt: skip

@@ -115,7 +115,8 @@ T = "2026-03-04T14:00:0"
     ("log", "cause"),
     [
         (f"{T}1Z ##[group]Run pytest\n{T}2Z E   ModuleNotFoundError: No module named 'foo'\n"
-         f"{T}3Z ##[error]Process completed with exit code 1.\n", "ModuleNotFoundError: No module named 'foo'"),
+         f"{T}3Z ##[error]Process completed with exit code 1.\n",
+         "ModuleNotFoundError: No module named 'foo'"),
         (f"{T}2Z ERROR java.io.IOException: No space left on device\n{T}3Z INFO shutting down after failure\n",
          "ERROR java.io.IOException: No space left on device"),
         ('{"level":"error","msg":"connect: connection refused"}\n{"level":"info","msg":"scrape ok, 0 errors"}\n',
@@ -131,7 +132,8 @@ T = "2026-03-04T14:00:0"
          "Caused by: java.io.FileNotFoundException: /nosuch (No such file or directory)\n\t... 1 more\n",
          "Caused by: java.io.FileNotFoundException: /nosuch (No such file or directory)"),
         ("ValueError: first\n\nDuring handling of the above exception, another exception occurred:\n\n"
-         "Traceback (most recent call last):\n  File \"a.py\", line 1\nRuntimeError: second\n", "RuntimeError: second"),
+         "Traceback (most recent call last):\n  File \"a.py\", line 1\nRuntimeError: second\n",
+         "RuntimeError: second"),
         ("KeyError: 1\n\nThe above exception was the direct cause of the following exception:\n\n"
          "Traceback (most recent call last):\nRuntimeError: second\n", "KeyError: 1"),
         ("CMake Error at CMakeLists.txt:3 (find_package):\n  Could not find ZLIB\n", "Could not find ZLIB"),

@@ -22,8 +22,10 @@ ROOT = Path(__file__).parents[2]
 def new_model(**changes: object) -> LlamaForCausalLM:
     torch.manual_seed(0)
     settings: dict[str, object] = {
-        "vocab_size": 320, "hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "attention_bias": True, "tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
+        "vocab_size": 320, "hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "attention_bias": True, "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
         "attn_implementation": "eager",
     }  # fmt: skip
     return LlamaForCausalLM(LlamaConfig(**(settings | changes)))

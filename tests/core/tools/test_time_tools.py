@@ -54,7 +54,8 @@ def story() -> dict[str, Any]:
             spans += [
                 span(f"r{name}", **root, operation="POST /order", duration_ms=own + gap + 60),
                 span(f"o{name}", f"r{name}", trace_id=trace, service="ledger", operation="book",
-                     start=at(minute, n + 0.001), duration_ms=own, status="error" if sick and n == 0 else "ok"),
+                     start=at(minute, n + 0.001), duration_ms=own,
+                     status="error" if sick and n == 0 else "ok"),
                 span(f"s{name}", f"r{name}", trace_id=trace, service="orders", operation="call stock",
                      start=at(minute, n + 0.95), duration_ms=gap + 10),
                 span(f"t{name}", f"s{name}", trace_id=trace, service="stock", operation="reserve",
