@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
-.PHONY: train align test lint types fast slow scenarios art-next trainers clean
+.PHONY: train align test lint types fast fast-torch fast-rest slow scenarios art-next trainers clean
 
 train: .venv/train
 	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
@@ -36,8 +36,16 @@ lint: .venv/test
 types: .venv/test
 	.venv/bin/mypy .
 
+# Two processes share the fast tests. One has all that load torch, so the other one does without it, and neither
+# imports or collects what the other one runs.
+TORCH := tests/training_service tests/alignment tests/graph_rca tests/core
 fast: .venv/test scenarios
-	.venv/bin/pytest -n 2 --dist loadfile --junitxml build/junit-fast.xml || { $(EXPLAIN) build/junit-fast.xml; exit 1; }
+	$(MAKE) --no-print-directory --jobs 2 --keep-going fast-torch fast-rest
+
+fast-torch: TESTS := $(TORCH)
+fast-rest: TESTS := tests $(TORCH:%=--ignore=%)
+fast-torch fast-rest: .venv/test scenarios
+	.venv/bin/pytest $(TESTS) --junitxml build/junit-$@.xml || { $(EXPLAIN) build/junit-$@.xml; exit 1; }
 
 slow: .venv/test scenarios art-next
 	.venv/bin/pytest -m slow -n 2 --dist loadfile --junitxml build/junit-slow.xml || { $(EXPLAIN) build/junit-slow.xml; exit 1; }

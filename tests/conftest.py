@@ -5,6 +5,7 @@ one authority of their own. To load the real ones takes 25 ms for each client th
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from tests.builders.examples import THOROUGH, register
 
+ALL_SLOW = re.compile(rb"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 register()
 os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
 
@@ -25,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose how many examples are tried, before the tests are imported."""
     if runs_the_slow_ones(config) or os.environ.get("CI") == "slow":
         settings.load_profile(THOROUGH)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over files that hold slow tests only, in the fast run: to import them takes seconds."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return ALL_SLOW.search(collection_path.read_bytes()) is not None or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -270,6 +270,7 @@ async def test_logprobs_can_be_calculated_again_before_training(
     assert fresh.metrics["logprob_drift"] <= 1e-5
 
 
+@pytest.mark.slow
 async def test_an_adapter_is_trained_saved_and_loaded_while_the_base_is_shared(tmp_path: Path) -> None:
     base = random_base(tmp_path / "model", adapt="lora")
     engine = opened(base)

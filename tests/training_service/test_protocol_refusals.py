@@ -323,6 +323,7 @@ def test_a_token_of_one_s_own_replaces_the_default(tmp_path: Path) -> None:
             assert refusal(stranger.get("/v1/models"))[0] == 401
 
 
+@pytest.mark.slow
 def test_other_machines_are_served_under_any_host_name_when_they_know_the_token(tmp_path: Path) -> None:
     token = "0123456789abcdef"
     with ServiceProcess(tmp_path / "data", "--host", "0.0.0.0", "--token", token, token=token) as service:
