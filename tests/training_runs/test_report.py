@@ -163,10 +163,17 @@ def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
     assert not [tag for tag, attributes in shown.tags if tag == "script" or "onerror" in attributes]
 
 
-def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    write_report(tmp_path / "run")
-    html = (tmp_path / "run/report.html").read_text()
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report, whose curve takes long to draw."""
+    folder = tmp_path_factory.mktemp("reported") / "run"
+    write_run(folder)
+    write_report(folder)
+    return folder
+
+
+def test_the_page_loads_nothing_and_runs_nothing(reported: Path) -> None:
+    html = (reported / "report.html").read_text()
     shown = Page(html)
     loading = {"src", "srcset", "poster", "data", "action", "background"}
     assert not [attributes for _, attributes in shown.tags if loading & attributes.keys()]
@@ -284,12 +291,10 @@ def test_names_are_not_broken_into_letters_on_a_phone(tmp_path: Path) -> None:
     assert 0 < max(heights) <= 120
 
 
-def test_the_learning_curve_is_also_kept_as_pictures(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    summary = write_report(tmp_path / "run")
-    assert json.loads((tmp_path / "run/summary.json").read_text()) == summary
-    assert (tmp_path / "run/learning_curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "run/learning_curve.svg").read_text()
+def test_the_learning_curve_is_also_kept_as_pictures(reported: Path) -> None:
+    assert json.loads((reported / "summary.json").read_text()) == summary_of(training_run(reported))
+    assert (reported / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (reported / "learning_curve.svg").read_text()
 
 
 def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
@@ -300,13 +305,11 @@ def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
 
 
 def test_a_report_can_be_rendered_again_from_the_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "run")
-    assert main(["report", str(tmp_path / "run")]) == 0
-    first = (tmp_path / "run/report.html").read_bytes()
-    assert main(["report", str(tmp_path / "run")]) == 0
-    assert (tmp_path / "run/report.html").read_bytes() == first
+    first = (reported / "report.html").read_bytes()
+    assert main(["report", str(reported)]) == 0
+    assert (reported / "report.html").read_bytes() == first
     assert "report.html" in capsys.readouterr().out
 
 
