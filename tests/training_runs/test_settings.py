@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from project_types import EMBEDDED, ConfigurationError, EpisodeConfig, TrainingConfig
+from tests.builders.scenarios import write_scenarios
 from train_serverless import main
 from training_runs.settings import MAY_CHANGE, add_flags, resolve
 
@@ -142,5 +143,9 @@ def test_a_resumed_embedded_run_stays_embedded_when_a_key_has_appeared() -> None
 def test_bad_use_exits_2_and_says_what_to_do(
     flags: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--backend", "embedded", "--runs", str(tmp_path), *flags]) == 2
+    for number, split in enumerate(("train", "val", "test")):
+        write_scenarios(tmp_path / "scenarios" / split, f"a{number}")
+    places = {"--runs": "runs", "--scenarios": "scenarios", "--database": "logs.db"}
+    given = [part for flag, name in places.items() for part in (flag, str(tmp_path / name))]
+    assert main(["--backend", "embedded", *given, *flags]) == 2
     assert expected in capsys.readouterr().err
