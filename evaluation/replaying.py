@@ -4,8 +4,8 @@ The step is trained again on a private copy: from the checkpoint before it, on t
 stored, with the settings of the run. Its loss and the norm of its gradient must be the logged ones. Then what is
 stored is what was trained on.
 
-The log-probabilities of the sampler are not stored. They are taken as those of the model itself. Where the sampler
-computed a little otherwise, the step logged by how much (`logprob_drift`), and the loss may differ by that.
+Files of ids without log-probabilities are older ones. What was sampled then counts as sampled by the model as it
+trains, so that the loss differs where the service computed both in another precision.
 
 Not here: other trainers than the training service, which keep their checkpoints elsewhere.
 """
@@ -27,9 +27,8 @@ from core.policies.registry import named_base_model
 from core.tables import aligned
 from project_types import ConfigurationError, Episode
 
-ROUNDING = 1e-5
-"""What two orders of summing float32 may differ by, here and in the gradient's norm as a share of it."""
-DRIFT = "logprob_drift"
+ROUNDING = {"float32": 1e-5, "bfloat16": 1e-3}
+"""What sums in another order may differ by: the loss, and the gradient's norm as a share of it."""
 COMPARED = {
     "loss": "loss/train",
     "grad_norm": "loss/grad_norm",
@@ -60,7 +59,8 @@ def command(arguments: argparse.Namespace) -> int:
     if row is None:
         raise ConfigurationError(f"{run.path}: has no training step {step}; it has {run.steps}")
     groups, source = stored_groups(run, step), checkpoint_before(run, int(row["checkpoint"]))
-    found = compared(row["job"], retrained(run, groups, source, row["job"]))
+    replayed = retrained(run, groups, source, row["job"])
+    found = compared(row["job"], replayed, ROUNDING[precision(run)])
     if arguments.json:
         print(json.dumps([{**one._asdict(), "holds": one.holds} for one in found], indent=1))
     else:
@@ -90,10 +90,12 @@ def stored_groups(run: RunFolder, step: int) -> list[dict[str, Any]]:
 
 
 def _trajectory(episode: Episode, tokens: EpisodeTokens) -> dict[str, Any]:
-    turns: list[dict[str, Any]] = [
-        {"message": {}, "logprobs": None, "prompt_token_ids": list(prompt), "token_ids": list(written)}
-        for prompt, written in tokens.sequences()
-    ]
+    turns: list[dict[str, Any]] = []
+    for (prompt, written), stored in zip(tokens.sequences(), tokens.replies, strict=True):
+        known = [{"logprob": value} for value in stored.logprobs]
+        logprobs = {"content": known} if known else None
+        ids = {"prompt_token_ids": list(prompt), "token_ids": list(written)}
+        turns.append({"message": {}, "logprobs": logprobs, **ids})
     return {"reward": episode.reward, "messages_and_choices": turns}
 
 
@@ -109,6 +111,11 @@ def checkpoint_before(run: RunFolder, checkpoint: int) -> Path:
     return kept[checkpoint - 1]
 
 
+def precision(run: RunFolder) -> Any:
+    """Return the arithmetic of the run's gradient steps."""
+    return (run.settings.get("training_service") or {}).get("precision", "float32")
+
+
 def retrained(
     run: RunFolder, groups: Sequence[Mapping[str, Any]], source: Path, job: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -118,12 +125,10 @@ def retrained(
     from training_service.sequences import batch_of
     from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer
 
-    config, settings = run.config, run.settings.get("training_service") or {}
+    config = run.config
     ((name, folder),) = locate([named_base_model(config["base_model"])]).items()
     base = Base(name, folder, pick_device("cpu"))
-    options = TrainingOptions(
-        precision=settings.get("precision", "float32"), gradient_steps=config.get("gradient_steps", 1)
-    )
+    options = TrainingOptions(precision=precision(run), gradient_steps=config.get("gradient_steps", 1))
     asked = {name: config[name] for name in KNOBS} | {"learning_rate": job["loss/learning_rate"]}
     rules, state = JobConfig.of(asked, options), read_state(source)
     model = base.trainee(source)
@@ -147,16 +152,15 @@ def _say(metrics: Mapping[str, float]) -> None:
     )
 
 
-def compared(job: Mapping[str, Any], replayed: Mapping[str, float]) -> list[Replayed]:
+def compared(job: Mapping[str, Any], replayed: Mapping[str, float], rounding: float) -> list[Replayed]:
     """Hold what was replayed against what was logged."""
-    drift = number(job.get(DRIFT)) or 0.0
     found = []
     for name, logged_as in COMPARED.items():
         logged = number(job.get(logged_as))
         if logged is None:
             raise ConfigurationError(f"the step logged no {logged_as}; another backend trained it")
         scale = max(1.0, abs(logged)) if name == "grad_norm" else 1.0
-        allowed = 0.0 if name.startswith("num_") else scale * (ROUNDING + drift)
+        allowed = 0.0 if name.startswith("num_") else scale * rounding
         found.append(Replayed(logged_as, logged, replayed[name], allowed))
     return found
 

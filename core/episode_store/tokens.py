@@ -26,6 +26,8 @@ class ReplyTokens(Frozen):
     """The rest of the prompt."""
     token_ids: tuple[int, ...]
     """What the policy wrote."""
+    logprobs: tuple[float, ...] = ()
+    """Log-probability of each of `token_ids` when it was sampled; empty where the provider gave none."""
 
 
 class EpisodeTokens(Frozen):
@@ -58,11 +60,24 @@ def tokens_of(episode: Episode, choices: Sequence[Any]) -> EpisodeTokens | None:
         if not prompt or not tokens:
             return None
         shared = _shared(so_far, prompt)
-        replies.append(ReplyTokens(shared=shared, prompt_token_ids=prompt[shared:], token_ids=tokens))
+        replies.append(
+            ReplyTokens(
+                shared=shared,
+                prompt_token_ids=prompt[shared:],
+                token_ids=tokens,
+                logprobs=_logprobs(choice, len(tokens)),
+            )
+        )
         so_far = (*prompt, *tokens)
     if not replies:
         return None
     return EpisodeTokens(scenario_id=episode.scenario_id, sample=episode.sample, replies=tuple(replies))
+
+
+def _logprobs(choice: Any, count: int) -> tuple[float, ...]:
+    """Return a choice's log-probabilities; none unless there is one for each token."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    return tuple(entry.logprob for entry in content) if len(content) == count else ()
 
 
 def _shared(before: Sequence[int], after: Sequence[int]) -> int:

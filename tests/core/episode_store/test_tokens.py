@@ -47,5 +47,15 @@ def test_the_latest_of_a_sample_counts_and_half_a_line_costs_one_episode(tmp_pat
     assert [reply.token_ids for one in found.values() for reply in one.replies] == [(5,), (6,)]
 
 
+def test_log_probabilities_come_back_where_there_is_one_for_each_token(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    known = [SimpleNamespace(logprob=value) for value in (-0.5, -7.25)]
+    whole, half = choice([1], [2, 3]), choice([1, 2, 3], [4])
+    whole.logprobs = half.logprobs = SimpleNamespace(content=known)
+    write_tokens(path, episode("a"), [whole, half])
+    (found,) = read_tokens(path).values()
+    assert [reply.logprobs for reply in found.replies] == [(-0.5, -7.25), ()]
+
+
 def test_without_a_file_there_are_none(tmp_path: Path) -> None:
     assert read_tokens(tmp_path / "nothing.jsonl") == {}
