@@ -36,9 +36,9 @@ lint: .venv/test
 types: .venv/test
 	.venv/bin/mypy .
 
-# Two processes share the fast tests. One has all that load torch, so the other one does without it, and neither
-# imports or collects what the other one runs.
-TORCH := tests/training_service tests/alignment tests/graph_rca tests/core
+# Two processes share the fast tests. One has all that load torch, the other one all that load ART and litellm, and
+# neither imports or collects what the other one runs.
+TORCH := $(addprefix tests/,training_service alignment graph_rca chaos dashboard evaluation importers)
 fast: .venv/test scenarios
 	$(MAKE) --no-print-directory --jobs 2 --keep-going fast-torch fast-rest
 
