@@ -39,21 +39,29 @@ BANDS: Mapping[str, Band] = {
                            "malformed_calls": -0.04}),
     "unsupported": Band(0.15, {"evidence_opened": 0.05, "few_turns": 0.05,
                                "fabricated_ids": -0.05, "repeated_calls": -0.025, "malformed_calls": -0.025}),
-    "abstained": Band(-0.6, {"evidence_opened": 0.1, "right_service": 0.05,
-                             "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
-    "wrong": Band(-0.95, {"evidence_opened": 0.1, "right_service": 0.1,
+    "abstained": Band(-0.66, {"evidence_opened": 0.08, "right_service": 0.04,
+                              "fabricated_ids": -0.03, "repeated_calls": -0.025, "malformed_calls": -0.025}),
+    "wrong": Band(-0.9, {"evidence_opened": 0.05, "right_service": 0.1,
                          "fabricated_ids": -0.04, "repeated_calls": -0.03, "malformed_calls": -0.03}),
+    "unfinished": Band(-1.25, {"evidence_opened": 0.1,
+                               "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
     "broken": Band(-1.9, {"evidence_opened": 0.4, "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
 }  # fmt: skip
 """The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than
-'unknown'.
+'unknown'. 'unfinished' lies below both: an episode that runs out of turns or of room leaves nobody a report, and a
+reply that rambles until it is cut must never be the safe way out (docs/adr/0061).
 
-The step between those two says how sure a policy must be before it answers: with p right answers in a
-hundred, answering pays when p is above about 100 × 0.35 / (1.3 + 0.9) = 16. Any higher, and a beginner learns
+The step from 'wrong' to 'abstained' says how sure a policy must be before it answers. With p right answers in a
+hundred, answering pays when p is above about 100 × 0.24 / (1.3 + 0.9) = 11. Any higher, and a beginner learns
 to say nothing instead of to investigate.
 """
 
-ABSTAINED = {Ending.UNKNOWN, Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT}
+ENDED: Mapping[Ending, str] = {
+    Ending.UNKNOWN: "abstained",
+    Ending.OUT_OF_TURNS: "unfinished",
+    Ending.OUT_OF_CONTEXT: "unfinished",
+}
+"""The band of an episode without an answer; every other such ending is broken."""
 FREE_TURNS = 10
 """Each of the first ten turns costs a success a little; later ones cost no more."""
 
@@ -79,7 +87,7 @@ def reward(outcome: Outcome) -> Reward:
     elif outcome.ending is Ending.UNKNOWN and outcome.correct:
         name = "unsupported"  # the evidence did not suffice, and saying so was right
     else:
-        name = "abstained" if outcome.ending in ABSTAINED else "broken"
+        name = ENDED.get(outcome.ending, "broken")
     band, factors = BANDS[name], _factors(outcome)
     parts = {key: round(band.weights.get(key, 0.0) * factor, 6) + 0.0 for key, factor in factors.items()}
     components = {"band": band.base, **parts}

@@ -59,15 +59,15 @@ from project_types import (
     ToolInputError,
     Verdict,
 )
-from rewards import ABSTAINED, BANDS, Band, Reward, reward
+from rewards import BANDS, ENDED, Band, Reward, reward
 
 if TYPE_CHECKING:
     import art
 
 __all__ = [
-    "ABSTAINED",
     "BANDS",
     "DEFAULT_RULES",
+    "ENDED",
     "FINAL_ANSWER",
     "LAST_TURN",
     "TRACE",

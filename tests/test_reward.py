@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from project_types import Ending, Outcome
 from rewards import without_evidence
-from rollout import ABSTAINED, BANDS, Reward, reward
+from rollout import BANDS, ENDED, Reward, reward
 
 SCORED = [ending for ending in Ending if ending is not Ending.PROVIDER_ERROR]
 COUNTED = [name for name, fact in Outcome.model_fields.items() if fact.annotation is int]
@@ -68,8 +68,9 @@ def test_the_bands_never_touch() -> None:
     [
         ("grounded", 1.0, 1.6),
         ("unsupported", 0.05, 0.25),
-        ("abstained", -0.7, -0.45),
-        ("wrong", -1.05, -0.75),
+        ("abstained", -0.74, -0.54),
+        ("wrong", -1.0, -0.75),
+        ("unfinished", -1.35, -1.15),
         ("broken", -2.0, -1.5),
     ],
 )
@@ -107,24 +108,28 @@ def test_a_grounded_answer_beats_every_unsupported_guess(one: Outcome, other: Ou
     assert reward(grounded).total - reward(guess).total >= 0.75
 
 
-@given(OUTCOMES, OUTCOMES, st.sampled_from(sorted(ABSTAINED)))
-def test_a_wrong_answer_always_costs_more_than_admitting_ignorance(
-    one: Outcome, other: Outcome, ending: Ending
-) -> None:
+@given(OUTCOMES, OUTCOMES)
+def test_a_wrong_answer_always_costs_more_than_admitting_ignorance(one: Outcome, other: Outcome) -> None:
     wrong = changed(one, ending=Ending.ANSWERED, correct=False)
-    unknown = changed(other, ending=ending, correct=False)
+    unknown = changed(other, ending=Ending.UNKNOWN, correct=False)
     assert reward(wrong).total < reward(unknown).total
+
+
+@given(OUTCOMES, OUTCOMES, st.sampled_from([Ending.OUT_OF_TURNS, Ending.OUT_OF_CONTEXT]))
+def test_rambling_until_the_episode_is_cut_is_no_way_out(one: Outcome, other: Outcome, cut: Ending) -> None:
+    reported = changed(other, ending=Ending.ANSWERED)
+    assert reward(changed(one, ending=cut)).total < reward(reported).total
 
 
 @given(
     OUTCOMES,
-    st.sampled_from([ending for ending in SCORED if ending not in ABSTAINED | {Ending.ANSWERED}]),
+    st.sampled_from([ending for ending in SCORED if ending not in ENDED.keys() | {Ending.ANSWERED}]),
     OUTCOMES,
 )
 def test_an_episode_without_a_usable_reply_scores_lowest(
     one: Outcome, ending: Ending, other: Outcome
 ) -> None:
-    assume(other.ending in ABSTAINED | {Ending.ANSWERED})
+    assume(other.ending in ENDED.keys() | {Ending.ANSWERED})
     assert reward(changed(one, ending=ending)).total < reward(other).total
 
 

@@ -223,6 +223,7 @@ def both_answers(rng: random.Random, config: EpisodeConfig) -> Chat:
     return chat
 
 
+CUT = _calls(("search_logs", '{"keywords": "a a a a')).model_copy(update={"finish_reason": "length"})
 FLOODED = _calls(*(("search_logs", {"min_level": "WARN", "cursor": number}) for number in range(FLOOD)))
 
 CHEATS: Mapping[str, Factory] = {
@@ -246,5 +247,6 @@ CHEATS: Mapping[str, Factory] = {
     "malformed: no call": _always(ChatReply(content="The root cause is the database. " * 20)),
     "malformed: broken JSON": _always(_calls(("search_logs", '{"min_level": "WARN"'))),
     "rambling until it is cut": _always(ChatReply(content="Let me think. " * 200, finish_reason="length")),
+    "rambling inside a call": _always(CUT),
     "225 searches in a reply": _always(FLOODED),
 }
