@@ -87,7 +87,7 @@ def _flat(train: Rows) -> str:
     if len(recent) < RECENT:
         return ""
     groups = sum(number(row["groups"]) or 0.0 for row in recent)
-    for kind in ("broken", "unknown", "wrong"):
+    for kind in ("broken", "unfinished", "unknown", "wrong"):
         share = sum(number(row["flat_causes"].get(kind)) or 0.0 for row in recent) / max(1.0, groups)
         if share > MOST_FLAT:
             return f"{share:.0%} of the groups are flat because all of their answers are {kind}; nothing is learnt"
