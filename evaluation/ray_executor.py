@@ -114,7 +114,8 @@ def _joined(address: str | None) -> Iterator[None]:
         ) from trouble
     signal.signal(signal.SIGTERM, ours)  # Ray puts its own there, which ends the process at once
     try:
-        _refuse_open_cluster({node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]})
+        machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        refuse_open_cluster(machines, os.environ.get("RAY_AUTH_MODE"))
         yield
     finally:
         ray.shutdown()
@@ -141,9 +142,9 @@ def _init(ray: Any, address: str | None) -> None:
             ray.shutdown()
 
 
-def _refuse_open_cluster(machines: set[str]) -> None:
+def refuse_open_cluster(machines: set[str], authentication: str | None) -> None:
     """Raise ConfigurationError for several machines without a token: anybody who reaches one runs code there."""
-    if len(machines) > 1 and os.environ.get("RAY_AUTH_MODE") != "token":
+    if len(machines) > 1 and authentication != "token":
         raise ConfigurationError(
             f"the cluster has {len(machines)} machines and no token, and Ray listens on every interface; "
             "set RAY_AUTH_MODE=token on all of them (docs/scaling.md)"

@@ -14,7 +14,7 @@ from core.episode_store.loading import load
 from core.log_stores.pinned import PinnedDatabase
 from core.policies.contract import Access
 from core.policies.scripted import policy
-from evaluation.ray_executor import site_of
+from evaluation.ray_executor import refuse_open_cluster, site_of
 from evaluation.rollout_executor import InProcess, Rolled, Unit
 from evaluation.rollout_worker import RolloutWorker, Site
 from make_judge_model import load_judge
@@ -116,3 +116,10 @@ async def test_a_unit_that_comes_twice_is_stored_once(database: Path, tmp_path: 
         assert store.add_once(("aa01", 0), "another file", line), "the scenario has changed since"
     assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 3
     assert len(load(tmp_path).episodes) == 2
+
+
+def test_several_machines_need_a_token() -> None:
+    refuse_open_cluster({"10.0.0.1"}, None)
+    refuse_open_cluster({"10.0.0.1", "10.0.0.2"}, "token")
+    with pytest.raises(ConfigurationError, match="2 machines and no token"):
+        refuse_open_cluster({"10.0.0.1", "10.0.0.2"}, None)

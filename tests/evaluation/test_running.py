@@ -188,8 +188,10 @@ def test_a_bad_scenario_file_is_named_and_nothing_is_lost(
         (("--judge", "nobody/knows"), "nobody/knows"),
         (("--temperature", "7"), "--temperature 7.0"),
         (("--workers", "2", "--policy", "litellm:x"), "--workers is for scripts"),
+        (("--address", "127.0.0.1:6379"), "add --executor ray"),
+        (("--executor", "ray", "--policy", "embedded:x"), "give its address as --base-url"),
     ],
-    ids=["script", "policy", "split", "judge", "temperature", "workers"],
+    ids=["script", "policy", "split", "judge", "temperature", "workers", "address", "embedded on ray"],
 )
 def test_a_wrong_argument_says_what_to_type(
     split: Path, tmp_path: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
