@@ -93,7 +93,8 @@ async def investigated(
     """
     run_id = run_id_of(run_id)
     run = await brought_in(toolbox, run_id, say)
-    store = toolbox.logs.store(run_id)
+    toolbox.logs.store(run_id)  # raises when nothing was ingested
+    store = toolbox.logs.open_store(run_id)  # of its own: no tool waits for a policy's long questions
     scenario = as_scenario(run_id, question, run, store)
     tools = store_tools(store, config)
     sample = numbered(out, run_id)
