@@ -133,23 +133,28 @@ def disguised(
 ) -> list[Message] | None:
     """The same episode with the blamed row, and half of the rows beside it, in words that nobody has read before.
 
-    None unless the row was new in the last result and is quoted in full. A model that only ever reads known
+    None unless the row was new in the last result. A model that only ever reads known
     causes learns their wordings and nothing else.
     """
     calls = [call["function"] for message in conversation for call in message.get("tool_calls") or ()]
     results = [message["content"] for message in conversation if message["role"] == "tool"]
     if not results or not calls or calls[-1]["name"] != "return_final_answer":
         return None
-    blamed = json.loads(calls[-1]["arguments"])["root_cause"].partition(": ")[2]
+    report = json.loads(calls[-1]["arguments"])
+    quote = report["root_cause"].partition(": ")[2]
     shown = [row["message"] for row in PRINTED_ROW.finditer(results[-1])]
-    earlier = any(blamed in text for text in results[:-1])
-    if blamed not in shown or blamed not in calls[-1]["arguments"] or earlier:
+    blamed = next((message for message in shown if quote and message.startswith(quote)), None)
+    if blamed is None or any(quote in text for text in results[:-1]):
         return None
     changed = {blamed, *(message for message in shown if rng.random() < 0.5)}
+    words_of = {message: strange_message(words, rng) for message in sorted(changed, key=len, reverse=True)}
     text = json.dumps(list(conversation))
-    for message in sorted(changed, key=len, reverse=True):  # one may hold another
-        text = text.replace(json.dumps(message)[1:-1], strange_message(words, rng))
-    return json.loads(text)  # type: ignore[no-any-return]
+    for message, strange in words_of.items():  # the longest first: one may hold another
+        text = text.replace(json.dumps(message)[1:-1], strange)
+    disguise: list[Message] = json.loads(text)
+    report["root_cause"] = f"{report['suspected_service']}: {words_of[blamed]}"[:LONGEST_QUOTE]
+    disguise[-1] = _call("return_final_answer", report)
+    return disguise
 
 
 def strange_message(words: Sequence[str], rng: random.Random) -> str:
