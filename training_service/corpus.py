@@ -36,7 +36,7 @@ CONTEXT_WEIGHT = 0.15
 SEPARATOR = "\n\x1e\n"
 """Between tool results that get fresh ids together."""
 
-_TRACE_ID = re.compile(r"^trace ([0-9a-f]{4,})\b", re.MULTILINE)
+_TRACE_ID = re.compile(r"\btrace ([0-9a-f]{4,})\b")
 MOST_ECHOED = 6
 """Rows that a conversation repeats at most."""
 

@@ -102,11 +102,10 @@ class FindTraces(StoreTool):
 
     def _row(self, alike: Sequence[FoundTrace], room: int) -> Row:
         worst = alike[0]
-        head = f"trace {self.store.short('trace', worst.root.trace_id)}"
-        head += f" {clock_text(worst.root.start_us, self.store.stretch())} {worst.duration_ms:.0f} ms"
-        tail = ""
+        head = f"{clock_text(worst.root.start_us, self.store.stretch())} {worst.duration_ms:.0f} ms {worst.root.service}"
+        tail = f" trace {self.store.short('trace', worst.root.trace_id)}"  # behind what it is known by: docs/adr/0003
         if worst.request is not worst.root:
-            tail = f" > {worst.request.service} {clip(one_line(worst.request.operation), 24)}"
+            tail += f" > {worst.request.service} {clip(one_line(worst.request.operation), 24)}"
         tail += f", {count(worst.spans, 'span')}"
         if worst.known_by is not worst.root:
             tail += f", {worst.known_by.service} {worst.known_by.duration_ms:.0f} ms"
@@ -117,8 +116,8 @@ class FindTraces(StoreTool):
         if len(alike) > 1:
             usual = quantile(sorted(trace.known_by.duration_ms for trace in alike), 0.5)
             tail += f", {len(alike)} alike, p50 {usual:.0f} ms"
-        left = room - estimate_tokens(f"{head} {worst.root.service}{tail}")
-        text = f"{head} {worst.root.service} {clip(one_line(worst.root.operation), left)}{tail}"
+        left = room - estimate_tokens(f"{head} {tail}")
+        text = f"{head} {clip(one_line(worst.root.operation), left)}{tail}"
         return Row(text, estimate_tokens(text), True)
 
 

@@ -14,7 +14,7 @@ from core.policies.screen import ShownRow
 
 _CLOCK = re.compile(r"(?:\d{4}-\d\d-\d\dT)?(\d\d):(\d\d):(\d\d)")
 _TRACE = re.compile(
-    r"^trace (?P<id>\S+) (?P<at>\S+) (?P<ms>\d+) ms (?P<service>\S+) (?P<operation>.*?)"
+    r"^(?P<at>\S+) (?P<ms>\d+) ms (?P<service>\S+) (?P<operation>.*?) trace (?P<id>\S+)"
     r"(?: > (?P<first>\S+) .*?)?, \d+ spans?(?:, \S+ \d+ ms)?(?:, (?P<failed>\d+) failed: .*?)?(?:, \d+ alike, p50 \d+ ms)?$"
 )
 _STATS = r"x(\d+)(?: failed (\d+) %)? (\d+)/(\d+) ms(?: own (\d+)/(\d+))?(?: gap (\d+)/(\d+))?"

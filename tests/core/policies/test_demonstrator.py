@@ -13,8 +13,8 @@ from project_types import EMBEDDED, EpisodeConfig
 
 TASK = "Booking a ticket does not work.\nabout 14:05\nservices: gateway orders ledger mailer"
 FOUND = """3 traces of 2 kinds of requests
-trace 11aa 14:06:00 900 ms gateway GET /seats > orders free, 4 spans, 2 failed: orders free error
-trace 22bb 14:05:31 300 ms gateway POST /tickets/book > orders create, 4 spans, 3 failed: ledger insert error"""
+14:06:00 900 ms gateway GET /seats trace 11aa > orders free, 4 spans, 2 failed: orders free error
+14:05:31 300 ms gateway POST /tickets/book trace 22bb > orders create, 4 spans, 3 failed: ledger insert error"""
 TREE = """trace 22bb: 4 spans, 300 ms from 14:05:31
 gateway POST /tickets/book 300 ms (own 10) error
   orders create 290 ms (own 20) error

@@ -170,7 +170,7 @@ def test_find_traces_shows_the_worst_of_each_kind_of_request(store: SqliteStore)
     result = ask(tools(store)["find_traces"])
     assert result.text == (
         "120 traces of 1 kind of requests\n"
-        "trace 1000 14:10:00 1660 ms gateway POST /order > ledger book, 4 spans, 1 failed: ledger book error, "
+        "14:10:00 1660 ms gateway POST /order trace 1000 > ledger book, 4 spans, 1 failed: ledger book error, "
         "120 alike, p50 1660 ms"
     )
     assert result.trace_ids == {"1000000trace"}
