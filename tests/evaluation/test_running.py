@@ -307,7 +307,7 @@ def test_an_interrupted_run_keeps_whole_lines_and_goes_on(tmp_path: Path, worker
     command = [sys.executable, "-m", "evaluation", "run", "--policy", "script:first-error"]
     command += ["--split", str(split), "--out", str(out)]
     root = Path(__file__).parent.parent.parent
-    endless = [*command, "--k", "50000", "--workers", workers, "--no-explain"]
+    endless = [*command, "--k", "5000", "--workers", workers, "--no-explain"]
     with subprocess.Popen(endless, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         eventually(lambda: (out / EPISODES).exists() and (out / EPISODES).stat().st_size > 20_000)
         os.kill(process.pid, signal.SIGINT)
