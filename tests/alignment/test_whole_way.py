@@ -163,7 +163,8 @@ def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureF
     assert stored(lab.place / "answers", "warm@v1") == first, "nothing is answered twice"
     capsys.readouterr()
     assert lab.run("report", "--against", "base", "--limit", "4") == 0
-    assert capsys.readouterr().out.strip() == table[table.index("###") :].split("\n\n### Real")[0].strip()
+    generated = table[table.index("###") :].split("\n\n### Real")[0]
+    assert set(generated.splitlines()) <= set(capsys.readouterr().out.splitlines())
     assert lab.run("gate", "warm@v1") == 1
     assert "warm@v1 may not be promoted" in capsys.readouterr().out
     assert lab.run("adapters", "promote", "warm@v1") == 2
