@@ -30,6 +30,11 @@ from core.policies.demonstrator import LONGEST_QUOTE, trail_end
 from core.policies.sre.reading import found_traces, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
+CHOICE_WEIGHT = 6.0
+"""Weight of a token that names what is asked or blamed. There are a few in a hundred, among a hundred that are copied
+once it is chosen, and they are what an investigation is.
+"""
+CHOICE = re.compile(r'"(?:trace_id|service|suspected_service)":"([^"]+)"')
 CONTEXT_WEIGHT = 0.15
 """Weight of a token the model only reads, against 1 for a token it must say."""
 
@@ -238,7 +243,7 @@ def trails(
         messages += [
             {"role": "tool", "content": with_fresh_ids(tree, rng)},
             {"role": "user", "content": "end"},
-            {"role": "assistant", "content": trail_end(found.root).service},
+            _call("compare", {"service": trail_end(found.root).service}),
         ]
     return messages
 
@@ -263,14 +268,16 @@ def documents(
     begin, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", END))
     for conversation in conversations:
         text = tokenizer.apply_chat_template(conversation, tokenize=False)
-        ids = tokenizer(text, add_special_tokens=False).input_ids
-        if len(ids) > CONTEXT_TOKENS:
+        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if len(read.input_ids) > CONTEXT_TOKENS:
             continue
+        chosen = {place for found in CHOICE.finditer(text) for place in range(*found.span(1))}
         weights, speaking = [], False
-        for token in ids:
-            weights.append(1.0 if speaking else CONTEXT_WEIGHT)
+        for token, (start, _) in zip(read.input_ids, read.offset_mapping, strict=True):
+            said = CHOICE_WEIGHT if start in chosen else 1.0
+            weights.append(said if speaking else CONTEXT_WEIGHT)
             if token == begin:
                 speaking = True
             elif token == end:
                 speaking = False
-        yield Document(np.asarray(ids, dtype=np.int16), np.asarray(weights, dtype=np.float16))
+        yield Document(np.asarray(read.input_ids, dtype=np.int16), np.asarray(weights, dtype=np.float16))

@@ -114,7 +114,7 @@ class Imitation:
             for optimizer in self._optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-        said = float(losses.detach()[target == 1.0].mean())
+        said = float(losses.detach()[target >= 1.0].mean())
         self._loss = said if self._loss is None else 0.98 * self._loss + 0.02 * said
         self.seen, self.step = self.seen + int((weights > 0).sum()), self.step + 1
 

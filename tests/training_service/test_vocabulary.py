@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from core.log_stores.printing import PRINTED_ROW
 from tests.builders.examples import examples
 from training_service.corpus import (
+    CHOICE_WEIGHT,
     CONTEXT_WEIGHT,
     Message,
     disguised,
@@ -200,8 +201,8 @@ def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
     conversation = [{"role": "tool", "content": RESULT}, report_call("orders", "deadline", "3fa2", None)]
     (document,) = documents([conversation], tokenizer)
-    said = tokenizer.decode(
-        [int(t) for t, w in zip(document.tokens, document.weights, strict=True) if w == 1]
-    )
+    weighed = list(zip(map(int, document.tokens), document.weights, strict=True))
+    said = tokenizer.decode([token for token, weight in weighed if weight >= 1])
     assert re.fullmatch(r'<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said)
     assert document.weights.min() == pytest.approx(CONTEXT_WEIGHT, abs=1e-3)
+    assert tokenizer.decode([token for token, weight in weighed if weight == CHOICE_WEIGHT]) == "orders"
