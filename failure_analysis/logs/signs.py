@@ -149,6 +149,8 @@ RAISED = re.compile(rf"^\s{{0,12}}{_EXCEPTION}(?:: |:?$| at [\w$.]+:\d+)")
 """An exception as it is printed last, with or without its text."""
 STRONG = any_of(
     r"^\s{0,12}" + _EXCEPTION + r"(?:: |:?$| at [\w$.]+:\d+)",
+    r"^\s{0,12}(at )?[\w./\\@+-]{1,300}:\d+(:\d+)?: " + _EXCEPTION + r"(?:: |:?$)",
+    r"^[\w./\\@+-]{1,300}:\d+:in .{1,300} \(" + _EXCEPTION + r"\)$",
     r"^E\s{2,8}(?!\+|-|\?|at |where )\S",
     r"^(FAILED|ERROR) \S+(::\S+)? - \S",
     r"^(Caused( by)?: |Exception in thread|Unhandled|Uncaught|terminate called|panic:|fatal:)",

@@ -154,6 +154,9 @@ def test_the_cause_is_the_line_that_says_why(log: str, cause: str) -> None:
 
 
 FATAL = """\
+src/auth.py:118: TypeError
+x.py:1: TypeError: bad operand
+lib/a.rb:3:in `foo': undefined method `x' for nil:NilClass (NoMethodError)
 net/http: TLS handshake timeout
 Job was cancelled because it exceeded the time limit
 no required module provides package github.com/x/y
