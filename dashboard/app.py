@@ -76,10 +76,15 @@ def refuse(app: FastAPI, kind: type[Exception], status: int | None) -> None:
         text = visible(_text(trouble))
         if request.url.path.startswith("/api/") or request.url.path == "/openapi.json":
             return JSONResponse({"error": text}, status_code=code)
-        return pages.error_page(request, code, text)
+        return pages.error_page(request, 404 if _no_such_address(trouble) else code, text)
 
     handler: Callable[[Request, Exception], Awaitable[Response]] = answer
     app.add_exception_handler(kind, handler)
+
+
+def _no_such_address(trouble: Exception) -> bool:
+    """Whether the path itself names what cannot be: nobody gave that address to a visitor."""
+    return isinstance(trouble, RequestValidationError) and trouble.errors()[0]["loc"][0] == "path"
 
 
 def _text(trouble: Exception) -> str:

@@ -53,11 +53,9 @@ def test_people_are_counted_and_their_agreement_is_shown(client: httpx.Client) -
     assert found["counts"]["kind"]["person"] == 6
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), [("judged@v9", 404), ("judged", 422), ("..%2f..%2fetc@v1", 404), ("A@v1", 422)]
-)
-def test_what_is_not_there_is_refused(client: httpx.Client, name: str, status: int) -> None:
-    assert client.get(f"/adapters/{name}").status_code == status
+@pytest.mark.parametrize("name", ["judged@v9", "judged", "..%2f..%2fetc@v1", "A@v1"])
+def test_what_is_not_there_is_not_found(client: httpx.Client, name: str) -> None:
+    assert client.get(f"/adapters/{name}").status_code == 404
 
 
 def test_without_a_room_the_pages_say_what_to_type(tmp_path: Path) -> None:
