@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from project_types import Ending, Frozen, Outcome
+from project_types import Ending, Episode, Frozen, Outcome
 
 
 class Band(NamedTuple):
@@ -100,6 +100,13 @@ def without_evidence(outcome: Outcome) -> Outcome:
     """
     blank = {"gold_evidence_opened": 0, "cited": 0, "cited_gold": 0, "cited_fabricated": 0}
     return outcome.model_copy(update={**blank, "cited_supporting": int(outcome.correct)})
+
+
+def training_reward(episode: Episode, *, evidence: bool) -> float | None:
+    """Return what a trainer is told a rollout is worth: the episode's reward, or, with `evidence` off, that of its
+    outcome without the evidence term.
+    """
+    return episode.reward if evidence else reward(without_evidence(episode.outcome)).total
 
 
 def _factors(outcome: Outcome) -> dict[str, float]:

@@ -26,6 +26,7 @@ from core.episode_store.tokens import EpisodeTokens, read_tokens
 from core.policies.registry import named_base_model
 from core.tables import aligned
 from project_types import ConfigurationError, Episode
+from rewards import training_reward
 
 ROUNDING = {"float32": 1e-5, "bfloat16": 1e-3}
 """What sums in another order may differ by: the loss, and the gradient's norm as a share of it."""
@@ -79,24 +80,29 @@ def stored_groups(run: RunFolder, step: int) -> list[dict[str, Any]]:
         raise EpisodesError(f"{path}: holds no rollouts; replay another step")
     ids = read_tokens(path)
     groups: dict[str, list[dict[str, Any]]] = {}
+    evidence = bool(run.config.get("evidence_reward", True))
     for one in episodes:
         if (tokens := ids.get((one.scenario_id, one.sample))) is None:
             raise EpisodesError(
                 f"{path}: {one.scenario_id}#{one.sample} has no token ids; runs keep them since they write .tokens"
             )
-        groups.setdefault(one.scenario_id, []).append(_trajectory(one, tokens))
-    rewards = {name: {each["reward"] for each in group} for name, group in groups.items()}
-    return [{"trajectories": group} for name, group in groups.items() if len(rewards[name]) > 1]
+        groups.setdefault(one.scenario_id, []).append(_trajectory(one, tokens, evidence))
+    return [{"trajectories": group} for group in groups.values() if not _flat(group)]
 
 
-def _trajectory(episode: Episode, tokens: EpisodeTokens) -> dict[str, Any]:
+def _flat(group: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all rollouts are worth the same, so that the run left the group out."""
+    return len({each["reward"] for each in group}) < 2
+
+
+def _trajectory(episode: Episode, tokens: EpisodeTokens, evidence: bool) -> dict[str, Any]:
     turns: list[dict[str, Any]] = []
     for (prompt, written), stored in zip(tokens.sequences(), tokens.replies, strict=True):
         known = [{"logprob": value} for value in stored.logprobs]
         logprobs = {"content": known} if known else None
         ids = {"prompt_token_ids": list(prompt), "token_ids": list(written)}
         turns.append({"message": {}, "logprobs": logprobs, **ids})
-    return {"reward": episode.reward, "messages_and_choices": turns}
+    return {"reward": training_reward(episode, evidence=evidence), "messages_and_choices": turns}
 
 
 def checkpoint_before(run: RunFolder, checkpoint: int) -> Path:

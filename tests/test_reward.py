@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from project_types import Ending, Outcome
-from rewards import without_evidence
+from project_types import Ending, Episode, Outcome
+from rewards import training_reward, without_evidence
 from rollout import BANDS, ENDED, Reward, reward
 
 SCORED = [ending for ending in Ending if ending is not Ending.PROVIDER_ERROR]
@@ -240,3 +240,11 @@ def test_without_its_evidence_term_only_the_rest_of_an_episode_is_paid(
     )
     if outcome.ending is Ending.ANSWERED:
         assert reward(without_evidence(outcome)).band == ("grounded" if outcome.correct else "wrong")
+
+
+def test_a_trainer_is_told_the_stored_reward_unless_the_evidence_term_is_left_out() -> None:
+    guess = changed(GROUNDED, cited_supporting=0, cited_gold=0)
+    stored = reward(guess).total
+    episode = Episode(scenario_id="a", messages=(), outcome=guess, reward=stored)
+    assert training_reward(episode, evidence=True) == stored < BANDS["grounded"].low
+    assert training_reward(episode, evidence=False) == reward(without_evidence(GROUNDED)).total

@@ -19,7 +19,7 @@ from core.trajectory import trajectory
 from evaluation.ray_executor import on_ray, site_of
 from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
 from project_types import Chat, Episode, Judge, Scenario, TrainingConfig
-from rewards import reward, without_evidence
+from rewards import training_reward
 from training_runs.episodes import with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, Rollout, RolloutBatch, Wanted
@@ -108,8 +108,8 @@ class Rollouts:
             unit = Unit(scenario=scenario, sample=sample, policy=policy, config=rules, split=split)
             rolled = await self._executor.play(unit)
             made = trajectory(rolled.episode, rolled.choices, rolled.offered)
-            if not self._config.evidence_reward and split == "train":
-                made.reward = reward(without_evidence(rolled.episode.outcome)).total
+            if split == "train":
+                made.reward = training_reward(rolled.episode, evidence=self._config.evidence_reward)
             return made, rolled.episode
 
         return played

@@ -97,6 +97,18 @@ def test_a_reward_that_was_changed_since_is_noticed(
     assert "DIFFERS" in capsys.readouterr().out
 
 
+def test_a_run_without_the_evidence_term_is_replayed_without_it(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "one")
+    path = tmp_path / "one" / "config.json"
+    settings = json.loads(path.read_text())
+    settings["config"]["evidence_reward"] = False
+    path.write_text(json.dumps(settings))
+    assert run("replay", tmp_path / "one", "--step", 1) == 2
+    assert "every group of this step was flat" in capsys.readouterr().err, "four equally wrong answers"
+
+
 @pytest.mark.parametrize(
     ("step", "gone", "said"),
     [
