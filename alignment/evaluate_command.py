@@ -90,7 +90,8 @@ def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: 
 
 def let_answer(arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked]) -> None:
     """Let the base and adapters answer what they have not answered yet, and store it in `arguments.out`."""
-    missing = [name for name in names if {one.id for one in asked} - stored(arguments.out, name).keys()]
+    ids = {one.id for one in asked}
+    missing = [name for name in names if ids - stored(arguments.out, name).keys()]
     if not missing:
         return
     base, registry = opened(arguments.base_model), Registry(arguments.adapters)

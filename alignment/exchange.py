@@ -34,7 +34,11 @@ def exported(preferences: Iterable[Preference], form: Form) -> list[Json]:
     by_pair: dict[str, list[Preference]] = {}
     for one in preferences:
         by_pair.setdefault(one.id, []).append(one)
-    return [make(judged[0], [one for one in judged if one.kind == "person"]) for judged in by_pair.values()]
+    return [make(judged[0], _by_people(judged)) for judged in by_pair.values()]
+
+
+def _by_people(judged: Iterable[Preference]) -> list[Preference]:
+    return [one for one in judged if one.kind == "person"]
 
 
 def imported(path: Path, form: Form) -> Iterator[Preference]:

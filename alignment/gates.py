@@ -117,7 +117,7 @@ def _without_headings(text: str) -> str:
 
 def self_overlap(texts: Sequence[str]) -> float:
     """Return the mean share of an answer's two-word runs that the next answer has as well (a cheap self-BLEU-2)."""
-    runs = [set(pairwise(words)) for words in (text.lower().split() for text in texts)]
+    runs = [set(pairwise(text.lower().split())) for text in texts]
     pairs = [(one, other) for one, other in pairwise(runs) if one]
     return sum(len(one & other) / len(one) for one, other in pairs) / max(1, len(pairs))
 
@@ -129,13 +129,18 @@ def entropy(texts: Sequence[str]) -> float:
     return -sum(count / total * math.log2(count / total) for count in counts.values()) if total else 0.0
 
 
+def _words_and_right(row: Row, common: Sequence[str]) -> tuple[int, int]:
+    found = [row.found[case] for case in common]
+    return sum(one.words for one in found), sum(one.cause_right for one in found)
+
+
 def _compared(candidate: Row, against: Row) -> Iterator[Gate]:
     common = sorted(candidate.found.keys() & against.found.keys())
     before = [case for case in common if against.found[case].cause_right]
     lost = tuple(case for case in before if not candidate.found[case].cause_right)
     yield Gate("regressions", len(lost) / max(1, len(before)), BARS["regressions"], at_most=True, cases=lost)
-    mine, theirs = (sum(row.found[case].words for case in common) for row in (candidate, against))
-    right, was_right = (sum(row.found[case].cause_right for case in common) for row in (candidate, against))
+    mine, right = _words_and_right(candidate, common)
+    theirs, was_right = _words_and_right(against, common)
     # more words are fine where more causes are right as well
     longer = mine / max(1, theirs) if right <= was_right else 1.0
     yield Gate("words without correctness", longer, BARS["words without correctness"], at_most=True)

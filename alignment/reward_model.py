@@ -84,12 +84,14 @@ def margins(
 
 def verdict(scored: Sequence[Scored]) -> Verdict:
     """Return accuracies by slice, the calibration error, and what speaks against the model."""
-    accuracy = {
-        name: {"model": _accuracy(rows), **{rule: _accuracy(_by(rows, rule)) for rule in BASELINES}}
-        for name, rows in slices(scored).items()
-    }
+    accuracy = {name: _accuracies(rows) for name, rows in slices(scored).items()}
     refusals = tuple(_refusals(accuracy))
     return Verdict(accuracy=accuracy, calibration=calibration_error(scored), refusals=refusals)
+
+
+def _accuracies(rows: Sequence[Scored]) -> dict[str, Interval]:
+    """Accuracy of the model and of every baseline."""
+    return {"model": _accuracy(rows)} | {rule: _accuracy(_by(rows, rule)) for rule in BASELINES}
 
 
 def slices(scored: Sequence[Scored]) -> dict[str, list[Scored]]:

@@ -133,8 +133,8 @@ class _Log:
         texts = [_decoded(line) for line in sample]
         self._carriers = carriers_of(texts)
         self._forms, self._service, self._counts = Forms(setting), service, counts
-        starts = [text for text in (carried(text, self._carriers).text for text in texts) if text.strip()]
-        starts = [text for text in starts if not _CONTINUES.match(text)]
+        bare = [carried(text, self._carriers).text for text in texts]
+        starts = [text for text in bare if text.strip() and not _CONTINUES.match(text)]
         clocked = sum(self._forms.read(text) is not None for text in starts)
         self._clocked = clocked >= CLOCKED_SHARE * len(starts) and clocked > 0
 

@@ -67,6 +67,11 @@ class LogFile:
         self.connection.close()
 
 
+def _in_us(points: str) -> list[tuple[int, float]]:
+    """Points as they are stored, in microseconds."""
+    return [(at_ms * 1000, value) for at_ms, value in pairs(points)]
+
+
 def _holds(text: str, word: str) -> bool:
     """Whether the text holds a word that is not plain ASCII, whatever the case; SQLite's lower() is for ASCII."""
     return word.casefold() in text.casefold()
@@ -325,10 +330,7 @@ class SqliteStore:
                 "SELECT service, name, points FROM metrics WHERE scenario = ? ORDER BY service, name",
                 self.number,
             )
-            self._series = [
-                StoredSeries(owner, title, [(at_ms * 1000, value) for at_ms, value in pairs(points)])
-                for owner, title, points in found
-            ]
+            self._series = [StoredSeries(owner, title, _in_us(points)) for owner, title, points in found]
         wanted = (name or "").casefold()
         return [
             series
