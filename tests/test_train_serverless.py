@@ -14,9 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +27,7 @@ from core.episode_store.scenarios import scenario_paths
 from core.episode_store.tokens import read_tokens
 from core.serving.child_service import ChildService
 from project_types import Episode
+from tests.builders.commands import eventually
 from tests.fakes.judge_server import judge_server
 from tests.fakes.openai_server import Mode
 
@@ -97,14 +96,6 @@ class Place:
 
     def service_pid(self, name: str) -> int:
         return int((self.folder / "runs" / name / "service" / "lock").read_text())
-
-
-def until(happened: Callable[[], bool], timeout_s: float = 600.0) -> None:
-    """Look again and again until it has happened."""
-    end, pause = time.monotonic() + timeout_s, threading.Event()
-    while not happened():
-        assert time.monotonic() < end, f"did not happen within {timeout_s} s"
-        pause.wait(0.05)
 
 
 def alive(pid: int) -> bool:
@@ -304,13 +295,13 @@ def test_a_run_is_not_started_twice_by_mistake(
 def test_a_killed_run_goes_on_at_the_next_step(place: Place, started: Started) -> None:
     process, name, episodes = started
     second = episodes / "train-0002-rollouts.jsonl"
-    until(lambda: second.exists() and second.stat().st_size > 0)
+    eventually(lambda: second.exists() and second.stat().st_size > 0)
     service = place.service_pid(name)
     process.kill()
     process.wait()
     first = episodes / "train-0001-rollouts.jsonl"
     before = first.read_bytes()
-    until(lambda: not alive(service))
+    eventually(lambda: not alive(service))
     more = len(place.rows(name, "train")) + 2
     resumed = place.run("--name", name, "--resume", "--steps", str(more))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -345,7 +336,7 @@ def test_a_step_whose_row_was_lost_is_not_trained_again(
 @pytest.mark.slow
 def test_ctrl_c_saves_and_reports_and_the_run_can_go_on(place: Place, started: Started) -> None:
     process, name, _ = started
-    until(lambda: len(place.rows(name, "train")) >= 1)
+    eventually(lambda: len(place.rows(name, "train")) >= 1)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 130, said
@@ -366,14 +357,14 @@ def test_a_service_that_dies_is_started_again_and_nothing_is_repeated(
     place: Place, started: Started, during: str
 ) -> None:
     process, name, episodes = started
-    until(lambda: len(place.rows(name, "train")) >= 1)
+    eventually(lambda: len(place.rows(name, "train")) >= 1)
     if during == "training":  # all rollouts are in, and the client looks for the end of a job every second
-        until(
+        eventually(
             lambda: lines(episodes / f"train-{len(place.rows(name, 'train')) + 1:04d}-rollouts.jsonl") == 12
         )
     os.kill(place.service_pid(name), signal.SIGKILL)
     reached = len(place.rows(name, "train"))
-    until(lambda: len(place.rows(name, "train")) > reached + 1)
+    eventually(lambda: len(place.rows(name, "train")) > reached + 1)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=600)
     assert "died and is started again" in said
@@ -393,7 +384,7 @@ def test_a_service_that_cannot_start_ends_the_run_with_its_words(place: Place) -
 @pytest.mark.slow
 def test_a_run_whose_logs_are_replaced_stops_and_goes_on_as_printed(place: Place) -> None:
     process = place.start("--name", "replaced", "--steps", "2")
-    until(lambda: any((place.folder / "runs/replaced/episodes").glob("test-0000-*.jsonl")))
+    eventually(lambda: any((place.folder / "runs/replaced/episodes").glob("test-0000-*.jsonl")))
     os.utime(place.folder / "logs.db")
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 1, said
@@ -407,7 +398,7 @@ def test_a_run_whose_logs_are_replaced_stops_and_goes_on_as_printed(place: Place
 @pytest.mark.slow
 def test_a_run_on_a_full_disk_stops_and_goes_on_as_printed(place: Place) -> None:
     process = place.start("--name", "full", "--steps", "2")
-    until(lambda: any((place.folder / "runs/full/episodes").glob("test-0000-*.jsonl")))
+    eventually(lambda: any((place.folder / "runs/full/episodes").glob("test-0000-*.jsonl")))
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, 1))
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 2, said
