@@ -62,6 +62,7 @@ ENDED: Mapping[Ending, str] = {
     Ending.OUT_OF_CONTEXT: "unfinished",
 }
 """The band of an episode without an answer; every other such ending is broken."""
+ABSTAINED = {ending for ending, band in ENDED.items() if band == "abstained"}
 FREE_TURNS = 10
 """Each of the first ten turns costs a success a little; later ones cost no more."""
 

@@ -59,12 +59,13 @@ from project_types import (
     ToolInputError,
     Verdict,
 )
-from rewards import BANDS, ENDED, Band, Reward, reward
+from rewards import ABSTAINED, BANDS, ENDED, Band, Reward, reward
 
 if TYPE_CHECKING:
     import art
 
 __all__ = [
+    "ABSTAINED",
     "BANDS",
     "DEFAULT_RULES",
     "ENDED",

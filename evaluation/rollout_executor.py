@@ -1,6 +1,6 @@
 """Where rollouts are played: a unit of work goes in, its episode comes out.
 
-A unit names everything that its result depends on. So a unit may be played twice, by another worker after a
+A unit holds everything that its result depends on. So a unit may be played twice, by another worker after a
 kill, and is stored once. `InProcess` plays here; `evaluation.ray_executor` on the machines of a cluster.
 
 Not here: how many are under way at once (`concurrency`), and where episodes are stored.
@@ -8,7 +8,6 @@ Not here: how many are under way at once (`concurrency`), and where episodes are
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -30,12 +29,6 @@ class Unit:
     """Resolved: it names one checkpoint, and goes into the episode."""
     config: EpisodeConfig
     split: str = ""
-
-    @property
-    def key(self) -> str:
-        """What identifies the unit: scenario, sample, policy with its checkpoint, and rules."""
-        parts = (self.scenario.model_dump_json(), self.sample, self.policy, self.config.model_dump_json())
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 class Rolled(NamedTuple):

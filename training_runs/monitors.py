@@ -16,7 +16,7 @@ import numpy as np
 from core.conversation import told_services
 from failure_analysis.episodes.turns import turns_of
 from project_types import UNKNOWN, Ending, Episode
-from rewards import ENDED
+from rewards import ABSTAINED, ENDED
 
 LEAST = 8
 """Episodes from which on a correlation means something."""
@@ -80,8 +80,7 @@ def _outcome_kind(episode: Episode) -> str:
         return "right"
     if outcome.ending is Ending.ANSWERED:
         return "wrong"
-    band = ENDED.get(outcome.ending, "broken")
-    return "unknown" if band == "abstained" else band
+    return "unknown" if outcome.ending in ABSTAINED else ENDED.get(outcome.ending, "broken")
 
 
 def _services(episode: Episode) -> set[str]:

@@ -1,4 +1,4 @@
-"""A unit of work: what identifies it, and that it is played in this process and stored once."""
+"""A unit of work: that it is played in this process, and stored once."""
 
 from __future__ import annotations
 
@@ -45,20 +45,6 @@ def unit(**changes: Any) -> Unit:
 
 def timeless(episode: Episode) -> Episode:
     return episode.model_copy(update={"outcome": episode.outcome.model_copy(update={"seconds": 0.0})})
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sample": 1},
-        {"policy": "script:rarest-warning@step2"},
-        {"config": EMBEDDED.model_copy(update={"temperature": 0.5})},
-        {"scenario": incident("aa01").model_copy(update={"description": "Orders fail."})},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_what_a_result_depends_on_makes_another_unit(change: dict[str, Any]) -> None:
-    assert unit(**change).key != unit().key == unit(split="val").key
 
 
 def test_a_unit_takes_a_scenario_whose_metrics_a_trainer_left_out() -> None:
