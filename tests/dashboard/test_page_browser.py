@@ -314,13 +314,14 @@ def test_on_a_phone_no_page_scrolls_sideways(browser: Browser, url: str, root: P
 
 
 def drag(page: Page, figure: Locator) -> None:
-    """Drag over a part of a chart."""
-    box = figure.locator(".u-over").bounding_box()
+    """Drag over a part of a chart, once it has stopped moving: charts above it may still be drawn."""
+    over = figure.locator(".u-over")
+    over.hover(trial=True)  # waits until it stands still
+    box = over.bounding_box()
     assert box is not None
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 0.3 * box["width"], middle)
+    over.hover(position={"x": 0.3 * box["width"], "y": box["height"] / 2})
     page.mouse.down()
-    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
+    over.hover(position={"x": 0.6 * box["width"], "y": box["height"] / 2})
     page.mouse.up()
 
 
