@@ -310,7 +310,7 @@ def _beside_lines(episode: Episode, scenario: Scenario) -> Iterator[Evidence]:
             cited = span is not None and span.trace_id in episode.cited_trace_ids
         elif one.kind in ("metric", "absence"):
             metric = one.kind == "metric"
-            name = re.escape(one.id.replace("/", " ", 1) if metric else one.id)
+            name = _series(one.id) if metric else re.escape(one.id)
             pattern = rf"^{name} " if metric else rf"silent now: [^\n]*(?<![\w-]){name}(?![\w-])"
             text, cited = ("" if metric else "wrote nothing more"), False
             seen = re.search(pattern, printed, re.MULTILINE) is not None
@@ -319,6 +319,12 @@ def _beside_lines(episode: Episode, scenario: Scenario) -> Iterator[Evidence]:
         yield Evidence(
             kind=one.kind, id=one.id[:200], text=text, cited=cited, gold=True, seen=seen, exists=True
         )
+
+
+def _series(metric: str) -> str:
+    """How a row of read_metrics begins: with the name, or as in older episodes with the service."""
+    service, _, name = map(re.escape, metric.partition("/"))
+    return f"(?:{name} {service}|{service} {name})"
 
 
 def _quoted(row: LogRecord) -> str:

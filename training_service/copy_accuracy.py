@@ -47,7 +47,7 @@ class Question(NamedTuple):
     def judged(self, reply: str) -> Copied:
         """Count what a reply cites."""
         ids = CITED.findall(reply)
-        right = reply.startswith(CALL) and self.wanted in ids
+        right = CALL in reply and self.wanted in ids
         return Copied(1, int(right), len(ids), sum(cited in self.on_screen for cited in ids))
 
 

@@ -3,7 +3,8 @@
 Episodes come from stored JSONL (any policy's); every message becomes tokens and every assistant message is a
 target. Drills take tool results out of an episode, give their ids fresh random digits, and ask for rows by
 their words (the answer is the row's id, its words, or the report that would cite it) or for whole rows by
-their ids; others ask for the trace of a kind of request, and for the service at which a trace ends. Without
+their ids; others ask for the trace of a kind of request, for the service at which a trace ends, and for the
+service that ran short of something. What is gone by is said before a call, as the demonstrator does. Without
 drills a model this small imitates the manner of an investigation and gets the ids wrong; with drills on single
 results it slips from row to row once it has read several. In half of the drills rows get words that nobody has
 read before, since a model that knows by heart all it copies learns to copy nothing else. In some episodes the
@@ -26,21 +27,24 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from core.log_stores.printing import PRINTED_ROW
-from core.policies.demonstrator import LONGEST_QUOTE, trail_end
-from core.policies.sre.reading import found_traces, trace
+from core.policies.demonstrator import LONGEST_QUOTE, SUPPLY, trail_end
+from core.policies.sre.reading import found_traces, moved, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
 CHOICE_WEIGHT = 6.0
-"""Weight of a token that names what is asked or blamed. There are a few in a hundred, among a hundred that are copied
+"""Weight of a token that names what is asked, blamed or gone by. There are a few in a hundred, among a hundred that are copied
 once it is chosen, and they are what an investigation is.
 """
-CHOICE = re.compile(r'"(?:trace_id|service|suspected_service)":"([^"]+)"')
+CHOICE = re.compile(
+    r'"(?:trace_id|service|suspected_service)":"([^"]+)"' + r"|<\|assistant\|>([^<]+)<\|call\|>"
+)
 CONTEXT_WEIGHT = 0.15
 """Weight of a token the model only reads, against 1 for a token it must say."""
 
 SEPARATOR = "\n\x1e\n"
 """Between tool results that get fresh ids together."""
 
+_WORD = re.compile(r"[a-z]{3,}")
 _TRACE_ID = re.compile(r"\btrace ([0-9a-f]{4,})\b")
 MOST_ECHOED = 6
 """Rows that a conversation repeats at most."""
@@ -56,23 +60,22 @@ class Document:
     weights: NDArray[np.float16]
 
 
-def report_call(service: str, message: str, log_id: str, trace_id: str | None) -> Message:
-    """The assistant message that answers with one decisive row; the demonstrator and the drills share its
-    shape.
-    """
+def report_call(row: re.Match[str]) -> Message:
+    """The assistant message that answers with one decisive row, in the shape of the demonstrator's."""
+    service, message, log_id, trace_id = (row[name] for name in ("service", "message", "log", "trace"))
     cause = f"{service}: {message}"[:LONGEST_QUOTE]
     arguments: dict[str, Any] = {"suspected_service": service, "root_cause": cause}
     if trace_id:
         arguments["primary_trace_ids"] = [trace_id]
     arguments["key_log_ids"] = [log_id]
-    return _call("return_final_answer", arguments)
+    return _call("return_final_answer", arguments, f"{row['level']} {service}")
 
 
-def _call(name: str, arguments: dict[str, Any]) -> Message:
+def _call(name: str, arguments: dict[str, Any], thought: str | None = None) -> Message:
     written = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
     return {
         "role": "assistant",
-        "content": None,
+        "content": thought,
         "tool_calls": [{"function": {"name": name, "arguments": written}}],
     }
 
@@ -158,7 +161,7 @@ def disguised(
         text = text.replace(json.dumps(message)[1:-1], strange)
     disguise: list[Message] = json.loads(text)
     report["root_cause"] = f"{report['suspected_service']}: {words_of[blamed]}"[:LONGEST_QUOTE]
-    disguise[-1] = _call("return_final_answer", report)
+    disguise[-1] = _call("return_final_answer", report, conversation[-1].get("content"))
     return disguise
 
 
@@ -216,7 +219,7 @@ def drill(
         else:
             messages += [
                 {"role": "user", "content": f"answer {clue}"},
-                report_call(row["service"], row["message"], row["log"], row["trace"]),
+                report_call(row),
             ]
     return messages
 
@@ -224,8 +227,8 @@ def drill(
 def trails(
     results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 4
 ) -> list[Message] | None:
-    """A conversation that asks for traces by what was requested, and where each one ends; None when there is
-    no result of find_traces among the results. `words` is not used: these results hold no prose.
+    """A conversation that asks for traces by what was requested, where each one ends, and what ran short; None when
+    there is no result of find_traces among the results. `words` is not used: these results hold no prose.
     """
     lists = [text for text in results if found_traces(text)]
     if not lists:
@@ -234,18 +237,29 @@ def trails(
     messages: list[Message] = [{"role": "tool", "content": text}]
     for _ in range(questions):
         one = rng.choice(found_traces(text))
+        named = rng.choice((f"{one.service} {one.operation}", " ".join(_WORD.findall(one.operation))))
         messages += [
-            {"role": "user", "content": f"trace {one.service} {one.operation}"},
-            _call("read_trace", {"trace_id": one.id}),
+            {"role": "user", "content": f"trace {named}"},
+            _call("read_trace", {"trace_id": one.id}, one.operation),
         ]
     trees = [(tree, found) for tree in results if (found := trace(tree))]
     for tree, found in trees[:2]:
-        messages += [
-            {"role": "tool", "content": with_fresh_ids(tree, rng)},
-            {"role": "user", "content": "end"},
-            _call("compare", {"service": trail_end(found.root).service}),
-        ]
+        end = trail_end(found).service
+        messages += _looked_up(with_fresh_ids(tree, rng), "end", end, f"ends at {end}")
+    for metrics in results:
+        if short := next((one for one in moved(metrics) if SUPPLY.search(one.name)), None):
+            messages += _looked_up(metrics, "short", short.service, f"{short.name} {short.service}")
+            break
     return messages
+
+
+def _looked_up(shown: str, asked: str, service: str, thought: str) -> list[Message]:
+    """A result, a question about it, and the call that asks the service in question."""
+    return [
+        {"role": "tool", "content": shown},
+        {"role": "user", "content": asked},
+        _call("compare", {"service": service}, thought),
+    ]
 
 
 def _clue(row: re.Match[str], rows: Sequence[re.Match[str]], rng: random.Random) -> str:
@@ -271,7 +285,9 @@ def documents(
         read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         if len(read.input_ids) > CONTEXT_TOKENS:
             continue
-        chosen = {place for found in CHOICE.finditer(text) for place in range(*found.span(1))}
+        chosen = {
+            place for found in CHOICE.finditer(text) for place in range(*found.span(found.lastindex or 0))
+        }
         weights, speaking = [], False
         for token, (start, _) in zip(read.input_ids, read.offset_mapping, strict=True):
             said = CHOICE_WEIGHT if start in chosen else 1.0

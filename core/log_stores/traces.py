@@ -1,4 +1,5 @@
-"""The tree of a trace's spans: who called whom, how long each worked itself, how long a call was under way.
+"""The tree of a trace's spans: who called whom, how long each worked itself, how long a call was under way,
+and where its trouble ends.
 
 Own time is what a span took less the time in which one of its children ran. The gap of a span is what its
 caller, a span of another service that made this one call, took longer than the span itself: network, queues,
@@ -11,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from core.log_stores.contract import StoredSpan
+from project_types import FAILED
+
+SLOW_MS, OF_ITS_CALLER = 300.0, 0.5
+"""A call is slow when it takes so long, and so large a share of what its caller takes."""
 
 
 class Place(NamedTuple):
@@ -77,3 +82,31 @@ def gap_ms(caller: StoredSpan | None, callee: StoredSpan, calls: int) -> float |
     if caller is None or caller.service == callee.service or calls != 1:
         return None
     return max(0.0, caller.duration_ms - callee.duration_ms)
+
+
+def trail(spans: Sequence[StoredSpan], places: Mapping[int, Place]) -> list[int]:
+    """Return the positions of the spans that lead to where a request fails or takes long; none where it does
+    neither.
+
+    The trail begins at the first root and follows the last attempt of each call: a failing one before a slow one, then
+    the longest. A call that failed and was repeated with success is no part of it.
+    """
+    first = min(places, key=lambda number: places[number].order, default=None)
+    if first is None or not (spans[first].status in FAILED or spans[first].duration_ms >= SLOW_MS):
+        return []
+    below: dict[int | None, list[int]] = {}
+    for number in sorted(places, key=lambda number: places[number].order):
+        below.setdefault(places[number].parent, []).append(number)
+    path = [first]
+    while bad := _bad(spans, path[-1], below.get(path[-1], [])):
+        path.append(max(bad, key=lambda number: (spans[number].status in FAILED, spans[number].duration_ms)))
+    return path
+
+
+def _bad(spans: Sequence[StoredSpan], caller: int, calls: Sequence[int]) -> list[int]:
+    """The calls whose last attempt failed or was slow."""
+    last = {(spans[call].service, spans[call].operation): call for call in calls}
+    slow_ms = max(SLOW_MS, OF_ITS_CALLER * spans[caller].duration_ms)
+    return [
+        call for call in last.values() if spans[call].status in FAILED or spans[call].duration_ms >= slow_ms
+    ]

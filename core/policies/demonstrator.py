@@ -1,10 +1,12 @@
 """Investigators that work only with the tools: a careful one, and the mixture that the small model imitates.
 
 The careful one knows no wording of any cause. It follows a failing request: which kind of request people mean, the
-worst trace of it, the span at which the trouble ends, and what the service of that span began to write at about
-that time. The demonstrator is deliberately mediocre. It mostly begins with errors instead of traces, and at later
-turnings it is hasty sometimes: it reads about another kind of request, asks another service of the trace, or blames
-the first row it sees. Which way pays is left to be learnt from reward (docs/adr/0060).
+worst trace of it, which service ran short of something or else where the trace ends, and what that service began to
+write at about that time. Before a call it says in a few words of the last result what it goes by, so that a model that
+imitates it makes one choice at a time and then reads on. The demonstrator is deliberately mediocre. It mostly begins
+with errors instead of traces, and at later turnings it is hasty sometimes: it reads about another kind of request, asks
+another service of the trace, or blames the first row it sees. Which way pays is left to be learnt from reward
+(docs/adr/0060, docs/adr/0062).
 
 Where the tools about time are missing (`EpisodeConfig.tools` = 'two'), traces are found through rows that name one.
 Not here: the trivial rules (`scripted`), and the script that asks for everything there is (`sre`).
@@ -18,13 +20,17 @@ from dataclasses import dataclass, field
 
 from core.policies.screen import ShownRow, rows
 from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, read_trace, search
-from core.policies.sre.reading import Found, Span, Trace, apart, found_traces, seconds, trace
+from core.policies.sre.reading import Found, Moved, Span, Trace, apart, found_traces, moved, seconds, trace
 from project_types import Level
 
-LONGEST_QUOTE = 100
+LONGEST_QUOTE = 80
 """Characters of a row that a report quotes."""
-SLOW_MS, TIMES_SLOWER = 300.0, 0.5
-"""A call is slow when it takes so long, and so large a share of what its caller takes."""
+SUPPLY = re.compile(r"cpu|memory|disk|socket|connection")
+"""In the names of metrics that say how much of something a service has in use (saturation, in the USE method). Rate,
+errors and latency move along the whole way of a request, and so do queues.
+"""
+MOST_ASKED = 3
+"""Services that the careful one asks about."""
 EVENT = re.compile(r"[A-Z][A-Za-z]+/\S+ [A-Z]\w+: ")
 """How events of the platform are printed: kind, name and reason."""
 
@@ -41,7 +47,7 @@ class Manner:
     story: float
     """Reads a trace of the kind of request that people complain about, instead of any."""
     end: float
-    """Asks the service at which the trace ends, instead of any in it."""
+    """Asks the service that ran short of something, or where the trace ends, instead of any in it."""
     row: float
     """Blames the row that fits in time and is no complaint, instead of the first."""
 
@@ -77,18 +83,21 @@ class _Notes:
         self.story = _stems(lines[0]) if lines else set()
         named = next((line for line in lines if line.startswith("services: ")), "")
         self.services = named.removeprefix("services: ").replace(",", " ").split()
-        self.full = self.desk.config.tools == "full" and (
-            not self.desk.tools or self.desk.tools >= {"find_traces", "compare"}
-        )
+        self.full = self.offered("find_traces", "compare")
+
+    def offered(self, *tools: str) -> bool:
+        """Whether these tools about time are there."""
+        return self.desk.config.tools == "full" and (not self.desk.tools or self.desk.tools >= {*tools})
 
     def careful(self, share: float) -> bool:
         """Throws the dice at a turning."""
         return self.desk.rng.random() < share
 
-    def about(self, service: str) -> Call:
+    def about(self, service: str, thought: str = "") -> Call:
         """The call that shows what a service began to write."""
         self.asked.append(service)
-        return Call("compare", {"service": service}) if self.full else search(service=service)
+        call = Call("compare", {"service": service}) if self.full else search(service=service)
+        return call._replace(thought=thought)
 
     def left(self) -> bool:
         """Whether another call leaves a turn for the answer."""
@@ -110,62 +119,79 @@ def _investigate(notes: _Notes) -> Play:
         loud = max(notes.seen, key=lambda row: row.alike, default=None)
         if loud is not None and notes.left():
             yield from notes.ask(notes.about(loud.service))
-    return _answer(notes)
+    blamed = _blamed(notes)
+    if blamed is None:
+        return UNKNOWN
+    answer = _report(blamed)
+    yield Call("return_final_answer", answer, f"{blamed.level.name} {blamed.service}")
+    return answer
 
 
 def _by_traces(notes: _Notes) -> Asking:
-    """Read a failing trace, then what the suspects in it began to write."""
+    """Read a failing trace, then what the suspects began to write."""
     text = yield from notes.ask(Call("find_traces", {}) if notes.full else search(min_level="ERROR"))
     wanted = _worst(notes, found_traces(text)) if notes.full else _named_traces(notes)
-    for one in wanted:
+    for call in wanted:
         if not notes.left():
             break
-        notes.read = trace((yield from notes.ask(read_trace(one))))
+        notes.read = trace((yield from notes.ask(call)))
         if notes.read is not None and (notes.full or _stems(notes.read.root.operation) & notes.story):
             break
     if notes.read is None:
         return ""
-    for service in _suspects(notes, notes.read.root):
+    suspects = yield from _suspects(notes, notes.read)
+    for service, why in suspects.items():
         if not notes.left():
             break
-        yield from notes.ask(notes.about(service))
+        yield from notes.ask(notes.about(service, why))
         if any(_fits(notes, row) for row in notes.seen if row.service == service):
             break
     return ""
 
 
-def _worst(notes: _Notes, found: Sequence[Found]) -> list[str]:
+def _worst(notes: _Notes, found: Sequence[Found]) -> list[Call]:
     """The worst trace of the kind of request that people mean, or of any."""
     if not found:
         return []
+    one = max(found, key=lambda one: len(_stems(one.operation) & notes.story))
     if not notes.careful(notes.manner.story):
-        return [notes.desk.rng.choice(found).id]
-    return [max(found, key=lambda one: len(_stems(one.operation) & notes.story)).id]
+        one = notes.desk.rng.choice(found)
+    return [read_trace(one.id)._replace(thought=one.operation)]
 
 
-def _named_traces(notes: _Notes) -> list[str]:
-    return list(dict.fromkeys(row.trace for row in notes.seen if row.trace))[:3]
+def _named_traces(notes: _Notes) -> list[Call]:
+    return [read_trace(one) for one in dict.fromkeys(row.trace for row in notes.seen if row.trace)][:3]
 
 
-def _suspects(notes: _Notes, root: Span) -> list[str]:
-    """Services to ask, in this order: where the trace ends, whom that one called last, and who called it."""
-    last = trail_end(root)
-    around = [last, *reversed(last.children), *([last.above] if last.above else [])]
-    names = list(dict.fromkeys(span.service for span in around))[:3]
-    if notes.careful(notes.manner.end):
-        return names
-    return [notes.desk.rng.choice([span.service for span in root.walk()])]
+def _suspects(notes: _Notes, read: Trace) -> Generator[Call, str, dict[str, str]]:
+    """Services to ask, and why: one that ran short of something, where the trace ends, whom that one called last, and
+    who called it.
+    """
+    short = None
+    if notes.offered("read_metrics") and notes.left():
+        metrics = moved((yield from notes.ask(Call("read_metrics", {}))))
+        short = next((one for one in metrics if SUPPLY.search(one.name)), None)
+    if not notes.careful(notes.manner.end):
+        other = notes.desk.rng.choice([span.service for span in read.root.walk()])
+        return {other: f"perhaps {other}"}
+    return _likely(read, short)
 
 
-def trail_end(span: Span) -> Span:
-    """The span at which a trail of failing or slow calls ends."""
-    last = {(child.service, child.operation): child for child in span.children}
-    bad = [child for child in last.values() if child.failed or _slow(child, span)]
-    return trail_end(max(bad, key=lambda child: (child.failed, child.ms))) if bad else span
+def _likely(read: Trace, short: Moved | None) -> dict[str, str]:
+    last = trail_end(read)
+    around = [*reversed(last.children), *([last.above] if last.above else [])]
+    why = {short.service: f"{short.name} {short.service}"} if short else {}
+    why.setdefault(last.service, f"ends at {last.service}")
+    for span in around:
+        why.setdefault(span.service, "")
+    return dict(list(why.items())[:MOST_ASKED])
 
 
-def _slow(child: Span, caller: Span) -> bool:
-    return child.ms >= max(SLOW_MS, TIMES_SLOWER * caller.ms)
+def trail_end(read: Trace) -> Span:
+    """The span at which the trail of failing or slow calls ends; in a trace without one, the span that worked longest."""
+    spans = list(read.root.walk())
+    ends = [span for span in spans if span.service == read.end]
+    return ends[-1] if ends else max(spans, key=lambda span: span.own_ms)
 
 
 def _doubts(notes: _Notes, row: ShownRow) -> tuple[bool, int, float]:
@@ -184,16 +210,16 @@ def _fits(notes: _Notes, row: ShownRow) -> bool:
     return not event and doubts < 2
 
 
-def _answer(notes: _Notes) -> Answer:
-    """Blames one seen row: service, words, ids, in the order in which the row has them, so that a model can
-    read on.
-    """
+def _blamed(notes: _Notes) -> ShownRow | None:
+    """The row that is blamed; None when nothing was shown."""
     about = [row for row in notes.seen if row.service in notes.asked] or notes.seen
-    if not about:
-        return UNKNOWN
-    row = about[0]
-    if notes.careful(notes.manner.row):
-        row = min(about, key=lambda row: _doubts(notes, row))
+    if not about or not notes.careful(notes.manner.row):
+        return about[0] if about else None
+    return min(about, key=lambda row: _doubts(notes, row))
+
+
+def _report(row: ShownRow) -> Answer:
+    """Service, words, ids, in the order in which the row has them, so that a model can read on."""
     return {
         "suspected_service": row.service,
         "root_cause": f"{row.service}: {row.message}"[:LONGEST_QUOTE],

@@ -31,6 +31,8 @@ class Call(NamedTuple):
 
     tool: str
     arguments: Mapping[str, Any]
+    thought: str = ""
+    """What is said before the call."""
 
 
 class Desk(NamedTuple):
@@ -53,7 +55,8 @@ Answer = Mapping[str, Any]
 Asked = Call | list[Call]
 """What a script asks in one reply: a call, or several at once where calls are native."""
 Play = Generator[Asked, Any, Answer]
-"""A script under way: it is sent the text that a call printed, or a list of texts for several calls."""
+"""A script under way: it is sent the text that a call printed, or a list of texts for several calls. A script that
+thinks before its answer yields it as its last call."""
 Script = Callable[[Desk], Play]
 
 
@@ -128,10 +131,12 @@ class ScriptedChat:
     def _reply(self, calls: Sequence[Call]) -> ChatReply:
         written = [json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")) for call in calls]
         if self._config.call_format == "text":
-            return ChatReply(content=f'{{"tool":"{calls[0].tool}","arguments":{written[0]}}}')
+            call = f'{{"tool":"{calls[0].tool}","arguments":{written[0]}}}'
+            return ChatReply(content="\n".join(filter(None, (calls[0].thought, call))))
         ids = [f"call_{self._replies}" + (f"_{number}" if number else "") for number in range(len(calls))]
         made = zip(ids, calls, written, strict=True)
         return ChatReply(
+            content=calls[0].thought or None,
             tool_calls=tuple(ToolCall(id=name, name=call.tool, arguments=text) for name, call, text in made),
             finish_reason="tool_calls",
         )

@@ -100,8 +100,9 @@ class ReadMetrics(StoreTool):
             direction = "up" if moved.deviations > 0 else "down"
             tail = f" {_number(moved.before)} -> {_number(moved.now)} ({direction} {abs(moved.deviations):.1f} sd)"
         tail += f", {_number(value)} at {clock_text(at_us, self.store.stretch())}"
-        left = room - estimate_tokens(f"{moved.series.service}{tail}")
-        text = f"{moved.series.service} {clip(one_line(moved.series.name), left)}{tail}"
+        tail = f" {moved.series.service}{tail}"  # behind what it is looked for by: docs/adr/0003
+        left = room - estimate_tokens(tail)
+        text = f"{clip(one_line(moved.series.name), left)}{tail}"
         return Row(text, estimate_tokens(text), True)
 
 

@@ -1,7 +1,8 @@
 """The tool `read_trace`: one trace of an incident as a tree of spans and its log lines, within a token
 budget.
 
-A span is printed with its own time and with the gap to its caller. A trace that does not fit is cut from its
+A span is printed with its own time and with the gap to its caller. Below the tree stands the trail: which calls lead
+to where the request fails or takes long. A trace that does not fit is cut from its
 least telling end: failing spans stay before slow ones, slow before quick ones, each with the spans above it,
 and severe lines before spans before mild lines. A cursor shows what was left out. The tree is
 `core.log_stores.traces`.
@@ -9,6 +10,7 @@ and severe lines before spans before mild lines. A cursor shows what was left ou
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
@@ -19,12 +21,14 @@ from core.log_stores.contract import Kind, Line, StoredSpan
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.printing import Row, clip, clock_text, count, estimate_tokens, one_line, printed
 from core.log_stores.query import Arguments, OptionalNumber
-from core.log_stores.traces import Place, tree
+from core.log_stores.traces import Place, trail, tree
 from core.tools.store_tool import StoreTool, page_start
 from project_types import FAILED, Evidence, Level, ToolInputError, ToolResult
 
 _WORST = "worst"
 """May stand for a trace id."""
+_LONGEST_TRAIL = 8
+"""Services of a trail that are printed, the last ones."""
 
 
 class TraceArguments(Arguments):
@@ -76,7 +80,8 @@ class ReadTrace(StoreTool):
     name = "read_trace"
     description = (
         "Show one trace: the tree of its spans (service, operation, duration, own time, gap to the "
-        "caller, error or timeout) and its log lines in time order. A long trace is cut to its failing "
+        "caller, error or timeout), the trail of calls to where it fails or takes long, and its log lines in "
+        "time order. A long trace is cut to its failing "
         "and slowest branch first; the cursor gets the rest."
     )
     arguments: type[BaseModel] = TraceArguments
@@ -131,7 +136,8 @@ class ReadTrace(StoreTool):
                 f"nothing after cursor={clip(str(start), 8)}: the trace has {len(order)} parts"
             )
         head = _Head(note, self, trace_id, spans, lines, start)
-        room = self.budget_tokens - 2 - estimate_tokens(head.text(None))
+        ends = [] if start else _trail(spans, places)
+        room = self.budget_tokens - 2 - sum(map(estimate_tokens, [head.text(None), *ends]))
         shown: dict[tuple[bool, int], str] = {}
         for is_line, number in order[start:]:
             most = self.most(len(order) - start) if shown else min(self.most(len(order) - start), room - 1)
@@ -144,7 +150,7 @@ class ReadTrace(StoreTool):
             (number for is_line, number in shown if not is_line), key=lambda number: places[number].order
         )
         rows = sorted(number for is_line, number in shown if is_line)
-        text_lines = [head.text(list(shown)), *(shown[False, number] for number in branches)]
+        text_lines = [head.text(list(shown)), *(shown[False, number] for number in branches), *ends]
         text_lines += ["lines", *(shown[True, number] for number in rows)] if rows else []
         seen = (Evidence(kind="span", id=spans[number].span_id) for number in branches)
         return self.result(text_lines, room, (lines[number][0].id for number in rows), (trace_id,), seen)
@@ -196,6 +202,17 @@ class _Head(NamedTuple):
             return f"{head}{count(len(self.spans), 'span')}, {took:.0f} ms from {when}"
         total = sum(times for _, times in self.lines)
         return f"{head}no spans, {count(total, 'line')} from {clock_text(self.lines[0][0].at_us, store.stretch())}"
+
+
+def _trail(spans: Sequence[StoredSpan], places: dict[int, Place]) -> list[str]:
+    """The line that says where a request fails or takes long, end first: who reads on knows it at once."""
+    services = [
+        name for name, _ in itertools.groupby(spans[number].service for number in trail(spans, places))
+    ]
+    if not services:
+        return []
+    begin = "... > " if len(services) > _LONGEST_TRAIL else ""
+    return [f"the trail ends at {services[-1]}: {begin}{' > '.join(services[-_LONGEST_TRAIL:])}"]
 
 
 def branch(span: StoredSpan, place: Place, room_tokens: int) -> Row:

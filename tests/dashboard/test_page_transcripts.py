@@ -77,7 +77,7 @@ def test_evidence_that_is_no_log_line_is_marked_too() -> None:
     parts["metrics"] = [{"service": "ledger", "name": "disk_used", "points": [[f"{day}:00Z", 99.0]]}]
     kinds = {"event": "e1e1", "span": "a1a1", "metric": "ledger/disk_used", "absence": "ledger"}
     parts["ground_truth"] |= {"evidence": [{"kind": kind, "id": id} for kind, id in kinds.items()]}
-    result = "1 series in 14:05:00/14:06:00\nledger disk_used 40 -> 99 (up 9.0 sd), 99 at 14:05:00"
+    result = "1 series in 14:05:00/14:06:00\ndisk_used ledger 40 -> 99 (up 9.0 sd), 99 at 14:05:00"
     played = episode(result=result).model_copy(
         update={"cited_log_ids": ("e1e1",), "cited_trace_ids": (TRACE,)}
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from training_service.corpus import (
     drill,
     echo,
     report_call,
+    trails,
     vocabulary_of,
     with_strange_rows,
 )
@@ -33,6 +36,7 @@ RESULT = (
     "14:05:31 WARN ledger queue at 97 of 100 log 77de09"
 )
 WORDS = vocabulary_of([[RESULT]])
+LOUD, QUIET = PRINTED_ROW.finditer(RESULT)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,7 @@ def _shared() -> PreTrainedTokenizerFast:
 def test_a_longer_conversation_begins_with_the_tokens_of_the_shorter_one(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    answer = report_call("orders", "deadline", "3fa2", "9bc1")
+    answer = report_call(LOUD)
     conversation = [{"role": "user", "content": "slow"}, answer, {"role": "tool", "content": RESULT}]
 
     def tokens(count: int) -> list[int]:
@@ -115,7 +119,8 @@ def test_a_drill_answers_with_what_its_own_results_show(seed: int) -> None:
     assert not shown & {"3fa2", "77de09"}
     asked = conversation[len(results) :]
     for question, answer in zip(asked[::2], asked[1::2], strict=True):
-        said = answer["content"] or answer["tool_calls"][0]["function"]["arguments"]
+        calls = answer.get("tool_calls") or [{"function": {"arguments": ""}}]
+        said = (answer["content"] or "") + calls[0]["function"]["arguments"]
         assert any(identifier in said or identifier in question["content"] for identifier in shown)
 
 
@@ -163,11 +168,40 @@ def test_half_of_the_drills_know_strange_rows() -> None:
         assert 50 < strange < 100, "one of the two rows at least, in every other result"
 
 
+FOUND = (
+    "2 traces of 2 kinds of requests\n"
+    "14:06:00 900 ms gateway GET /seats trace 11aa > orders free, 4 spans, 2 failed: orders free error\n"
+    "14:05:31 300 ms gateway POST /tickets/book trace 22bb > orders create, 4 spans"
+)
+TREE = "trace 22bb: 1 span, 900 ms from 14:05:31\nledger insert 900 ms\nthe trail ends at ledger: ledger"
+SERIES = "1 series in 14:00:00/14:10:00\nmemory_percent mailer 40 -> 99 (up 7.0 sd), 99 at 14:05:00"
+
+
+@given(seed=st.integers(0, 10_000))
+@examples(40)
+def test_a_drill_in_trails_says_what_it_goes_by_and_then_asks_for_that(seed: int) -> None:
+    conversation = trails([FOUND, TREE, SERIES], WORDS, random.Random(seed))
+    assert conversation is not None
+    found = conversation[0]["content"]
+    asked: dict[str, tuple[str, str]] = {}
+    for question, reply in pairwise(conversation):
+        if question["role"] == "user":
+            asked[question["content"]] = reply["content"], reply["tool_calls"][0]["function"]["arguments"]
+    for thought, arguments in (told for question, told in asked.items() if question.startswith("trace ")):
+        assert f" {thought} trace {json.loads(arguments)['trace_id']}" in found
+    assert asked["end"] == ("ends at ledger", '{"service":"ledger"}')
+    assert asked["short"] == ("memory_percent mailer", '{"service":"mailer"}')
+
+
+def test_without_traces_there_is_no_drill_in_trails() -> None:
+    assert trails([RESULT], WORDS, random.Random(0)) is None
+
+
 def episode(*results: str) -> list[Message]:
     """An episode that blames the row `ledger queue at 97 of 100`."""
     return [
         *({"role": "tool", "content": result} for result in results),
-        report_call("ledger", "queue at 97 of 100", "77de09", None),
+        report_call(QUIET),
     ]
 
 
@@ -180,7 +214,7 @@ def test_a_disguised_episode_blames_the_same_row_in_other_words(seed: int) -> No
     assert [(row["service"], row["log"]) for row in after] == [(row["service"], row["log"]) for row in before]
     words = after[1]["message"]
     assert words != "queue at 97 of 100"
-    assert changed[1] == report_call("ledger", words, "77de09", None)
+    assert changed[1] == report_call(after[1])
 
 
 @given(seed=st.integers(0, 10_000))
@@ -199,10 +233,15 @@ def test_an_episode_that_had_seen_the_row_before_is_not_disguised() -> None:
 
 
 def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = [{"role": "tool", "content": RESULT}, report_call("orders", "deadline", "3fa2", None)]
+    conversation = [{"role": "tool", "content": RESULT}, report_call(LOUD)]
     (document,) = documents([conversation], tokenizer)
     weighed = list(zip(map(int, document.tokens), document.weights, strict=True))
     said = tokenizer.decode([token for token, weight in weighed if weight >= 1])
-    assert re.fullmatch(r'<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said)
+    assert re.fullmatch(
+        r'ERROR orders<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said
+    )
     assert document.weights.min() == pytest.approx(CONTEXT_WEIGHT, abs=1e-3)
-    assert tokenizer.decode([token for token, weight in weighed if weight == CHOICE_WEIGHT]) == "orders"
+    assert (
+        tokenizer.decode([token for token, weight in weighed if weight == CHOICE_WEIGHT])
+        == "ERROR ordersorders"
+    )

@@ -22,13 +22,14 @@ _OPERATION = re.compile(
     rf"^(?P<service>\S+) (?P<operation>.*?) {_STATS}(?: \(before: {_STATS}\)| \(new\))? trace \S+$"
 )
 _MOVED = re.compile(
-    r"^(?P<service>\S+) (?P<name>\S+) (?P<before>\S+) -> (?P<now>\S+) \((?:up|down) (?P<sd>\S+) sd\)"
+    r"^(?P<name>\S.*?) (?P<service>\S+) (?P<before>\S+) -> (?P<now>\S+) \((?:up|down) (?P<sd>\S+) sd\)"
 )
 _SPAN = re.compile(
     r"^(?P<indent> *)(?P<service>\S+) (?P<operation>.*?) (?P<ms>\d+) ms(?: \((?P<times>(?:own|gap) [^()]*)\))?"
     r"(?: (?P<status>error|timeout))?(?: \(parent missing\))?$"
 )
 _HEAD = re.compile(r"^(?:.*?; the worst is )?trace (?P<id>\S+): .*? from (?P<at>\S+?)(?:,.*)?$")
+_TRAIL = re.compile(r"^the trail ends at (\S+): ", re.MULTILINE)
 _WINDOWS = re.compile(r"^(?P<first>\S+)/(?P<last>\S+) against (?P<before>\S+?)/(?P<healthy>\S+?):? ")
 HALF_A_DAY_S = 43_200
 
@@ -97,6 +98,8 @@ class Trace(NamedTuple):
     id: str
     at_s: int
     root: Span
+    end: str | None
+    """The service at which its trail ends; None where it neither fails nor takes long."""
 
 
 def seconds(text: str) -> int | None:
@@ -207,4 +210,5 @@ def trace(text: str) -> Trace | None:
             span.above = path[depth - 1]
             span.above.children.append(span)
         path[depth:] = [span]
-    return None if root is None else Trace(head["id"], at, root)
+    end = _TRAIL.search(text)
+    return None if root is None else Trace(head["id"], at, root, end and end[1])

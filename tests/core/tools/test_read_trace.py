@@ -57,12 +57,43 @@ def test_a_trace_has_the_form_the_policy_is_trained_on(tmp_path: Path) -> None:
         "  orders place 5198 ms (own 197) error\n"
         "    ledger post 5001 ms (gap 197) timeout\n"
         "  auth check 3 ms\n"
+        "the trail ends at ledger: gateway > orders > ledger\n"
         "lines\n"
         "14:05:29 INFO orders cart loaded log 5fa2\n"
         "14:05:33 ERROR orders x2 call to ledger failed: deadline 3000 ms exceeded log 3fa2"
     )
     assert result.log_ids == {"3fa200000000", "5fa200000000"}
     assert result.trace_ids == {TRACE}
+
+
+def trail(tmp_path: Path, *spans: dict[str, Any]) -> str:
+    """What is printed below the tree of these spans, whose first is the root."""
+    text = ask(reader(tmp_path, SMALL, [row("3fa2")], spans=list(spans)), trace_id="aaaa").text
+    return "\n".join(line for line in text.splitlines() if line.startswith("the trail"))
+
+
+def test_a_trail_follows_what_fails_before_what_is_slow(tmp_path: Path) -> None:
+    slow = span("s2", "s1", service="ledger", duration_ms=900)
+    failed = span("s3", "s1", service="stock", duration_ms=10, status="error")
+    assert trail(tmp_path, span("s1", duration_ms=1000, status="error"), slow, failed) == (
+        "the trail ends at stock: orders > stock"
+    )
+
+
+def test_a_call_that_was_repeated_with_success_is_no_part_of_a_trail(tmp_path: Path) -> None:
+    first = span("s2", "s1", service="ledger", operation="post", duration_ms=50, status="error")
+    again = span("s3", "s1", service="ledger", operation="post", start=at(2), duration_ms=50)
+    assert trail(tmp_path, span("s1", duration_ms=1000), first, again) == "the trail ends at orders: orders"
+
+
+def test_a_quick_trace_in_which_nothing_fails_has_no_trail(tmp_path: Path) -> None:
+    assert trail(tmp_path, span("s1", duration_ms=200), span("s2", "s1", duration_ms=190)) == ""
+
+
+def test_of_a_long_trail_the_end_is_printed(tmp_path: Path) -> None:
+    chain = [span("s0", service="s0", status="error")]
+    chain += [span(f"s{n}", f"s{n - 1}", service=f"s{n}", status="error") for n in range(1, 12)]
+    assert trail(tmp_path, *chain) == ("the trail ends at s11: ... > s4 > s5 > s6 > s7 > s8 > s9 > s10 > s11")
 
 
 def test_a_trace_without_spans_shows_its_lines(tmp_path: Path) -> None:
@@ -225,6 +256,7 @@ def test_own_time_and_the_gap_to_the_caller_are_told(tmp_path: Path) -> None:
         "    stock reserve 200 ms (own 100, gap 700)",
         "      db a 50 ms",  # two calls: which of them waited cannot be said
         "      db b 60 ms",
+        "the trail ends at web: web",
     ]
 
 

@@ -191,15 +191,15 @@ def test_find_traces_by_duration_service_and_failure(store: SqliteStore) -> None
 def test_read_metrics_puts_the_largest_change_first_and_leaves_gaps_out(store: SqliteStore) -> None:
     result = ask(tools(store)["read_metrics"], window="14:10")
     rows = result.text.split("\n")[1:]
-    assert rows[0] == "ledger cpu 0.105 -> 0.9 (up 151.4 sd), 0.9 at 14:10:00"
-    assert rows[1].startswith("orders threads 5.5 -> ")
+    assert rows[0] == "cpu ledger 0.105 -> 0.9 (up 151.4 sd), 0.9 at 14:10:00"
+    assert rows[1].startswith("threads orders 5.5 -> ")
     assert len(rows) == 2
     assert Evidence(kind="metric", id="ledger/cpu") in result.other
 
 
 def test_read_metrics_sees_a_fall_as_well(store: SqliteStore) -> None:
     result = ask(tools(store)["read_metrics"], window="14:00/14:05", baseline="14:12/14:19", name="CPU")
-    assert "ledger cpu 0.9 -> 0.1 (down " in result.text
+    assert "cpu ledger 0.9 -> 0.1 (down " in result.text
 
 
 # ---------------------------------------------------------------------------------------------- lines in full
