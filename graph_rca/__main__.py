@@ -139,13 +139,19 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, metavar="DIR", help="rank every incident file that appears here"
     )
     given.add_argument("--prometheus", metavar="URL", help="ask this server for a sliding window")
-    parser.add_argument("--loki", metavar="URL", help="also ask a Loki for log lines")
+    lines = parser.add_mutually_exclusive_group()
+    lines.add_argument("--loki", metavar="URL", help="also ask a Loki for log lines")
+    lines.add_argument("--victorialogs", metavar="URL", help="also ask a VictoriaLogs for log lines")
     parser.add_argument(
         "--loki-query",
         default='{service_name=~".+"}',
         metavar="LOGQL",
         help="which lines (default %(default)s)",
     )
+    parser.add_argument(
+        "--victorialogs-query", default="*", metavar="LOGSQL",
+        help="which lines: a filter without pipes (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--jaeger", metavar="URL", help="also ask a Jaeger for traces")
     parser.add_argument("--findings", type=Path, default=Path("runs/graph_rca"), metavar="DIR",
                         help="where findings go (default %(default)s)")  # fmt: skip

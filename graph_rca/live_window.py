@@ -1,30 +1,24 @@
 """A sliding window of a live system as an incident: series and calls, log lines, traces, each from its server.
 
 A server that does not answer is said, and the others still count. Only when none answers there is an error, because
-silence would look like health. Lines are bounded: of a busy system each part of the window gives its first ones.
+silence would look like health. Lines are those of `live_lines`.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from graph_rca.imported import imported
+from graph_rca.live_lines import loki_lines, victorialogs_lines
 from graph_rca.prometheus_window import series_of, topology_of
 from graph_rca.topology import ServiceGraph
 from importers.asking import ask
-from importers.command import import_source
-from importers.counting import Counts, ImportTrouble
-from importers.draft import Output
-from importers.options import Options
-from importers.reading import Source
-from project_types import Edge, Incident, LogRecord, MetricSeries, Span, Window, read_incident
+from importers.counting import ImportTrouble
+from project_types import Edge, Incident, LogRecord, MetricSeries, Span, Window
 
-PARTS, LINES_OF_A_PART = 10, 1500
-"""Lines are asked for in so many stretches, at most so many in each: 10,000 lines a second must not fill memory."""
 TRACES_OF_A_SERVICE = 200
 Found = TypeVar("Found")
 
@@ -36,6 +30,8 @@ class Sources(NamedTuple):
     loki: str | None = None
     loki_query: str = ""
     jaeger: str | None = None
+    victorialogs: str | None = None
+    victorialogs_query: str = "*"
 
 
 class LiveWindow(NamedTuple):
@@ -86,7 +82,10 @@ def _lines_and_spans(
     logs: Sequence[LogRecord] = ()
     spans: Sequence[Span] = ()
     if loki := sources.loki:
-        logs = answer("logs", lambda: _logs(loki, sources.loki_query, window, missing), ())
+        logs = answer("logs", lambda: loki_lines(loki, sources.loki_query, window, missing), ())
+    if victorialogs := sources.victorialogs:
+        query = sources.victorialogs_query
+        logs = answer("logs", lambda: victorialogs_lines(victorialogs, query, window, missing), ())
     if jaeger := sources.jaeger:
         spans = answer("traces", lambda: _spans(jaeger, window), ())
     return logs, spans
@@ -108,41 +107,6 @@ def _incident(
     )  # fmt: skip
 
 
-def _logs(loki: str, query: str, window: Window, missing: list[str]) -> Sequence[LogRecord]:
-    """Return the first lines of each part of the window. Raises ImportTrouble."""
-    step = (window.end - window.start) / PARTS
-    streams: list[Any] = []
-    full = 0
-    for number in range(PARTS):
-        start = window.start + number * step
-        asked: dict[str, str | int] = {
-            "query": query, "start": _ns(start), "end": _ns(start + step), "limit": LINES_OF_A_PART,
-            "direction": "forward",
-        }  # fmt: skip
-        found = _result(ask(loki, "/loki/api/v1/query_range", asked), loki)
-        full += sum(len(one.get("values", ())) for one in found) >= LINES_OF_A_PART
-        streams += found
-    if full:
-        missing.append(
-            f"log lines beyond the first {LINES_OF_A_PART} in {full} of {PARTS} parts of the window"
-        )
-    answer = {"data": {"resultType": "streams", "result": streams}}
-    return _imported("loki", answer).logs if streams else ()
-
-
-def _result(answer: Any, loki: str) -> list[Any]:
-    try:
-        return list(answer["data"]["result"])
-    except (LookupError, TypeError) as trouble:
-        raise ImportTrouble(
-            f"{loki}: the answer is none of Loki's; give the server's own address"
-        ) from trouble
-
-
-def _ns(moment: datetime) -> int:
-    return round(moment.timestamp()) * 10**9
-
-
 def _spans(jaeger: str, window: Window) -> Sequence[Span]:
     """Return the spans of a Jaeger, the first traces of each service. Raises ImportTrouble."""
     start, end = (round(one.timestamp() * 1e6) for one in (window.start, window.end))
@@ -155,16 +119,4 @@ def _spans(jaeger: str, window: Window) -> Sequence[Span]:
             traces |= {str(one["traceID"]): one for one in ask(jaeger, "/api/traces", asked)["data"]}
     except (LookupError, TypeError) as trouble:
         raise ImportTrouble(f"{jaeger}: the answer is none of Jaeger's; give its query address") from trouble
-    return _imported("jaeger", {"data": list(traces.values())}).spans if traces else ()
-
-
-def _imported(name: str, answer: Any) -> Incident:
-    """Return what the importer of that name makes of an answer."""
-    counts = Counts()
-    with tempfile.TemporaryDirectory(prefix="window-") as scratch:
-        file = Path(scratch) / "answer.json"
-        file.write_text(json.dumps(answer), encoding="utf-8")
-        (path,) = import_source(
-            name, Source(str(file), counts), Output(Path(scratch) / "out", counts), Options()
-        )
-        return read_incident(path)
+    return imported("jaeger", json.dumps({"data": list(traces.values())})).spans if traces else ()

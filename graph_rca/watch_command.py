@@ -124,7 +124,10 @@ def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Work
                 seen[path] = changed
                 yield Work(read_incident(path))
         return
-    sources = Sources(arguments.prometheus, arguments.loki, arguments.loki_query, arguments.jaeger)
+    sources = Sources(
+        arguments.prometheus, arguments.loki, arguments.loki_query, arguments.jaeger,
+        arguments.victorialogs, arguments.victorialogs_query,
+    )  # fmt: skip
     found = look(sources, datetime.now(UTC), arguments.window_min)
     if found is None:
         _say(f"{arguments.prometheus}: holds no series of the last {arguments.window_min} minutes")

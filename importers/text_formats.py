@@ -44,7 +44,7 @@ Reader = Callable[[str, Setting], Said | None]
 # --------------------------------------------------------------------------------------------------- fields
 
 _CLOCK_KEYS = ("timestamp", "time", "@timestamp", "ts", "t", "datetime", "date", "asctime", "eventTime", "timeStamp",
-               "Timestamp", "Time", "timeMillis")  # fmt: skip
+               "Timestamp", "Time", "timeMillis", "_time")  # fmt: skip
 _LEVEL_KEYS = ("level", "severity", "lvl", "log.level", "levelname", "severity_text", "severityText", "loglevel",
                "logLevel", "Level", "Severity", "@l", "s")  # fmt: skip
 _MESSAGE_KEYS = (
@@ -59,6 +59,7 @@ _MESSAGE_KEYS = (
     "Message",
     "@m",
     "MESSAGE",
+    "_msg",
 )
 _SERVICE_KEYS = ("service", "service.name", "service_name", "serviceName", "app", "application", "appName",
                  "kubernetes.labels.app", "container_name", "container", "kubernetes.container_name", "component",

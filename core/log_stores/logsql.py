@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
 
+from core.downloads import shown_url
 from project_types import DatabaseError
 
 DOCKER = (
@@ -72,6 +74,12 @@ def at_most(field: str, number: int) -> str:
     return f"{_name(field)}:<={int(number)}"
 
 
+def filed_between(start: datetime, end: datetime) -> str:
+    """Match rows filed under a time from `start` on and before `end`, both UTC."""
+    first, last = (one.isoformat(timespec="microseconds").replace("+00:00", "Z") for one in (start, end))
+    return f"_time:[{first}, {last})"
+
+
 def every(filters: Sequence[str]) -> str:
     """Match what all filters match."""
     return " ".join(f"({one})" for one in filters) if filters else "*"
@@ -101,6 +109,8 @@ class Server:
 
     def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
+        self.shown = shown_url(self.url)
+        """What may be printed of the address: it may hold a password."""
         # loading certificates takes longer than a query, and plain HTTP has none
         secure = self.url.startswith("https:")
         self._client = httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False, verify=secure)
@@ -111,7 +121,7 @@ class Server:
             with self._client.stream("POST", "/select/logsql/query", data={"query": text}) as answer:
                 if answer.status_code != 200:
                     answer.read()
-                    raise DatabaseError(f"{self.url}: refused a query: {answer.text[:300]}")
+                    raise DatabaseError(f"{self.shown}: refused a query: {answer.text[:300]}")
                 for line in answer.iter_lines():
                     if line:
                         yield json.loads(line)
@@ -119,7 +129,7 @@ class Server:
             raise self._unreachable(trouble) from trouble
         except ValueError as trouble:
             raise DatabaseError(
-                f"{self.url}: gave an answer that is no JSON; is it VictoriaLogs?"
+                f"{self.shown}: gave an answer that is no JSON; is it VictoriaLogs?"
             ) from trouble
 
     def insert(self, lines: Sequence[str], stream_fields: str) -> None:
@@ -132,7 +142,9 @@ class Server:
         except httpx.HTTPError as trouble:
             raise self._unreachable(trouble) from trouble
         if answer.status_code != 200:
-            raise DatabaseError(f"{self.url}: refused rows (HTTP {answer.status_code}): {answer.text[:300]}")
+            raise DatabaseError(
+                f"{self.shown}: refused rows (HTTP {answer.status_code}): {answer.text[:300]}"
+            )
 
     def health(self) -> tuple[bool, str]:
         """Say whether the server is well, and what to type when it is not."""
@@ -141,12 +153,12 @@ class Server:
         except httpx.HTTPError as trouble:
             return False, str(self._unreachable(trouble))
         if answer.status_code != 200:
-            return False, f"{self.url}: answers HTTP {answer.status_code} to /health; is it VictoriaLogs?"
-        return True, f"VictoriaLogs at {self.url}"
+            return False, f"{self.shown}: answers HTTP {answer.status_code} to /health; is it VictoriaLogs?"
+        return True, f"VictoriaLogs at {self.shown}"
 
     def _unreachable(self, trouble: Exception) -> DatabaseError:
         why = f"{type(trouble).__name__} {trouble}".strip()[:200]
-        return DatabaseError(f"{self.url}: VictoriaLogs cannot be reached ({why}); to start one: {DOCKER}")
+        return DatabaseError(f"{self.shown}: VictoriaLogs cannot be reached ({why}); to start one: {DOCKER}")
 
 
 def row_of(value: Any) -> dict[str, str]:

@@ -335,6 +335,6 @@ class VictoriaLogsStore:
             there = sum(int(row["n"]) for row in self.server.query(f"{where} | stats count() n"))
         if there < sent:
             raise DatabaseError(
-                f"{self.server.url}: {sent - there} of {sent} rows were answered with 200 and are not there; rows older "
+                f"{self.server.shown}: {sent - there} of {sent} rows were answered with 200 and are not there; rows older "
                 "than the server's retention are dropped so: start it with -retentionPeriod=100y, and look into its log"
             )

@@ -81,7 +81,9 @@ def _clock(text: str) -> datetime:
 
 # ------------------------------------------------------------------------------------------------------- LogsQL
 
-_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|:=|:~|:>=|:<=|:>|:<|:in|[\w.-]+|[(){}|,=*])', re.DOTALL)
+_TOKEN = re.compile(
+    r'\s*(_time:\[[^\])]*[\])]|"(?:[^"\\]|\\.)*"|:=|:~|:>=|:<=|:>|:<|:in|[\w.-]+|[(){}|,=*])', re.DOTALL
+)
 
 
 class Query:
@@ -127,6 +129,8 @@ class Query:
         if token == "{":
             labels = dict(self._labels())
             return lambda row: all(row.get(name) == value for name, value in labels.items())
+        if token.startswith("_time:["):
+            return _filed_between(token)
         return self._field(token)
 
     def _labels(self) -> Iterable[tuple[str, str]]:
@@ -269,6 +273,17 @@ def _text(token: str) -> str:
         lambda found: chr(int(found[1][1:], 16)) if found[1][0] in "uU" else found[1],
         token[1:-1],
     )
+
+
+def _filed_between(token: str) -> Match:
+    """Read `_time:[first, last)`; with `]` the last moment belongs to it."""
+    first, last = (_clock(text.strip()) for text in token[len("_time:[") : -1].split(","))
+
+    def match(row: Row) -> bool:
+        at = datetime.fromisoformat(row["_time"])
+        return first <= at < last or (token[-1] == "]" and at == last)
+
+    return match
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[str, str], Match]:

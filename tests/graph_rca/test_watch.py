@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,9 +23,12 @@ import pytest
 
 from failure_analysis.receivers import Message
 from graph_rca.alerting import Outbox, people
-from graph_rca.live_window import LINES_OF_A_PART, PARTS, Sources, look
+from graph_rca.live_lines import LINES_OF_A_PART, PARTS, victorialogs_lines
+from graph_rca.live_window import Sources, look
 from importers.counting import ImportTrouble
+from project_types import LogRecord, Window, read_incident
 from testrun_investigator.local_prometheus import served
+from tests.fakes.victoria_logs import Server, serve
 
 ROOT = Path(__file__).parents[2]
 SHUT = "http://127.0.0.1:9"
@@ -233,6 +236,79 @@ def test_a_flood_of_lines_is_cut_and_said() -> None:
     assert len(found.incident.logs) == PARTS * LINES_OF_A_PART
     told = f"beyond the first {LINES_OF_A_PART} in {PARTS} of {PARTS} parts"
     assert any(told in one for one in found.missing)
+
+
+def victorialogs(rows: Sequence[dict[str, str]]) -> str:
+    """Serve a VictoriaLogs that holds these rows, as a collector of logs sends them. Returns its address."""
+    server = Server(seen_after_s=0.0)
+    fields = {"_time_field": ["_time"], "_msg_field": ["_msg"]}
+    assert server.insert("\n".join(map(json.dumps, rows)), fields) == (200, "")
+    return serve(server)
+
+
+def collected(at: datetime, text: str, **fields: str) -> dict[str, str]:
+    return {"_time": at.isoformat(), "_msg": text, "kubernetes.container_name": "cart", **fields}
+
+
+def lines_of(
+    url: str, now: datetime, query: str = "*", missing: list[str] | None = None
+) -> Sequence[LogRecord]:
+    window = Window(start=now - timedelta(minutes=30), end=now)
+    return victorialogs_lines(url, query, window, [] if missing is None else missing)
+
+
+def test_rows_of_a_victorialogs_are_lines_with_service_level_and_trace() -> None:
+    now = datetime.now(UTC)
+    url = victorialogs([
+        collected(now - timedelta(minutes=40), "before the window"),
+        collected(now - timedelta(minutes=2), "db: connection refused", severity="ERROR", trace_id="t1"),
+        collected(now - timedelta(minutes=20), "added item", **{"service.name": "web", "_stream": "{}"}),
+        collected(now + timedelta(minutes=1), "after the window"),
+    ])  # fmt: skip
+    found = lines_of(url, now)
+    told = [(one.service, one.level, one.message, one.trace_id) for one in found]
+    assert told == [
+        ("web", "UNKNOWN", "added item", None), ("cart", "ERROR", "db: connection refused", "t1"),
+    ]  # fmt: skip
+    assert [one.timestamp for one in found] == [now - timedelta(minutes=20), now - timedelta(minutes=2)]
+    assert [one.message for one in lines_of(url, now, 'severity:="ERROR"')] == ["db: connection refused"]
+
+
+def test_a_query_that_a_victorialogs_cannot_read_is_said_without_the_password_of_its_address() -> None:
+    url = victorialogs([]).replace("http://", "http://me:secret-word@")
+    with pytest.raises(ImportTrouble, match="refused a query") as refused:
+        lines_of(url, datetime.now(UTC), "a | b")
+    assert "secret-word" not in str(refused.value)
+
+
+def test_a_flood_in_a_victorialogs_is_cut_and_said() -> None:
+    now = datetime.now(UTC)
+    first = now - timedelta(minutes=2)
+    url = victorialogs([
+        collected(first + timedelta(milliseconds=step), f"line {step}") for step in range(LINES_OF_A_PART + 50)
+    ])  # fmt: skip
+    missing: list[str] = []
+    found = lines_of(url, now, missing=missing)
+    assert [one.message for one in found] == [f"line {step}" for step in range(LINES_OF_A_PART)]
+    assert missing == [f"log lines beyond the first {LINES_OF_A_PART} in 1 of {PARTS} parts of the window"]
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_with_the_lines_of_a_victorialogs_a_stopped_database_is_found(
+    prometheus: tuple[str, float], tmp_path: Path
+) -> None:
+    url, now = prometheus
+    minutes = [datetime.fromtimestamp(now - 60 * back, UTC) for back in range(29, 0, -1)]
+    healthy, bad = minutes[:-6], minutes[-6:]
+    rows = [collected(at, "added item", level="info") for at in healthy]
+    rows += [collected(at, "failed to reach db: connection refused", level="error") for at in bad]
+    done = watch("--prometheus", url, "--victorialogs", victorialogs(rows), "--findings", str(tmp_path))
+    assert done.returncode == 1, done.stderr
+    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
+    assert finding["services"][0]["service"] == "db"
+    (kept,) = map(read_incident, tmp_path.glob("incident-*.json"))
+    assert sum("connection refused" in row.message for row in kept.logs) == len(bad)
 
 
 def test_an_alert_that_a_receiver_cannot_take_now_is_sent_again() -> None:
