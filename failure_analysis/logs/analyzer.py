@@ -86,7 +86,7 @@ class LogAnalyzer:
 
     `model` None: FAILURE_ANALYSIS_MODEL, else the default model if its key is set, else rules; "rules": never
     a model. `timeout_s` bounds the whole answer. `api_base` and `api_key` reach any OpenAI-compatible server
-    with `openai/NAME`.
+    with `openai/NAME`. `patience`: how often a call that may pass is tried, and the waits between.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class LogAnalyzer:
         timeout_s: float = 30.0,
         api_base: str | None = None,
         api_key: str | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.model = model or os.environ.get(MODEL_VARIABLE) or default_model(os.environ)
-        self.max_tokens, self.timeout_s = max_tokens, timeout_s
+        self.max_tokens, self.timeout_s, self.patience = max_tokens, timeout_s, patience
         self.api_base, self.api_key = api_base, api_key
 
     def analyze_failure(
@@ -199,7 +200,7 @@ def ask(analyzer: LogAnalyzer, messages: list[dict[str, str]], form: type[Form])
         )
     reach = reached(analyzer.model, analyzer.api_base, analyzer.api_key)
     answers = JsonAnswers(
-        analyzer.model, form, analyzer.timeout_s, PATIENCE, max_tokens=analyzer.max_tokens, **reach
+        analyzer.model, form, analyzer.timeout_s, analyzer.patience, max_tokens=analyzer.max_tokens, **reach
     )
 
     async def asked() -> tuple[Form, float]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from core.model_calls import load_litellm
+from core.model_calls import Patience, load_litellm
 from failure_analysis.logs.analyzer import DEFAULT_MODELS, NO_MODEL, LogAnalyzer, default_model
 from failure_analysis.records import FailureAnalysis, FailureCategory, RulesVerdict, Severity
+from tests.builders.examples import examples
 from tests.fakes.adapter_server import AdapterServer, adapter_server
 from tests.fakes.openai_server import (
     OpenAIServer,
@@ -38,11 +39,14 @@ ANSWER = {
     "severity": "critical",
 }
 OOM = "torch.OutOfMemoryError: CUDA out of memory"
+HASTY = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 
 
 def analyzer(server: OpenAIServer, **options: Any) -> LogAnalyzer:
     return LogAnalyzer(
-        "openai/fake", api_base=server.base_url, **{"api_key": "test", "timeout_s": 10.0, **options}
+        "openai/fake",
+        api_base=server.base_url,
+        **{"api_key": "test", "timeout_s": 10.0, "patience": HASTY, **options},
     )
 
 
@@ -258,9 +262,8 @@ def test_a_slow_model_is_given_up_after_the_time_allowed(reply: Reply) -> None:
 
 
 def test_a_model_nobody_runs_is_no_error() -> None:
-    found = LogAnalyzer("openai/fake", api_base="http://127.0.0.1:9/v1", api_key="test").analyze_failure(
-        "a", "log", OOM, ""
-    )
+    asked = LogAnalyzer("openai/fake", api_base="http://127.0.0.1:9/v1", api_key="test", patience=HASTY)
+    found = asked.analyze_failure("a", "log", OOM, "")
     assert found.method == "rules"
     assert found.failure_category is FailureCategory.RESOURCE_ERROR
 
@@ -286,7 +289,7 @@ def test_what_failed_stands_between_words_it_cannot_know() -> None:
     assert first.count(fences[0]) == 3
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     secret=st.text(string.ascii_letters + string.digits, min_size=16, max_size=40).map(
         "zq9{}".format

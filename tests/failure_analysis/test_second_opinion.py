@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.model_calls import Patience
 from failure_analysis.capture import capture
 from failure_analysis.episodes.second_opinion import Opinion, second_opinion
 from failure_analysis.logs.analyzer import LogAnalyzer
@@ -46,7 +47,8 @@ def ask(stage: Stage, *replies: Reply) -> tuple[Opinion, str]:
 
 
 def analyzer(server: OpenAIServer) -> LogAnalyzer:
-    return LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=10)
+    hasty = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
+    return LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=10, patience=hasty)
 
 
 def test_a_claim_that_cites_what_happened_is_kept_with_full_ids(stage: Stage) -> None:

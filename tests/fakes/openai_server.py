@@ -196,6 +196,7 @@ def _in_order(replies: Iterator[Reply]) -> Callable[[dict[str, Any]], Reply]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body waits 40 ms for the header's acknowledgement otherwise
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
