@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from core.log_stores import granules
 from core.log_stores.contract import IdKind, LogQuery, StoredSpan, Stretch
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.line_columns import Kinds, LineColumns, as_columns, log_rows
@@ -66,16 +67,27 @@ def growing_store(database: Path | None, run_id: str, answer_within_s: float = m
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+        # the word index frees pages all the time, and no line is ever deleted: nothing to overwrite with zeros
+        connection.execute("PRAGMA secure_delete=OFF")
+        # SQLite would index the whole table for one query instead of reading a few granules
+        connection.execute("PRAGMA automatic_index=OFF")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             create(connection)
         check_version(name, connection)
-        connection.executescript(GROWING)
+        _prepare(connection)
         _add_run(connection, run_id)
     except sqlite3.Error as trouble:
         raise DatabaseError(
             f"{name}: cannot be written ({trouble}); check the path and its permissions"
         ) from trouble
     return GrowingStore(LogFile(name, connection), run_id, answer_within_s)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make what a file that grows has besides, unless it is there."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'granules'").fetchone():
+        # in one transaction, and without effect when another opener was faster
+        connection.executescript(f"BEGIN IMMEDIATE; {GROWING} {granules.SCHEMA} COMMIT")
 
 
 def _add_run(connection: sqlite3.Connection, run_id: str) -> None:
@@ -102,20 +114,16 @@ class GrowingStore(SqliteStore):
         super().__init__(file, run_id)
 
     def _source(self, query: LogQuery) -> tuple[str, list[Any]]:
-        if query.start_us is None and query.end_us is None:
+        if not granules.narrows(query):
             return super()._source(query)
-        return "logs INDEXED BY logs_time WHERE scenario = ?", [self.number]
+        return granules.lines_in(self.log_range, query)
 
     def _bounds(self, query: LogQuery) -> tuple[int, int]:
         """The rows of the window: the word index is then read there only, however large the run is."""
-        if query.start_us is None and query.end_us is None:
+        if not granules.narrows(query):
             return self.log_range
-        first = -(1 << 62) if query.start_us is None else query.start_us
-        last = (1 << 62) if query.end_us is None else query.end_us
-        found = self.rows(
-            "SELECT min(row), max(row) FROM logs INDEXED BY logs_time WHERE scenario = ? AND at_us BETWEEN ? AND ?",
-            *(self.number, first, last),
-        )
+        sql, parameters = granules.bounds(self.log_range, query)
+        found = self.rows(sql, *parameters)
         return (0, -1) if found[0][0] is None else found[0]
 
     def services(self) -> Sequence[str]:
@@ -215,6 +223,7 @@ class GrowingStore(SqliteStore):
         insert(connection, "INSERT OR IGNORE INTO logs", log_tuples)
         insert(connection, "INSERT OR IGNORE INTO spans", span_tuples)
         index_words(connection, first_row, block(self.number + 1) - 1)
+        granules.widened(connection, first_row, lines.at_us, lines.levels)
         add_rest(connection, self.number, metrics, topology)
         self._remember(kinds, known)
         self._widen(lines, span_tuples, metrics)

@@ -293,15 +293,13 @@ class SqliteStore:
 
     def trace(self, trace_id: str) -> Trace:
         spans = self.rows(
-            f"SELECT {_SPAN} FROM spans WHERE row BETWEEN ? AND ? AND trace_id = ? ORDER BY start_us, row",
-            *self.span_range,
-            trace_id,
+            f"SELECT {_SPAN} FROM spans WHERE scenario = ? AND trace_id = ? AND row BETWEEN ? AND ? ORDER BY start_us, row",
+            *(self.number, trace_id, *self.span_range),
         )
         lines = self.rows(
-            f"SELECT {self._first}, {_LINE}, count(*) FROM logs WHERE row BETWEEN ? AND ? AND trace_id = ? "
-            "GROUP BY kind, service ORDER BY 1, row",
-            *self.log_range,
-            trace_id,
+            f"SELECT {self._first}, {_LINE}, count(*) FROM logs WHERE scenario = ? AND trace_id = ? "
+            "AND row BETWEEN ? AND ? GROUP BY kind, service ORDER BY 1, row",
+            *(self.number, trace_id, *self.log_range),
         )
         return Trace([StoredSpan(*row) for row in spans], [(Line(*line), times) for _, *line, times in lines])
 
@@ -342,7 +340,9 @@ class SqliteStore:
 
     def around(self, log_id: str, before: int, after: int) -> list[Line]:
         found = self.rows(
-            "SELECT row, at_us FROM logs WHERE row BETWEEN ? AND ? AND id = ?", *self.log_range, log_id
+            # the incident's number makes SQLite use an index on ids where there is one
+            "SELECT row, at_us FROM logs WHERE scenario = ? AND id = ? AND row BETWEEN ? AND ?",
+            *(self.number, log_id, *self.log_range),
         )
         if not found:
             return []

@@ -2,8 +2,8 @@
 
 Every incident has a block of row numbers of its own, so a search reads one stretch of the table whatever else
 is in the file. A built file is written once, in time order, without indexes. A file that grows has indexes on
-time, ids and traces, made at its first `ingest`. Reading is `core.log_stores.sqlite`; building the whole file
-is `build_logs`.
+ids and traces, made when it is first opened, and finds a time by its granules (`core.log_stores.granules`).
+Reading is `core.log_stores.sqlite`; building the whole file is `build_logs`.
 """
 
 from __future__ import annotations
@@ -53,13 +53,16 @@ CREATE VIRTUAL TABLE log_words USING fts5(text, content='', columnsize=0, detail
 """
 GROWING = """
 CREATE UNIQUE INDEX IF NOT EXISTS logs_id ON logs(scenario, id);
-CREATE INDEX IF NOT EXISTS logs_time ON logs(scenario, at_us);
+DROP INDEX IF EXISTS logs_time;
 CREATE INDEX IF NOT EXISTS logs_trace ON logs(scenario, trace_id) WHERE trace_id IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS spans_id ON spans(scenario, trace_id, span_id);
 CREATE TABLE IF NOT EXISTS kinds(scenario INTEGER NOT NULL, level INTEGER NOT NULL, mask TEXT NOT NULL,
     kind INTEGER NOT NULL, PRIMARY KEY(scenario, level, mask)) WITHOUT ROWID;
+INSERT INTO log_words(log_words, rank) VALUES ('automerge', 8);
 """
-"""What a file that grows has besides."""
+"""What a file that grows has besides. Its words are merged half as often as FTS5 would: a batch then takes a fifth
+less time, and a word is looked up in a few more places.
+"""
 Parts = Mapping[str, Any]
 """An incident's fields by name; log lines and spans as dicts, the rest as models."""
 
