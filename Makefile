@@ -38,7 +38,7 @@ types: .venv/test
 
 # Two processes share the fast tests. One has all that load torch, the other one all that load ART and litellm, and
 # neither imports or collects what the other one runs.
-TORCH := $(addprefix tests/,training_service alignment graph_rca chaos dashboard evaluation importers testrun_investigator core/log_stores)
+TORCH := $(addprefix tests/,training_service alignment graph_rca chaos dashboard importers testrun_investigator core/log_stores)
 fast: .venv/test scenarios
 	$(MAKE) --no-print-directory --jobs 2 --keep-going fast-torch fast-rest
 

@@ -4,6 +4,7 @@ Properties are tried rarely in the fast run and often in the slow one. Tests spe
 one authority of their own. To load the real ones takes 25 ms for each client that a test opens.
 """
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.builders.examples import THOROUGH, register
 
 ALL_SLOW = re.compile(rb"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 register()
+gc.set_threshold(50_000, 20, 20)  # to import torch and litellm makes millions of objects, and none is garbage
 os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
 
 
@@ -34,6 +36,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
     return ALL_SLOW.search(collection_path.read_bytes()) is not None or None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collection: to search it again and again takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

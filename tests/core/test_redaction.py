@@ -124,12 +124,17 @@ def test_a_message_keeps_its_beginning_and_a_traceback_its_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("characters", "most_s"), [(20_000, 1.5), pytest.param(70_000, 5, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize(
     "piece",
     ["a", "password ", "=", "'a", "-", "eyJ", "a.", '"\\', "A1a", "x='", "http://", "bearer a", "AAAAAAAAAAAAAAAA\n", "--a ",
      "mysql ", "a://a:", "<password>"],
 )  # fmt: skip
-def test_hostile_text_of_the_longest_kind_takes_no_more_than_a_few_seconds(piece: str) -> None:
-    text = (piece * 70_000)[:70_000]
+def test_hostile_text_of_the_longest_kind_takes_no_more_than_a_few_seconds(
+    piece: str, characters: int, most_s: float
+) -> None:
+    text = (piece * characters)[:characters]
     started = time.process_time()
     redact(text, {})
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < most_s

@@ -154,7 +154,7 @@ def test_an_endless_transcript_is_cut_and_says_so() -> None:
 
 
 def test_what_is_shown_of_a_transcript_is_bounded_whatever_it_holds() -> None:
-    made = view(endless(60, 50_000))
+    made = view(endless(60, 20_000))
     assert len(made.model_dump_json()) < 3 * MOST_CHARACTERS
 
 

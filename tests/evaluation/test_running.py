@@ -106,6 +106,7 @@ def test_other_settings_need_another_folder(
     assert f"other settings ({named}:" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_episodes_as_one(split: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         out = tmp_path / str(workers)
@@ -139,7 +140,7 @@ def test_another_seed_rolls_other_dice(split: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         out = tmp_path / str(seed)
         run(
-            "run", "--policy", "script:demonstrator", "--split", split, "--k", 8, "--seed", seed, "--out", out
+            "run", "--policy", "script:demonstrator", "--split", split, "--k", 3, "--seed", seed, "--out", out
         )
     first, second = ([e.messages for e in load(tmp_path / name).episodes] for name in ("0", "1"))
     assert first != second

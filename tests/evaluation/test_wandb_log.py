@@ -17,6 +17,7 @@ from tests.fakes.offline_wandb import OFFLINE, documented, python
 from tests.fakes.wandb_files import offline_runs
 
 
+@pytest.mark.slow
 def test_without_a_key_nothing_is_told(tmp_path: Path) -> None:
     split = write_scenarios(tmp_path / "split", "aa01")
     (tmp_path / "run.py").write_text(
@@ -82,6 +83,7 @@ def test_a_refusal_of_wandb_is_a_mistake_in_the_settings() -> None:
     assert issubclass(WandbError, ConfigurationError)
 
 
+@pytest.mark.slow
 def test_errors_of_wandb_are_reported_to_nobody_unless_asked_for(tmp_path: Path) -> None:
     code = "import os; from make_judge_model import prepare_wandb; prepare_wandb(); print(os.environ['WANDB_ERROR_REPORTING'])"
     said: dict[str, Any] = {

@@ -392,7 +392,7 @@ def test_a_line_of_any_length_is_skipped_in_bounded_memory(
     run = evaluation(tmp_path / "eval", stage, [stage.wrong(0)])
     with (run / "episodes.jsonl").open("r+b") as file:
         file.seek(0, 2)
-        file.seek(300 << 20, 1)  # a hole: 300 MiB of zero bytes that take no disk
+        file.seek(120 << 20, 1)  # a hole: 120 MiB of zero bytes that take no disk
         file.write(b"\n")
     add_episodes(run / "episodes.jsonl", [stage.wrong(1)])
     tracemalloc.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chaos.__main__ import main as simulate
 from chaos.plans import read_mix
 from failure_analysis.__main__ import main
 from failure_analysis.store import FailureStore
@@ -104,10 +105,8 @@ def test_hardest_writes_a_request_that_the_simulator_honours(
         "--request",
         str(out),
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "chaos", *generate], capture_output=True, text=True, check=True
-    )
-    assert "3 scenarios" in done.stdout
+    assert simulate([*generate, "--workers", "1"]) == 0
+    assert "3 scenarios" in capsys.readouterr().out
 
 
 def test_ingest_prints_each_failure_with_its_fix_and_can_fail_a_build(
@@ -154,9 +153,7 @@ def test_score_prints_accuracies_and_confusion_and_holds_a_bar(capsys: pytest.Ca
     printed = said(capsys, "score")
     assert "category accuracy 0." in printed
     assert "labelled down, said across" in printed
-    assert main(["score", "--bar", "1.01"]) == 1
-    numbers = json.loads(said(capsys, "score", "--json", "--part", "rules"))
-    assert numbers["category"] >= 0.95
+    assert main(["score", "--bar", "1.01", "--part", "rules"]) == 1
 
 
 def test_docs_quote_what_score_measures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.log_stores.contract import LogQuery
-from project_types import Level
+from project_types import InvestigatorError, Level
 from testrun_investigator.ingestion import Task
 from testrun_investigator.reading import Request, messages, read
 from testrun_investigator.settings import Settings, read_settings
@@ -108,26 +108,37 @@ def test_a_bare_log_by_url_is_taken_in(settings: Settings, server: FileServer, r
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "words"),
+    ("body", "words"),
     [
-        (b"<html>sign in</html>", "text/html", "neither a log nor an archive"),
-        (zst(tar_of({"a/actions.log": os.urandom(50_000)}))[:-400], "application/zstd", "download it again"),
-        (b"\x28\xb5\x2f\xfdgarbage that is long enough", "application/zstd", "damaged"),
+        (zst(tar_of({"a/actions.log": os.urandom(50_000)}))[:-400], "download it again"),
+        (b"\x28\xb5\x2f\xfdgarbage that is long enough", "damaged"),
     ],
 )  # fmt: skip
 def test_a_source_that_is_no_good_fails_and_says_why(
-    settings: Settings, server: FileServer, body: bytes, kind: str, words: str
+    handler: VictoriaLogsHandler, tmp_path: Path, body: bytes, words: str
 ) -> None:
-    handler = VictoriaLogsHandler(settings._replace(private_hosts=frozenset({server.host})))
-    server.pages["/actions.log.zst"] = Page(body, kind=kind)
-    task = ingested(handler, f"{server.url}/actions.log.zst")
+    (tmp_path / "actions.log.zst").write_bytes(body)
+    task = ingested(handler, str(tmp_path / "actions.log.zst"))
     assert task.state == "failed"
     assert words in task.error
 
 
+def test_a_page_in_place_of_a_log_fails_and_says_so(settings: Settings, server: FileServer) -> None:
+    handler = VictoriaLogsHandler(settings._replace(private_hosts=frozenset({server.host})))
+    server.pages["/actions.log.zst"] = Page(b"<html>sign in</html>", kind="text/html")
+    task = ingested(handler, f"{server.url}/actions.log.zst")
+    assert task.state == "failed"
+    assert "neither a log nor an archive" in task.error
+
+
 @pytest.mark.parametrize("url", ["/etc/passwd", "file:///etc/shadow", "http://127.0.0.1:1/x", "ftp://a/b"])
-def test_what_may_not_be_read_is_refused(handler: VictoriaLogsHandler, url: str) -> None:
-    assert ingested(handler, url).state == "failed"
+def test_what_may_not_be_read_is_refused(settings: Settings, url: str) -> None:
+    with pytest.raises(InvestigatorError):
+        list(read(Request(url, RUN_ID, "unused", settings.access)))
+
+
+def test_a_task_that_may_not_read_its_source_fails(handler: VictoriaLogsHandler) -> None:
+    assert ingested(handler, "/etc/passwd").state == "failed"
 
 
 def test_hostile_names_in_an_archive_reach_nothing(handler: VictoriaLogsHandler, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from training_service.local_engine import EngineOptions, LocalEngine
 from training_service.prefix_tree import TokenTree, tree_logits
 from training_service.training import TrainingOptions
 
+pytestmark = pytest.mark.slow  # a model learns in each of them
+
 RATE = {"learning_rate": 3e-3}
 
 
@@ -94,7 +96,6 @@ async def test_the_trained_checkpoint_answers_with_its_own_weights(
     assert old["choices"][0]["token_ids"] != new["choices"][0]["token_ids"]
 
 
-@pytest.mark.slow
 async def test_reinforcing_a_letter_makes_it_frequent(base: Base, tmp_path: Path) -> None:
     engine = opened(base)
     source = tmp_path / "0"
@@ -270,7 +271,6 @@ async def test_logprobs_can_be_calculated_again_before_training(
     assert fresh.metrics["logprob_drift"] <= 1e-5
 
 
-@pytest.mark.slow
 async def test_an_adapter_is_trained_saved_and_loaded_while_the_base_is_shared(tmp_path: Path) -> None:
     base = random_base(tmp_path / "model", adapt="lora")
     engine = opened(base)

@@ -17,6 +17,8 @@ from training_service.heads import HEAD
 from training_service.local_engine import LocalEngine
 from training_service.wire import ROWS, TrainingJobRequest
 
+pytestmark = pytest.mark.slow  # a model learns in each of them
+
 Json = dict[str, Any]
 SAID: Json = {"role": "assistant", "content": "the quick brown fox jumps over the lazy dog"}
 PAIR: Json = {"messages": [ASK], "chosen": "orders failed", "rejected": SAID["content"]}

@@ -22,6 +22,8 @@ from training_service.heads import Rank, ScalarModel
 from training_service.objectives import Imitate, Prefer, Referred, referred
 from training_service.sequences import TokenSequence
 
+pytestmark = pytest.mark.slow  # a model learns in each of them
+
 Json = dict[str, Any]
 CPU = torch.device("cpu")
 ASK: Json = {"role": "user", "content": "checkout is failing since about 14:05"}

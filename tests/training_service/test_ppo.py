@@ -150,6 +150,7 @@ class Bandit:
             trainer.train(sequences, lambda _: None, lambda: False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [Bandit.ppo, Bandit.grpo], ids=["ppo", "grpo"])
 def test_at_the_same_budget_ppo_and_grpo_both_find_the_rewarded_token(
     base: Base, algorithm: Callable[[Bandit], None]

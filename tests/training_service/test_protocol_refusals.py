@@ -314,6 +314,7 @@ def test_a_taken_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "choose another --port" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_token_of_one_s_own_replaces_the_default(tmp_path: Path) -> None:
     with ServiceProcess(
         tmp_path / "data", "--token", "a-secret-of-my-own", token="a-secret-of-my-own"

@@ -270,7 +270,7 @@ def of_type(fault_type: str) -> Scenario:
     return scenario.model_copy(update={"logs": (silent, *scenario.logs[1:]), "expected_root_cause": sentence})
 
 
-@pytest.mark.parametrize("fault_type", one_in(8, PARAPHRASES))
+@pytest.mark.parametrize("fault_type", one_in(20, PARAPHRASES))
 def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> None:
     scenario = of_type(fault_type)
     own = [
@@ -403,10 +403,9 @@ def test_a_report_made_to_be_slow_is_judged_in_no_time(text: str) -> None:
 def test_ten_thousand_lines_are_judged_in_milliseconds() -> None:
     """CPU time, so that whatever else runs does not matter; docs/judge.md has the measured percentiles."""
     words = sorted({word for row in incident().logs for word in row.message.split()})
+    first, *_ = incident().logs
     rows = [
-        incident()
-        .logs[0]
-        .model_copy(
+        first.model_copy(
             update={
                 "id": f"x{n}",
                 "message": " ".join((*words[n % 7 : n % 19 + 9], f"{n * 7919:x}", f"{n} ms")),
@@ -417,8 +416,8 @@ def test_ten_thousand_lines_are_judged_in_milliseconds() -> None:
     scenario = incident().model_copy(update={"logs": (*incident().logs, *rows)})
     judged("connection pool exhausted", scenario=scenario)  # its lines are prepared once
     began = time.process_time()
-    for number in range(20):
+    for number in range(8):
         assert judged(
             f"ledger: all {number} handles to vault leased, 71 requests in line", scenario=scenario
         ).correct
-    assert (time.process_time() - began) / 20 < 0.25
+    assert (time.process_time() - began) / 8 < 0.25

@@ -12,12 +12,13 @@ from core.judges.lexicon import lexicon
 from core.judges.offline import OfflineJudge
 from core.judges.universal import GLUE, MOST_WORDS, Optimiser
 from project_types import Report, Scenario, read_scenario
+from tests.builders.examples import one_in
 from tests.core.judges.test_offline import judged, of_type
 
 SHIPPED = Path(__file__).parents[3] / "log_scenarios"
 
 
-@pytest.mark.parametrize("glue", [*GLUE, " ", " → ", " which caused ", " and ", " + "])
+@pytest.mark.parametrize("glue", one_in(3, [*GLUE, " ", " → ", " which caused ", " and ", " + "]))
 def test_a_list_of_all_faults_is_right_for_none_however_it_is_joined(glue: str) -> None:
     names = [name.replace("_", " ") for name in lexicon().cues]
     for fault in names:
