@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.downloads import Access, shown_url
-from core.log_stores.contract import LogQuery, LogStore
+from core.log_stores.contract import LogStore
 from core.processes import runs
 from core.redaction import redact
 from project_types import Frozen, InvestigatorError, Timestamp
@@ -181,12 +181,12 @@ class _Running(threading.Thread):
                     self._take(message)
 
     def _store_all(self, found: Iterator[Message], store: LogStore) -> None:
-        before = _lines_in(store)
+        before = store.size()
         for message in found:
             if isinstance(message, Batch):
                 store.ingest(message.columns)
             self._take(message)
-        self._counts["stored"] = _lines_in(store) - before
+        self._counts["stored"] = store.size() - before
         self._counts["duplicates"] = self._counts["rows"] - self._counts["stored"]
 
     # ------------------------------------------------------------------------------------------- progress
@@ -236,10 +236,6 @@ class _Running(threading.Thread):
 def _inner(name: str) -> str:
     """The path of a file inside its archive."""
     return name.rpartition("!")[2]
-
-
-def _lines_in(store: LogStore) -> int:
-    return store.count(LogQuery()).lines
 
 
 def as_json(task: Task) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class LogStore(Protocol):
         """Return a stretch in which all was well, if one is known."""
         ...
 
+    def size(self) -> int:
+        """Return how many lines are stored: the count of the empty query, without looking at their kinds."""
+        ...
+
     def tally(self, query: LogQuery) -> Sequence[Tally]:
         """Count the matching lines by kind and service, in no order."""
         ...

@@ -182,6 +182,10 @@ class SqliteStore:
 
     # -- lines
 
+    def size(self) -> int:
+        query = "SELECT count(*) FROM logs WHERE scenario = ? AND row BETWEEN ? AND ?"
+        return int(self.rows(query, self.number, *self.log_range)[0][0])
+
     def tally(self, query: LogQuery) -> list[Tally]:
         where, parameters = self._where(query)
         found = self.rows(

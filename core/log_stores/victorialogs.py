@@ -140,6 +140,9 @@ class VictoriaLogsStore:
 
     # -- lines
 
+    def size(self) -> int:
+        return sum(int(row["n"]) for row in self._rows("log", [], "stats count() n"))
+
     def tally(self, query: LogQuery) -> list[Tally]:
         pipes = "stats by (kind, service, level) count() times, row_min(ord, ord) first"
         return [

@@ -262,6 +262,7 @@ def test_kinds_come_worst_first_and_page_by_page(store: LogStore) -> None:
     whole = store.kinds(LogQuery())
     assert [kind.first.level for kind in whole] == sorted((kind.first.level for kind in whole), reverse=True)
     assert store.count(LogQuery()).kinds == len(whole)
+    assert store.count(LogQuery()).lines == store.size() > 0
     pages = [kind for at in range(0, len(whole), 2) for kind in store.kinds(LogQuery(), at, 2)]
     assert pages == list(whole)
 
@@ -369,6 +370,7 @@ def test_an_incident_without_lines_answers(make: Make, tmp_path: Path) -> None:
     assert store.matched(LogQuery()) == []
     assert store.kinds(LogQuery()) == []
     assert store.count(LogQuery()) == (0, 0)
+    assert store.size() == 0
     assert store.stretch() == Stretch(AT, AT + 30 * SECOND)
     assert len(store.spans()) == 3
 
