@@ -88,6 +88,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--without", choices=["metrics", "logs", "traces"], help="ablation: the network never sees it"
     )
     parser.add_argument(
+        "--ablations", action="store_true",
+        help="all ablations in turn: each modality out, no graph, no attention, no edge features; see report --runs",
+    )  # fmt: skip
+    parser.add_argument(
         "--from", dest="findings", type=Path, metavar="DIR",
         help="also learn from confirmed findings (see confirm), one of three kept back; says if the result is better",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -24,6 +24,13 @@ from graph_rca.train import Epoch, Plan, Trained, train
 from graph_rca.weights import Member, load_ensemble, save_ensemble
 from project_types import ConfigurationError, read_scenarios
 
+ABLATIONS: Sequence[Mapping[str, object]] = (
+    {}, {"without": "metrics"}, {"without": "logs"}, {"without": "traces"},
+    {"kinds": "own"},  # no graph
+    {"no_attention": True},
+    {"no_edges": True},  # a static graph: who calls whom, and nothing of how the calls go
+)  # fmt: skip
+"""What is changed of the graph attention network, in the order in which they are trained."""
 FRESH_SEED = 77
 """Of the incidents that old and new are compared on; no split uses it."""
 
@@ -43,13 +50,22 @@ def command(arguments: argparse.Namespace) -> int:
         items += learnt
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(f"{len(items)} incidents to learn from, {len(val)} to stop by")
-    for kind in kinds:
-        for seed in range(arguments.seeds):
-            _train_one(arguments, kind, seed, items, val)
+    for one in variations(arguments):
+        for kind in one.kinds.split(","):
+            for seed in range(one.seeds):
+                _train_one(one, kind, seed, items, val)
     _page(arguments.out)
     if arguments.findings:
         _compare(arguments, kept)
     return 0
+
+
+def variations(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return what is trained in turn: what was asked for, or with --ablations each change of the graph network."""
+    if not arguments.ablations:
+        return [arguments]
+    usual = {**vars(arguments), "kinds": "gat", "without": None, "no_attention": False, "no_edges": False}
+    return [argparse.Namespace(**{**usual, **change}) for change in ABLATIONS]
 
 
 def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:

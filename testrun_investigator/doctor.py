@@ -48,6 +48,7 @@ async def examine(settings: Settings, run_id: str | None = None) -> list[Check]:
         _metrics(settings),
         _knowledge(settings),
         _server(settings),
+        _ranker(settings),
     ]
 
 
@@ -104,3 +105,11 @@ def _server(settings: Settings) -> Check:
     if settings.server_token:
         return Check("server", "ok", "HTTP clients must send TESTRUN_SERVER_TOKEN")
     return Check("server", "ok", "stdio, and HTTP on loopback; for other machines set TESTRUN_SERVER_TOKEN")
+
+
+def _ranker(settings: Settings) -> Check:
+    if not settings.ranker:
+        return Check("ranker", "optional", "off; to offer rank_services: echo 'TESTRUN_RANKER=yes' >> .env")
+    if find_spec("torch_geometric") is None:
+        return Check("ranker", "broken", "torch_geometric is missing; run: pip install -e '.[graph]'")
+    return Check("ranker", "ok", "rank_services is offered instead of read_trace")

@@ -235,18 +235,6 @@ def _search_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         return done
 
     @_tool(server, _READ)
-    async def read_trace(
-        run_id: RunId,
-        trace_id: Annotated[str, Field(description="The id printed after 'trace', or 'worst'.")],
-        cursor: Cursor = None,
-    ) -> answers.Text:
-        """Show everything that belongs to one trace id, in time order."""
-        done: answers.Text = await answered(
-            toolbox, "read_trace", lambda: toolbox.read_trace(run_id, trace_id, cursor)
-        )
-        return done
-
-    @_tool(server, _READ)
     async def compare(
         run_id: RunId,
         window: Annotated[str | None, Field(description="What to look at, like 05:30/05:45 (UTC).")] = None,
@@ -258,6 +246,42 @@ def _search_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         """Compare two stretches of time: kinds of log lines that are new, rising, falling or gone, by node."""
         done: answers.Text = await answered(
             toolbox, "compare", lambda: toolbox.compare(run_id, window, baseline, cursor)
+        )
+        return done
+
+
+def _trace_tool(server: MCPServer[Any], toolbox: Toolbox) -> None:
+    @_tool(server, _READ)
+    async def read_trace(
+        run_id: RunId,
+        trace_id: Annotated[str, Field(description="The id printed after 'trace', or 'worst'.")],
+        cursor: Cursor = None,
+    ) -> answers.Text:
+        """Show everything that belongs to one trace id, in time order."""
+        done: answers.Text = await answered(
+            toolbox, "read_trace", lambda: toolbox.read_trace(run_id, trace_id, cursor)
+        )
+        return done
+
+
+def _ranker_tool(server: MCPServer[Any], toolbox: Toolbox) -> None:
+    @_tool(server, _READ)
+    async def rank_services(
+        run_id: RunId,
+        window: Annotated[
+            str | None,
+            Field(description="What to look at, like 05:30/05:45 (UTC); left out: around the first error."),
+        ] = None,
+        service: Annotated[
+            str | None, Field(description="Say why this node is ranked where it is, with the rows behind it.")
+        ] = None,
+    ) -> answers.Text:
+        """Rank the nodes by how likely each is the root cause, from what their logs say that they did not say before.
+
+        It can be wrong: with `service` it gives its reasons and the ids of rows to check.
+        """
+        done: answers.Text = await answered(
+            toolbox, "rank_services", lambda: toolbox.rank_services(run_id, window, service)
         )
         return done
 
@@ -339,10 +363,11 @@ def _finding_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
 
 
 def add_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
-    """Register every tool."""
+    """Register every tool: fourteen, whatever the settings (docs/adr/0171)."""
     _run_tools(server, toolbox)
     _ingestion_tools(server, toolbox)
     _stream_tools(server, toolbox)
     _search_tools(server, toolbox)
+    (_ranker_tool if toolbox.settings.ranker else _trace_tool)(server, toolbox)
     _knowledge_tools(server, toolbox)
     _finding_tools(server, toolbox)

@@ -27,6 +27,7 @@ VARIABLES: Mapping[str, str] = {
     "TESTRUN_CACHE_DIR": "folder for logs, metrics and findings (default: ~/.cache/testrun-investigator)",
     "TESTRUN_PRIVATE_HOSTS": "hosts with a private address that logs may be read from, with commas between",
     "TESTRUN_LOG_DIRS": "folders whose files may be ingested, with colons between (default: where it was started)",
+    "TESTRUN_RANKER": "yes: offer rank_services instead of read_trace; needs the extra [graph] (default: no)",
     "TESTRUN_SERVER_TOKEN": "bearer token that HTTP clients must send; needed beyond loopback",
 }
 """Every variable that is read, and what it means."""
@@ -43,6 +44,8 @@ class Settings(NamedTuple):
     private_hosts: frozenset[str]
     log_folders: tuple[Path, ...]
     server_token: str
+    ranker: bool
+    """Whether `rank_services` is offered, and `read_trace` is not."""
 
     @property
     def access(self) -> Access:
@@ -66,7 +69,7 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     """Read the settings from the environment and from `folder/.env`.
 
     Raises:
-        ConfigurationError: an address is no web address.
+        ConfigurationError: an address is no web address, or a switch says neither yes nor no.
     """
     folder = folder or Path.cwd()
     values = {**_env_file(folder / ".env"), **(os.environ if environment is None else environment)}
@@ -94,7 +97,14 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         private_hosts=frozenset(filter(None, (one.strip() for one in said("TESTRUN_PRIVATE_HOSTS").split(",")))),
         log_folders=tuple(Path(one) for one in said("TESTRUN_LOG_DIRS").split(":") if one) or (folder,),
         server_token=said("TESTRUN_SERVER_TOKEN"),
+        ranker=_yes("TESTRUN_RANKER", said("TESTRUN_RANKER")),
     )  # fmt: skip
+
+
+def _yes(name: str, said: str) -> bool:
+    if said.lower() not in ("", "yes", "no"):
+        raise ConfigurationError(f"{name}={said[:40]}: write yes or no")
+    return said.lower() == "yes"
 
 
 def _env_file(path: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from core.tools.compare import Compare, CompareArguments
 from core.tools.read_trace import ReadTrace, TraceArguments
 from core.tools.search_logs import SearchLogs
 from project_types import Frozen, InvestigatorError, ToolInputError
-from testrun_investigator import answers, history, run_facts, telling
+from testrun_investigator import answers, history, ranking, run_facts, telling
 from testrun_investigator.answers import that_fit
 from testrun_investigator.argus import run_id_of
 from testrun_investigator.history import FindingError, History
@@ -231,6 +231,14 @@ class Toolbox:
         given = CompareArguments(window=window, baseline=baseline, cursor=cursor)
         found = await Compare(store, answers.USUAL_TOKENS).run(given)
         return self._text(run_id, found.text)
+
+    async def rank_services(
+        self, run_id: str, window: str | None = None, service: str | None = None
+    ) -> answers.Text:
+        """Rank the nodes, or say why one of them stands where it does."""
+        store = await asyncio.to_thread(self.logs.store, run_id)
+        looked = await asyncio.to_thread(ranking.look, store, window)
+        return self._text(run_id, await asyncio.to_thread(ranking.ranked, looked, service))
 
     def _text(self, run_id: str, text: str) -> answers.Text:
         running = any(task.state == "running" for task in self.logs.tasks.of_run(run_id_of(run_id)))

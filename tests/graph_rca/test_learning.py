@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import operator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,3 +68,19 @@ def test_training_says_whether_the_result_is_better(
     assert "The new model is not better" in said  # two epochs on six incidents cannot beat the shipped one
     assert (tmp_path / "run" / "better.md").is_file()
     assert (tmp_path / "run" / "together.safetensors").is_file()
+
+
+def test_ablations_take_one_thing_away_from_the_graph_network_each() -> None:
+    from graph_rca.graph import MODALITIES
+    from graph_rca.train_command import variations
+
+    given = argparse.Namespace(
+        ablations=True, kinds="own", without="logs", no_attention=True, no_edges=False, seeds=1
+    )
+    found = [(one.kinds, one.without, one.no_attention, one.no_edges) for one in variations(given)]
+    assert found[0] == ("gat", None, False, False)
+    assert {without for _, without, _, _ in found} == {None, *MODALITIES}
+    assert len(set(found)) == len(found) == 7
+    changes = [sum(map(operator.ne, one, found[0])) for one in found]
+    assert changes == [0, 1, 1, 1, 1, 1, 1]
+    assert variations(argparse.Namespace(ablations=False, kinds="own"))[0].kinds == "own"

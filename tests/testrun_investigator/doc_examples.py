@@ -25,7 +25,10 @@ PAGE = Path(__file__).parents[2] / "docs/mcp_server.md"
 MARK = "<!-- examples -->\n"
 RUN = run_id("disk-full", 1)
 LOG = f"sct-runner-events-{RUN[:8]}.tar.zst"
-CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
+Calls = tuple[tuple[str, dict[str, Any]], ...]
+Example = tuple[str, dict[str, Any], str]
+"""Tool, arguments, answer."""
+CALLS: Calls = (
     ("get_test_run_info", {"test_id": RUN, "events": 1}),
     ("ingest_logs", {"url": LOG, "run_id": RUN}),
     ("get_ingestion_status", {"task_id": "TASK", "wait_s": 15}),
@@ -41,30 +44,40 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("save_finding", {"run_id": RUN, "cause": "The volume of node 4 was full.", "service": "db-node-4", "log_ids": ["FIRST"]}),
     ("list_findings", {"run_id": RUN}),
 )  # fmt: skip
+RANKER_CALLS: Calls = (
+    ("rank_services", {"run_id": RUN}),
+    ("rank_services", {"run_id": RUN, "service": f"longevity-demo-db-node-{RUN[:8]}-4"}),
+)
+"""What a server answers whose TESTRUN_RANKER is yes. It has logs of the nodes."""
 
 
-async def answers() -> list[tuple[str, dict[str, Any], str]]:
-    """Call every tool and return (tool, arguments, answer)."""
+async def answers() -> list[Example]:
+    """Call every tool, also those of a server with the ranker."""
     with tempfile.TemporaryDirectory() as folder:
         write_runs(Path(folder) / "runs", ("disk-full",))
         with served(StandIn(Path(folder) / "runs")) as url:
-            environment = {"ARGUS_URL": url, "ARGUS_TOKEN": TOKEN, "TESTRUN_CACHE_DIR": f"{folder}/cache"}
-            toolbox = Toolbox(read_settings(environment, Path(folder)))
-            toolbox.deadline_s = 300  # the knowledge base is indexed here for the first time
-            toolbox.library._wait_s = 300
-            try:
-                async with Client(make_server(toolbox)) as client:
-                    return await _called(client)
-            finally:
-                toolbox.close()
+            found = await _of_server(url, Path(folder), CALLS)
+            return found + await _of_server(url, Path(folder), RANKER_CALLS, TESTRUN_RANKER="yes")
 
 
-async def _called(client: Client) -> list[tuple[str, dict[str, Any], str]]:
-    found: list[tuple[str, dict[str, Any], str]] = []
+async def _of_server(url: str, folder: Path, calls: Calls, **settings: str) -> list[Example]:
+    environment = {"ARGUS_URL": url, "ARGUS_TOKEN": TOKEN, "TESTRUN_CACHE_DIR": f"{folder}/cache", **settings}
+    toolbox = Toolbox(read_settings(environment, folder))
+    toolbox.deadline_s = 300  # the knowledge base is indexed here for the first time
+    toolbox.library._wait_s = 300
+    try:
+        async with Client(make_server(toolbox)) as client:
+            return await _called(client, calls)
+    finally:
+        toolbox.close()
+
+
+async def _called(client: Client, calls: Calls) -> list[Example]:
+    found: list[Example] = []
     known: dict[str, str] = {}
-    for tool, arguments in CALLS:
-        if tool == "query_metrics":
-            await _ingest_metrics(client)
+    for tool, arguments in calls:
+        if needed := {"query_metrics": "monitor-set", "rank_services": "db-cluster"}.get(tool):
+            await _ingest(client, needed)
         given = json.loads(re.sub("TASK|FIRST", lambda name: known.get(name[0], "?"), json.dumps(arguments)))
         result = await client.call_tool(tool, given)
         content = result.structured_content
@@ -81,8 +94,8 @@ async def _called(client: Client) -> list[tuple[str, dict[str, Any], str]]:
     return found
 
 
-async def _ingest_metrics(client: Client) -> None:
-    task = await client.call_tool("ingest_logs", {"url": f"monitor-set-{RUN[:8]}.tar.zst", "run_id": RUN})
+async def _ingest(client: Client, archive: str) -> None:
+    task = await client.call_tool("ingest_logs", {"url": f"{archive}-{RUN[:8]}.tar.zst", "run_id": RUN})
     content = task.structured_content or {}
     if "task_id" in content:
         await client.call_tool("get_ingestion_status", {"task_id": content["task_id"], "wait_s": 20})
@@ -97,7 +110,7 @@ def settled(text: str) -> str:
     return re.sub(r"[0-9a-f]{12}(: The volume)", r"FINDING\1", text)
 
 
-def rendered(found: list[tuple[str, dict[str, Any], str]]) -> str:
+def rendered(found: list[Example]) -> str:
     """Return the examples as Markdown."""
     parts = []
     for tool, arguments, text in found:

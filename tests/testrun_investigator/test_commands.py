@@ -90,6 +90,12 @@ async def test_doctor_says_what_is_optional_and_how_to_get_it(tmp_path: Path) ->
     assert found["Argus"][0] == "optional"
     assert "ARGUS_URL=" in found["Argus"][1]
     assert "docker run" in found["logs"][1]
+    assert "TESTRUN_RANKER=yes" in found["ranker"][1]
+
+
+def test_a_switch_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="TESTRUN_RANKER=maybe: write yes or no"):
+        read_settings({"TESTRUN_RANKER": "maybe"}, tmp_path)
 
 
 async def test_doctor_says_what_is_broken(argus_settings: ArgusSettings, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ TOOLS = {tool for tool, _ in doc_examples.CALLS}
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("promtool"), reason="no Prometheus: apt-get install prometheus")
+@pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs the extra graph")
 async def test_every_example_of_the_page_is_what_the_tool_answers() -> None:
     shown = doc_examples.PAGE.read_text(encoding="utf-8").partition(doc_examples.MARK)[2]
     made = doc_examples.rendered(await doc_examples.answers())
@@ -27,7 +29,7 @@ async def test_every_example_of_the_page_is_what_the_tool_answers() -> None:
 def test_the_page_has_every_tool() -> None:
     assert len(TOOLS) == 14
     page = doc_examples.PAGE.read_text(encoding="utf-8")
-    assert all(f"### {tool}\n" in page for tool in TOOLS)
+    assert all(f"### {tool}\n" in page for tool in (*TOOLS, "rank_services"))
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "knowledge_base").glob("*.md")), ids=lambda page: page.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(argus_url: str, folder: Path, pages: Path) -> Toolbox:
+def opened(argus_url: str, folder: Path, pages: Path, **settings: str) -> Toolbox:
     """A toolbox whose cache lies in the folder."""
     environment = {
         "ARGUS_URL": argus_url,
@@ -47,7 +48,7 @@ def opened(argus_url: str, folder: Path, pages: Path) -> Toolbox:
         "TESTRUN_CACHE_DIR": str(folder / "cache"),
         "RAG_KNOWLEDGE_BASE_DIR": str(pages),
     }
-    return Toolbox(read_settings(environment, folder))
+    return Toolbox(read_settings(environment | settings, folder))
 
 
 @pytest.fixture
@@ -86,6 +87,70 @@ async def test_at_most_fourteen_tools_each_annotated_and_typed(filled: Toolbox) 
             assert "\n  " not in (tool.description or "")
             for name, about in tool.input_schema["properties"].items():
                 assert about.get("description"), f"{tool.name}.{name}"
+
+
+async def test_with_the_ranker_it_stands_in_the_place_of_read_trace(filled: Toolbox, tmp_path: Path) -> None:
+    async with Client(make_server(filled)) as client:
+        usual = {tool.name for tool in (await client.list_tools()).tools}
+        assert "rank_services" not in (client.instructions or "")
+    toolbox = Toolbox(read_settings({"TESTRUN_RANKER": "yes"}, tmp_path))
+    async with Client(make_server(toolbox)) as client:
+        offered = (await client.list_tools()).tools
+        assert {tool.name for tool in offered} == usual - {"read_trace"} | {"rank_services"}
+        assert "rank_services" in (client.instructions or "")
+        ranker = next(tool for tool in offered if tool.name == "rank_services")
+        assert ranker.annotations is not None
+        assert ranker.annotations.read_only_hint
+    toolbox.close()
+
+
+@pytest.fixture(scope="module")
+def ranking(runs: Path, pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolbox]:
+    """One that offers the ranker and has a run's events and the logs of its nodes."""
+    pytest.importorskip("torch_geometric")
+
+    async def fill(toolbox: Toolbox) -> None:
+        async with Client(make_server(toolbox)) as client:
+            await ingested(client, RUN_ID, "sct-runner", "db-cluster", "loader-set")
+
+    with served(StandIn(runs)) as url:
+        toolbox = opened(url, tmp_path_factory.mktemp("ranking"), pages, TESTRUN_RANKER="yes")
+        asyncio.run(fill(toolbox))
+        yield toolbox
+        toolbox.close()
+
+
+@pytest.mark.slow
+class TestRankServices:
+    async def test_the_node_that_broke_comes_first_and_its_rows_prove_a_finding(
+        self, ranking: Toolbox, runs: Path
+    ) -> None:
+        truth = json.loads((runs / RUN_ID / "truth.json").read_text())["service"]
+        async with Client(make_server(ranking)) as client:
+            told = await call(client, "rank_services", run_id=RUN_ID)
+            assert f"\n1. {truth} " in told["text"]
+            assert not {"actions", "events", "sct"} & set(told["text"].split())
+            why = await call(client, "rank_services", run_id=RUN_ID, service=truth)
+            ids = re.findall(r"\b[0-9a-f]{16}\b", why["text"])
+            assert ids
+            saved = await call(
+                client, "save_finding", run_id=RUN_ID, cause="The disk was full.", service=truth, log_ids=ids
+            )
+            assert {row["id"] for row in saved["evidence"]} == set(ids)
+
+    async def test_a_window_before_anything_went_wrong_has_another_ranking(self, ranking: Toolbox) -> None:
+        async with Client(make_server(ranking)) as client:
+            usual = await call(client, "rank_services", run_id=RUN_ID)
+            early = await call(client, "rank_services", run_id=RUN_ID, window="12:00/12:20")
+            assert early["text"] != usual["text"]
+            said = await refusal(client, "rank_services", run_id=RUN_ID, window="noon")
+            assert "window='noon' is no time" in said
+
+    async def test_an_unknown_node_is_answered_with_those_that_there_are(self, ranking: Toolbox) -> None:
+        async with Client(make_server(ranking)) as client:
+            told = await call(client, "rank_services", run_id=RUN_ID, service="nobody")
+            assert 'no service "nobody"' in told["text"]
+            assert "db-node" in told["text"]
 
 
 async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(filled: Toolbox) -> None:
@@ -207,7 +272,7 @@ async def test_the_range_of_a_metric_is_that_of_the_run(toolbox: Toolbox) -> Non
 async def test_a_long_answer_is_cut_and_says_so(toolbox: Toolbox, tmp_path: Path) -> None:
     async with Client(make_server(toolbox)) as client:
         text = "".join(
-            f"2026-06-22T12:{n // 60 % 60:02d}:{n % 60:02d}Z n !INFO | {'word ' * 2000}{n}\n"
+            f"2026-06-22T12:{n // 60 % 60:02d}:{n % 60:02d}Z n !INFO | {'word ' * 400}{n}\n"
             for n in range(300)
         )
         (tmp_path / "long.tar.zst").write_bytes(zst(tar_of({"n1/system.log": text.encode()})))
