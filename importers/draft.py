@@ -16,7 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
+from io import TextIOWrapper
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -38,6 +40,8 @@ DESCRIPTION = "Something is wrong; users complain."
 _MINUTE_NS = 60_000_000_000
 _EARLIEST_NS, _LATEST_NS = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
 """The years 1 to 9999."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+"""Made once: `json.dumps` with an option makes one for every row."""
 
 
 class Output:
@@ -104,8 +108,8 @@ class Draft:
         self._kept: Counter[str] = Counter()
         self.label: Label | None = None
 
-    def _spool(self, name: str) -> IO[str]:
-        return (self._folder / name).open("w+", encoding="utf-8")
+    def _spool(self, name: str) -> TextIOWrapper:
+        return (self._folder / name).open("w+", encoding="utf-8", errors="replace")
 
     def close(self) -> None:
         """Free the disk."""
@@ -260,12 +264,14 @@ class Draft:
         }
         kind = "scenario" if label else "incident"
         path = self._folder.parent / f"{kind}-{self.id}.json"
-        with path.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(parts, ensure_ascii=False)[:-1])
+        with path.open("w", encoding="utf-8", errors="replace") as file:
+            file.write(_ENCODER.encode(parts)[:-1])
             for name, spool in (("logs", self._logs), ("spans", self._spans)):
                 file.write(f', "{name}": [\n')
+                file.flush()
                 spool.seek(0)
-                shutil.copyfileobj(spool, file, 1 << 20)
+                for content in iter(partial(spool.buffer.read, 1 << 20), b""):
+                    file.buffer.write(content)
                 file.write("]")
             _write_list(file, "events", map(self._event, self._events))
             _write_list(file, "metrics", (self._series(*named) for named in sorted(self._points)))
@@ -312,7 +318,7 @@ class Draft:
 
 def _append(spool: IO[str], row: Mapping[str, Any], number: int) -> None:
     spool.write(",\n" if number > 1 else "")
-    spool.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode())
+    spool.write(_ENCODER.encode(row))
 
 
 def _write_list(file: IO[str], name: str, rows: Iterator[Mapping[str, Any]]) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any
 
 _MANY = 1 << 16
+_64_BITS = (1 << 64) - 1
 
 
 class Overlaps:
@@ -42,12 +42,9 @@ class Overlaps:
             merged = np.concatenate([self._sorted.pop(), merged])
         self._sorted.append(np.unique(merged))
 
-    def is_new(self, rows: Sequence[Any]) -> list[bool]:
+    def is_new(self, rows: Sequence[tuple[Any, ...]]) -> list[bool]:
         """Say of each row whether no earlier file has it."""
-        digests = [
-            int.from_bytes(blake2b(repr(row).encode("utf-8", "replace"), digest_size=8).digest(), "little")
-            for row in rows
-        ]
+        digests = list(map(_digest, rows))
         self._file.extend(digests)
         known = self._known(digests)
         return [not (digest in self._recent or old) for digest, old in zip(digests, known, strict=True)]
@@ -63,3 +60,9 @@ class Overlaps:
             places = np.searchsorted(earlier, asked)
             found |= earlier[np.minimum(places, len(earlier) - 1)] == asked
         return list(map(bool, found))
+
+
+def _digest(row: tuple[Any, ...]) -> int:
+    """Return 64 bits of a row. Python's own hash has a key of its own in each process, which is enough here."""
+    *fields, last = row
+    return hash((*fields, repr(last))) & _64_BITS  # the last field of a line is a dict, which has no hash

@@ -300,9 +300,16 @@ def plain(text: str, rest: str, at_ns: int | None) -> Said:
         level = level if first["level"].islower() else None
         first = None
     message = rest[first.end() :] if first and level else rest
-    trace, span = _TRACE_IN.search(text), _SPAN_IN.search(text)
-    ids = trace[1] if trace else None, span[1] if span else None
-    return Said(at_ns, level or level_in(text), message or rest, None, *ids)
+    return Said(at_ns, level or level_in(text), message or rest, None, *_ids_in(text))
+
+
+def _ids_in(text: str) -> tuple[str | None, str | None]:
+    """Find the ids of a trace and of a span."""
+    lowered = text.lower()
+    # most lines name neither, and looking for a word is ten times as fast as searching regardless of case
+    trace = _TRACE_IN.search(text) if "trace" in lowered else None
+    span = _SPAN_IN.search(text) if "span" in lowered else None
+    return trace[1] if trace else None, span[1] if span else None
 
 
 def _is_label(first: re.Match[str]) -> bool:
@@ -311,6 +318,16 @@ def _is_label(first: re.Match[str]) -> bool:
 
 
 READERS: tuple[Reader, ...] = (_json, _klog, _syslog, _access, _logfmt, _clocked)
+
+
+_TIME_OF_DAY = re.compile(r"\d\d:\d\d:\d\d")
+
+
+def _may_fit(text: str) -> bool:
+    """Whether any reader could fit: a frame of a stack is passed over without asking each of them."""
+    if text[:1] in ("{", "<") or "=" in text or _EPOCH.match(text):
+        return True
+    return ":" in text and _TIME_OF_DAY.search(text) is not None
 
 
 class Forms:
@@ -322,6 +339,8 @@ class Forms:
 
     def read(self, text: str) -> Said | None:
         """Return what a line says for itself; None for a text without a clock."""
+        if not _may_fit(text):
+            return None
         for place, reader in enumerate(self._readers):
             if said := reader(text, self._setting):
                 if place:
