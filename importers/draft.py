@@ -271,7 +271,7 @@ class Draft:
                 file.flush()
                 spool.seek(0)
                 for content in iter(partial(spool.buffer.read, 1 << 20), b""):
-                    file.buffer.write(content)
+                    file.buffer.write(bytes(content))
                 file.write("]")
             _write_list(file, "events", map(self._event, self._events))
             _write_list(file, "metrics", (self._series(*named) for named in sorted(self._points)))
