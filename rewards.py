@@ -84,7 +84,8 @@ def reward(outcome: Outcome) -> Reward:
     if outcome.ending is Ending.PROVIDER_ERROR:
         raise ValueError("an episode that its provider broke off is never scored; drop it and count it")
     if outcome.ending is Ending.ANSWERED:
-        name = "grounded" if outcome.grounded else "unsupported" if outcome.correct else "wrong"
+        ungrounded = "unsupported" if outcome.correct else "wrong"
+        name = "grounded" if outcome.grounded else ungrounded
     elif outcome.ending is Ending.UNKNOWN and outcome.correct:
         name = "unsupported"  # the evidence did not suffice, and saying so was right
     else:

@@ -246,7 +246,8 @@ class _Play:
     async def _answer(self, call: ToolCall) -> Ending | None:
         """Take one call and show its result; an Ending when the episode ends with it."""
         tool = self.tools.get(call.name)
-        model = Report if call.name == FINAL_ANSWER else tool.arguments if tool else None
+        asked = tool.arguments if tool else None
+        model = Report if call.name == FINAL_ANSWER else asked
         if model is None:
             text = f"no tool is called {json.dumps(call.name[:60])}; call one of: {self._names()}"
             return self._mistake(Ending.UNKNOWN_TOOL, text, call)

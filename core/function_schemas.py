@@ -14,7 +14,8 @@ def function_schema(name: str, description: str, arguments: type[BaseModel]) -> 
     schema, properties = arguments.model_json_schema(), {}
     for field, described in schema.get("properties", {}).items():
         kinds = [kind for kind in described.pop("anyOf", []) if kind.get("type") != "null"]
-        merged = {**(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}), **described}
+        several = {"anyOf": kinds} if kinds else {}
+        merged = {**(kinds[0] if len(kinds) == 1 else several), **described}
         properties[field] = {key: value for key, value in merged.items() if key not in ("title", "default")}
     parameters = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := schema.get("required"):

@@ -192,7 +192,9 @@ def natural_bucket(store: FailureStore, wanted: Wanted = EVERYTHING) -> Bucket:
     with store.reading() as database:
         first, last = database.execute(query, values).fetchone()
     days = (last - first) / 86_400_000 if first is not None else 0
-    return "hour" if days < 4 else "day" if days < 120 else "week"
+    if days < 4:
+        return "hour"
+    return "day" if days < 120 else "week"
 
 
 def chart_of(counts: Sequence[Count], bucket: Bucket, title: str) -> Chart:

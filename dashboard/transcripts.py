@@ -94,7 +94,9 @@ class Evidence(Frozen):
     @property
     def mark(self) -> Mark:
         """What it is, in one word."""
-        return "both" if self.cited and self.gold else "gold" if self.gold else "cited" if self.cited else ""
+        if self.gold:
+            return "both" if self.cited else "gold"
+        return "cited" if self.cited else ""
 
 
 class View(Frozen):
@@ -278,6 +280,7 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
     for kind, gold, cited, shown in kinds:
         seen, known = set(shown), rows.keys() | events.keys() if kind == "log" else traces
         for id in dict.fromkeys((*gold, *cited)):
+            shown_somewhere = True if id in seen else None
             found.append(
                 Evidence(
                     kind="event" if kind == "log" and id in events else kind,
@@ -286,7 +289,7 @@ def _evidence(episode: Episode, scenario: Scenario | None, traces: set[str]) -> 
                     cited=id in cited,
                     gold=id in gold,
                     seen=id in seen,
-                    exists=id in known if scenario else True if id in seen else None,
+                    exists=id in known if scenario else shown_somewhere,
                 )
             )
     found += _beside_lines(episode, scenario) if scenario else ()

@@ -25,7 +25,9 @@ def template(message: str) -> str:
     traceback.
     """
     lines = [line.strip() for line in message[:LONGEST_MESSAGE].splitlines() if line.strip()]
-    text = (lines[-1] if lines[0].startswith("Traceback") else lines[0]) if lines else ""
+    if not lines:
+        return ""
+    text = lines[-1] if lines[0].startswith("Traceback") else lines[0]
     return " ".join(masked_error(text).split())[:LONGEST_TEMPLATE]
 
 

@@ -94,13 +94,14 @@ def _row(
     extra = {
         key: value for key, value in known.items() if key not in labels and key not in ("trace_id", "span_id")
     }
+    said_trace, said_span = (said.trace_id, said.span_id) if said else (None, None)
     return LogRow(
         at_ns,
         _service(known, options),
         level or (said.level if said else level_in(text)),
         said.message if said else text,
-        str(trace) if trace else said.trace_id if said else None,
-        str(span) if span else said.span_id if said else None,
+        str(trace) if trace else said_trace,
+        str(span) if span else said_span,
         {**(said.attributes if said else {}), **as_attributes(extra)},
     )
 

@@ -113,7 +113,7 @@ def _id(value: Any) -> str | None:
 
 def _log(record: Mapping[str, Any], service: str, draft: Draft) -> None:
     body = value_of(record.get("body"))
-    message = body if isinstance(body, str) else "" if body is None else str(body)
+    message = "" if body is None else str(body)
     own = attributes(record.get("attributes"))
     name = record.get("eventName") or own.pop("exception.message", None)
     draft.log(

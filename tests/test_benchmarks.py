@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     ("script", "bars"),
     [
-        pytest.param("benchmarks/search.py", ["1.6", "200"], id="search"),
+        pytest.param("benchmarks/search.py", ["1.6", "200"], id="search", marks=pytest.mark.slow),
         pytest.param("benchmarks/build.py", ["2.0"], id="build"),
         pytest.param("benchmarks/store.py", ["1.0", "1.0"], id="store", marks=pytest.mark.slow),
         pytest.param("benchmarks/testrun.py", ["1.0", "1.0", "1.0"], id="testrun", marks=pytest.mark.slow),

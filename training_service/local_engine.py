@@ -354,7 +354,8 @@ def _choice(
     cut = min((place for place in places if place >= 0), default=len(text))
     message = chat.message(text[:cut], with_calls=bool(request.tools) and request.tool_choice != "none")
     chat.remember(prompt, message, reply.tokens)
-    finish = "length" if not reply.ended else "tool_calls" if message.get("tool_calls") else "stop"
+    ended = "tool_calls" if message.get("tool_calls") else "stop"
+    finish = ended if reply.ended else "length"
     content = []
     for token, logprob in zip(reply.tokens, reply.logprobs, strict=True):
         name = chat.token_name(token)

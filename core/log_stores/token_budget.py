@@ -10,9 +10,17 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-_CLASSES = bytes(
-    97 if chr(c).isalpha() else 48 if chr(c).isdigit() else 32 if c == 32 else 46 for c in range(128)
-) + bytes(128)
+
+def _class(char: str) -> str:
+    """A letter stands for all letters, a digit for all digits, and a full stop for what is neither."""
+    if char.isalpha():
+        return "a"
+    if char.isdigit():
+        return "0"
+    return " " if char == " " else "."
+
+
+_CLASSES = "".join(_class(chr(code)) for code in range(128)).encode() + bytes(128)
 _LONG_WORD = re.compile(rb"a{9,}")
 _TOKEN = re.compile(r"[A-Za-z]{1,8}(?![A-Za-z])|[A-Za-z]{1,6}|[0-9]{1,2}|  |[^A-Za-z0-9 ]")
 

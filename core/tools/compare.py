@@ -50,7 +50,8 @@ class Change(NamedTuple):
     def strength(self) -> tuple[int, float]:
         """How much it matters: severe lines that came or rose first, then mild ones by how far they moved."""
         more = self.status in ("new", "rising")
-        rank = 2 if more and self.group.level >= Level.ERROR else 1 if self.group.level >= Level.WARN else 0
+        severe = more and self.group.level >= Level.ERROR
+        rank = 2 if severe else int(self.group.level >= Level.WARN)
         return rank, abs(self.now - self.expected) / math.sqrt(self.expected + 1)
 
 

@@ -78,8 +78,9 @@ def _texts(error_message: str, found: Suspect | None, logs: str) -> tuple[list[s
     """Where a telling rule is looked for, in this order; and where a general one is, when none was found."""
     own = [found.line, *found.around] if found else []
     suspicious = found.others if found else ()
-    # where an error is known that no rule knows, words elsewhere in the log are no better
-    whole = logs if found is None else found.whole if found.weight < Weight.STRONG else ""
+    whole = found.whole if found else logs
+    if found and found.weight >= Weight.STRONG:
+        whole = ""  # where an error is known that no rule knows, words elsewhere in the log are no better
     texts = [error_message, *own, *suspicious, *([whole] if len(whole) <= SHORT_LOG else [])]
     return [text for text in texts if text.strip()], "\n".join([error_message, *own[:1]])
 

@@ -123,7 +123,7 @@ def test_ingest_prints_each_failure_with_its_fix_and_can_fail_a_build(
 def test_ingest_reads_standard_input(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "failure_analysis", "ingest", "-", "--failures", str(tmp_path / "f.db")],
-        input=b"x" * 200_000 + b"\nValueError: too many values to unpack\n", capture_output=True, check=True,
+        input=b"x" * 50_000 + b"\nValueError: too many values to unpack\n", capture_output=True, check=True,
     )  # fmt: skip
     assert b"ValueError: too many values" in done.stdout
 

@@ -244,21 +244,21 @@ def ways(count: int, temperature: float = 1.0, top_p: float = 1.0) -> list[Sampl
 
 
 def test_tokens_are_drawn_with_the_probabilities_of_the_model() -> None:
-    drawn, _ = draw(LOGITS.expand(20_000, -1), ways(20_000))
-    shares = np.bincount(drawn, minlength=4) / 20_000
-    assert shares == pytest.approx(LOGITS.softmax(-1)[0].tolist(), abs=0.015)
+    drawn, _ = draw(LOGITS.expand(4_000, -1), ways(4_000))
+    shares = np.bincount(drawn, minlength=4) / 4_000
+    assert shares == pytest.approx(LOGITS.softmax(-1)[0].tolist(), abs=0.03)
 
 
 def test_temperature_sharpens_the_draw_but_not_the_logprob() -> None:
-    drawn, logprobs = draw(LOGITS.expand(5_000, -1), ways(5_000, temperature=0.5))
-    shares = np.bincount(drawn, minlength=4) / 5_000
+    drawn, logprobs = draw(LOGITS.expand(2_000, -1), ways(2_000, temperature=0.5))
+    shares = np.bincount(drawn, minlength=4) / 2_000
     assert shares == pytest.approx((LOGITS / 0.5).softmax(-1)[0].tolist(), abs=0.03)
     assert logprobs[0] == pytest.approx(float(LOGITS.log_softmax(-1)[0, drawn[0]]))
 
 
 @pytest.mark.parametrize(("top_p", "allowed"), [(0.5, {0}), (0.7, {0, 1}), (1e-9, {0}), (1.0, {0, 1, 2, 3})])
 def test_a_nucleus_holds_the_likeliest_tokens_that_reach_it(top_p: float, allowed: set[int]) -> None:
-    drawn, _ = draw(LOGITS.expand(3_000, -1), ways(3_000, top_p=top_p))
+    drawn, _ = draw(LOGITS.expand(800, -1), ways(800, top_p=top_p))
     assert set(drawn) == allowed
 
 
@@ -287,6 +287,7 @@ ARCHITECTURES: dict[str, PretrainedConfig] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padded", [False, True], ids=["each on its own", "padded, as on a GPU"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_other_architectures_write_what_transformers_writes(name: str, padded: bool) -> None:

@@ -56,6 +56,7 @@ def test_the_controller_raises_the_coefficient_while_the_policy_is_too_far_away(
     assert controller.update(5.0, 100) == pytest.approx(0.12 * 0.8)
 
 
+@pytest.mark.slow
 def test_log_probabilities_are_those_of_training(base: Base) -> None:
     sequences = [answer(base.chat, [ASK], text) for text in ("orders failed", "orders are slow today")]
     found = estimates(ScalarModel(base.model, CPU), sequences)
@@ -71,6 +72,7 @@ def rollout(sequence: TokenSequence, model: ScalarModel, reward: float) -> Rollo
     return Rollout(sequence, old, values, earned, returns)
 
 
+@pytest.mark.slow
 def test_a_ratio_beyond_the_clip_has_no_gradient(base: Base) -> None:
     adapted = Base("random", base.folder, CPU, adapt="lora")
     model = ScalarModel(adapted.fresh_trainee(), CPU)

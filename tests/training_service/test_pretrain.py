@@ -43,6 +43,7 @@ def looking(model: LlamaForCausalLM, period: int) -> tuple[float, float]:
     ].mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period", [7, 20, 31])
 def test_a_new_model_looks_back_at_how_a_string_went_on(period: int) -> None:
     model = new_model()

@@ -14,6 +14,8 @@ from training_service.base_models import Base
 from training_service.scoring import micro_batches, score
 from training_service.sequences import TokenSequence
 
+pytestmark = pytest.mark.slow  # a model computes gradients in each of them
+
 
 def sequence(tokens: list[int], sampled: list[bool]) -> TokenSequence:
     return TokenSequence(tokens, sampled, [-1.0] * len(tokens), advantage=1.0, weight=1.0)

@@ -215,7 +215,9 @@ def from_rows(
 def _weight(row: ShownRow) -> float:
     seen = SEEN.search(row.message)
     times = max(row.alike, int(seen[1]) if seen else 1)
-    factor = EVENT_WEIGHT if EVENT.match(row.message) else 1.0 if row.level >= Level.ERROR else MILD
+    factor = 1.0 if row.level >= Level.ERROR else MILD
+    if EVENT.match(row.message):
+        factor = EVENT_WEIGHT
     return factor * math.log2(1 + times)
 
 

@@ -270,7 +270,7 @@ def of_type(fault_type: str) -> Scenario:
     return scenario.model_copy(update={"logs": (silent, *scenario.logs[1:]), "expected_root_cause": sentence})
 
 
-@pytest.mark.parametrize("fault_type", one_in(20, PARAPHRASES))
+@pytest.mark.parametrize("fault_type", one_in(40, PARAPHRASES))
 def test_paraphrases_name_their_own_fault_and_never_another(fault_type: str) -> None:
     scenario = of_type(fault_type)
     own = [
