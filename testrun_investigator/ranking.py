@@ -24,7 +24,7 @@ from project_types import Incident, Level, LogRecord, ToolInputError, Window
 from testrun_investigator import answers
 
 PARTS, LINES_OF_A_PART = 8, 1000
-"""The stretch before and the one looked at are read in so many parts, at most so many lines in each."""
+"""The stretch before and the one looked at are read in so many parts: so many lines of each at most, and as many loud ones."""
 _BEFORE_US, _AFTER_US = 180_000_000, 1_200_000_000
 """What is looked at around the first error, when no window is named."""
 
@@ -54,16 +54,18 @@ def look(store: LogStore, window: str | None = None) -> Looked:
     if before is None:
         raise ToolInputError("window: nothing comes before it to compare with; name a later one")
     nodes = [one for one in store.services() if one not in SERVICES.values()]
-    logs: list[LogRecord] = []
+    found: dict[str, Line] = {}
     cut = 0
     for part in (*_parts(before), *_parts(now)):
-        lines = store.lines(LogQuery(start_us=part.first_us, end_us=part.last_us), 0, LINES_OF_A_PART)
-        logs += [_record(line) for line in lines if line.service in nodes]
+        for level in (Level.WARN, None):  # the loud ones by themselves: in a flood they come late
+            query = LogQuery(min_level=level, start_us=part.first_us, end_us=part.last_us)
+            lines = store.lines(query, 0, LINES_OF_A_PART)
+            found |= {line.id: line for line in lines if line.service in nodes}
         cut += len(lines) == LINES_OF_A_PART
     return Looked(
         Incident(
             id="test-run", description="A test run failed.", time_hint=f"{_at(now.first_us):%H:%M}",
-            services=tuple(nodes), logs=tuple(logs),
+            services=tuple(nodes), logs=tuple(map(_record, found.values())),
             baseline=Window(start=_at(before.first_us), end=_at(before.last_us)),
         ),
         cut,
@@ -88,7 +90,7 @@ def ranked(looked: Looked, service: str | None = None) -> str:
         if not text.startswith("no service"):
             text += "\n" + _told(Compare(whole, answers.USUAL_TOKENS // 2), {"service": service})
     if looked.cut:
-        text += f"\nof {looked.cut} of {2 * PARTS} parts only the first {LINES_OF_A_PART} lines were read"
+        text += f"\nof {looked.cut} of {2 * PARTS} parts only the first {LINES_OF_A_PART} lines were read, loud ones apart"
     return text
 
 
