@@ -37,6 +37,7 @@ def test_every_path_spells_its_sequence_and_every_beginning_stands_once(sequence
     assert tree.size == len(tree.tokens) == len(beginnings)
 
 
+@pytest.mark.slow
 @given(sequences=SEQUENCES)
 @examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_logits_are_those_of_each_sequence_on_its_own(base: Base, sequences: list[list[int]]) -> None:
