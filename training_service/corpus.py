@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from core.log_stores.printing import PRINTED_ROW
-from core.policies.demonstrator import LONGEST_QUOTE, SUPPLY, trail_end
+from core.policies.demonstrator import LONGEST_QUOTE, LONGEST_THOUGHT, SUPPLY, trail_end
 from core.policies.sre.reading import found_traces, moved, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
@@ -68,7 +68,7 @@ def report_call(row: re.Match[str]) -> Message:
     if trace_id:
         arguments["primary_trace_ids"] = [trace_id]
     arguments["key_log_ids"] = [log_id]
-    return _call("return_final_answer", arguments, f"{row['level']} {service}")
+    return _call("return_final_answer", arguments, f"{row['level']} {message[:LONGEST_THOUGHT]}")
 
 
 def _call(name: str, arguments: dict[str, Any], thought: str | None = None) -> Message:
@@ -161,7 +161,8 @@ def disguised(
         text = text.replace(json.dumps(message)[1:-1], strange)
     disguise: list[Message] = json.loads(text)
     report["root_cause"] = f"{report['suspected_service']}: {words_of[blamed]}"[:LONGEST_QUOTE]
-    disguise[-1] = _call("return_final_answer", report, conversation[-1].get("content"))
+    level = (conversation[-1].get("content") or "").partition(" ")[0]
+    disguise[-1] = _call("return_final_answer", report, f"{level} {words_of[blamed][:LONGEST_THOUGHT]}")
     return disguise
 
 

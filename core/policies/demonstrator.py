@@ -25,6 +25,8 @@ from project_types import Level
 
 LONGEST_QUOTE = 80
 """Characters of a row that a report quotes."""
+LONGEST_THOUGHT = 40
+"""Characters of a row that are said before it is blamed."""
 SUPPLY = re.compile(r"cpu|memory|disk|socket|connection")
 """In the names of metrics that say how much of something a service has in use (saturation, in the USE method). Rate,
 errors and latency move along the whole way of a request, and so do queues.
@@ -123,7 +125,7 @@ def _investigate(notes: _Notes) -> Play:
     if blamed is None:
         return UNKNOWN
     answer = _report(blamed)
-    yield Call("return_final_answer", answer, f"{blamed.level.name} {blamed.service}")
+    yield Call("return_final_answer", answer, f"{blamed.level.name} {blamed.message[:LONGEST_THOUGHT]}")
     return answer
 
 
