@@ -27,8 +27,19 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from core.log_stores.printing import PRINTED_ROW
-from core.policies.demonstrator import LONGEST_QUOTE, LONGEST_THOUGHT, SUPPLY, trail_end
-from core.policies.sre.reading import found_traces, moved, trace
+from core.policies.demonstrator import (
+    LONGEST_QUOTE,
+    LONGEST_THOUGHT,
+    answer_with,
+    because_end,
+    because_short,
+    ran_short,
+    read_found,
+    trail_end,
+)
+from core.policies.screen import rows as shown_rows
+from core.policies.scripting import Call
+from core.policies.sre.reading import found_traces, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
 CHOICE_WEIGHT = 6.0
@@ -60,23 +71,17 @@ class Document:
     weights: NDArray[np.float16]
 
 
-def report_call(row: re.Match[str]) -> Message:
-    """The assistant message that answers with one decisive row, in the shape of the demonstrator's."""
-    service, message, log_id, trace_id = (row[name] for name in ("service", "message", "log", "trace"))
-    cause = f"{service}: {message}"[:LONGEST_QUOTE]
-    arguments: dict[str, Any] = {"suspected_service": service, "root_cause": cause}
-    if trace_id:
-        arguments["primary_trace_ids"] = [trace_id]
-    arguments["key_log_ids"] = [log_id]
-    return _call("return_final_answer", arguments, f"{row['level']} {message[:LONGEST_THOUGHT]}")
+def report_call(row: str) -> Message:
+    """The assistant message that answers with one decisive row, as it is printed."""
+    return _said(answer_with(shown_rows(row)[0]))
 
 
-def _call(name: str, arguments: dict[str, Any], thought: str | None = None) -> Message:
-    written = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+def _said(call: Call) -> Message:
+    written = json.dumps(call.arguments, separators=(",", ":"), ensure_ascii=False)
     return {
         "role": "assistant",
-        "content": thought,
-        "tool_calls": [{"function": {"name": name, "arguments": written}}],
+        "content": call.thought or None,
+        "tool_calls": [{"function": {"name": call.tool, "arguments": written}}],
     }
 
 
@@ -162,7 +167,8 @@ def disguised(
     disguise: list[Message] = json.loads(text)
     report["root_cause"] = f"{report['suspected_service']}: {words_of[blamed]}"[:LONGEST_QUOTE]
     level = (conversation[-1].get("content") or "").partition(" ")[0]
-    disguise[-1] = _call("return_final_answer", report, f"{level} {words_of[blamed][:LONGEST_THOUGHT]}")
+    thought = f"{level} {words_of[blamed][:LONGEST_THOUGHT]}"
+    disguise[-1] = _said(Call("return_final_answer", report, thought))
     return disguise
 
 
@@ -220,7 +226,7 @@ def drill(
         else:
             messages += [
                 {"role": "user", "content": f"answer {clue}"},
-                report_call(row),
+                report_call(row[0]),
             ]
     return messages
 
@@ -241,15 +247,15 @@ def trails(
         named = rng.choice((f"{one.service} {one.operation}", " ".join(_WORD.findall(one.operation))))
         messages += [
             {"role": "user", "content": f"trace {named}"},
-            _call("read_trace", {"trace_id": one.id}, one.operation),
+            _said(read_found(one)),
         ]
     trees = [(tree, found) for tree in results if (found := trace(tree))]
     for tree, found in trees[:2]:
-        end = trail_end(found).service
-        messages += _looked_up(with_fresh_ids(tree, rng), "end", end, f"ends at {end}")
+        end = trail_end(found)
+        messages += _looked_up(with_fresh_ids(tree, rng), "end", end.service, because_end(end))
     for metrics in results:
-        if short := next((one for one in moved(metrics) if SUPPLY.search(one.name)), None):
-            messages += _looked_up(metrics, "short", short.service, f"{short.name} {short.service}")
+        if short := ran_short(metrics):
+            messages += _looked_up(metrics, "short", short.service, because_short(short))
             break
     return messages
 
@@ -259,7 +265,7 @@ def _looked_up(shown: str, asked: str, service: str, thought: str) -> list[Messa
     return [
         {"role": "tool", "content": shown},
         {"role": "user", "content": asked},
-        _call("compare", {"service": service}, thought),
+        _said(Call("compare", {"service": service}, thought)),
     ]
 
 

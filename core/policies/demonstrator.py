@@ -19,7 +19,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from core.policies.screen import ShownRow, rows
-from core.policies.scripting import UNKNOWN, Answer, Call, Desk, Play, read_trace, search
+from core.policies.scripting import UNKNOWN, Call, Desk, Play, read_trace, search
 from core.policies.sre.reading import Found, Moved, Span, Trace, apart, found_traces, moved, seconds, trace
 from project_types import Level
 
@@ -124,9 +124,9 @@ def _investigate(notes: _Notes) -> Play:
     blamed = _blamed(notes)
     if blamed is None:
         return UNKNOWN
-    answer = _report(blamed)
-    yield Call("return_final_answer", answer, f"{blamed.level.name} {blamed.message[:LONGEST_THOUGHT]}")
-    return answer
+    answer = answer_with(blamed)
+    yield answer
+    return answer.arguments
 
 
 def _by_traces(notes: _Notes) -> Asking:
@@ -158,7 +158,12 @@ def _worst(notes: _Notes, found: Sequence[Found]) -> list[Call]:
     one = max(found, key=lambda one: len(_stems(one.operation) & notes.story))
     if not notes.careful(notes.manner.story):
         one = notes.desk.rng.choice(found)
-    return [read_trace(one.id)._replace(thought=one.operation)]
+    return [read_found(one)]
+
+
+def read_found(found: Found) -> Call:
+    """The call that reads a trace, after its request was named."""
+    return read_trace(found.id)._replace(thought=found.operation)
 
 
 def _named_traces(notes: _Notes) -> list[Call]:
@@ -171,8 +176,7 @@ def _suspects(notes: _Notes, read: Trace) -> Generator[Call, str, dict[str, str]
     """
     short = None
     if notes.offered("read_metrics") and notes.left():
-        metrics = moved((yield from notes.ask(Call("read_metrics", {}))))
-        short = next((one for one in metrics if SUPPLY.search(one.name)), None)
+        short = ran_short((yield from notes.ask(Call("read_metrics", {}))))
     if not notes.careful(notes.manner.end):
         other = notes.desk.rng.choice([span.service for span in read.root.walk()])
         return {other: f"perhaps {other}"}
@@ -182,11 +186,26 @@ def _suspects(notes: _Notes, read: Trace) -> Generator[Call, str, dict[str, str]
 def _likely(read: Trace, short: Moved | None) -> dict[str, str]:
     last = trail_end(read)
     around = [*reversed(last.children), *([last.above] if last.above else [])]
-    why = {short.service: f"{short.name} {short.service}"} if short else {}
-    why.setdefault(last.service, f"ends at {last.service}")
+    why = {short.service: because_short(short)} if short else {}
+    why.setdefault(last.service, because_end(last))
     for span in around:
         why.setdefault(span.service, "")
     return dict(list(why.items())[:MOST_ASKED])
+
+
+def ran_short(text: str) -> Moved | None:
+    """The first series of read_metrics that says how much of something is in use."""
+    return next((one for one in moved(text) if SUPPLY.search(one.name)), None)
+
+
+def because_short(short: Moved) -> str:
+    """The thought before asking a service that ran short of something."""
+    return f"{short.name} {short.service}"
+
+
+def because_end(last: Span) -> str:
+    """The thought before asking the service at which a trace ends."""
+    return f"ends at {last.service}"
 
 
 def trail_end(read: Trace) -> Span:
@@ -220,14 +239,17 @@ def _blamed(notes: _Notes) -> ShownRow | None:
     return min(about, key=lambda row: _doubts(notes, row))
 
 
-def _report(row: ShownRow) -> Answer:
-    """Service, words, ids, in the order in which the row has them, so that a model can read on."""
-    return {
+def answer_with(row: ShownRow) -> Call:
+    """The call that answers with one row: its level and first words are thought, then come service, words and ids in
+    the order in which the row has them, so that a model can read on.
+    """
+    report = {
         "suspected_service": row.service,
         "root_cause": f"{row.service}: {row.message}"[:LONGEST_QUOTE],
         **({"primary_trace_ids": [row.trace]} if row.trace else {}),
         "key_log_ids": [row.id],
     }
+    return Call("return_final_answer", report, f"{row.level.name} {row.message[:LONGEST_THOUGHT]}")
 
 
 def _stems(text: str) -> set[str]:
