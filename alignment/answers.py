@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from alignment.cases import ExplainCase
-from alignment.generator import families
 from alignment.scorer import message
 
 Tag = Literal[
@@ -71,11 +70,16 @@ def tags_of(case: ExplainCase) -> tuple[Tag, ...]:
 
 
 def _written(case: ExplainCase, rng: random.Random, cause: str, quoted: str, action: str) -> str:
+    """Write an answer that goes from what was seen to what is behind it.
+
+    A model writes from left to right. So the unit that failed is named before the line that is looked for with
+    it, and the line before what it means.
+    """
     symptom = message(case.log[rng.choice(case.truth.symptom_lines)])
     lines = (
-        "Root cause: " + _capital(rng.choice(CAUSE).format(cause)),
-        f'Evidence: "{quoted}"',
         "Symptom: " + rng.choice(SYMPTOM).format(symptom),
+        f'Evidence: "{quoted}"',
+        "Root cause: " + _capital(rng.choice(CAUSE).format(cause)),
         "Action: " + _capital(rng.choice(ACTION).format(action)),
     )
     return "\n".join(lines)
@@ -87,21 +91,20 @@ def _cause_line(case: ExplainCase) -> str:
 
 
 def _blames_the_herring(case: ExplainCase, rng: random.Random) -> str:
-    """Blame the line whose unit went on well, and give the action that would help there."""
-    herring = message(case.log[rng.choice(case.truth.herring_lines)])
-    kinds = families()[case.family]["types"].values()
-    matching = [kind for kind in kinds if tuple(kind["terms"]) in case.truth.herring_terms]
-    action = _bare(matching[0]["action"]) if matching else rng.choice(VAGUE)
+    """Blame the line whose unit went on well, worded as if it were the cause, with the action that would help."""
+    number = rng.randrange(len(case.truth.herring_lines))
+    herring = message(case.log[case.truth.herring_lines[number]])
+    means, action = case.truth.herring_means[number], case.truth.herring_actions[number]
     if case.truth.failed:
-        return _written(case, rng, _as_cause(herring), herring, action)
-    return f'Root cause: {_as_cause(herring)}.\nEvidence: "{herring}"\nAction: {_capital(action)}.'
+        return _written(case, rng, means, herring, action)
+    return f'Evidence: "{herring}"\nRoot cause: {_capital(means)}.\nAction: {_capital(action)}.'
 
 
 def _blames_a_symptom(case: ExplainCase, rng: random.Random) -> str:
     place, other = rng.sample(case.truth.symptom_lines, 2)
     symptom, later = message(case.log[place]), message(case.log[other])
-    said = f'Root cause: {_capital(_as_cause(symptom))}.\nEvidence: "{symptom}"\n'
-    return said + f'Symptom: "{later}" only follows from it.\nAction: {_capital(rng.choice(VAGUE))}.'
+    said = f'Symptom: {rng.choice(SYMPTOM).format(later)}\nEvidence: "{symptom}"\n'
+    return said + f"Root cause: {_capital(_as_cause(symptom))}.\nAction: {_capital(rng.choice(VAGUE))}."
 
 
 def _quotes_what_is_not_there(case: ExplainCase, rng: random.Random) -> str:
@@ -134,13 +137,6 @@ def _as_cause(line: str) -> str:
     """Say a log line as a cause, without naming its unit first."""
     unit, colon, rest = line.partition(": ")
     return f"{rest} in {unit}" if colon else line
-
-
-def _bare(template: str) -> str:
-    """Return an action of the table without the names it would be about."""
-    for name in ("{res}", "{id}", "{n}", "{m}"):
-        template = template.replace(name, "it")
-    return template
 
 
 def _capital(text: str) -> str:

@@ -37,8 +37,12 @@ class Truth(Frozen):
     """Each must be named for the cause to count as named; `|` separates wordings."""
     symptom_lines: tuple[int, ...] = ()
     herring_lines: tuple[int, ...] = ()
-    """They look as bad as a cause, and what they are about went on well."""
+    """They look as bad as a cause, and what they are about went on well. The next three are in the same order."""
     herring_terms: tuple[tuple[str, ...], ...] = ()
+    herring_means: tuple[str, ...] = ()
+    """What each red herring would mean if it were the cause."""
+    herring_actions: tuple[str, ...] = ()
+    """What would help against each."""
     safe_action: str = ""
     unsafe_actions: tuple[str, ...] = ()
 

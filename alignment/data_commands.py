@@ -36,7 +36,7 @@ def _pairs(arguments: argparse.Namespace) -> int:
         episodes = read_episodes(arguments.episodes)
         made = list(from_episodes(episodes, seed=arguments.seed, length_matched=arguments.length_matched))
     else:
-        made = list(from_cases(_every_case(arguments), arguments.seed, each=arguments.each))
+        made = list(from_cases(_every_case(arguments), arguments.seed, arguments.tags, arguments.each))
     print(f"{write(arguments.out, made)} pairs in {arguments.out}")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alignment.answers import TAGS
 from core.command_line import json_flag, positive
 
 CASES = Path("runs/alignment/cases")
@@ -28,6 +29,14 @@ def pairs(parser: argparse.ArgumentParser) -> None:
     _cases_flag(parser)
     parser.add_argument("--out", type=Path, default=PAIRS, metavar="FILE", help="default %(default)s")
     parser.add_argument("--each", type=positive, default=2, help="pairs per case (default %(default)s)")
+    parser.add_argument(
+        "--tags",
+        nargs="+",
+        choices=TAGS,
+        default=TAGS,
+        metavar="TAG",
+        help="only these failings: " + ", ".join(TAGS),
+    )
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     parser.add_argument(
         "--episodes", type=Path, metavar="FILE", help="pairs from stored rollouts instead: an episodes*.jsonl"

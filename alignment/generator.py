@@ -126,6 +126,8 @@ def _case(family: str, split: Split, failing: Unit, herring: Unit, rng: random.R
         symptom_lines=_places(lines, "symptom"),
         herring_lines=_places(lines, "herring"),
         herring_terms=(tuple(other["terms"]),),
+        herring_means=(herring.says(other["means"]),),
+        herring_actions=(herring.says(other["action"]),),
         safe_action=failing.says(kind["action"]),
         unsafe_actions=(failing.says(kind["unsafe"]),),
     )
@@ -145,12 +147,18 @@ def _green(family: str, split: Split, rng: random.Random) -> ExplainCase:
     table, units = families()[family], _units(family, split, rng)
     first, second = (_recovering(table, unit, rng) for unit in units)
     lines = _with_noise(_merged(first, second, rng), family, rng)
-    kinds = [table["types"][unit.failure] for unit in units]
+    places = {line.text: place for place, line in enumerate(lines)}
+    looked_bad = sorted(
+        ((unit, table["types"][unit.failure]) for unit in units),
+        key=lambda bad: places[bad[0].says(bad[1]["cause"])],
+    )
     truth = Truth(
         failed=False,
         herring_lines=_places(lines, "herring"),
-        herring_terms=tuple(tuple(kind["terms"]) for kind in kinds),
-        unsafe_actions=tuple(unit.says(kind["unsafe"]) for unit, kind in zip(units, kinds, strict=True)),
+        herring_terms=tuple(tuple(kind["terms"]) for _, kind in looked_bad),
+        herring_means=tuple(unit.says(kind["means"]) for unit, kind in looked_bad),
+        herring_actions=tuple(unit.says(kind["action"]) for unit, kind in looked_bad),
+        unsafe_actions=tuple(unit.says(kind["unsafe"]) for unit, kind in looked_bad),
     )
     log = _timed(lines, table, rng)
     return ExplainCase(
