@@ -20,9 +20,7 @@ Tag = Literal[
 TAGS: tuple[Tag, ...] = get_args(Tag)
 """Why an answer is worse. 'better action': the other one's next step is the more useful one."""
 
-CAUSE = ("{}.", "{}.", "The failure comes from this: {}.")
 SYMPTOM = ('"{}" only follows from it.', '"{}" is a consequence.', '"{}" comes later and is no cause.')
-ACTION = ("{}.", "{}.", "First {}.")
 GENERIC = (
     "An error occurred during processing, which may have several reasons",
     "The job failed because of an error in the system",
@@ -54,7 +52,7 @@ def right(case: ExplainCase, seed: int = 0) -> str:
     if not case.truth.failed:
         herring = message(case.log[case.truth.herring_lines[0]])
         return f'No failure found. "{herring}" looks bad, but it went on well.'
-    return _written(case, rng, case.truth.means, _cause_line(case), case.truth.safe_action)
+    return _written(case, rng, _cause_line(case), case.truth.safe_action)
 
 
 def failing(case: ExplainCase, tag: Tag, seed: int = 0) -> str:
@@ -69,18 +67,18 @@ def tags_of(case: ExplainCase) -> tuple[Tag, ...]:
     return TAGS if case.truth.failed else GREEN
 
 
-def _written(case: ExplainCase, rng: random.Random, cause: str, quoted: str, action: str) -> str:
+def _written(case: ExplainCase, rng: random.Random, line: str, action: str, quoted: str = "") -> str:
     """Write an answer that goes from what was seen to what is behind it.
 
     A model writes from left to right. So the unit that failed is named before the line that is looked for with
-    it, and the line before what it means.
+    it. The cause is said in the words of that line: what the log does not say, nobody has to believe.
     """
     symptom = message(case.log[rng.choice(case.truth.symptom_lines)])
     lines = (
         "Symptom: " + rng.choice(SYMPTOM).format(symptom),
-        f'Evidence: "{quoted}"',
-        "Root cause: " + _capital(rng.choice(CAUSE).format(cause)),
-        "Action: " + _capital(rng.choice(ACTION).format(action)),
+        f'Evidence: "{quoted or line}"',
+        f"Root cause: {_as_cause(line)}.",
+        f"Action: {_capital(action)}.",
     )
     return "\n".join(lines)
 
@@ -94,22 +92,23 @@ def _blames_the_herring(case: ExplainCase, rng: random.Random) -> str:
     """Blame the line whose unit went on well, worded as if it were the cause, with the action that would help."""
     number = rng.randrange(len(case.truth.herring_lines))
     herring = message(case.log[case.truth.herring_lines[number]])
-    means, action = case.truth.herring_means[number], case.truth.herring_actions[number]
+    action = case.truth.herring_actions[number]
     if case.truth.failed:
-        return _written(case, rng, means, herring, action)
-    return f'Evidence: "{herring}"\nRoot cause: {_capital(means)}.\nAction: {_capital(action)}.'
+        return _written(case, rng, herring, action)
+    return f'Evidence: "{herring}"\nRoot cause: {_as_cause(herring)}.\nAction: {_capital(action)}.'
 
 
 def _blames_a_symptom(case: ExplainCase, rng: random.Random) -> str:
     place, other = rng.sample(case.truth.symptom_lines, 2)
     symptom, later = message(case.log[place]), message(case.log[other])
     said = f'Symptom: {rng.choice(SYMPTOM).format(later)}\nEvidence: "{symptom}"\n'
-    return said + f"Root cause: {_capital(_as_cause(symptom))}.\nAction: {_capital(rng.choice(VAGUE))}."
+    return said + f"Root cause: {_as_cause(symptom)}.\nAction: {_capital(rng.choice(VAGUE))}."
 
 
 def _quotes_what_is_not_there(case: ExplainCase, rng: random.Random) -> str:
     unit = _cause_line(case).partition(":")[0]
-    return _written(case, rng, case.truth.means, rng.choice(INVENTED).format(id=unit), case.truth.safe_action)
+    invented = rng.choice(INVENTED).format(id=unit)
+    return _written(case, rng, _cause_line(case), case.truth.safe_action, invented)
 
 
 def _says_nothing(case: ExplainCase, rng: random.Random) -> str:
@@ -118,25 +117,21 @@ def _says_nothing(case: ExplainCase, rng: random.Random) -> str:
 
 def _says_too_much(case: ExplainCase, rng: random.Random) -> str:
     padding = rng.sample(PADDING, len(PADDING))
-    return (
-        _written(case, rng, case.truth.means, _cause_line(case), case.truth.safe_action)
-        + "\n"
-        + " ".join(padding)
-    )
+    return _written(case, rng, _cause_line(case), case.truth.safe_action) + "\n" + " ".join(padding)
 
 
 def _advises_harm(case: ExplainCase, rng: random.Random) -> str:
-    return _written(case, rng, case.truth.means, _cause_line(case), rng.choice(case.truth.unsafe_actions))
+    return _written(case, rng, _cause_line(case), rng.choice(case.truth.unsafe_actions))
 
 
 def _advises_little(case: ExplainCase, rng: random.Random) -> str:
-    return _written(case, rng, case.truth.means, _cause_line(case), rng.choice(VAGUE))
+    return _written(case, rng, _cause_line(case), rng.choice(VAGUE))
 
 
 def _as_cause(line: str) -> str:
     """Say a log line as a cause, without naming its unit first."""
     unit, colon, rest = line.partition(": ")
-    return f"{rest} in {unit}" if colon else line
+    return _capital(f"{rest}, in {unit}" if colon else line)
 
 
 def _capital(text: str) -> str:

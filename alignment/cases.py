@@ -32,15 +32,12 @@ class Truth(Frozen):
     failed: bool
     """False: the log is green, and 'no failure found' is right."""
     cause_line: int | None = None
-    means: str = ""
     terms: tuple[str, ...] = ()
     """Each must be named for the cause to count as named; `|` separates wordings."""
     symptom_lines: tuple[int, ...] = ()
     herring_lines: tuple[int, ...] = ()
-    """They look as bad as a cause, and what they are about went on well. The next three are in the same order."""
+    """They look as bad as a cause, and what they are about went on well. The next two are in the same order."""
     herring_terms: tuple[tuple[str, ...], ...] = ()
-    herring_means: tuple[str, ...] = ()
-    """What each red herring would mean if it were the cause."""
     herring_actions: tuple[str, ...] = ()
     """What would help against each."""
     safe_action: str = ""

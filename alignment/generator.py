@@ -121,12 +121,10 @@ def _case(family: str, split: Split, failing: Unit, herring: Unit, rng: random.R
     truth = Truth(
         failed=True,
         cause_line=_places(lines, "cause")[0],
-        means=failing.says(kind["means"]),
         terms=tuple(kind["terms"]),
         symptom_lines=_places(lines, "symptom"),
         herring_lines=_places(lines, "herring"),
         herring_terms=(tuple(other["terms"]),),
-        herring_means=(herring.says(other["means"]),),
         herring_actions=(herring.says(other["action"]),),
         safe_action=failing.says(kind["action"]),
         unsafe_actions=(failing.says(kind["unsafe"]),),
@@ -156,7 +154,6 @@ def _green(family: str, split: Split, rng: random.Random) -> ExplainCase:
         failed=False,
         herring_lines=_places(lines, "herring"),
         herring_terms=tuple(tuple(kind["terms"]) for _, kind in looked_bad),
-        herring_means=tuple(unit.says(kind["means"]) for unit, kind in looked_bad),
         herring_actions=tuple(unit.says(kind["action"]) for unit, kind in looked_bad),
         unsafe_actions=tuple(unit.says(kind["unsafe"]) for unit, kind in looked_bad),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
+from tqdm import tqdm
 
 from alignment.answers import right
 from alignment.cases import ExplainCase, read_cases
@@ -105,7 +106,8 @@ def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -
             Referred(one, tuple(c), tuple(r))
             for one, c, r in zip(pairs, kept["chosen"], kept["rejected"], strict=True)
         ]
-    found = referred(learning.model, pairs, learning.base.device, learning.precision)
+    with tqdm(total=len(pairs), unit="pair", desc="reference", mininterval=5) as bar:
+        found = referred(learning.model, pairs, learning.base.device, learning.precision, noted=bar.update)
     learning.work.mkdir(parents=True, exist_ok=True)
     noted = {
         "data": data,
