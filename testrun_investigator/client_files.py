@@ -20,7 +20,7 @@ _SCRIPT = "testrun_investigator/server.py"
 
 def contents(python: str | None = None) -> dict[str, dict[str, Any]]:
     """Return each file's content by its path."""
-    command, arguments = ("uv", ["run", "--extra", "mcp", "python"]) if python is None else (python, [])
+    command, arguments = ("uv", ["run", "python"]) if python is None else (python, [])
     inside = {
         "type": "stdio",
         "command": command,

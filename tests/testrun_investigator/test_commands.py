@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_the_files_for_editors_are_the_ones_in_the_repository() -> None:
         assert "TOKEN" not in (ROOT / name).read_text()
     (server,) = contents()[".vscode/mcp.json"]["servers"].values()
     assert server["type"] == "stdio"
+
+
+def test_uv_sync_installs_what_the_files_for_editors_start() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (installed,) = project["dependency-groups"]["dev"]  # the group that uv installs unasked
+    assert installed == "log-investigator[mcp,test]"
+    assert contents()[".mcp.json"]["mcpServers"]["testrun-investigator"]["args"][:2] == ["run", "python"]
 
 
 def test_other_servers_in_a_file_stay(tmp_path: Path) -> None:
