@@ -127,6 +127,16 @@ def _log(registry: Registry, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _merge(registry: Registry, arguments: argparse.Namespace) -> int:
+    from alignment.merging import merge  # it loads torch, which the other actions do without
+
+    if arguments.out is None:
+        raise ConfigurationError("merge needs --out, the folder of the new base model")
+    made = merge(registry, _one(arguments), arguments.out, arguments.base_model)
+    print(f"{made} is a base model; train it with --base-model {made}")
+    return 0
+
+
 def _push(registry: Registry, arguments: argparse.Namespace) -> int:
     """Let a server load an adapter under its immutable name, so that it can never answer with another one's cache."""
     card = registry.card(_one(arguments))
@@ -174,4 +184,5 @@ ACTIONS: dict[str, Callable[[Registry, argparse.Namespace], int]] = {
     "log": _log,
     "push": _push,
     "withdraw": _withdraw,
+    "merge": _merge,
 }

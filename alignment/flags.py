@@ -235,7 +235,7 @@ def _compared(parser: argparse.ArgumentParser) -> None:
 
 
 def registry(parser: argparse.ArgumentParser) -> None:
-    actions = ("list", "show", "promote", "rollback", "diff", "remove", "log", "push", "withdraw")
+    actions = ("list", "show", "promote", "rollback", "diff", "remove", "log", "push", "withdraw", "merge")
     parser.add_argument("action", choices=actions)
     parser.add_argument("names", nargs="*", metavar="NAME@vN", help="one adapter, or two for diff")
     _adapters_flag(parser)
@@ -248,6 +248,8 @@ def registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token", default="local", help="of push and withdraw: its bearer token (default local)"
     )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="of merge: folder of the new base model")
+    parser.add_argument("--base-model", metavar="NAME", help="of merge (default: the name on the card)")
     json_flag(parser)
 
 

@@ -12,7 +12,7 @@ models (`heads`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -122,8 +122,12 @@ def referred(
     device: torch.device,
     precision: Precision,
     together: int = 4,
+    noted: Callable[[int], object] = lambda _: None,
 ) -> list[Referred]:
-    """Note what the reference says of each pair: the model as it is now, before its first step."""
+    """Note what the reference says of each pair: the model as it is now, before its first step.
+
+    `noted` is told how many pairs were done since the last call.
+    """
     found = []
     for start in range(0, len(pairs), together):
         part = pairs[start : start + together]
@@ -131,4 +135,5 @@ def referred(
             said = answer_logprobs(model, part, device, precision)
         for pair, (chosen, rejected) in zip(part, said, strict=True):
             found.append(Referred(pair, tuple(chosen.tolist()), tuple(rejected.tolist())))
+        noted(len(part))
     return found

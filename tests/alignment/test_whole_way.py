@@ -15,10 +15,14 @@ from alignment.adapters import Registry
 from alignment.answering import stored
 from alignment.cases import write_cases
 from alignment.generator import generate
+from alignment.learning import opened
 from alignment.measurements import judged
 from tests.training_service.random_model import write_random_model
+from training_service.examples import demonstration
+from training_service.scoring import score
 
 pytestmark = pytest.mark.slow
+ANSWERED = {"role": "assistant", "content": "The disk ran full."}
 BUILDS = Path(__file__).parent.parent / "failure_analysis" / "ci_logs"
 
 
@@ -75,6 +79,21 @@ def test_a_warm_start_becomes_an_adapter_with_its_origin(lab: Lab) -> None:
     card = Registry(lab.adapters).card("warm@v1")
     assert (card.kind, card.start, card.settings["learning_rate"]) == ("sft", "", 3e-3)
     assert set(card.files) == {"adapter_config.json", "adapter_model.safetensors", "state.json"}
+
+
+def test_a_merged_adapter_is_a_base_model_that_says_the_same(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    merged, flags = lab.place / "merged", ("--base-model", str(lab.model))
+    assert lab.run("adapters", "merge", "warm@v1", *flags, "--out", str(merged)) == 0
+    base, whole = opened(str(lab.model)), opened(str(merged))
+    adapted = base.policy(Registry(lab.adapters).checked("warm@v1", base.sha256))
+    asked = [demonstration(base.chat, {"messages": [{"role": "user", "content": "why?"}, ANSWERED]})]
+    said = [score(model, asked, base.device, "float32").logprobs for model in (adapted, whole.model, base.model)]
+    assert said[0].tolist() == pytest.approx(said[1].tolist(), abs=1e-4)
+    assert said[0].tolist() != pytest.approx(said[2].tolist(), abs=1e-2), "the adapter changes something"
+    assert lab.run("adapters", "merge", "warm@v1", *flags, "--out", str(lab.adapters)) == 2
+    assert "is not a merged model" in capsys.readouterr().err
 
 
 def test_dpo_starts_from_it_and_lowers_its_loss(lab: Lab) -> None:
