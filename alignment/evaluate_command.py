@@ -27,6 +27,8 @@ from project_types import ConfigurationError
 SPLITS = ("seen", "unseen")
 PROBED = 12
 """Cases that are also asked with an instruction in their log, for the gates."""
+FIRST_SHOWN = "null-sequence"
+"""Failure type of the case that is shown first: `apply_changes` of a Databricks pipeline got null timestamps."""
 RULES = "rules"
 """The row of the failure analysis' rules, on real logs."""
 
@@ -50,10 +52,17 @@ def command(arguments: argparse.Namespace) -> int:
     text = report(rows, cases, arguments.against)
     if real:
         text += "\n\n" + real_table(real, texts | {RULES: {one.id: one.by_rules() for one in real}})
-    shown = side_by_side(every[::7], rows)
+    shown = side_by_side(_to_show(every), rows)
     replace_file(arguments.out / "report.md", f"{text}\n\n{shown}\n".encode())
     print(text)
     return 0
+
+
+def _to_show(cases: Sequence[ExplainCase]) -> list[ExplainCase]:
+    """Return cases to read side by side: one of silent overwrites in a pipeline first, then others from all over."""
+    first = next((case for case in cases if case.failure_type == FIRST_SHOWN), None)
+    others = [case for case in cases[::7] if case != first]
+    return others if first is None else [first, *others]
 
 
 def _texts(arguments: argparse.Namespace, name: str) -> Mapping[str, str]:
