@@ -54,8 +54,8 @@ class Room(NamedTuple):
     commands: tuple[Command, ...]
     epilog: str = ""
 
-    def parser(self) -> argparse.ArgumentParser:
-        """Make the parser of every command and flag."""
+    def parser(self, only: str | None = None) -> argparse.ArgumentParser:
+        """Make the parser of every command and flag; or of every command, and the flags of `only`."""
         more = f"Run `python -m {self.name} COMMAND --help` for the flags of one command."
         parser = _Parser(
             prog=f"python -m {self.name}", description=self.about, epilog=f"{self.epilog}\n\n{more}".lstrip()
@@ -69,15 +69,19 @@ class Room(NamedTuple):
                 description=about[0].upper() + about[1:] + ".",
                 epilog=command.epilog,
             )
-            command.add_flags(flags)
+            if only in (None, command.name):
+                command.add_flags(flags)
             flags.set_defaults(command=command.name, module=command.module, prog=flags.prog)
         return parser
 
     def main(self, argv: Sequence[str] | None = None, **extra: Any) -> int:
         """Run one command and return its exit code; `extra` reaches it beside its arguments."""
 
+        given = list(sys.argv[1:] if argv is None else argv)
+        typed = next((word for word in given if not word.startswith("-")), "")
+
         def parse_and_run() -> int:
-            arguments, unknown = self.parser().parse_known_args(argv, argparse.Namespace(**extra))
+            arguments, unknown = self.parser(typed).parse_known_args(given, argparse.Namespace(**extra))
             if unknown:  # argparse would name the room only, and its flags are not the command's
                 refuse(arguments.prog, f"unrecognized arguments: {' '.join(unknown)}")
             return run(arguments.prog, lambda: int(import_module(arguments.module).command(arguments)))
@@ -195,6 +199,17 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a time in seconds, above 0 and at most a day."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, above 0 and at most 86400")
+    return found
 
 
 # ------------------------------------------------------------------------------------- text for a terminal

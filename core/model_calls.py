@@ -87,6 +87,15 @@ class Patience(NamedTuple):
 PATIENCE = Patience()
 
 
+LITELLM_NOISE = (
+    "Pydantic serializer warnings",  # about its own types, on every call
+    "coroutine 'Logging.async_success_handler' was never",  # its logging, when a loop closes
+    # It makes a request's coroutine in a thread, and drops it when the call was cancelled meanwhile.
+    r"coroutine '\w+\.a(sync_)?completion' was never",
+)
+"""Warnings that are litellm's own doing and that no user can act on."""
+
+
 def load_litellm() -> Any:
     """Import litellm without its price look-up on the network and without its advertising.
 
@@ -97,8 +106,7 @@ def load_litellm() -> Any:
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
-    # litellm's own doing, on every call: about its own types, and about its logging when a loop closes
-    for noise in ("Pydantic serializer warnings", "coroutine 'Logging.async_success_handler' was never"):
+    for noise in LITELLM_NOISE:
         warnings.filterwarnings("ignore", message=noise)
     return litellm
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from argparse import ArgumentParser
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ PAGES = sorted(
     )
     if path.name not in ("experiments.md", "CHANGELOG.md")  # these say what was typed then
 )
+
+
+@cache
+def parser(room: str) -> ArgumentParser:
+    """The parser of a room, made once."""
+    return rooms()[room].parser()
 
 
 def typed(page: Path) -> list[str]:
@@ -47,7 +55,7 @@ def test_a_command_of_a_page_can_be_typed(page: Path, line: str) -> None:
     arguments = [word for word in arguments if word not in ("2>&1", "&")]
     if "|" in arguments:
         arguments = arguments[: arguments.index("|")]
-    assert rooms()[room].parser().parse_args([command, *arguments]).command == command
+    assert parser(room).parse_args([command, *arguments]).command == command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
-from importlib.metadata import packages_distributions
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -71,26 +72,40 @@ def files() -> dict[str, Path]:
 MODULES = files()
 
 
-@cache
-def imported(path: Path, *, top_level_only: bool) -> frozenset[str]:
-    """Dotted names of the modules a file imports (absolute imports only; the project uses no others)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    deferred: set[ast.AST] = set()
-    if top_level_only:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                deferred |= set(ast.walk(node))
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                deferred |= set(ast.walk(node))
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if node in deferred:
+class Imports(NamedTuple):
+    """Dotted names of the modules a file imports."""
+
+    at_once: frozenset[str]
+    """When the module is imported."""
+    at_all: frozenset[str]
+    """And those that a function imports, or only a type checker."""
+
+
+def statements(node: ast.AST, deferred: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every statement below a node, and whether it waits for a call. Expressions hold no imports: they are left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
             continue
+        waits = deferred or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or checks_types(child)
+        yield child, waits
+        yield from statements(child, waits)
+
+
+def checks_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+@cache
+def imports(path: Path) -> Imports:
+    """What a file imports (absolute imports only; the project uses no others)."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    for node, deferred in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found[deferred].update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return frozenset(found)
+            found[deferred].update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    at_once, later = found
+    return Imports(frozenset(at_once), frozenset(at_once | later))
 
 
 def layer(name: str) -> str:
@@ -107,7 +122,7 @@ def test_a_module_imports_only_what_stands_below_it(room: str) -> None:
     own = [path for name, path in MODULES.items() if layer(name) == room]
     assert own
     for path in own:
-        used = set(map(layer, imported(path, top_level_only=False)))
+        used = set(map(layer, imports(path).at_all))
         others = (used & {*OURS, WORDS}) - {room}
         too_high = {other for other in others if LEVEL[other] >= LEVEL[room]}
         assert not too_high, f"{path.relative_to(ROOT)} imports {sorted(too_high)}"
@@ -125,21 +140,18 @@ def test_every_room_has_its_place_in_the_table() -> None:
 def test_the_doors_and_core_import_nothing_heavy_at_module_level(room: str) -> None:
     for name, path in MODULES.items():
         if name.partition(".")[0] == room:
-            assert not roots(imported(path, top_level_only=True)) & HEAVY, path
+            assert not roots(imports(path).at_once) & HEAVY, path
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    uses = {
-        name: imported(path, top_level_only=False) & (MODULES.keys() - {name})
-        for name, path in MODULES.items()
-    }
+    uses = {name: imports(path).at_all & (MODULES.keys() - {name}) for name, path in MODULES.items()}
     assert "core.log_stores.printing" in uses["log_search_tools"]  # the walk does see imports
     assert list(TopologicalSorter(uses).static_order())  # raises CycleError, which names the circle
 
 
 def test_the_process_that_runs_models_never_imports_art() -> None:
     for path in (ROOT / "training_service").rglob("*.py"):
-        assert "art" not in roots(imported(path, top_level_only=False)), path
+        assert "art" not in roots(imports(path).at_all), path
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -149,9 +161,9 @@ def test_a_room_has_a_readme_and_tests(room: str) -> None:
 
 
 def test_no_root_name_equals_an_installed_package() -> None:
-    ours = {"log-investigator", "log_investigator"}
-    taken = {name for name, owners in packages_distributions().items() if not set(owners) <= ours}
-    assert not (OURS | {"benchmarks"}) & taken
+    elsewhere = [place for place in sys.path if Path(place).resolve() != ROOT]
+    assert PathFinder.find_spec("pytest", elsewhere)
+    assert not [name for name in (*OURS, "benchmarks") if PathFinder.find_spec(name, elsewhere)]
 
 
 def test_importing_the_doors_loads_nothing_heavy() -> None:
