@@ -24,10 +24,11 @@ _KINDS = (
     ("errors", r"err|fail|5xx|fault|success"),
     ("latency_high", r"p9\d|p99|latency[-_]?9\d|_95|_99"),
     ("latency", r"latenc|duration|p50|response_time|rtt|mrt"),
-    ("requests", r"request|workload|rate\b|rps|qps|ops|throughput|traffic"),
+    # resources before requests: a rate of CPU use is no rate of requests
     ("cpu", r"cpu"),
     ("memory", r"mem|heap"),
     ("disk", r"disk|fs_|diskio|syscall(read|write)"),
+    ("requests", r"request|workload|rate\b|rps|qps|ops|throughput|traffic"),
     ("connections", r"connection|pool"),
     ("sockets", r"socket|network|receive|transmit|bytes"),
     ("queue", r"queue|lag|backlog|pending"),

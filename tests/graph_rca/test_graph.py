@@ -117,7 +117,8 @@ def test_one_service_is_no_choice() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("PodServerLatencyP95(s)", "latency_high"), ("cart_cpu", "cpu"), ("workload", "requests"), ("mood", None),
-     ("PodSuccessRate(%)", "errors"), ("NodeCpuUsageRate(%)", None), ("errors", "errors"), ("latency-50", "latency")],
+     ("PodSuccessRate(%)", "errors"), ("CpuUsageRate(%)", "cpu"), ("NodeCpuUsageRate(%)", None),
+     ("errors", "errors"), ("latency-50", "latency")],
 )  # fmt: skip
 def test_a_metric_is_known_by_its_name(name: str, kind: str | None) -> None:
     assert kind_of(name) == kind

@@ -161,6 +161,14 @@ def watch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+def finding_about(service: str, folder: Path) -> dict[str, Any]:
+    """The only finding of a folder, which puts this service first."""
+    (path,) = folder.glob("*.finding.json")
+    finding: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert finding["services"][0]["service"] == service
+    return finding
+
+
 needs_prometheus = pytest.mark.skipif(
     shutil.which("promtool") is None or find_spec("torch_geometric") is None,
     reason="needs Debian's package prometheus and the extra graph",
@@ -179,8 +187,7 @@ def test_a_stopped_database_is_found_and_people_are_told(
             FAILURE_ANALYSIS_WEBHOOK=f"{stand.url}/hook", OPSGENIE_URL=stand.url, OPSGENIE_API_KEY="secret-key",
         )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
-    assert finding["services"][0]["service"] == "db"
+    finding = finding_about("db", tmp_path)
     evidence = [
         one for service in finding["services"] for why in service["reasons"] for one in why["evidence"]
     ]
@@ -201,8 +208,7 @@ def test_a_loki_that_is_down_is_said_and_the_rest_ranks(
     done = watch("--prometheus", prometheus[0], "--loki", SHUT, "--findings", str(tmp_path))
     assert done.returncode == 1
     assert "does not answer: logs" in done.stderr
-    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
-    assert finding["services"][0]["service"] == "db"
+    finding = finding_about("db", tmp_path)
     assert any("cannot be reached" in one for one in finding["missing"])
 
 
@@ -305,8 +311,7 @@ def test_with_the_lines_of_a_victorialogs_a_stopped_database_is_found(
     rows += [collected(at, "failed to reach db: connection refused", level="error") for at in bad]
     done = watch("--prometheus", url, "--victorialogs", victorialogs(rows), "--findings", str(tmp_path))
     assert done.returncode == 1, done.stderr
-    (finding,) = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.finding.json")]
-    assert finding["services"][0]["service"] == "db"
+    finding_about("db", tmp_path)
     (kept,) = map(read_incident, tmp_path.glob("incident-*.json"))
     assert sum("connection refused" in row.message for row in kept.logs) == len(bad)
 
