@@ -58,6 +58,7 @@ from training_runs.report import write_report
 from training_runs.resuming import resume_command
 from training_runs.rollout_batch import Interrupted
 from training_runs.rollouts import Rollouts, executor
+from training_runs.rollouts_ahead import RolloutsAhead
 from training_runs.settings import add_flags, resolve
 from training_runs.terminal import last_lines, say
 from training_runs.time_limit import TimeLimit, forecast, is_early, minutes, step_seconds
@@ -124,9 +125,14 @@ class Run:
         folder, config = self.folder, self.config
         rollouts = Rollouts(folder, config, backend.model, self.judge, plays, self.interruption)
         evaluations = Evaluations(folder, config, self.scenarios, backend, rollouts, progress, self.wandb)
-        step = TrainingStep(folder, config, backend, rollouts, progress)
+        batches, bounds = (
+            self._batches(progress.position),
+            {"most": config.max_staleness, "last": config.steps},
+        )
         await evaluations.test(0)
-        await self._train(step, evaluations, progress)
+        async with RolloutsAhead(batches, rollouts, backend.surviving, **bounds) as ahead:
+            step = TrainingStep(config, backend, rollouts, ahead, progress)
+            await self._train(step, evaluations, progress)
         await evaluations.test(progress.facts["best_checkpoint"])
         self._conclude(progress)
 
@@ -135,11 +141,10 @@ class Run:
         config, limit = self.config, TimeLimit(self.config.max_minutes, progress.training_seconds)
         begun_at, alarmed = progress.position, frozenset[str]()
         await evaluations.validate()
-        for scenarios in self._batches(progress.position):
-            pace = step_seconds(self.folder.rows, config.validate_every)
-            if progress.position >= config.steps or pace > limit.left_s:
+        while progress.position < config.steps:
+            if step_seconds(self.folder.rows, config.validate_every) > limit.left_s:
                 break
-            row = await step.make(scenarios, limit.elapsed_s)
+            row = await step.make(limit.elapsed_s)
             pace = step_seconds(self.folder.rows, config.validate_every)
             left_s = max(0.0, min(pace * (config.steps - progress.position), limit.left_s))
             say(f"{line(row, config.steps)}, {minutes(left_s)} min left")
@@ -147,8 +152,10 @@ class Run:
             if progress.position == begun_at + 1 < config.steps:
                 say(forecast(config, progress.position, pace, limit.left_s))
             if progress.position % config.validate_every == 0:
+                await step.ahead.settle()  # a validation deletes checkpoints, perhaps the one that plays
                 await evaluations.validate()
             progress.remember(training_seconds=limit.elapsed_s)
+        await step.ahead.drop()
         await evaluations.validate()
         progress.remember(training_seconds=limit.elapsed_s)
 
@@ -231,6 +238,10 @@ def _say_what_comes(config: TrainingConfig) -> None:
     say(f"{config.steps} training steps{cap}")
     if config.backend == "embedded" and (busy := machine.slowdown(machine.cores())):
         say(busy)
+    if config.backend == "embedded" and config.max_staleness:
+        say(
+            "--max-staleness: rollouts and training share this machine's cores, so that it saves little or nothing"
+        )
 
 
 def _executed(training: Run) -> tuple[int, str]:

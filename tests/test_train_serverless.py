@@ -315,6 +315,31 @@ def test_a_killed_run_goes_on_at_the_next_step(place: Place, started: Started) -
 
 
 @pytest.mark.slow
+def test_rollouts_are_played_one_step_ahead_and_after_a_kill_with_the_latest_weights(place: Place) -> None:
+    flags = ("--name", "ahead", "--max-staleness", "1", "--validate-every", "2")
+    process = place.start(*flags, "--steps", "500")
+    eventually(lambda: len(place.rows("ahead", "train")) >= 2)
+    service = place.service_pid("ahead")
+    process.kill()
+    process.communicate()
+    eventually(lambda: not alive(service))
+    resumed = place.run(*flags, "--resume", "--steps", str(len(place.rows("ahead", "train")) + 3))
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    (after,) = re.findall(r"going on after step (\d+)", resumed.stdout)
+    rows = place.rows("ahead", "train")
+    assert steps(rows) == list(range(1, len(rows) + 1))
+    afresh = (1, int(after) + 1)
+    timed = [row for row in rows if "staleness" in row]  # a row that was mended after the kill has none
+    assert [row["staleness"] for row in timed] == [int(row["step"] not in afresh) for row in timed]
+    for row in timed:
+        path = place.folder / f"runs/ahead/episodes/train-{row['step']:04}-rollouts.jsonl"
+        played = [Episode.model_validate_json(one) for one in path.read_text().splitlines()]
+        assert len(played) == 12
+        weights = {one.policy.rpartition(":step")[2] for one in played}
+        assert weights == {str(row["step"] - 1 - row["staleness"])}
+
+
+@pytest.mark.slow
 def test_a_step_whose_row_was_lost_is_not_trained_again(
     place: Place, finished: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from training_runs.terminal import say
 
@@ -20,7 +21,7 @@ class Interruption:
     def __init__(self) -> None:
         self.signal: int | None = None
         """The signal that came first."""
-        self._stop: Callable[[], None] | None = None
+        self._stops: list[Callable[[], None]] = []
 
     def listen(self) -> None:
         """Receive SIGINT and SIGTERM of this process, in the running event loop."""
@@ -34,11 +35,20 @@ class Interruption:
             raise KeyboardInterrupt
         self.signal = number
         say(STOPPING)
-        if self._stop is not None:
-            self._stop()
+        self.stop()
 
-    def stops(self, stop: Callable[[], None]) -> None:
-        """From now on a signal calls `stop`; one that came already calls it at once."""
-        self._stop = stop
-        if self.signal is not None:
+    def stop(self) -> None:
+        """Stop what is under way, without a signal."""
+        for stop in list(self._stops):
             stop()
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Within the block a signal calls `stop`; one that came already calls it at once."""
+        self._stops.append(stop)
+        try:
+            if self.signal is not None:
+                stop()
+            yield
+        finally:
+            self._stops.remove(stop)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.episode_store.run_folder import ROLLOUTS
 from core.episode_store.run_writer import RunWriter
 from core.log_stores.pinned import PinnedDatabase
 from core.policies.contract import Access
@@ -20,7 +21,7 @@ from evaluation.ray_executor import on_ray, site_of
 from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
 from project_types import Chat, Episode, Judge, Scenario, TrainingConfig
 from rewards import training_reward
-from training_runs.episodes import with_tokens, writing
+from training_runs.episodes import forget, with_tokens, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, Rollout, RolloutBatch, Wanted
 from training_runs.verdict_flips import verdict_flips
@@ -96,8 +97,26 @@ class Rollouts:
                 at_once=config.max_concurrent,
                 failed=self._folder.fail,
             )
-            self._interruption.stops(batch.interrupt)
-            return await batch.play()
+            with self._interruption.stopping(batch.interrupt):
+                return await batch.play()
+
+    async def of_step(self, scenarios: Sequence[Scenario], step: int, checkpoint: int) -> Played:
+        """Roll out what a step trains on, with the weights of a checkpoint. An earlier attempt is thrown away."""
+        self.forget_step(step)
+        wanted = [Wanted(scenario, range(self._config.rollouts_per_group)) for scenario in scenarios]
+        path, temperature = self._path(step), self._config.episode.temperature
+        return await self.play(f"step {step}", wanted, path, "train", checkpoint, temperature)
+
+    def abandon(self) -> None:
+        """Stop every batch under way."""
+        self._interruption.stop()
+
+    def forget_step(self, step: int) -> None:
+        """Throw away what was stored of a batch that became no step."""
+        forget(self._path(step))
+
+    def _path(self, step: int) -> Path:
+        return self._folder.episodes_path("train", step, ROLLOUTS)
 
     def _one(self, split: str, at: int, temperature: float) -> Rollout:
         """Return what plays one unit and makes it a trajectory."""

@@ -90,6 +90,10 @@ def resolve(
         config = TrainingConfig.model_validate(_merged(preset, given))
     except ValidationError as trouble:
         raise _refusal(trouble) from trouble
+    if config.max_staleness and config.backend == "local":
+        raise ConfigurationError(
+            "--max-staleness: --backend local plays and trains in turn, on one GPU; leave it at 0"
+        )
     if saved is not None:
         _refuse_another_run(TrainingConfig.model_validate(saved), config)
     return config

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from core.episode_store.run_folder import ROLLOUTS
-from core.episode_store.run_writer import RunWriter
-from project_types import Scenario, TrainingConfig
+from project_types import TrainingConfig
 from training_runs.backend import Backend
-from training_runs.episodes import forget
 from training_runs.flat_groups import is_flat, lessons
 from training_runs.learning_rate import learning_rate
 from training_runs.metrics_row import words
 from training_runs.monitors import flat_causes, monitored
 from training_runs.progress import Progress
-from training_runs.rollout_batch import Played, Wanted
+from training_runs.rollout_batch import Played
 from training_runs.rollouts import Rollouts
+from training_runs.rollouts_ahead import RolloutsAhead
 
 
 class TrainingStep:
@@ -26,23 +24,23 @@ class TrainingStep:
 
     def __init__(
         self,
-        folder: RunWriter,
         config: TrainingConfig,
         backend: Backend,
         rollouts: Rollouts,
+        ahead: RolloutsAhead,
         progress: Progress,
     ) -> None:
-        self._folder, self._config, self._backend = folder, config, backend
-        self._rollouts, self._progress = rollouts, progress
+        self._config, self._backend, self._rollouts = config, backend, rollouts
+        self.ahead, self._progress = ahead, progress
 
-    async def make(self, scenarios: Sequence[Scenario], elapsed_s: float) -> dict[str, Any]:
-        """Make the next step with these scenarios, and return its row.
-
-        `elapsed_s` is how long the run had trained before.
-        """
+    async def make(self, elapsed_s: float) -> dict[str, Any]:
+        """Make the next step, and return its row. `elapsed_s` is how long the run had trained before."""
         began, progress = time.monotonic(), self._progress
         step = progress.position + 1
-        played = await self._backend.surviving(partial(self._played, scenarios, step))
+        scenarios, played, staleness = await self.ahead.take(step, progress.checkpoint)
+        # what was begun ahead was played during the steps before
+        waited = min(played.seconds, time.monotonic() - began)
+        self.ahead.begin(step, progress.checkpoint)
         flips = await self._rollouts.flips(scenarios, played)
         watched = {**monitored(played.episodes), "verdict_flips": flips}
         submitted = time.monotonic()
@@ -57,20 +55,11 @@ class TrainingStep:
         timings = {
             "seconds": seconds,
             "job_seconds": trained - submitted,
-            "overhead_seconds": seconds - played.seconds - _gradient_seconds(job),
+            "overhead_seconds": seconds - waited - _gradient_seconds(job),
             "elapsed_seconds": elapsed_s + seconds,
         }
-        signs = {"verdict_flips": flips, "flat_causes": flat_causes(played.episodes)}
+        signs = {"staleness": staleness, "verdict_flips": flips, "flat_causes": flat_causes(played.episodes)}
         return progress.row("train", step, played, **_counts(played), **signs, **_rounded(timings), job=job)
-
-    async def _played(self, scenarios: Sequence[Scenario], step: int) -> Played:
-        path = self._folder.episodes_path("train", step, ROLLOUTS)
-        forget(path)
-        wanted = [Wanted(scenario, range(self._config.rollouts_per_group)) for scenario in scenarios]
-        temperature = self._config.episode.temperature
-        return await self._rollouts.play(
-            f"step {step}", wanted, path, "train", self._progress.checkpoint, temperature
-        )
 
 
 def line(row: Mapping[str, Any], steps: int) -> str:

@@ -74,6 +74,10 @@ class TrainingConfig(Frozen):
     """Share of a step's rollouts that may fail (provider or judge) before the run stops."""
     max_concurrent: Annotated[int, Field(ge=1)] = 128
     """Episodes under way at the same time."""
+    max_staleness: Annotated[int, Field(ge=0, le=8)] = 0
+    """Steps that rollouts may be played ahead of training, while it runs, with weights that are so many steps old.
+    0 plays and trains in turn. It pays where the policy is served by other hardware than the one that trains.
+    """
     executor: Literal["process", "ray"] = "process"
     """Where rollouts are played: in this process, or by workers on a Ray cluster."""
     address: str | None = None

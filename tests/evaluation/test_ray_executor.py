@@ -132,7 +132,7 @@ def test_a_kill_loses_no_unit_and_stores_none_twice(
     eventually(lambda: stored(out) >= after or process.poll() is not None)
     match what:
         case "worker":
-            cluster.kill_worker()
+            eventually(lambda: cluster.kill_worker() or process.poll() is not None)
         case "node":
             cluster.kill_node()
         case "policy server":
