@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
         ),
         pytest.param("benchmarks/rollout.py", ["1.25"], id="rollout", marks=pytest.mark.slow),
         pytest.param("benchmarks/scaling.py", ["7.0"], id="scaling", marks=pytest.mark.slow),
+        pytest.param("benchmarks/overlap.py", ["1.5"], id="overlap", marks=pytest.mark.slow),
         pytest.param("benchmarks/engine.py", ["2.0", "2.0", "1.0"], id="engine", marks=pytest.mark.slow),
     ],
 )

@@ -64,6 +64,12 @@ def test_serverless_without_a_key_says_what_to_do() -> None:
         settings("--backend", "serverless")
 
 
+def test_rollouts_ahead_are_refused_where_one_gpu_plays_and_trains_in_turn() -> None:
+    assert settings("--backend", "embedded", "--max-staleness", "1").max_staleness == 1
+    with pytest.raises(ConfigurationError, match="leave it at 0"):
+        settings("--backend", "local", "--max-staleness", "1")
+
+
 def test_the_embedded_backend_has_its_own_defaults_and_flags_win_over_them() -> None:
     assert settings().episode == EMBEDDED
     assert (settings().steps, settings().max_minutes, settings().scale_rewards) == (45, 45, False)
