@@ -55,6 +55,8 @@ class Text(Frozen):
 
     run_id: str
     text: str
+    logs_until: str = ""
+    """The last moment that any log of the run speaks of."""
     note: str = ""
 
 

@@ -2,8 +2,8 @@
 
 One deadline holds for a whole reading. The run itself is required; every other part that is late, broken or
 refused is left out and named in `missing`. Argus answers 200 also when something failed, so each envelope is
-checked. Nothing is ever written to Argus. Log links are kept with their addresses: `redacted_links` is what
-may be shown.
+checked. Nothing is ever written to Argus. Log links are read with their addresses: `redacted_links` is what
+may be kept and shown.
 """
 
 from __future__ import annotations

@@ -151,13 +151,8 @@ class ArgusRun(_Read):
     missing: tuple[str, ...] = Field(default=(), description="What could not be read, and why.")
 
     @property
-    def ended_badly(self) -> bool:
-        """Whether the status is one that somebody should look at."""
-        return self.status in BAD_ENDINGS
-
-    @property
     def redacted_links(self) -> tuple[LogLink, ...]:
-        """Return the links as they may be shown: no query, no credentials."""
+        """Return the links as they may be kept and shown: no query, no credentials."""
         return tuple(LogLink(link.name, shown_url(link.url)) for link in self.logs)
 
 

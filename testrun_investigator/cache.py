@@ -1,4 +1,8 @@
-"""`cache`: what is kept on disk, how large it is, and how to be rid of it."""
+"""`cache`: what is kept on disk, how large it is, and how to be rid of it.
+
+Findings and sessions are no copies of anything, so they stay unless `--all` is given. What VictoriaLogs holds is its
+own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from core.command_line import printable
 from project_types import ConfigurationError
 from testrun_investigator.argus import run_id_of
+from testrun_investigator.sessions import SESSIONS
 from testrun_investigator.settings import Settings, read_settings
 
 
@@ -16,11 +21,17 @@ def command(arguments: argparse.Namespace) -> int:
     """Show or clear the cache."""
     settings = read_settings()
     if arguments.what == "show":
-        for name, size in sizes(settings):
+        parts = sizes(settings)
+        for name, size in [*parts, (f"in {settings.cache}", sum(size for _, size in parts))]:
             print(printable(f"{size / 1e6:>10.1f} MB  {name}"))
         return 0
-    for path in clear(settings, arguments.run, findings=arguments.all):
+    removed = clear(settings, arguments.run, everything=arguments.all)
+    for path in removed:
         print(printable(f"removed {path}"))
+    if not removed:
+        print(printable(f"{settings.cache}: holds nothing to remove"))
+    if settings.victoria_logs:
+        print("Rows in VictoriaLogs stay until its retention ends.")
     return 0
 
 
@@ -36,8 +47,8 @@ def _size(path: Path) -> int:
     return sum(one.stat().st_size for one in files if one.is_file())
 
 
-def clear(settings: Settings, run_id: str | None = None, *, findings: bool = False) -> list[Path]:
-    """Delete one run, or all runs and the index; findings only when it is said.
+def clear(settings: Settings, run_id: str | None = None, *, everything: bool = False) -> list[Path]:
+    """Delete one run, or all runs and the index; findings and sessions only when `everything` is to go.
 
     Raises:
         ConfigurationError: the folder is not a cache of ours.
@@ -48,7 +59,7 @@ def clear(settings: Settings, run_id: str | None = None, *, findings: bool = Fal
         gone = [settings.run_folder(run_id), *cache.glob(f"tasks/{run_id[:8]}-*")]
     else:
         gone = [cache / "runs", cache / "tasks", cache / "knowledge"]
-        gone += list(cache.glob("findings.db*")) if findings else []
+        gone += [*cache.glob("findings.db*"), cache / SESSIONS] if everything else []
     if cache.resolve() in (Path.home(), Path("/"), Path.cwd().resolve()):
         raise ConfigurationError(f"{cache}: is no folder of its own; set TESTRUN_CACHE_DIR to one")
     removed = [path for path in gone if path.exists()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.command_line import hints_flag, json_flag, limit_flag
+from core.command_line import hints_flag, json_flag, limit_flag, seconds
 from core.policies.registry import add_flags as model_flags
 from core.policies.registry import policy_flag
 from testrun_investigator.server import add_flags as serve_flags
@@ -62,7 +62,7 @@ def watch_flags(parser: argparse.ArgumentParser) -> None:
     policy_flag(parser, default=POLICY)
     parser.add_argument("--seed", type=int, default=1, help="dice of a script or a model (default 1)")
     parser.add_argument(
-        "--every", type=float, default=300.0, metavar="SECONDS", help="between two looks (default 300)"
+        "--every", type=seconds, default=300.0, metavar="SECONDS", help="between two looks (default 300)"
     )
     parser.add_argument("--once", action="store_true", help="look once and stop")
     parser.add_argument(
@@ -83,7 +83,7 @@ def ingest_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
-        type=float,
+        type=seconds,
         default=2.0,
         metavar="SECONDS",
         help="between two looks with --follow (default 2)",
@@ -105,9 +105,11 @@ def runs_flags(parser: argparse.ArgumentParser) -> None:
 
 def cache_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `cache`."""
-    parser.add_argument("what", choices=("show", "clear"), help="show sizes, or delete")
-    parser.add_argument("--test-run", dest="run", metavar="RUN_ID", help="only this run; findings stay")
-    parser.add_argument("--all", action="store_true", help="with clear: findings too")
+    parser.add_argument(
+        "what", choices=("show", "clear"), help="show sizes, or delete what can be read again"
+    )
+    parser.add_argument("--test-run", dest="run", metavar="RUN_ID", help="only this run")
+    parser.add_argument("--all", action="store_true", help="with clear: findings and sessions too")
 
 
 __all__ = ["serve_flags"]

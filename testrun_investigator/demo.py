@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 
 Say = Callable[[str], None]
+_NODE = re.compile(r"\bnode=(\S+)")
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -79,10 +81,12 @@ async def _steps(toolbox: Toolbox, run_id: str, say: Say) -> None:
         say(f"   {passage.place} {passage.heading} ({passage.score:.2f})")
     say("\nsave_finding(cause, service, log_ids=[the first error])")
     said = f"First error of the run: {first.message[:160]}"
+    node = _NODE.search(first.message)
+    blamed = node[1] if node else "unknown"
     saved = await toolbox.answer(
-        "save_finding", lambda: toolbox.save_finding(run_id, said, first.service, [first.id], author="demo")
+        "save_finding", lambda: toolbox.save_finding(run_id, said, blamed, [first.id], author="demo")
     )
-    say(f"   kept as finding {saved.finding_id}; its row {saved.checked}")
+    say(f"   kept as finding {saved.finding_id}, blamed {saved.service}; its row {saved.checked}")
 
 
 async def _ingest(toolbox: Toolbox, name: str, run_id: str, say: Say) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import NamedTuple
 
 from core.command_line import printable
 from core.log_stores.logsql import DOCKER
-from project_types import InvestigatorError
+from project_types import InvestigatorError, Window
 from testrun_investigator.argus import Argus
 from testrun_investigator.knowledge.pages import read_pages
+from testrun_investigator.prometheus import query_range
 from testrun_investigator.settings import Settings, read_settings
 from testrun_investigator.victoria_logs import VictoriaLogsHandler
 
@@ -45,7 +47,7 @@ async def examine(settings: Settings, run_id: str | None = None) -> list[Check]:
         _packages(),
         await _argus(settings, run_id),
         _logs(settings),
-        _metrics(settings),
+        await _metrics(settings),
         _knowledge(settings),
         _server(settings),
         _ranker(settings),
@@ -55,7 +57,9 @@ async def examine(settings: Settings, run_id: str | None = None) -> list[Check]:
 def _packages() -> Check:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        return Check("packages", "broken", f"missing: {', '.join(missing)}; run: pip install -e '.[mcp]'")
+        return Check(
+            "packages", "broken", f"missing: {', '.join(missing)}; run: pip install -e '.[mcp]', or uv sync"
+        )
     return Check("packages", "ok", "everything of the extra [mcp] is installed")
 
 
@@ -82,15 +86,24 @@ def _logs(settings: Settings) -> Check:
     return Check("logs", "ok" if health.well else "broken", health.says + more)
 
 
-def _metrics(settings: Settings) -> Check:
+async def _metrics(settings: Settings) -> Check:
     if settings.prometheus:
-        return Check("metrics", "ok", f"Prometheus at {settings.prometheus} is asked")
+        return await _prometheus(settings.prometheus)
     if shutil.which("prometheus"):
         return Check(
             "metrics", "ok", "a run's own snapshot is served by the Prometheus that is installed here"
         )
     hint = "none; run: apt-get install prometheus, or set PROMETHEUS_URL"
     return Check("metrics", "optional", hint)
+
+
+async def _prometheus(url: str) -> Check:
+    now = datetime.now(UTC)
+    try:
+        await query_range(url, "up", Window(start=now - timedelta(minutes=1), end=now), 10)
+    except InvestigatorError as trouble:
+        return Check("metrics", "broken", str(trouble))
+    return Check("metrics", "ok", f"Prometheus at {url} answers")
 
 
 def _knowledge(settings: Settings) -> Check:

@@ -7,7 +7,6 @@ is offered the earlier answer, and why it is similar. Text from logs is redacted
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import threading
@@ -234,9 +233,3 @@ def _similar(finding: Finding, text: str, prints: Sequence[str]) -> Similar:
 
 def _words(text: str) -> set[str]:
     return set(_WORD.findall(text.lower())) - _COMMON
-
-
-def as_json(finding: Finding) -> dict[str, Any]:
-    """Return a finding as tools show it: without its fingerprint, which only machines compare."""
-    shown: dict[str, Any] = json.loads(finding.model_dump_json(exclude={"fingerprint"}))
-    return shown

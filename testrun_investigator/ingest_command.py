@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core.archives import DEFAULT_LIMITS, lines
@@ -22,7 +24,7 @@ from core.redaction import redact
 from core.sct_logs import Stream, by_column, rows, stream_of
 from project_types import ConfigurationError, InvestigatorError
 from testrun_investigator.argus import run_id_of
-from testrun_investigator.ingestion import Task
+from testrun_investigator.ingestion import State, Task, shown, task_id_of
 from testrun_investigator.settings import Settings, read_settings
 from testrun_investigator.toolbox import Toolbox
 
@@ -34,7 +36,8 @@ def command(arguments: argparse.Namespace) -> int:
     """Ingest, with progress, or follow."""
     run_id = run_id_of(arguments.run_id)
     settings = read_settings()
-    typed = tuple(Path(one).resolve().parent for one in arguments.source if Path(one).exists())
+    named = (Path(one).resolve().parent for one in arguments.source if "://" not in one)
+    typed = tuple(folder for folder in named if folder.is_dir())
     settings = settings._replace(log_folders=(*settings.log_folders, *typed))  # a person named them
     toolbox = Toolbox(settings)
     try:
@@ -77,17 +80,33 @@ def _ended(task: Task) -> str:
 def follow(
     toolbox: Toolbox, settings: Settings, run_id: str, sources: Sequence[str], node: str, every_s: float
 ) -> None:
-    """Read on until it is stopped. What cannot be read now is told and tried again."""
-    store = toolbox.logs.open_store(run_id)
+    """Read on until it is stopped. What cannot be read now is told and tried again.
+
+    To the tools each log is an ingestion that is still running, and one that is done when this ends.
+    """
     tails = [Tail(run_id, source, node, settings.access) for source in sources]
-    while True:
+    store, tasks = toolbox.logs.open_store(run_id), toolbox.logs.tasks
+    try:
+        while True:
+            for tail in tails:
+                if said := _looked(tail, store):
+                    print(printable(said), flush=True)
+                tasks.note(tail.task("running"))
+            time.sleep(every_s)
+    finally:
         for tail in tails:
-            try:
-                if number := tail.more(store):
-                    print(printable(f"{tail.name}: {number} more rows, {tail.at:,} bytes read"), flush=True)
-            except InvestigatorError as trouble:
-                print(printable(f"{tail.name}: {redact(str(trouble))}"), flush=True)
-        time.sleep(every_s)
+            tasks.note(tail.task("done"))
+
+
+def _looked(tail: Tail, store: LogStore) -> str:
+    """Read what came since and return what is to be said of it. A trouble that goes on is said once."""
+    try:
+        number = tail.more(store)
+    except InvestigatorError as trouble:
+        before, tail.trouble = tail.trouble, redact(str(trouble))
+        return "" if tail.trouble == before else f"{tail.name}: {tail.trouble}"
+    tail.trouble = ""
+    return f"{tail.name}: {number} more rows, {tail.at:,} bytes read" if number else ""
 
 
 class Tail:
@@ -107,7 +126,10 @@ class Tail:
         self._run_id, self._source, self._access = run_id, source, access
         self.at = 0
         """Bytes that were read and stored."""
-        self._lines = 0
+        self.trouble = ""
+        """Why it cannot be read now."""
+        self._lines = self._rows = 0
+        self._began = datetime.now(UTC)
 
     def more(self, store: LogStore) -> int:
         """Store the whole lines that came since; returns how many rows they made."""
@@ -125,4 +147,21 @@ class Tail:
         store.ingest(by_column(found))
         self.at += len(whole)
         self._lines += counts["lines"]
+        self._rows += len(found)
         return len(found)
+
+    def task(self, state: State) -> Task:
+        """Return how far it is, as the tools see it."""
+        return Task(
+            id=task_id_of(self._run_id, self._source),
+            run_id=self._run_id,
+            source=shown(self._source),
+            state=state,
+            began=self._began,
+            pid=os.getpid(),
+            bytes_read=self.at,
+            file=self._named,
+            counts={"rows": self._rows},
+            streams={self._stream: self._rows},
+            error=self.trouble,
+        )

@@ -8,7 +8,6 @@ downloaded (`core.downloads`) or how a row is read (`reading`, `core.sct_logs`).
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.downloads import Access, shown_url
+from core.files import replace_file
 from core.log_stores.contract import LogStore
 from core.processes import runs
 from core.redaction import redact
@@ -85,17 +85,22 @@ class Tasks:
         """Begin to ingest and return the task. The same source of a run has one task: a second call while it
         runs returns the first, later ones do it again.
         """
-        task_id = f"{run_id[:8]}-{blake2b(f'{run_id} {url}'.encode(), digest_size=5).hexdigest()}"
+        task_id = task_id_of(run_id, url)
         with self._lock:
             running = self._running.get(task_id)
             if running is not None and running.task.state == "running":
                 return running.task
-            shown = shown_url(url) if "://" in url else url
-            task = Task(id=task_id, run_id=run_id, source=shown, began=datetime.now(UTC), pid=os.getpid())
+            task = Task(
+                id=task_id, run_id=run_id, source=shown(url), began=datetime.now(UTC), pid=os.getpid()
+            )
             running = _Running(task, url, self._path(task_id), self._access, self._store, self._runs)
             self._running[task_id] = running
         running.start()
         return task  # as it begins
+
+    def note(self, task: Task) -> None:
+        """Keep how far a task is that somebody else does."""
+        _write(self._path(task.id), task)
 
     def task(self, task_id: str) -> Task | None:
         """Return a task of this or of an earlier process; None when there is none."""
@@ -123,7 +128,7 @@ class Tasks:
         except (OSError, ValueError):
             return None
         if task.state == "running" and not _alive(task.pid):
-            hint = "the server was stopped during it; call ingest_logs again, nothing is stored twice"
+            hint = "it was stopped before its end; call ingest_logs again, nothing is stored twice"
             return task.model_copy(update={"state": "interrupted", "error": hint})
         return task
 
@@ -226,19 +231,25 @@ class _Running(threading.Thread):
         if not force and now - self._saved < _SAVE_S:
             return
         self._saved = now
-        with suppress(OSError):  # a full disk must not hide what the store says about it
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._path.with_suffix(".tmp")
-            draft.write_text(self.task.model_dump_json(), encoding="utf-8")
-            draft.replace(self._path)
+        _write(self._path, self.task)
+
+
+def _write(path: Path, task: Task) -> None:
+    with suppress(OSError):  # a full disk must not hide what the store says about it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, task.model_dump_json().encode())
+
+
+def shown(source: str) -> str:
+    """Return a source as it may be kept and shown: an address without what makes it open, or the path."""
+    return shown_url(source) if "://" in source else source
+
+
+def task_id_of(run_id: str, url: str) -> str:
+    """Return the id of the one task that a source of a run has."""
+    return f"{run_id[:8]}-{blake2b(f'{run_id} {url}'.encode(), digest_size=5).hexdigest()}"
 
 
 def _inner(name: str) -> str:
     """The path of a file inside its archive."""
     return name.rpartition("!")[2]
-
-
-def as_json(task: Task) -> dict[str, Any]:
-    """Return a task as tools show it."""
-    shown: dict[str, Any] = json.loads(task.model_dump_json(exclude={"pid"}))
-    return shown

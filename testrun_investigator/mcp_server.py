@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
+from mcp.types import INVALID_PARAMS
 from pydantic import ValidationError
 
 from project_types import Frozen, InvestigatorError
-from testrun_investigator.mcp_tools import add_tools, answered, taught
+from testrun_investigator.mcp_tools import add_tools, taught
 from testrun_investigator.sessions import McpSessions
 from testrun_investigator.toolbox import Toolbox
 
@@ -56,6 +58,16 @@ class InvestigatorServer(MCPServer[Any]):
         shown = "\n".join(getattr(part, "text", "") for part in content)
         await self._note(name, arguments, shown, failed=False)
         return found
+
+    async def get_prompt(self, name: str, arguments: Any = None, context: Any = None) -> Any:
+        """Fill a prompt. Raises MCPError with a text that teaches."""
+        known = [one.name for one in await self.list_prompts()]
+        if name not in known:
+            raise MCPError(INVALID_PARAMS, f"no prompt is called {name[:60]!r}; prompts: {', '.join(known)}")
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError as mistake:
+            raise MCPError(INVALID_PARAMS, f"{name}: {mistake}") from None
 
     async def _note(self, name: str, arguments: dict[str, Any], shown: str, *, failed: bool) -> None:
         if self.sessions is not None:
@@ -123,7 +135,10 @@ def _add_resources(server: InvestigatorServer, toolbox: Toolbox) -> None:
 
 
 async def _json(toolbox: Toolbox, name: str, work: Callable[[], Awaitable[Frozen]]) -> str:
-    found: Frozen = await answered(toolbox, name, work)
+    try:
+        found = await toolbox.answer(name, work)
+    except InvestigatorError as trouble:
+        raise ResourceNotFoundError(str(trouble)) from None
     return found.model_dump_json(indent=1)
 
 

@@ -24,8 +24,15 @@ RunId = Annotated[str, Field(description="The run's UUID, as in Argus.")]
 StartTime = Annotated[str | None, Field(description="HH:MM, HH:MM:SS or ISO 8601, UTC.")]
 EndTime = Annotated[str | None, Field(description="Like start_time; the minute or second named is included.")]
 Keywords = Annotated[str | None, Field(description="Words that must all occur, also as parts of words.")]
-Limit = Annotated[int, Field(description="Most rows to show, 1 to 200.")]
-Offset = Annotated[int, Field(description="next_offset of the last answer, for its next page.")]
+Limit = Annotated[int, Field(description="Most rows to show, 1 to 200.", ge=1, le=200)]
+Offset = Annotated[
+    int,
+    Field(
+        description="next_offset of the last answer, for its next page. Further on, use times.",
+        ge=0,
+        le=1_000_000,
+    ),
+]
 Severity = Annotated[
     str | None, Field(description="This severity and worse: DEBUG, NORMAL, WARNING, ERROR or CRITICAL.")
 ]
@@ -80,7 +87,9 @@ def _run_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ_OUTSIDE)
     async def get_test_run_info(
         test_id: RunId,
-        events: Annotated[int, Field(description="First events of each bad severity, 1 to 100.")] = 8,
+        events: Annotated[
+            int, Field(description="First events of each bad severity, 1 to 100.", ge=1, le=100)
+        ] = 8,
     ) -> answers.RunInfo:
         """Read a test run from Argus: status, versions, cluster, nodes, nemeses, events by severity, and the names of its logs.
 
@@ -119,7 +128,7 @@ def _ingestion_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         task_id: Annotated[str, Field(description="task_id that ingest_logs returned.")],
         context: Context[Any, Any],
         wait_s: Annotated[
-            float, Field(description="Wait for its end at most so many seconds, 0 to 20.")
+            float, Field(description="Wait for its end at most so many seconds, 0 to 20.", ge=0, le=20)
         ] = 0.0,
     ) -> answers.TaskInfo:
         """Say how far an ingestion is: percent, rows, what was repaired, which files were passed over and why."""
@@ -300,7 +309,7 @@ def _knowledge_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         ] = None,
         start_time: StartTime = None,
         end_time: EndTime = None,
-        limit: Annotated[int, Field(description="Most series to show, 1 to 50.")] = 8,
+        limit: Annotated[int, Field(description="Most series to show, 1 to 50.", ge=1, le=50)] = 8,
         points: Annotated[bool, Field(description="Also give the points of each series.")] = False,
     ) -> answers.MetricsAnswer:
         """Ask for a metric over the time of the run. Series that moved furthest come first, with usual level and extremes."""
@@ -314,7 +323,7 @@ def _knowledge_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     @_tool(server, _READ)
     async def get_investigation_instructions(
         topic: Annotated[str, Field(description="A symptom, an error text or a question.")],
-        limit: Annotated[int, Field(description="Most passages, 1 to 8.")] = 3,
+        limit: Annotated[int, Field(description="Most passages, 1 to 8.", ge=1, le=8)] = 3,
     ) -> answers.Instructions:
         """Ask the knowledge base how to investigate something: what it looks like, how to tell the cause, what to query."""
         done: answers.Instructions = await answered(
@@ -330,7 +339,7 @@ def _finding_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     async def list_findings(
         run_id: Annotated[str | None, Field(description="Findings of this run, and of runs like it.")] = None,
         query: Annotated[str | None, Field(description="Findings about this.")] = None,
-        limit: Annotated[int, Field(description="Most findings, 1 to 20.")] = 5,
+        limit: Annotated[int, Field(description="Most findings, 1 to 20.", ge=1, le=20)] = 5,
     ) -> answers.Findings:
         """List earlier answers, each checked against its data now. Those of similar runs say why they are similar."""
         done: answers.Findings = await answered(

@@ -1,25 +1,34 @@
 """The metrics of runs: from the Prometheus that is configured, or from a run's own snapshot served here.
 
 A snapshot lies in the run's cache folder once its monitor archive was ingested. Its Prometheus is started at
-the first question and ends with this process. Asking a server is `prometheus`.
+the first question and ends with this process. What the configured Prometheus says of the past is kept in the same
+folder: the same question is not sent twice. Asking a server is `prometheus`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from core.files import replace_file
 from core.log_stores.contract import Stretch
 from core.log_stores.times import window
-from project_types import Window
+from project_types import ToolInputError, Window
 from testrun_investigator.local_prometheus import served
 from testrun_investigator.prometheus import Metrics, PrometheusError, query_range
 from testrun_investigator.settings import Settings
 
 FOLDER = "metrics"
+ANSWERS = "metric_answers"
+_SETTLED = timedelta(minutes=10)
+"""Until then points may still come for a moment that is past."""
+_METRICS = TypeAdapter(Metrics)
 _READY = "ready"
 """Holds the path of the unpacked blocks; written when a snapshot is complete."""
 
@@ -74,13 +83,25 @@ class RunMetrics:
             PrometheusError: there are no metrics, or the server fails.
             ToolInputError: a time that cannot be used.
         """
-        start_us, end_us = window(start_time, end_time, Stretch(*whole_us))
-        chosen = Window(
-            start=_at(whole_us[0] if start_us is None else start_us),
-            end=_at(whole_us[1] if end_us is None else end_us),
-        )
-        url = self._settings.prometheus or await asyncio.to_thread(self._local, run_id)
-        return await query_range(url, promql, chosen, deadline_s)
+        chosen = _within(whole_us, start_time, end_time)
+        if self._settings.prometheus:
+            return await self._kept(run_id, promql, chosen, deadline_s)
+        return await query_range(await asyncio.to_thread(self._local, run_id), promql, chosen, deadline_s)
+
+    async def _kept(self, run_id: str, promql: str, chosen: Window, deadline_s: float) -> Metrics:
+        """Return what the configured server said before about the same, or ask it and keep the answer."""
+        url = self._settings.prometheus
+        asked = f"{url} {promql} {chosen.start.isoformat()} {chosen.end.isoformat()}"
+        folder = self._settings.run_folder(run_id) / ANSWERS
+        path = folder / f"{blake2b(asked.encode(), digest_size=16).hexdigest()}.json"
+        with suppress(OSError, ValueError):
+            return _METRICS.validate_json(path.read_bytes())
+        found = await query_range(url, promql, chosen, deadline_s)
+        if found.series and datetime.now(UTC) - chosen.end > _SETTLED:
+            with suppress(OSError):  # a full disk keeps nobody from the answer
+                folder.mkdir(parents=True, exist_ok=True)
+                replace_file(path, _METRICS.dump_json(found))
+        return found
 
     def _local(self, run_id: str) -> str:
         with self._lock:
@@ -93,6 +114,18 @@ class RunMetrics:
                     )
                 self._urls[run_id] = self._stack.enter_context(served(blocks))
             return self._urls[run_id]
+
+
+def _within(whole_us: tuple[int, int], start_time: str | None, end_time: str | None) -> Window:
+    """Return the part of the run that is asked about. Raises ToolInputError for a time outside of it."""
+    first_us, last_us = whole_us
+    start_us, end_us = window(start_time, end_time, Stretch(*whole_us))
+    start_us = first_us if start_us is None else max(start_us, first_us)
+    end_us = last_us if end_us is None else min(end_us, last_us)
+    if start_us > end_us:
+        run = f"{_at(first_us):%Y-%m-%dT%H:%M:%SZ} to {_at(last_us):%Y-%m-%dT%H:%M:%SZ}"
+        raise ToolInputError(f"start_time, end_time: name a part of the run, which lasted from {run}")
+    return Window(start=_at(start_us), end=_at(end_us))
 
 
 def _at(at_us: int) -> datetime:

@@ -1,8 +1,8 @@
 """Read the metrics of a test run from Prometheus: always for the time of the run, never for now.
 
 The step follows from the length of the run, so that a range never asks for more points than a server gives.
-An answer is described by what moved: each series with its ends, its extremes and when they were. Starting a
-Prometheus of one's own over a run's snapshot is `local_prometheus`.
+Each series says its extremes and when they were. Starting a Prometheus of one's own over a run's snapshot is
+`local_prometheus`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import math
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from core.redaction import redact
@@ -180,31 +180,3 @@ def _bounded(deadline_s: float) -> Any:
             return response
 
     return Bounded()
-
-
-def around(window: Window, minutes: float = 5) -> Window:
-    """Return the window with a margin on both sides."""
-    margin = timedelta(minutes=minutes)
-    return Window(start=window.start - margin, end=window.end + margin)
-
-
-def described(metrics: Metrics, limit: int = 8) -> list[str]:
-    """Describe the series that moved furthest, one line each."""
-    return [_described(series) for series in metrics.series[:limit]]
-
-
-def _described(series: Series) -> str:
-    labels = ", ".join(f"{name}={value}" for name, value in sorted(series.labels.items())) or "(all)"
-    low, high = series.lowest, series.highest
-    return (
-        f"{labels}: usually {short(series.usual)}, lowest {short(low[1])} at {low[0]:%H:%M}, "
-        f"highest {short(high[1])} at {high[0]:%H:%M}, last {short(series.points[-1][1])}"
-    )
-
-
-def short(value: float) -> str:
-    """Write a number with three digits and a unit prefix."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"

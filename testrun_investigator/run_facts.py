@@ -12,8 +12,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from core.downloads import shown_url
+from core.files import replace_file
+from project_types import InvestigatorError
 from testrun_investigator import answers
-from testrun_investigator.argus import Argus
+from testrun_investigator.argus import Argus, run_id_of
 from testrun_investigator.argus_run import ArgusRun
 from testrun_investigator.settings import Settings
 
@@ -27,12 +30,22 @@ class RunFacts:
         self._settings = settings
 
     async def read(self, run_id: str, events: int, deadline_s: float) -> ArgusRun:
-        """Read a run from Argus and remember it. Raises ArgusError, ConfigurationError."""
-        async with Argus(self._settings.argus) as argus:
-            run = await argus.run(run_id, events=max(1, min(events, 100)), deadline_s=deadline_s)
-        folder = self._settings.run_folder(run.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(run.model_dump_json(), encoding="utf-8")
+        """Read a run from Argus and remember it. Where that fails, return it as it was read before, and say so.
+
+        Raises:
+            ArgusError, ConfigurationError: it cannot be read and never was.
+        """
+        try:
+            async with Argus(self._settings.argus) as argus:
+                run = await argus.run(run_id, events=events, deadline_s=deadline_s)
+        except InvestigatorError as trouble:
+            if (known := self.known(run_id_of(run_id))) is None:
+                raise
+            why = f"Argus: {str(trouble)[:300]}; this is what it said before"
+            return known.model_copy(update={"missing": (*known.missing, why)})
+        run = run.model_copy(update={"logs": run.redacted_links})
+        self._settings.run_folder(run.id).mkdir(parents=True, exist_ok=True)
+        replace_file(self._settings.run_folder(run.id) / _FILE, run.model_dump_json().encode())
         return run
 
     def known(self, run_id: str) -> ArgusRun | None:
@@ -61,13 +74,11 @@ class RunFacts:
     def link(self, run_id: str, name: str) -> str | None:
         """Return where a log of the run can be fetched, by its name; None for what is no name of a log."""
         run = self.known(run_id)
-        for link in run.logs if run else ():
-            if name in (link.name, link.url):
-                route = (
-                    f"/api/v1/tests/{quote(run.run_type)}/{run.id}/log/{quote(link.name)}/download"
-                    if run
-                    else ""
-                )
+        if run is None:
+            return None
+        for link in run.logs:
+            if name == link.name or shown_url(name) == link.url:
+                route = f"/api/v1/tests/{quote(run.run_type)}/{run.id}/log/{quote(link.name)}/download"
                 return f"{self._settings.argus.base}{route}"
         return None
 

@@ -59,7 +59,7 @@ def _server(toolbox: Any) -> Any:
         if (missing.name or "").partition(".")[0] != "mcp":
             raise
         raise ConfigurationError(
-            "the server needs the package mcp; run: pip install -e '.[mcp]'"
+            "the server needs the package mcp; run: pip install -e '.[mcp]', or uv sync"
         ) from missing
     return make_server(toolbox, McpSessions(toolbox.settings.cache / SESSIONS, INSTRUCTIONS))
 

@@ -69,10 +69,11 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     """Read the settings from the environment and from `folder/.env`.
 
     Raises:
-        ConfigurationError: an address is no web address, or a switch says neither yes nor no.
+        ConfigurationError: addresses that are no web addresses, a switch that says neither yes nor no. All are named.
     """
     folder = folder or Path.cwd()
     values = {**_env_file(folder / ".env"), **(os.environ if environment is None else environment)}
+    wrong: list[str] = []
 
     def said(name: str) -> str:
         return values.get(name, "").strip()
@@ -80,10 +81,15 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
     def address(name: str) -> str:
         url = said(name).rstrip("/")
         if url and not url.startswith(("http://", "https://")):
-            raise ConfigurationError(f"{name}={url[:80]}: is no web address; write http://HOST:PORT")
+            wrong.append(f"{name}={url[:80]}: is no web address; write http://HOST:PORT")
         return url
 
-    return Settings(
+    def switch(name: str) -> bool:
+        if said(name).lower() not in ("", "yes", "no"):
+            wrong.append(f"{name}={said(name)[:40]}: write yes or no")
+        return said(name).lower() == "yes"
+
+    found = Settings(
         argus=ArgusSettings(
             url=address("ARGUS_URL"),
             token=said("ARGUS_TOKEN"),
@@ -97,14 +103,11 @@ def read_settings(environment: Mapping[str, str] | None = None, folder: Path | N
         private_hosts=frozenset(filter(None, (one.strip() for one in said("TESTRUN_PRIVATE_HOSTS").split(",")))),
         log_folders=tuple(Path(one) for one in said("TESTRUN_LOG_DIRS").split(":") if one) or (folder,),
         server_token=said("TESTRUN_SERVER_TOKEN"),
-        ranker=_yes("TESTRUN_RANKER", said("TESTRUN_RANKER")),
+        ranker=switch("TESTRUN_RANKER"),
     )  # fmt: skip
-
-
-def _yes(name: str, said: str) -> bool:
-    if said.lower() not in ("", "yes", "no"):
-        raise ConfigurationError(f"{name}={said[:40]}: write yes or no")
-    return said.lower() == "yes"
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return found
 
 
 def _env_file(path: Path) -> dict[str, str]:

@@ -12,8 +12,6 @@ from testrun_investigator import answers
 from testrun_investigator.ingestion import Task
 from testrun_investigator.prometheus import Series
 
-MOST_ROWS = 200
-
 
 def level_of(severity: str | None) -> Level | None:
     if severity is None or not severity.strip():
@@ -25,14 +23,6 @@ def level_of(severity: str | None) -> Level | None:
         return names[severity.strip().upper()]
     except KeyError:
         raise ToolInputError(f"severity={severity[:40]!r}: use one of {', '.join(names)}") from None
-
-
-def paging(limit: int, offset: int) -> tuple[int, int]:
-    if not 1 <= limit <= MOST_ROWS:
-        raise ToolInputError(f"limit={limit}: give 1 to {MOST_ROWS}; next_offset gets the next page")
-    if not 0 <= offset <= 1_000_000:
-        raise ToolInputError(f"offset={offset}: give 0 or more; use next_offset of the last answer, or times")
-    return limit, offset
 
 
 def told(**filters: str | None) -> str:

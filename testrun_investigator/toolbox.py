@@ -173,7 +173,6 @@ class Toolbox:
         if stream not in STREAMS:
             raise ToolInputError(f"stream={stream[:40]!r}: use one of {', '.join(STREAMS)}")
         run_id, level = run_id_of(run_id), telling.level_of(severity)
-        limit, offset = telling.paging(limit, offset)
         chosen: Stream = stream  # type: ignore[assignment]
         page = await asyncio.to_thread(
             self.logs.page, run_id, chosen, start_time, end_time, keywords, level, node, limit, offset
@@ -193,11 +192,8 @@ class Toolbox:
             (answers.log_row(line, clock(line.at_us)) for line in page.rows), answers.USUAL_TOKENS
         )
         after = offset + len(rows)
-        stretch = self.logs.store(run_id).stretch()
-        running = [task for task in self.logs.tasks.of_run(run_id) if task.state == "running"]
-        notes = ["an ingestion is still running; more rows may come"] if running else []
-        if not page.matched:
-            notes.append("nothing matches; take a filter away, or see run_overview for what was ingested")
+        nothing = "nothing matches; take a filter away, or see run_overview for what was ingested"
+        notes = [self._running(run_id), "" if page.matched else nothing]
         return answers.LogRows(
             run_id=run_id,
             searched=told,
@@ -205,15 +201,15 @@ class Toolbox:
             rows=tuple(rows),
             cut=max(page.matched - after, 0),
             next_offset=after if page.matched > after else None,
-            logs_until=clock(stretch.last_us) if stretch else "",
-            note="; ".join(notes),
+            logs_until=self._logs_until(run_id),
+            note="; ".join(filter(None, notes)),
         )
 
     async def search_logs(self, run_id: str, **arguments: Any) -> answers.Text:
         """Search all logs of a run, one row for each kind of line."""
         store = await asyncio.to_thread(self.logs.store, run_id)
         found = await SearchLogs(store, answers.USUAL_TOKENS).run(SearchArguments(**arguments))
-        return self._text(run_id, found.text)
+        return await asyncio.to_thread(self._text, run_id, found.text)
 
     async def read_trace(self, run_id: str, trace_id: str, cursor: int | None = None) -> answers.Text:
         """Show a trace."""
@@ -221,7 +217,7 @@ class Toolbox:
         found = await ReadTrace(store, answers.USUAL_TOKENS).run(
             TraceArguments(trace_id=trace_id, cursor=cursor)
         )
-        return self._text(run_id, found.text)
+        return await asyncio.to_thread(self._text, run_id, found.text)
 
     async def compare(
         self, run_id: str, window: str | None = None, baseline: str | None = None, cursor: int | None = None
@@ -230,7 +226,7 @@ class Toolbox:
         store = await asyncio.to_thread(self.logs.store, run_id)
         given = CompareArguments(window=window, baseline=baseline, cursor=cursor)
         found = await Compare(store, answers.USUAL_TOKENS).run(given)
-        return self._text(run_id, found.text)
+        return await asyncio.to_thread(self._text, run_id, found.text)
 
     async def rank_services(
         self, run_id: str, window: str | None = None, service: str | None = None
@@ -238,12 +234,22 @@ class Toolbox:
         """Rank the nodes, or say why one of them stands where it does."""
         store = await asyncio.to_thread(self.logs.store, run_id)
         looked = await asyncio.to_thread(ranking.look, store, window)
-        return self._text(run_id, await asyncio.to_thread(ranking.ranked, looked, service))
+        text = await asyncio.to_thread(ranking.ranked, looked, service)
+        return await asyncio.to_thread(self._text, run_id, text)
 
     def _text(self, run_id: str, text: str) -> answers.Text:
-        running = any(task.state == "running" for task in self.logs.tasks.of_run(run_id_of(run_id)))
-        note = "an ingestion is still running; more rows may come" if running else ""
-        return answers.Text(run_id=run_id_of(run_id), text=text, note=note)
+        run_id = run_id_of(run_id)
+        return answers.Text(
+            run_id=run_id, text=text, logs_until=self._logs_until(run_id), note=self._running(run_id)
+        )
+
+    def _logs_until(self, run_id: str) -> str:
+        stretch = self.logs.store(run_id).stretch()
+        return clock(stretch.last_us) if stretch else ""
+
+    def _running(self, run_id: str) -> str:
+        running = any(task.state == "running" for task in self.logs.tasks.of_run(run_id))
+        return "an ingestion is still running; more rows may come" if running else ""
 
     # -------------------------------------------------------------------------------------------- metrics
 
@@ -261,7 +267,7 @@ class Toolbox:
         run_id, promql = run_id_of(run_id), query_of(name, query)
         whole = await asyncio.to_thread(self.run_window, run_id)
         found = await self.metrics.query(run_id, promql, whole, start_time, end_time, self.deadline_s * 0.8)
-        shown = [telling.series_info(one, points) for one in found.series[: max(1, min(limit, 50))]]
+        shown = [telling.series_info(one, points) for one in found.series[:limit]]
         kept = that_fit(shown, answers.USUAL_TOKENS)
         note = "" if found.series else "no series; the metric may be absent in this run: try another name"
         return answers.MetricsAnswer(
@@ -292,7 +298,7 @@ class Toolbox:
         """Return the passages that answer a topic."""
         if not topic.strip():
             raise ToolInputError("topic: is empty; say what you want to know, such as 'reactor stalled'")
-        found = await asyncio.to_thread(self.library.search, topic, max(1, min(limit, 8)))
+        found = await asyncio.to_thread(self.library.search, topic, limit)
         passages = [
             answers.PassageInfo(
                 place=one.passage.place,
@@ -315,7 +321,7 @@ class Toolbox:
         self, run_id: str | None = None, query: str | None = None, limit: int = 5
     ) -> answers.Findings:
         """Return findings of a run, or those like a question or like a run."""
-        return await asyncio.to_thread(self._list_findings, run_id, query, max(1, min(limit, 20)))
+        return await asyncio.to_thread(self._list_findings, run_id, query, limit)
 
     def _list_findings(self, run_id: str | None, query: str | None, limit: int) -> answers.Findings:
         known = run_id_of(run_id) if run_id else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from core.log_stores.growing import growing_store
 from core.log_stores.query import known_service, words
 from core.log_stores.times import window
 from core.sct_logs import SERVICES, STREAMS, Stream
-from project_types import InvestigatorError, Level
+from project_types import InvestigatorError, Level, ToolInputError
 from testrun_investigator.argus import run_id_of
 from testrun_investigator.ingestion import Task, Tasks
 from testrun_investigator.settings import Settings, read_settings
@@ -44,6 +45,11 @@ class Health(NamedTuple):
     says: str
 
 
+class _Reader(NamedTuple):
+    file: int
+    store: LogStore
+
+
 class LogPage(NamedTuple):
     """Rows of a run, in time order."""
 
@@ -58,7 +64,7 @@ class VictoriaLogsHandler:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or read_settings()
         self.tasks = Tasks(self.settings.cache, self.settings.access, self.open_store)
-        self._readers: dict[str, LogStore] = {}
+        self._readers: dict[str, _Reader] = {}
         self._lock = threading.Lock()
 
     # --------------------------------------------------------------------------------------------- taking in
@@ -88,14 +94,23 @@ class VictoriaLogsHandler:
             LogsError: nothing of the run was ingested.
         """
         run_id = run_id_of(run_id)
+        file = self._file_number(run_id)
         with self._lock:
-            if run_id not in self._readers:
-                if not self.settings.victoria_logs and not self._file(run_id).is_file():
-                    raise LogsError(
-                        f"run {run_id}: no logs were ingested yet; call ingest_logs(url, run_id) first"
-                    )
-                self._readers[run_id] = self.open_store(run_id, _ANSWER_S)
-            return self._readers[run_id]
+            known = self._readers.get(run_id)
+            if known is None or known.file != file:  # a cache that was cleared has another file
+                known = self._readers[run_id] = _Reader(file, self.open_store(run_id, _ANSWER_S))
+            return known.store
+
+    def _file_number(self, run_id: str) -> int:
+        """Return what tells the run's file from an earlier one of the same name."""
+        if self.settings.victoria_logs:
+            return 0
+        try:
+            return self._file(run_id).stat().st_ino
+        except OSError:
+            raise LogsError(
+                f"run {run_id}: no logs were ingested yet; call ingest_logs(url, run_id) first"
+            ) from None
 
     def query_actions_log(
         self,
@@ -155,16 +170,16 @@ class VictoriaLogsHandler:
 
     def health(self) -> Health:
         """Say whether the store can be used, and what to type when not."""
+        cache = self.settings.cache
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=cache):
+                free = shutil.disk_usage(cache).free
+        except OSError as trouble:
+            return Health(False, f"{cache}: cannot be used ({trouble.strerror}); set TESTRUN_CACHE_DIR")
         if self.settings.victoria_logs:
             return Health(*victorialogs.health(self.settings.victoria_logs))
-        try:
-            self.settings.cache.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.settings.cache).free
-        except OSError as trouble:
-            return Health(
-                False, f"{self.settings.cache}: cannot be used ({trouble.strerror}); set TESTRUN_CACHE_DIR"
-            )
-        return Health(True, f"embedded SQLite in {self.settings.cache}, {free >> 30} GB free")
+        return Health(True, f"embedded SQLite in {cache}, {free >> 30} GB free")
 
     def _file(self, run_id: str) -> Path:
         return self.settings.run_folder(run_id) / EMBEDDED
@@ -173,12 +188,18 @@ class VictoriaLogsHandler:
 def _services(store: LogStore, stream: Stream, node: str | None) -> Sequence[str]:
     """Return the services whose rows belong to a stream: one for the runner's logs, else the nodes."""
     if stream in SERVICES:
+        if node is not None:
+            raise ToolInputError(f"node: stream {stream} has no nodes; use keywords={node[:80]!r}")
         return [SERVICES[stream]]
-    if node is not None:
-        return [known_service(node, store)]
     nodes = [one for one in store.services() if one not in SERVICES.values()]
     loaders = [one for one in nodes if "loader" in one]
-    return loaders if stream == "stress" else [one for one in nodes if one not in loaders]
+    found = loaders if stream == "stress" else [one for one in nodes if one not in loaders]
+    if node is None:
+        return found
+    chosen = known_service(node, store)
+    if chosen not in found:
+        raise ToolInputError(f"node: {chosen} writes no stream {stream}; use one of {', '.join(found[:40])}")
+    return [chosen]
 
 
 def clock(at_us: int) -> str:

@@ -15,7 +15,7 @@ from core.command_line import printable
 from core.policies.contract import Policy
 from core.policies.registry import access, opened, parse
 from project_types import EpisodeConfig, InvestigatorError
-from testrun_investigator.argus import Argus
+from testrun_investigator.argus import Argus, ArgusError
 from testrun_investigator.argus_run import BAD_ENDINGS
 from testrun_investigator.ask import investigated, rules
 from testrun_investigator.settings import read_settings
@@ -76,7 +76,7 @@ async def _bad_runs(toolbox: Toolbox, test_id: str, limit: int) -> list[str]:
     try:
         async with Argus(toolbox.settings.argus) as argus:
             runs = await argus.runs_of(test_id, limit)
-    except InvestigatorError as trouble:
+    except ArgusError as trouble:  # it may answer at the next look
         print(printable(f"{test_id}: {trouble}"), flush=True)
         return []
     return [run.id for run in runs if run.status in BAD_ENDINGS]

@@ -12,6 +12,7 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.shared.dispatcher import ProgressFnT
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
@@ -78,5 +79,16 @@ async def ingested(client: Client, run_id: str, *logs: str) -> None:
     for log in info["logs"]:
         if log["name"].startswith(logs):
             task = await call(client, "ingest_logs", url=log["name"], run_id=run_id)
-            done = await call(client, "get_ingestion_status", task_id=task["task_id"], wait_s=20)
+            done = await ended(client, task)
             assert done["state"] == "done", done
+
+
+async def ended(client: Client, task: dict[str, Any], hear: ProgressFnT | None = None) -> dict[str, Any]:
+    """Wait for the end of an ingestion, however busy the machine is; one call waits 20 seconds at most."""
+    asked = {"task_id": task["task_id"], "wait_s": 20}
+    while True:
+        result = await client.call_tool("get_ingestion_status", asked, progress_callback=hear)
+        assert not result.is_error, result.content[0]
+        found = dict(result.structured_content or {})
+        if found["state"] != "running":
+            return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from testrun_investigator.demo_runs.packing import TEST_ID
 from testrun_investigator.demo_runs.stand_in import TOKEN, StandIn
 from testrun_investigator.ingest_command import Tail
 from testrun_investigator.settings import VARIABLES, read_settings
+from testrun_investigator.toolbox import Toolbox
 from testrun_investigator.victoria_logs import VictoriaLogsHandler
 from tests.fakes.file_server import Page, file_server
 from tests.fakes.victoria_logs import stand_in
@@ -68,8 +70,15 @@ def test_settings_come_from_the_environment_and_from_a_file(tmp_path: Path) -> N
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="PROMETHEUS_URL=localhost:9090: is no web address"):
-        read_settings({"PROMETHEUS_URL": "localhost:9090"}, tmp_path)
+    with pytest.raises(ConfigurationError) as refused:
+        read_settings(
+            {"PROMETHEUS_URL": "localhost:9090", "ARGUS_URL": "x", "TESTRUN_RANKER": "on"}, tmp_path
+        )
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == [
+        "ARGUS_URL=x",
+        "PROMETHEUS_URL=localhost",
+        "TESTRUN_RANKER=on",
+    ]
 
 
 def test_every_variable_is_documented() -> None:
@@ -106,13 +115,17 @@ async def test_doctor_says_what_is_broken(argus_settings: ArgusSettings, tmp_pat
         "ARGUS_URL": "http://127.0.0.1:9",
         "ARGUS_TOKEN": "x",
         "VICTORIA_LOGS_ENDPOINT": "http://127.0.0.1:9",
+        "PROMETHEUS_URL": "http://127.0.0.1:9",
         "RAG_KNOWLEDGE_BASE_DIR": str(tmp_path / "nothing"),
     }
     found = await states(broken, tmp_path)
-    assert [found[part][0] for part in ("Argus", "logs", "knowledge")] == ["broken"] * 3
+    assert [found[part][0] for part in ("Argus", "logs", "metrics", "knowledge")] == ["broken"] * 4
+    assert "check PROMETHEUS_URL" in found["metrics"][1]
     assert "docker run" in found["logs"][1]
     well = await states({"VICTORIA_LOGS_ENDPOINT": stand_in()}, tmp_path)
     assert well["logs"][0] == "ok"
+    no_folder = {"VICTORIA_LOGS_ENDPOINT": stand_in(), "TESTRUN_CACHE_DIR": "/proc/nowhere"}
+    assert "set TESTRUN_CACHE_DIR" in (await states(no_folder, tmp_path))["logs"][1]
 
 
 # ------------------------------------------------------------------------------------------------- configure
@@ -155,11 +168,15 @@ def test_the_cache_is_shown_and_cleared_and_findings_stay(typed: Typed, tmp_path
     assert "done:" in done.stdout
     assert "left out" in done.stdout
     (tmp_path / "cache/findings.db").write_text("x")
-    assert f"runs/{RUN_ID}" in typed("cache", "show").stdout
+    (tmp_path / "cache/sessions").mkdir()
+    shown = typed("cache", "show").stdout.splitlines()
+    assert any(f"runs/{RUN_ID}" in line for line in shown)
+    assert shown[-1].endswith(f"MB  in {tmp_path / 'cache'}")
     assert "removed" in typed("cache", "clear").stdout
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["findings.db"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["findings.db", "sessions"]
     typed("cache", "clear", "--all")
     assert not list((tmp_path / "cache").iterdir())
+    assert "holds nothing to remove" in typed("cache", "clear", "--all").stdout
 
 
 def test_a_folder_that_is_not_of_its_own_is_not_cleared(tmp_path: Path) -> None:
@@ -217,6 +234,15 @@ def test_runs_that_end_badly_are_investigated_unasked_and_once(typed: Typed, tmp
     assert again.stdout == ""
 
 
+def test_watching_without_argus_ends_and_says_what_to_set(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a .env of whoever runs this is not read
+    monkeypatch.delenv("ARGUS_URL", raising=False)
+    assert main(["watch", TEST_ID]) == 2
+    assert "ARGUS_URL is not set" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------------ follow
 
 LINE = "2026-05-17T04:44:{:02d}Z n !INFO | row {}\n"
@@ -254,6 +280,29 @@ def test_a_url_that_grows_is_read_on(tmp_path: Path) -> None:
     assert store.services() == ["n1"]
 
 
+def test_a_log_that_is_followed_is_an_ingestion_that_is_still_running(tmp_path: Path) -> None:
+    log = tmp_path / "n1/system.log"
+    log.parent.mkdir()
+    log.write_text(LINE.format(1, "one"))
+    toolbox = Toolbox(read_settings({"TESTRUN_CACHE_DIR": str(tmp_path / "cache")}, tmp_path))
+    tail = Tail(RUN_ID, str(log), "", Access(folders=(tmp_path,)))
+    tail.more(toolbox.logs.open_store(RUN_ID))
+    toolbox.logs.tasks.note(tail.task("done"))
+    seen = asyncio.run(toolbox.run_overview(RUN_ID))
+    assert seen.rows == {"node": 1}
+    assert seen.ingestions[0].endswith(": done, system.log")
+    found = asyncio.run(toolbox.search_logs(RUN_ID))
+    assert found.logs_until == "2026-05-17T04:44:01.000Z"
+    toolbox.close()
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "x"])
+def test_a_time_between_two_looks_is_above_zero(every: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["ingest", RUN_ID, "system.log", "--follow", "--every", every])
+    assert "is not a time in seconds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["a.tar.zst", "events.log", "scylla.yaml"])
 def test_what_cannot_grow_is_not_followed(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be followed"):
@@ -288,9 +337,11 @@ def test_queries_answer_from_what_is_there_while_a_run_goes_on(tmp_path: Path) -
         assert "1 more rows" in process.stdout.readline()
         handler = VictoriaLogsHandler(read_settings({"TESTRUN_CACHE_DIR": str(tmp_path / "cache")}, tmp_path))
         assert [line.text for line in handler.page(RUN_ID, "node").rows] == ["row one", "row two"]
+        assert [task.state for task in handler.tasks.of_run(RUN_ID)] == ["running"]
     finally:
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(20) == 130
+    assert [task.state for task in handler.tasks.of_run(RUN_ID)] == ["done"]
 
 
 # --------------------------------------------------------------------------------------------------- the rest
@@ -304,7 +355,7 @@ def test_the_demonstration_walks_the_five_steps(typed: Typed) -> None:
         "1. get_test_run_info",
         "3. ingest_logs",
         "5. get_investigation_instructions",
-        "save_finding",
+        "blamed longevity-demo-loader-node",
     ):
         assert step in done.stdout
     assert "What really happened" in done.stdout

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from mcp import Client
+from mcp import Client, MCPError
+from mcp.types import INVALID_PARAMS
 
 from core.log_stores.token_budget import estimate_tokens
+from testrun_investigator import cache
 from testrun_investigator.argus import ArgusSettings
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, served, trouble
 from testrun_investigator.mcp_server import make_server
@@ -26,7 +28,7 @@ from tests.builders.examples import examples
 from tests.core.test_archives import tar_of, zst
 from tests.fakes.file_server import Page, file_server
 from tests.testrun_investigator.conftest import RUN_ID
-from tests.testrun_investigator.mcp_client import call, ingested, refusal
+from tests.testrun_investigator.mcp_client import call, ended, ingested, refusal
 
 PAGES = Path(__file__).parents[2] / "knowledge_base"
 
@@ -201,8 +203,16 @@ async def test_an_investigation_from_a_run_id_to_a_cited_cause(toolbox: Toolbox)
         ("query_logs_by_stream", {"run_id": RUN_ID, "stream": "nope"}, "stream='nope': use one of action, event"),
         ("query_logs_by_stream", {"run_id": RUN_ID}, "stream: field required. action, event"),
         ("query_logs_by_stream", {"run_id": RUN_ID, "stream": "event", "limit": "x"}, "limit: input should be a valid"),
-        ("query_logs_by_stream", {"run_id": RUN_ID, "stream": "event", "limit": 0}, "limit=0: give 1 to 200"),
-        ("query_actions_log", {"run_id": RUN_ID, "offset": -1}, "offset=-1"),
+        ("query_logs_by_stream", {"run_id": RUN_ID, "stream": "event", "limit": 0}, "(got '0'). Most rows to show, 1 to 200"),
+        ("query_logs_by_stream", {"run_id": RUN_ID, "stream": "event", "node": "db-1"}, "node: stream event has no nodes"),
+        ("query_actions_log", {"run_id": RUN_ID, "offset": -1}, "offset: input should be greater"),
+        ("get_test_run_info", {"test_id": RUN_ID, "events": 0}, "events: input should be greater"),
+        ("get_ingestion_status", {"task_id": "x", "wait_s": 99}, "wait_s: input should be less than or equal to 20"),
+        ("query_metrics", {"run_id": RUN_ID, "name": "load", "limit": 51}, "limit: input should be less than or equal to 50"),
+        ("query_metrics", {"run_id": RUN_ID, "name": "load", "end_time": "2020-01-01T00:00:00Z"},
+         "name a part of the run, which lasted from 2026-"),
+        ("get_investigation_instructions", {"topic": "x", "limit": 9}, "limit: input should be less than or equal to 8"),
+        ("list_findings", {"limit": 0}, "limit: input should be greater"),
         ("query_actions_log", {"run_id": RUN_ID, "strem": 1}, "strem: is no argument of query_actions_log"),
         ("query_raw_events_log", {"run_id": RUN_ID, "severity": "BAD"}, "severity='BAD': use one of"),
         ("query_actions_log", {"run_id": RUN_ID, "start_time": "noon"}, "start_time='noon' is no time"),
@@ -224,6 +234,19 @@ async def test_a_mistake_is_answered_with_the_argument_and_what_is_allowed(
         assert words in await refusal(client, tool, **arguments)
 
 
+async def test_a_prompt_or_resource_that_is_not_there_is_refused_in_words(filled: Toolbox) -> None:
+    async with Client(make_server(filled)) as client:
+        for asked, words in (
+            (client.get_prompt("nope"), "prompts: investigate_run, explain_error"),
+            (client.get_prompt("investigate_run"), "run_id"),
+            (client.read_resource("finding://nope"), "list_findings shows what there is"),
+            (client.read_resource("run://x"), "is no UUID"),
+        ):
+            with pytest.raises(MCPError, match=words) as refused:
+                await asked
+            assert refused.value.code == INVALID_PARAMS
+
+
 async def test_a_client_hears_of_progress(toolbox: Toolbox) -> None:
     heard: list[tuple[float, float | None]] = []
 
@@ -234,9 +257,44 @@ async def test_a_client_hears_of_progress(toolbox: Toolbox) -> None:
         info = await call(client, "get_test_run_info", test_id=RUN_ID)
         log = next(one["name"] for one in info["logs"] if one["name"].startswith("db-cluster"))
         task = await call(client, "ingest_logs", url=log, run_id=RUN_ID)
-        asked = {"task_id": task["task_id"], "wait_s": 20}
-        await client.call_tool("get_ingestion_status", asked, progress_callback=hear)
+        await ended(client, task, hear)
     assert heard[-1] == (100, 100)
+
+
+async def test_a_run_that_was_read_before_is_told_when_argus_is_gone(
+    argus_server: StandIn, toolbox: Toolbox
+) -> None:
+    facts = toolbox.settings.run_folder(RUN_ID) / "argus.json"
+    async with Client(make_server(toolbox)) as client:
+        first = await call(client, "get_test_run_info", test_id=RUN_ID)
+        assert "Signature" not in facts.read_text()
+        argus_server.before = lambda asked: Answer(503, b"")
+        again = await call(client, "get_test_run_info", test_id=RUN_ID)
+        assert again["missing"] == [again["missing"][0]]
+        assert again["missing"][0].endswith("HTTP 503; this is what it said before")
+        assert again | {"missing": []} == first
+        facts.unlink()
+        assert "HTTP 503" in await refusal(client, "get_test_run_info", test_id=RUN_ID)
+
+
+async def test_rows_of_a_stream_are_those_of_its_nodes(toolbox: Toolbox) -> None:
+    async with Client(make_server(toolbox)) as client:
+        await ingested(client, RUN_ID, "sct-runner", "loader-set")
+        stress = {"run_id": RUN_ID, "stream": "stress", "limit": 1}
+        loader = (await call(client, "query_logs_by_stream", **stress))["rows"][0]["service"]
+        assert (await call(client, "query_logs_by_stream", **stress, node=loader))["matched"] > 50
+        said = await refusal(client, "query_logs_by_stream", **(stress | {"stream": "node", "node": loader}))
+        assert f"node: {loader} writes no stream node" in said
+
+
+async def test_a_cache_that_was_cleared_is_not_answered_from(toolbox: Toolbox) -> None:
+    async with Client(make_server(toolbox)) as client:
+        await ingested(client, RUN_ID, "sct-runner")
+        assert (await call(client, "query_actions_log", run_id=RUN_ID))["matched"] == 7
+        cache.clear(toolbox.settings)
+        assert "call ingest_logs" in await refusal(client, "query_actions_log", run_id=RUN_ID)
+        await ingested(client, RUN_ID, "loader-set")
+        assert (await call(client, "query_logs_by_stream", run_id=RUN_ID, stream="stress"))["matched"] > 50
 
 
 async def test_a_run_without_logs_says_what_to_call(toolbox: Toolbox) -> None:
@@ -277,7 +335,7 @@ async def test_a_long_answer_is_cut_and_says_so(toolbox: Toolbox, tmp_path: Path
         )
         (tmp_path / "long.tar.zst").write_bytes(zst(tar_of({"n1/system.log": text.encode()})))
         task = await call(client, "ingest_logs", url=str(tmp_path / "long.tar.zst"), run_id=RUN_ID)
-        await call(client, "get_ingestion_status", task_id=task["task_id"], wait_s=20)
+        await ended(client, task)
         for name, more in (
             ("query_logs_by_stream", {"stream": "node", "limit": 200}),
             ("search_logs", {}),
@@ -451,8 +509,9 @@ async def test_clients_that_wait_for_an_ingestion_keep_nobody_from_an_answer(tmp
         )
         environment = {"TESTRUN_CACHE_DIR": str(tmp_path), "TESTRUN_PRIVATE_HOSTS": files.host}
         toolbox = Toolbox(read_settings(environment, tmp_path))
+        toolbox.deadline_s = 600.0  # so that all of them wait to the end, however busy the machine is
         task = await toolbox.ingest_logs(f"{files.url}/system.log", RUN_ID)
-        waits = [asyncio.create_task(toolbox.get_ingestion_status(task.task_id, 20)) for _ in range(40)]
+        waits = [asyncio.create_task(toolbox.get_ingestion_status(task.task_id, 400)) for _ in range(40)]
         await toolbox.run_overview(RUN_ID)
         await toolbox.list_findings(RUN_ID)
         assert not any(wait.done() for wait in waits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -17,15 +18,16 @@ from project_types import Window
 from testrun_investigator.demo_runs.generator import Played, play
 from testrun_investigator.demo_runs.plots import plots
 from testrun_investigator.local_prometheus import served, unpack_snapshot
+from testrun_investigator.metrics import RunMetrics
 from testrun_investigator.prometheus import (
     NAMED,
+    Metrics,
     PrometheusError,
-    described,
     query_of,
     query_range,
-    short,
     step_of,
 )
+from testrun_investigator.settings import read_settings
 from tests.fakes.file_server import Page, file_server
 from tests.testrun_investigator.conftest import RUN_ID
 
@@ -68,14 +70,13 @@ async def test_the_metrics_of_a_run_are_those_of_its_snapshot(server: str, playe
 
 
 @installed
-async def test_the_series_that_moved_furthest_comes_first_and_is_described(
-    server: str, played: Played
-) -> None:
+async def test_the_series_that_moved_furthest_comes_first(server: str, played: Played) -> None:
     metrics = await query_range(server, NAMED["disk_free"].promql, window(played))
-    line = described(metrics)[0]
-    assert line.startswith(f"instance={played.culprit}: usually 8")
-    assert "lowest 1" in line
-    assert len(described(metrics, 2)) == 2
+    moved = [one.moved for one in metrics.series]
+    assert moved == sorted(moved, reverse=True)
+    first = metrics.series[0]
+    assert first.labels["instance"] == played.culprit
+    assert first.usual > 10 * first.lowest[1]
 
 
 @installed
@@ -108,6 +109,28 @@ async def test_a_server_that_hangs_is_given_up_at_the_deadline(played: Played) -
                 await query_range(files.url, "up", window(played), 0.3)
         finally:
             release.set()
+
+
+async def test_what_a_server_said_of_the_past_is_kept_and_not_asked_again(
+    played: Played, tmp_path: Path
+) -> None:
+    at = played.start.timestamp()
+    body = {"status": "success", "data": {"result": [{"metric": {"instance": "n1"}, "values": [[at, "7"]]}]}}
+    ended, going_on = (round(moment.timestamp() * 1e6) for moment in (played.end, datetime.now(UTC)))
+    with file_server() as files:
+        files.pages["/api/v1/query_range"] = Page(json.dumps(body).encode(), kind="application/json")
+        settings = read_settings({"PROMETHEUS_URL": files.url, "TESTRUN_CACHE_DIR": str(tmp_path)}, tmp_path)
+
+        async def asked(until_us: int) -> Metrics:
+            whole = (round(at * 1e6), until_us)
+            return await RunMetrics(settings).query(RUN_ID, "up", whole, None, None, 5)
+
+        first = await asked(ended)
+        assert (await asked(going_on)).series == first.series
+        files.pages.clear()
+        assert await asked(ended) == first
+        with pytest.raises(PrometheusError):  # its points may still come
+            await asked(going_on)
 
 
 @pytest.mark.parametrize(
@@ -155,14 +178,3 @@ def test_a_folder_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     if shutil.which("prometheus"):
         with pytest.raises(PrometheusError, match="prometheus ended"), served(tmp_path):
             pass
-
-
-def test_numbers_are_written_short() -> None:
-    assert [short(value) for value in (0, 0.00412, 999, 21_034, 8.1e11, -2e6)] == [
-        "0",
-        "0.00412",
-        "999",
-        "21k",
-        "810G",
-        "-2M",
-    ]
