@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.log_stores import granules
-from core.log_stores.contract import IdKind, LogQuery, StoredSpan, Stretch
+from core.log_stores import granules, tallies
+from core.log_stores.contract import IdKind, Line, LogQuery, StoredSpan, Stretch, Tally
 from core.log_stores.id_prefix import SHORTEST
 from core.log_stores.line_columns import Kinds, LineColumns, as_columns, log_rows
 from core.log_stores.ordering import within_reach
 from core.log_stores.scenario_rows import span_rows
-from core.log_stores.sqlite import LogFile, SqliteStore, check_version
+from core.log_stores.sqlite import LINE, LogFile, SqliteStore, check_version
 from core.log_stores.tables import (
     GROWING,
     INGESTED,
@@ -43,6 +43,8 @@ _STEPS = 50_000
 """Instructions of SQLite's machine, about a millisecond, between two looks at the clock."""
 _BUSY_S = 60.0
 """How long a batch waits for another one that is being written."""
+_NEAR_US, _FURTHER, _EVER_US = 1000, 16, 1 << 62
+"""Neighbours of a line are looked for within a millisecond first, then in 16 times as much, until enough are found."""
 _CACHE_KIB, _CHECKPOINT_PAGES = 64 << 10, 16 << 10
 """64 MiB each. A batch then fits into memory, and a page that many batches change is copied once for all of
 them: with SQLite's defaults ingestion waits for the disk half of the time.
@@ -85,9 +87,9 @@ def growing_store(database: Path | None, run_id: str, answer_within_s: float = m
 
 def _prepare(connection: sqlite3.Connection) -> None:
     """Make what a file that grows has besides, unless it is there."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'granules'").fetchone():
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'kind_words'").fetchone():
         # in one transaction, and without effect when another opener was faster
-        connection.executescript(f"BEGIN IMMEDIATE; {GROWING} {granules.SCHEMA} COMMIT")
+        connection.executescript(f"BEGIN IMMEDIATE; {GROWING} {granules.SCHEMA} {tallies.SCHEMA} COMMIT")
 
 
 def _add_run(connection: sqlite3.Connection, run_id: str) -> None:
@@ -114,8 +116,6 @@ class GrowingStore(SqliteStore):
         super().__init__(file, run_id)
 
     def _source(self, query: LogQuery) -> tuple[str, list[Any]]:
-        if not granules.narrows(query):
-            return super()._source(query)
         return granules.lines_in(self.log_range, query)
 
     def _bounds(self, query: LogQuery) -> tuple[int, int]:
@@ -125,6 +125,18 @@ class GrowingStore(SqliteStore):
         sql, parameters = granules.bounds(self.log_range, query)
         found = self.rows(sql, *parameters)
         return (0, -1) if found[0][0] is None else found[0]
+
+    def tally(self, query: LogQuery) -> list[Tally]:
+        if not tallies.asks_for_letters(query):
+            return super().tally(query)
+        words = self._words(query) if query.words else ("true", [])
+        counts, counted = tallies.of_granules(self.log_range, query, self.number, words)
+        where, filters = self._where(query.model_copy(update={"words": ()}))
+        besides, ends = tallies.besides(query, self.number)
+        lines = self._counts(f"{where} AND {besides} AND {words[0]}")
+        # one query, so that no batch comes in between
+        found = self.rows(f"{counts} UNION ALL {lines}", *counted, *filters, *ends, *words[1])
+        return tallies.together(found)
 
     def services(self) -> Sequence[str]:
         self._refresh()
@@ -156,6 +168,22 @@ class GrowingStore(SqliteStore):
                 ) from None
             finally:
                 self._ends = math.inf
+
+    # -- rows by id
+
+    def _neighbours(self, place: tuple[int, int], limit: int, earlier: bool) -> list[Line]:
+        """Read only lines that are near in time, however long the run is."""
+        side = "< (?, ?) ORDER BY at_us DESC, row DESC" if earlier else ">= (?, ?) ORDER BY at_us, row"
+        direction = -1 if earlier else 1
+        reach = _NEAR_US
+        found: list[tuple[Any, ...]] = []
+        while len(found) < limit and reach < _FURTHER * _EVER_US:
+            start, end = sorted((place[0], place[0] + direction * min(reach, _EVER_US)))
+            where, parameters = self._where(LogQuery(start_us=start, end_us=end))
+            query = f"SELECT {LINE} FROM {where} AND (at_us, row) {side} LIMIT ?"
+            found = self.rows(query, *parameters, *place, limit)
+            reach *= _FURTHER
+        return [Line(*line) for line in found]
 
     # -- ids
 
@@ -222,8 +250,11 @@ class GrowingStore(SqliteStore):
         span_tuples = span_rows(spans, self.number, first_span)
         insert(connection, "INSERT OR IGNORE INTO logs", log_tuples)
         insert(connection, "INSERT OR IGNORE INTO spans", span_tuples)
-        index_words(connection, first_row, block(self.number + 1) - 1)
-        granules.widened(connection, first_row, lines.at_us, lines.levels)
+        last_row = block(self.number + 1) - 1
+        index_words(connection, first_row, last_row)
+        granules.widened(connection, first_row, last_row, lines.at_us, lines.levels)
+        tallies.counted(connection, first_row, last_row)
+        tallies.words_known(connection, self.number, [row[-1] for row in log_tuples], lines.texts)
         add_rest(connection, self.number, metrics, topology)
         self._remember(kinds, known)
         self._widen(lines, span_tuples, metrics)

@@ -37,7 +37,7 @@ from project_types import DatabaseError, Edge, Event, Level, LogRecord, MetricSe
 
 _REBUILD = "run: python build_logs.py"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
-_LINE = "id, at_us, has_clock, service, level, text, trace_id"
+LINE = "id, at_us, has_clock, service, level, text, trace_id"
 _IN_WORDS = "row IN (SELECT rowid FROM log_words WHERE log_words MATCH ? AND rowid BETWEEN ? AND ?)"
 _SPAN = "trace_id, span_id, parent_span_id, service, operation, start_us, duration_ms, status"
 _MOST_ALIKE = 5000
@@ -188,13 +188,14 @@ class SqliteStore:
 
     def tally(self, query: LogQuery) -> list[Tally]:
         where, parameters = self._where(query)
-        found = self.rows(
-            f"SELECT kind, service, level, count(*), {self._first}, row FROM {where} GROUP BY kind, service",
-            *parameters,
+        found = self.rows(self._counts(where), *parameters)
+        return [Tally(*counts, (at, row)) for *counts, at, row in found]
+
+    def _counts(self, where: str) -> str:
+        """SQL that counts lines by kind and service."""
+        return (
+            f"SELECT kind, service, level, count(*), {self._first}, row FROM {where} GROUP BY kind, service"
         )
-        return [
-            Tally(kind, service, level, times, (at, row)) for kind, service, level, times, at, row in found
-        ]
 
     def _kinds(self, query: LogQuery) -> Grouped:
         if query not in self._grouped:
@@ -223,7 +224,7 @@ class SqliteStore:
     def at(self, places: Sequence[tuple[int, int]]) -> list[Line]:
         rows = [row for _, row in places]
         marks = ", ".join("?" * len(rows))
-        found = self.rows(f"SELECT row, {_LINE} FROM logs WHERE row IN ({marks})", *rows)
+        found = self.rows(f"SELECT row, {LINE} FROM logs WHERE row IN ({marks})", *rows)
         lines = {row: Line(*rest) for row, *rest in found}
         return [lines[row] for row in rows]
 
@@ -243,7 +244,7 @@ class SqliteStore:
         where, parameters = self._where(query)
         page = (-1 if limit is None else limit, offset)
         found = self.rows(
-            f"SELECT {_LINE} FROM {where} ORDER BY {self._order} LIMIT ? OFFSET ?", *parameters, *page
+            f"SELECT {LINE} FROM {where} ORDER BY {self._order} LIMIT ? OFFSET ?", *parameters, *page
         )
         return [Line(*line) for line in found]
 
@@ -265,12 +266,17 @@ class SqliteStore:
             if value is not None:
                 where.append(f"{column} {compare} ?")
                 parameters.append(int(value) if isinstance(value, Level) else value)
-        bounds = self._bounds(query) if query.words else self.log_range
-        for word in query.words:
-            sql, values = self._word(word, bounds)
-            where.append(sql)
+        if query.words:
+            words, values = self._words(query)
+            where.append(words)
             parameters += values
         return " AND ".join(where), parameters
+
+    def _words(self, query: LogQuery) -> tuple[str, list[Any]]:
+        """SQL for the lines that hold all words of a query, within the rows that can match."""
+        bounds = self._bounds(query)
+        words = [self._word(word, bounds) for word in query.words]
+        return " AND ".join(sql for sql, _ in words), [value for _, values in words for value in values]
 
     def _bounds(self, query: LogQuery) -> tuple[int, int]:
         """The first and the last row that can match."""
@@ -301,7 +307,7 @@ class SqliteStore:
             *(self.number, trace_id, *self.span_range),
         )
         lines = self.rows(
-            f"SELECT {self._first}, {_LINE}, count(*) FROM logs WHERE scenario = ? AND trace_id = ? "
+            f"SELECT {self._first}, {LINE}, count(*) FROM logs WHERE scenario = ? AND trace_id = ? "
             "AND row BETWEEN ? AND ? GROUP BY kind, service ORDER BY 1, row",
             *(self.number, trace_id, *self.log_range),
         )
@@ -351,15 +357,14 @@ class SqliteStore:
         if not found:
             return []
         row, at_us = found[0]
-        place = {"row": row, "at_us": at_us}
-        columns = self._order.split(", ")
-        here = f"({', '.join(columns)}) {{}} ({', '.join('?' * len(columns))})"
-        values = (*self.log_range, *(place[column] for column in columns))
-        base = f"SELECT {_LINE} FROM logs WHERE row BETWEEN ? AND ? AND {here}"
-        backwards = ", ".join(f"{column} DESC" for column in columns)
-        earlier = self.rows(f"{base.format('<')} ORDER BY {backwards} LIMIT ?", *values, before)
-        later = self.rows(f"{base.format('>=')} ORDER BY {self._order} LIMIT ?", *values, after + 1)
-        return [Line(*line) for line in (*reversed(earlier), *later)]
+        earlier = self._neighbours((at_us, row), before, earlier=True)
+        return [*reversed(earlier), *self._neighbours((at_us, row), after + 1, earlier=False)]
+
+    def _neighbours(self, place: tuple[int, int], limit: int, earlier: bool) -> list[Line]:
+        """Return the lines next to a place, the nearest first: those before it, or itself and those behind it."""
+        side = "row < ? ORDER BY row DESC" if earlier else "row >= ? ORDER BY row"
+        query = f"SELECT {LINE} FROM logs WHERE row BETWEEN ? AND ? AND {side} LIMIT ?"
+        return [Line(*line) for line in self.rows(query, *self.log_range, place[1], limit)]
 
     def _known(self, kind: IdKind) -> IdPrefixes:
         if kind not in self._prefixes:

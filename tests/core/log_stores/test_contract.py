@@ -409,8 +409,8 @@ def test_a_query_that_takes_too_long_is_given_up_and_the_next_one_is_answered(tm
     growing_store(tmp_path / "run.db", "one").ingest(rows)
     store = growing_store(tmp_path / "run.db", "one", answer_within_s=0)
     with pytest.raises(DatabaseError, match="ask for less"):
-        store.count(LogQuery())
-    assert [line.id for line in store.lines(LogQuery(), 0, 1)] == ["0000"]
+        store.lines(LogQuery())
+    assert store.count(LogQuery()).lines == 5000
 
 
 def test_a_built_store_says_that_it_does_not_grow(tmp_path: Path) -> None:

@@ -64,9 +64,12 @@ def test_a_file_of_an_earlier_version_gets_its_granules_when_it_is_opened(tmp_pa
     lines = columns([(at, 20) for at in range(40)], 0)
     growing_store(tmp_path / "run.db", "run").ingest(lines)
     with closing(sqlite3.connect(tmp_path / "run.db")) as connection:
-        connection.executescript("DROP TABLE granules; CREATE INDEX logs_time ON logs(scenario, at_us)")
+        for table in ("granules", "regions", "tallies", "kind_words"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("CREATE INDEX logs_time ON logs(scenario, at_us)")
     store = growing_store(tmp_path / "run.db", "run")
     assert store.matched(LogQuery(start_us=7, end_us=7)) == lines.ids[7 * 32 : 8 * 32]
+    assert store.count(LogQuery(end_us=7, words=("m",))) == (8 * 32, 1)
     assert store.rows("SELECT count(*) FROM sqlite_master WHERE name = 'logs_time'") == [(0,)]
 
 
@@ -76,4 +79,4 @@ def test_a_window_reads_the_granules_that_can_hold_it() -> None:
     where, parameters = store._where(LogQuery(start_us=7, end_us=7, service="node"))
     plan = [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN SELECT id FROM {where}", *parameters)]
     by_number = "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
-    assert plan == [f"SEARCH granules {by_number}", f"SEARCH logs {by_number}"]
+    assert plan == [f"SEARCH {table} {by_number}" for table in ("regions", "granules", "logs")]
