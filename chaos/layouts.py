@@ -52,6 +52,7 @@ TRACE_SHARE = 40
 """Of 100 kinds of ERROR rows of a Java service, how many come with a stack trace."""
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
@@ -113,7 +114,7 @@ def as_json(line: Line) -> str:
         "msg": line.text,
         "pid": line.small(60),
     }
-    return json.dumps(known, ensure_ascii=False)
+    return _JSON.encode(known)
 
 
 def java(line: Line) -> str:

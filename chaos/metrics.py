@@ -57,13 +57,12 @@ def measure(traffic: Traffic) -> dict[str, dict[str, list[int | None]]]:
     found: dict[str, dict[str, list[int | None]]] = {}
     for place, service in enumerate(services):
         series: dict[str, list[int | None]] = {}
-        quiet = counts["requests"][place] == 0
+        quiet = (counts["requests"][place] == 0).nonzero()[0].tolist()
         for name in COUNTED:
             values: list[Any] = counts[name][place].tolist()
             if name.startswith("latency"):
-                values = [
-                    None if nothing else value for value, nothing in zip(values, quiet.tolist(), strict=True)
-                ]
+                for step in quiet:
+                    values[step] = None
             series[name] = values
         for name in LEVELS:
             series[name] = levels[name][place].tolist()

@@ -28,6 +28,14 @@ def _data(name: str) -> Mapping[str, Any]:
     return tomllib.loads((DATA / f"{name}.toml").read_text(encoding="utf-8"))
 
 
+@cache
+def _wordings(kind: str, pool: Pool) -> tuple[str, ...]:
+    found: Any = _data("phrases")
+    for part in kind.split("."):
+        found = found[part]
+    return tuple(found[pool])
+
+
 @dataclass(frozen=True)
 class Phrasebook:
     """The wordings of one split."""
@@ -36,10 +44,7 @@ class Phrasebook:
 
     def of(self, kind: str) -> tuple[str, ...]:
         """The wordings of a kind, such as 'failed' or 'routine.store'."""
-        found: Any = _data("phrases")
-        for part in kind.split("."):
-            found = found[part]
-        return tuple(found[self.pool])
+        return _wordings(kind, self.pool)
 
     def pick(self, kind: str, style: int) -> str:
         """The wording that a service of this style uses."""

@@ -10,9 +10,9 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from itertools import islice
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from chaos.dice import Mask
 from chaos.faults import Values
@@ -48,6 +48,7 @@ class Row:
 
 Occasion = tuple[float, FlowRun, int, Op, str]
 """(when, run, request, call, reason)."""
+Drawn = TypeVar("Drawn", bound=tuple[float, FlowRun, int, Op, object])
 
 
 class Reporter:
@@ -82,15 +83,22 @@ class Reporter:
                 if op.node.parent is None:
                     continue
                 edge = (op.node.parent.service, op.node.service)
-                for index in np.flatnonzero(op.reason > 0).tolist():
-                    reason = self.traffic.reasons[op.reason[index]]
-                    found[edge].append((float(op.start[index] + op.wait[index]), run, index, op, reason))
-                for index in np.flatnonzero(op.stub).tolist():
-                    reason = "timeout" if op.stub_late[index] else self._first_reason(run, op, index)
-                    found[edge].append((float(op.start[index]), run, index, op, reason))
-                for index in np.flatnonzero((op.reason == 0) & (op.wait > SLOW_MS)).tolist()[:40]:
-                    found[edge].append((float(op.start[index] + op.wait[index]), run, index, op, "slow"))
+                if some := [*self._about_call(run, op)]:
+                    found[edge] += some
         return found
+
+    def _about_call(self, run: FlowRun, op: Op) -> Iterator[Occasion]:
+        """What a caller could say about one call of a flow."""
+        (failed,) = op.reason.nonzero()
+        ends, codes = (op.start + op.wait)[failed].tolist(), op.reason[failed].tolist()
+        for at, index, code in zip(ends, failed.tolist(), codes, strict=True):
+            yield at, run, index, op, self.traffic.reasons[code]
+        (again,) = op.stub.nonzero()
+        for at, index in zip(op.start[again].tolist(), again.tolist(), strict=True):
+            yield at, run, index, op, "timeout" if op.stub_late[index] else self._first_reason(run, op, index)
+        slow = ((op.reason == 0) & (op.wait > SLOW_MS)).nonzero()[0][:40]
+        for at, index in zip((op.start + op.wait)[slow].tolist(), slow.tolist(), strict=True):
+            yield at, run, index, op, "slow"
 
     def _first_reason(self, run: FlowRun, op: Op, index: int) -> str:
         """Why a first attempt failed: what a candidate does to it, or one of the everyday troubles."""
@@ -113,12 +121,15 @@ class Reporter:
         """The occasions that a logger takes: so many in each window, first of those whose spans are kept."""
         for healthy in (True, False):
             pool = [item for item in occasions if (item[0] < 0) == healthy]
-            pool.sort(key=lambda item: item[0])
-            kept = [item for item in pool if self.sample.holds(item[1], item[2])]
             most = 1 + limit // 6 if healthy else limit
-            chosen = kept[: max(1, most - 1)]
-            chosen += [item for item in pool if item not in chosen][: most - len(chosen)]
-            yield from chosen
+            yield from self._chosen(pool, max(1, most - 1), most)
+
+    def _chosen(self, pool: list[Drawn], most_kept: int, most: int) -> list[Drawn]:
+        """The earliest of a pool: first of those whose spans are kept, then of the others."""
+        pool.sort(key=itemgetter(0))
+        kept = [*islice((item for item in pool if self.sample.holds(item[1], item[2])), most_kept)]
+        others = (item for item in pool if item not in kept)
+        return [*kept, *islice(others, most - len(kept))]
 
     def _complain(
         self, caller: str, callee: str, at: float, run: FlowRun, index: int, op: Op, reason: str
@@ -144,7 +155,7 @@ class Reporter:
         """What the first service of a flow writes about requests that failed."""
         root = run.ops[0]
         kind = "job_failed" if run.flow.kind != "user" else "edge_failed"
-        failed = np.flatnonzero(root.status != OK).tolist()
+        failed = (root.status != OK).nonzero()[0].tolist()
         occasions: list[Occasion] = [
             (float(root.start[index] + root.ms[index]), run, index, root, "") for index in failed
         ]
@@ -186,7 +197,7 @@ class Reporter:
         kept = [index for index in self.sample.of(run) if fine[index]]
         if kept and self.rng.random() < 0.6:
             return self.rng.choice(kept)
-        which = np.flatnonzero(fine)
+        (which,) = fine.nonzero()
         return int(which[self.rng.randrange(len(which))]) if len(which) else None
 
     # --------------------------------------------------------------------------------------------- candidates
@@ -245,13 +256,12 @@ class Reporter:
         found = []
         for item in hits:
             op = item.run.ops[item.node.index]
+            starts = op.start[item.which].tolist()
             found += [
-                (float(op.start[index]), item.run, index, op, item.full) for index in item.which.tolist()
+                (at, item.run, index, op, item.full)
+                for at, index in zip(starts, item.which.tolist(), strict=True)
             ]
-        found.sort(key=lambda item: item[0])
-        kept = [item for item in found if self.sample.holds(item[1], item[2])]
-        chosen = kept[: limit - 1]
-        return chosen + [item for item in found if item not in chosen][: limit - len(chosen)]
+        return self._chosen(found, limit - 1, limit)
 
     def _say_about(
         self, speaker: str, kind: str, level: str, at: float, run: FlowRun, index: int, node: Node, about: str

@@ -42,7 +42,7 @@ class Node:
     parent: Node | None
     children: list[Node] = field(default_factory=list)
 
-    @property
+    @cached_property
     def service(self) -> str:
         """The key of the service that is called."""
         return self.call.service

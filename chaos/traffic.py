@@ -151,7 +151,7 @@ class FlowRun:
         return found
 
     def _note(self, one: Acting, node: Node, hit: Mask, *, full: bool) -> None:
-        which = np.flatnonzero(hit)
+        (which,) = hit.nonzero()
         if len(which):
             self.traffic.hits[one.number].append(Hits(self, node, which, full))
         if one.guilty:
@@ -216,8 +216,11 @@ class FlowRun:
         op = self.ops[child.index] = self._blank(child, at)
         self._first_attempts(op, edge, at, live, limit)
         lost = np.where(op.stub, op.stub_ms, 0.0)
-        way = self._way(op, edge, at + lost, live, limit)
-        op.start = at + lost + way.before
+        sent = at + lost
+        way = self._way(op, edge, sent, live, limit)
+        if way is None:  # the most frequent case by far
+            return self._straight(op, sent, lost, live, limit)
+        op.start = sent + way.before
         ms, fine, why = self._serve(child, op.start, live & ~way.blocked)
         self._record(op, way)
         reply = way.before + ms + way.after
@@ -228,6 +231,18 @@ class FlowRun:
         op.reason = np.where(late, _TIMED_OUT, np.where(live, reason, 0)).astype(np.int16)
         op.wait = lost + np.where(way.blocked, way.took, np.minimum(reply, limit))
         return op.wait, fine & ~late & ~way.blocked & (way.reason == 0), late
+
+    def _straight(
+        self, op: Op, sent: Floats, lost: Floats, live: Mask, limit: Floats
+    ) -> tuple[Floats, Mask, Mask]:
+        """A call with nothing in its way: what `_call` returns, for less work."""
+        op.start = sent
+        ms, fine, why = self._serve(op.node, sent, live)
+        late = live & (ms > limit)
+        self._abandon(op, late)
+        op.reason = np.where(late, _TIMED_OUT, np.where(live, why, 0)).astype(np.int16)
+        op.wait = lost + np.minimum(ms, limit)
+        return op.wait, fine & ~late, late
 
     def _first_attempts(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> None:
         """Attempts that fail, after which the next instance answers."""
@@ -245,9 +260,9 @@ class FlowRun:
                 op.stub_late |= hit
                 op.stub_ms = np.where(hit, np.minimum(limit, PER_TRY_MS), op.stub_ms)
 
-    def _way(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> Way:
-        """What happens between caller and callee. Shortens `limit` where the caller is impatient."""
-        way = Way.clear(len(at))
+    def _way(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> Way | None:
+        """What happens between caller and callee, if anything. Shortens `limit` where the caller is impatient."""
+        way = None
         amount = self.draws[op.node.index][_AMOUNT]
         for one in self.full:
             place, how = one.candidate.place, one.candidate.how
@@ -258,6 +273,7 @@ class FlowRun:
                 continue
             hit = live & one.hits(at, self.draws[op.node.index][HIT], full=True)
             self._note(one, op.node, hit, full=True)
+            way = way or Way.clear(len(at))
             self._obstruct(way, one, hit, amount, limit)
         return way
 

@@ -189,7 +189,7 @@ class SqliteStore:
     def tally(self, query: LogQuery) -> list[Tally]:
         where, parameters = self._where(query)
         found = self.rows(self._counts(where), *parameters)
-        return [Tally(*counts, (at, row)) for *counts, at, row in found]
+        return [Tally._make((*counts, (at, row))) for *counts, at, row in found]
 
     def _counts(self, where: str) -> str:
         """SQL that counts lines by kind and service."""
