@@ -28,7 +28,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Load both, compare, print. Returns 0."""
     chosen = {"split": arguments.split, "sampling": arguments.sampling}
     before, after = load_run(arguments.before, **chosen), load_run(arguments.after, **chosen)
-    for note in (*before.warnings(), *after.warnings()):
+    for note in (*before.warnings(), *after.warnings(), *_same(before, after)):
         print(printable(f"note: {note}"), file=sys.stderr)
     found = compare(before.episodes, after.episodes)
     if not found.scenarios:
@@ -42,6 +42,13 @@ def command(arguments: argparse.Namespace) -> int:
             "\n\n".join(_paragraphs(before, after, found, len(found.flips) if arguments.all else SHOWN_FLIPS))
         )
     return 0
+
+
+def _same(before: Loaded, after: Loaded) -> list[str]:
+    """Say that both sides are one file, as when the best checkpoint of a training run is the start."""
+    if before.file.path != after.file.path:
+        return []
+    return [f"A and B are the same episodes, {before.file.path}; name another run or checkpoint, RUN@STEP"]
 
 
 def to_json(found: Comparison) -> dict[str, Any]:

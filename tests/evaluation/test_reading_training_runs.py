@@ -52,6 +52,15 @@ def test_compare_pairs_two_checkpoints_and_its_hint_can_be_followed(
     assert evaluation(*arguments) == 0
 
 
+def test_compare_says_when_both_sides_are_the_same_episodes(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluation("compare", f"{run}@3", run) == 0, "3 is the best checkpoint"
+    assert "note: A and B are the same episodes" in capsys.readouterr().err
+    assert evaluation("compare", f"{run}@0", run) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_report_lies_beside_the_episodes_and_not_over_the_runs_own(run: Path) -> None:
     before = contents(run)
     assert evaluation("report", run) == 0
