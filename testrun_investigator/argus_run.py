@@ -57,6 +57,8 @@ class Instance(_Read):
     """Where a node runs."""
 
     instance_type: str = ""
+    private_ip: str = ""
+    """What other nodes call it in their logs."""
     region: str = ""
     dc_name: str = ""
     rack_name: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ from testrun_investigator.history import FindingError
 from testrun_investigator.sessions import numbered, store_episode
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
-from testrun_investigator.victoria_logs import clock
+from testrun_investigator.victoria_logs import clock, loaders_and_nodes
 
 
 class Answered(NamedTuple):
@@ -114,20 +115,14 @@ async def investigated(
 
 def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStore) -> Scenario:
     """Return the run as an investigation begins with it. Its truth is not known."""
-    about = [question]
-    if (stretch := store.stretch()) is not None:
-        about.append(f"The logs go from {clock(stretch.first_us)} to {clock(stretch.last_us)}.")
-    if run is not None:
-        nemeses = ", ".join(f"{one.name} ({one.status})" for one in run.nemesis_data[-12:])
-        about.append(f"Test run {run.test_name} ended as {run.status}, Scylla {run.scylla_version}.")
-        about.append(f"Disruptions made on purpose: {nemeses or 'none'}.")
+    loaders, nodes = loaders_and_nodes(store)
     # an Incident has rows; these lie in the store and are too many to copy
     return Scenario.model_construct(
         id=run_id,
-        description=" ".join(about),
+        description=" ".join((question, *_told_of_logs(store), *_told_by_argus(run))),
         time_hint=noticed(store),
         # the test's own logs are no suspects
-        services=tuple(one for one in store.services() if one not in SERVICES.values()),
+        services=(*nodes, *loaders),
         logs=(),
         spans=(),
         metrics=(),
@@ -140,6 +135,30 @@ def as_scenario(run_id: str, question: str, run: ArgusRun | None, store: LogStor
         gold_report=Report(root_cause="unknown", suspected_service="unknown"),
         provenance=Provenance(source="testrun_investigator"),
     )
+
+
+def _told_of_logs(store: LogStore) -> Iterator[str]:
+    if (stretch := store.stretch()) is not None:
+        yield f"The logs go from {clock(stretch.first_us)} to {clock(stretch.last_us)}."
+    loaders, nodes = loaders_and_nodes(store)
+    if loaders and nodes:  # what a loader complains of is often the trouble of a node
+        yield f"Calls: {' '.join(loaders)} -> {' '.join(nodes)}."
+
+
+def _told_by_argus(run: ArgusRun | None) -> Iterator[str]:
+    if run is None:
+        return
+    nemeses = ", ".join(f"{one.name} ({one.status})" for one in run.nemesis_data[-12:])
+    yield f"Test run {run.test_name} ended as {run.status}, Scylla {run.scylla_version}."
+    yield f"Disruptions made on purpose: {nemeses or 'none'}."
+    if nodes := ", ".join(_addressed(run)):  # in their logs nodes call each other by address
+        yield f"Nodes: {nodes}."
+
+
+def _addressed(run: ArgusRun) -> Iterator[str]:
+    for one in run.allocated_resources[:60]:
+        if one.instance_info and one.instance_info.private_ip:
+            yield f"{one.name} ({one.instance_info.private_ip})"
 
 
 def noticed(store: LogStore) -> str:

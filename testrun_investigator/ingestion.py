@@ -191,6 +191,9 @@ class _Running(threading.Thread):
             if isinstance(message, Batch):
                 store.ingest(message.columns)
             self._take(message)
+        if self._skipped and not self._counts["rows"]:
+            why = "; ".join(dict.fromkeys(one.why for one in self._skipped))[:200]
+            raise InvestigatorError(f"it holds no log that can be used: {why}")
         self._counts["stored"] = store.size() - before
         self._counts["duplicates"] = self._counts["rows"] - self._counts["stored"]
 

@@ -52,11 +52,11 @@ class InvestigatorServer(MCPServer[Any]):
         try:
             found = await self._checked_call(name, arguments, context)
         except ToolError as trouble:
-            await self._note(name, arguments, str(trouble), failed=True)
+            await self._note(name, arguments, str(trouble), context, failed=True)
             raise
         content = getattr(found, "content", None) or ()
         shown = "\n".join(getattr(part, "text", "") for part in content)
-        await self._note(name, arguments, shown, failed=False)
+        await self._note(name, arguments, shown, context, failed=False)
         return found
 
     async def get_prompt(self, name: str, arguments: Any = None, context: Any = None) -> Any:
@@ -69,9 +69,13 @@ class InvestigatorServer(MCPServer[Any]):
         except ValueError as mistake:
             raise MCPError(INVALID_PARAMS, f"{name}: {mistake}") from None
 
-    async def _note(self, name: str, arguments: dict[str, Any], shown: str, *, failed: bool) -> None:
+    async def _note(
+        self, name: str, arguments: dict[str, Any], shown: str, context: Any, *, failed: bool
+    ) -> None:
         if self.sessions is not None:
-            await asyncio.to_thread(self.sessions.called, name, arguments, shown, failed)
+            # sent by the client: it parts episodes, and gives no right
+            client = ((context.headers if context else None) or {}).get("mcp-session-id", "")
+            await asyncio.to_thread(self.sessions.called, name, arguments, shown, failed, client)
 
     async def _checked_call(self, name: str, arguments: dict[str, Any], context: Any) -> Any:
         tool = next((one for one in await self.list_tools() if one.name == name), None)

@@ -139,6 +139,7 @@ def _cluster(setup: Mapping[str, Any], regions: tuple[str, ...]) -> dict[str, An
 def _node(resource: Any) -> str:
     about = resource.instance_info
     kind = f", {about.instance_type}" if about and about.instance_type else ""
+    kind += f", {about.private_ip}" if about and about.private_ip else ""
     why = f", ended: {about.termination_reason[:100]}" if about and about.termination_reason else ""
     return f"{resource.name} ({resource.resource_type}{kind}, {resource.state}{why})"
 

@@ -24,6 +24,7 @@ SESSIONS = "sessions"
 """The folder of sessions in the cache folder."""
 _MOST_TEXT = 20_000
 _MOST_CALLS = 400
+_IDLE_S = 3600.0
 
 
 def store_episode(folder: Path, episode: Episode) -> None:
@@ -46,32 +47,43 @@ def numbered(folder: Path, run_id: str) -> int:
 
 
 class McpSessions:
-    """What assistants do over MCP, by run. Safe to use from several threads."""
+    """What assistants do over MCP, by client and run. Safe to use from several threads.
 
-    def __init__(self, folder: Path, opening: str) -> None:
-        self._folder, self._opening = folder, opening
-        self._open: dict[str, _Session] = {}
-        self._latest = ""
+    A session ends with a finding, after an idle time, or with the server.
+    """
+
+    def __init__(self, folder: Path, opening: str, idle_s: float = _IDLE_S) -> None:
+        self._folder, self._opening, self._idle_s = folder, opening, idle_s
+        self._open: dict[tuple[str, str], _Session] = {}
+        self._latest: dict[str, str] = {}
+        """The run that each client looked at last: some calls name none."""
         self._lock = threading.Lock()
 
-    def called(self, name: str, arguments: Mapping[str, Any], shown: str, failed: bool) -> None:
-        """Note a call and what it showed. A finding that was saved ends the session of its run."""
+    def called(
+        self, name: str, arguments: Mapping[str, Any], shown: str, failed: bool, client: str = ""
+    ) -> None:
+        """Note a call and what it showed. `client` tells several apart that ask one server."""
         with self._lock:
-            run_id = str(arguments.get("run_id") or arguments.get("test_id") or self._latest)
+            self._store_idle()
+            run_id = str(arguments.get("run_id") or arguments.get("test_id") or self._latest.get(client, ""))
             if not run_id:
                 return
-            self._latest = run_id
-            session = self._open.setdefault(run_id, _Session(run_id, self._opening))
+            self._latest[client] = run_id
+            session = self._open.setdefault((client, run_id), _Session(run_id, self._opening))
             session.add(name, arguments, shown, failed)
             if name == "save_finding" and not failed:
-                self._store(self._open.pop(run_id), _report(arguments))
+                self._store(self._open.pop((client, run_id)), _report(arguments))
 
     def close(self) -> None:
         """Store the sessions that ended without a finding."""
         with self._lock:
-            for session in self._open.values():
-                self._store(session, None)
-            self._open.clear()
+            self._store_idle(0.0)
+
+    def _store_idle(self, idle_s: float | None = None) -> None:
+        before = time.monotonic() - (self._idle_s if idle_s is None else idle_s)
+        for key in [key for key, session in self._open.items() if session.latest <= before]:
+            self._store(self._open.pop(key), None)
+            self._latest.pop(key[0], None)
 
     def _store(self, session: _Session, report: Report | None) -> None:
         sample = numbered(self._folder, session.run_id)
@@ -83,7 +95,7 @@ class _Session:
 
     def __init__(self, run_id: str, opening: str) -> None:
         self.run_id = run_id
-        self._began = time.monotonic()
+        self._began = self.latest = time.monotonic()
         self._messages: list[Message] = [
             {"role": "system", "content": opening},
             {"role": "user", "content": f"run {run_id}"},
@@ -92,6 +104,7 @@ class _Session:
         self._made: set[str] = set()
 
     def add(self, name: str, arguments: Mapping[str, Any], shown: str, failed: bool) -> None:
+        self.latest = time.monotonic()
         if self._calls >= _MOST_CALLS:
             return
         text = json.dumps(arguments, sort_keys=True, default=str)

@@ -191,15 +191,21 @@ def _services(store: LogStore, stream: Stream, node: str | None) -> Sequence[str
         if node is not None:
             raise ToolInputError(f"node: stream {stream} has no nodes; use keywords={node[:80]!r}")
         return [SERVICES[stream]]
-    nodes = [one for one in store.services() if one not in SERVICES.values()]
-    loaders = [one for one in nodes if "loader" in one]
-    found = loaders if stream == "stress" else [one for one in nodes if one not in loaders]
+    loaders, nodes = loaders_and_nodes(store)
+    found = loaders if stream == "stress" else nodes
     if node is None:
         return found
     chosen = known_service(node, store)
     if chosen not in found:
         raise ToolInputError(f"node: {chosen} writes no stream {stream}; use one of {', '.join(found[:40])}")
     return [chosen]
+
+
+def loaders_and_nodes(store: LogStore) -> tuple[list[str], list[str]]:
+    """Return the loaders of a run, which send the load, and its other nodes."""
+    nodes = [one for one in store.services() if one not in SERVICES.values()]
+    loaders = [one for one in nodes if "loader" in one]
+    return loaders, [one for one in nodes if one not in loaders]
 
 
 def clock(at_us: int) -> str:
@@ -211,4 +217,4 @@ def clock(at_us: int) -> str:
     )
 
 
-__all__ = ["STREAMS", "Health", "LogPage", "LogsError", "VictoriaLogsHandler", "clock"]
+__all__ = ["STREAMS", "Health", "LogPage", "LogsError", "VictoriaLogsHandler", "clock", "loaders_and_nodes"]

@@ -210,6 +210,8 @@ def test_a_policy_hears_when_the_test_first_complained_and_reads_metrics(
     typed("ask", RUN_ID, "why?", "--policy", "script:sre", "--out", str(tmp_path / "out"))
     (played,) = read_episodes(tmp_path / "out/episodes.jsonl")
     asked = played.messages[1]["content"].splitlines()
+    assert f"longevity-demo-db-node-{RUN_ID[:8]}-4 (10.12.3.14)" in asked[0]
+    assert f"Calls: longevity-demo-loader-node-{RUN_ID[:8]}-1 " in asked[0]
     assert asked[1] == "about 12:33"
     assert "events" not in asked[2].split()
     assert played.report is not None

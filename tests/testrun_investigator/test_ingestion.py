@@ -81,6 +81,19 @@ def test_what_is_ingested_twice_is_stored_once(handler: VictoriaLogsHandler, run
     assert "stored" not in again.counts
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("a.tar.zst", "unknown kind of file"), ("scylla.yaml", "configuration or credentials")],
+)
+def test_a_source_without_a_log_fails_and_says_why(
+    handler: VictoriaLogsHandler, tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / name).write_bytes(b"neither an archive nor a log")
+    task = ingested(handler, str(tmp_path / name))
+    assert (task.state, task.error) == ("failed", f"it holds no log that can be used: {why}")
+    assert [one.why for one in task.skipped] == [why]
+
+
 def test_the_nodes_of_a_run_are_its_services(handler: VictoriaLogsHandler, runs: Path) -> None:
     ingested(handler, archive(runs, "db-cluster"))
     ingested(handler, archive(runs, "loader-set"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +24,14 @@ from core.policies.sre.reading import (
     Trace,
     Usual,
     apart,
+    called,
     found_traces,
     moved,
     named,
     operations,
     seconds,
     stretch,
+    told_calls,
     trace,
     windows,
 )
@@ -103,6 +105,8 @@ class Notes:
         self.hint_s = seconds(re.sub(r"(\d\d:\d\d)(?!:)", r"\1:00", hint))
         self.services = told_services(self.desk.task)
         self.story = lines[0] if lines else ""
+        self.names: Mapping[str, str] = called(self.services, self.story)
+        self.calls: Mapping[str, set[str]] = told_calls(self.story)
 
     @property
     def tools(self) -> frozenset[str]:
@@ -244,7 +248,7 @@ class Notes:
 
     def named(self, row: ShownRow) -> set[str]:
         """Other services that a row names."""
-        return named(row, self.services)
+        return named(row, self.names)
 
     def setting(self) -> Setting:
         """What new rows are seen against."""

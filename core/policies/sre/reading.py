@@ -7,7 +7,7 @@ midnight is handled by `apart`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from core.policies.screen import ShownRow
@@ -133,10 +133,23 @@ def windows(text: str) -> tuple[int, int, int, int] | None:
     return (whole[0], whole[1], whole[2], whole[3]) if len(whole) == 4 else None
 
 
-def named(row: ShownRow, services: Iterable[str]) -> set[str]:
-    """Other services that a row names."""
+def called(services: Iterable[str], told: str) -> dict[str, str]:
+    """Return what each service is called: its name, and its address where people tell it, as in `n1 (10.0.0.7)`."""
+    known = {name: name for name in services}
+    addresses = re.findall(r"([\w.-]+) \((\d+\.\d+\.\d+\.\d+)\)", told)
+    return known | {address: name for name, address in addresses if name in known}
+
+
+def told_calls(told: str) -> dict[str, set[str]]:
+    """Return whom each service calls, where people tell it, as in `Calls: web mail -> cart db.`"""
+    said = re.search(r"Calls: (.+?) -> (.+?)\.(?: |$)", told)
+    return {caller: set(said[2].split()) for caller in said[1].split()} if said else {}
+
+
+def named(row: ShownRow, names: Mapping[str, str]) -> set[str]:
+    """Other services that a row names. `names`: what each service is `called`."""
     words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message)) | set(re.findall(r"[\w-]+", row.message))
-    return {name for name in services if name != row.service and name in words}
+    return {service for name, service in names.items() if service != row.service and name in words}
 
 
 def found_traces(text: str) -> list[Found]:

@@ -2,8 +2,9 @@
 
 Real systems name their operations in many ways, and often there are no traces at all. Then each kind of evidence
 speaks for itself. A resource or a delay counts only when it stands out from the same measure of other services.
-New errors count by how often they came; one that names another service is a complaint about that service, and one
-in a trace in which a callee fails as well is only passed on. When nothing stands out, the answer is "unknown".
+New errors count by how often they came. One that names another service is a complaint about that service. One of a
+caller is only passed on where a callee fails as well: in a trace, or by what people tell of who calls whom. When
+nothing stands out, the answer is "unknown".
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ class Suspicion(NamedTuple):
 class Asker(Protocol):
     """Who asks: what it knows of the incident, and how it makes calls."""
 
-    services: list[str]
+    names: Mapping[str, str]
+    """What each service is called."""
+    calls: Mapping[str, set[str]]
+    """Whom each service calls, where that is told."""
     hint_s: int | None
 
     @property
@@ -103,7 +107,7 @@ def what_moved(asker: Asker) -> Generator[list[Call] | Call, Any, Answer]:
     texts = yield from asker.ask(*map(read_trace, wanted[:MOST_TRACES]))
     read = [one for one in map(trace, texts) if one]
     silent = re.findall(r"[\w./-]+", (re.findall(r"; silent now: ([^\n:]*)", told["compare 1"]) or [""])[0])
-    accused = from_rows(fresh, asker.services, read, silent)
+    accused = from_rows(fresh, asker.names, asker.calls, read, silent)
     best = max(accused, key=lambda one: one.weight, default=None)
     return best.answer if best and best.weight >= LEAST_SAYING else UNKNOWN
 
@@ -188,14 +192,18 @@ def _accuse(service: str, said: str) -> Answer:
 
 
 def from_rows(
-    fresh: Sequence[ShownRow], services: Sequence[str], read: Sequence[Trace], silent: Sequence[str]
+    fresh: Sequence[ShownRow],
+    names: Mapping[str, str],
+    calls: Mapping[str, set[str]],
+    read: Sequence[Trace],
+    silent: Sequence[str],
 ) -> list[Suspicion]:
     """Services by what they and others began to say."""
     said: dict[str, list[tuple[float, ShownRow]]] = defaultdict(list)
     writers = {row.service for row in fresh if row.level >= Level.ERROR}
-    passing = _passing_on(writers, read)
+    passing = _passing_on(writers, read) | {one for one in writers if calls.get(one, set()) & writers}
     for row in fresh:
-        weight, others = _weight(row), named(row, services)
+        weight, others = _weight(row), named(row, names)
         if others:
             for name in others:
                 said[name].append((IS_NAMED * weight, row))

@@ -119,6 +119,24 @@ async def test_a_complaint_speaks_against_the_service_that_it_names() -> None:
     assert (await accused(said))[0] == "cart"
 
 
+async def test_an_address_names_the_service_that_people_say_has_it() -> None:
+    said = [
+        *errors("web", "10.0.0.7:9042: refused", 200),
+        *errors("mail", "no answer of 10.0.0.7", 200, 9500),
+    ]
+    assert (await accused(said))[0] != "cart"
+    told = "it is slow. Nodes: web (10.0.0.5), cart (10.0.0.7)."
+    assert (await accused(said, description=told))[0] == "cart"
+
+
+async def test_what_a_caller_complains_of_is_passed_on_where_people_tell_whom_it_calls() -> None:
+    said = [*errors("web", "request failed", 90), *errors("db", "journal cannot be written", 12, 9500)]
+    assert (await accused(said))[0] == "web"
+    told = "it is slow. Calls: web mail -> cart db."
+    assert (await accused(said, description=told))[0] == "db"
+    assert (await accused(errors("web", "too many open files", 90), description=told))[0] == "web"
+
+
 async def test_events_of_a_cluster_count_by_how_often_they_were_seen() -> None:
     event = {"id": "e1", "timestamp": clock(400), "service": "db", "object": "Pod/db-0", "reason": "BackOff",
              "message": "Back-off restarting failed container", "type": "Warning", "count": 9}  # fmt: skip
