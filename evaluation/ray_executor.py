@@ -61,10 +61,12 @@ class OnRay:
         except asyncio.CancelledError:
             ray.cancel(sent)
             raise
-        except ray.exceptions.RayActorError as trouble:
+        except ray.exceptions.RayTaskError:  # raised in the worker: a bug of ours
+            raise
+        except ray.exceptions.RayError as trouble:
             raise ProviderError(
-                f"{unit.scenario.id}#{unit.sample}: the cluster gave it up after {DEATHS} deaths of workers "
-                f"({str(trouble)[:200]}); look at `ray status` and at the memory of its machines"
+                f"{unit.scenario.id}#{unit.sample}: the cluster gave it up ({str(trouble)[:200]}; a unit survives "
+                f"{DEATHS} deaths of workers); look at `ray status` and at the memory of its machines"
             ) from trouble
         if isinstance(answer, InvestigatorError):
             raise answer

@@ -1,6 +1,7 @@
-"""Rollouts on a cluster of three nodes: whatever is killed, every unit is stored once, as if nothing had happened.
+"""Rollouts on a cluster: whatever is killed, every unit is stored once, as if nothing had happened.
 
-`RAY_KILLS=20 pytest -m slow tests/evaluation/test_ray_executor.py` kills at 20 random moments instead of four.
+One worker is killed on one node. `RAY_KILLS=20 pytest -m slow tests/evaluation/test_ray_executor.py` starts three
+nodes, and kills workers, nodes, the policy's server and the driver at 20 random moments.
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from core.episode_store.loading import load
-from project_types import Episode
+from evaluation.ray_executor import OnRay
+from evaluation.rollout_executor import Rolled, Unit
+from project_types import Episode, EpisodeConfig, ProviderError
 from tests.builders.commands import evaluation as run
 from tests.builders.commands import eventually
 from tests.builders.ray_cluster import RayCluster, free_port
-from tests.builders.scenarios import write_scenarios
+from tests.builders.scenarios import incident, write_scenarios
 
 pytest.importorskip("ray", reason="run: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
-KILLS = int(os.environ.get("RAY_KILLS", "4"))
+KILLS = int(os.environ.get("RAY_KILLS", "1"))
 WHAT = ("worker", "node", "policy server", "driver")
 SCENARIOS, SAMPLES = 12, 3
 RNG = random.Random(os.environ.get("RAY_SEED", "19"))
@@ -63,7 +67,7 @@ class PolicyProcess:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    with RayCluster(3) as cluster:
+    with RayCluster(3 if KILLS > 1 else 1) as cluster:
         yield cluster
 
 
@@ -86,10 +90,23 @@ def flags(split: Path, policy: PolicyProcess, out: Path) -> list[str]:
     return [*asked, "--k", str(SAMPLES), "--no-explain", "--no-wandb"]
 
 
-def driver(cluster: RayCluster, asked: list[str]) -> subprocess.Popen[bytes]:
+@contextmanager
+def driver(cluster: RayCluster, asked: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An evaluation on the cluster, which says everything to a log and does not outlive the block."""
     on_ray = ["--executor", "ray", "--address", cluster.address, "--workers", "3", "--concurrency", "6"]
     command = [sys.executable, "-m", "evaluation", *asked, *on_ray]
-    return subprocess.Popen(command, cwd=ROOT, env=cluster.environment, stderr=subprocess.PIPE)
+    with log.open("ab") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env=cluster.environment, stderr=said)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def end_well(process: subprocess.Popen[bytes], log: Path) -> None:
+    eventually(lambda: process.poll() is not None)
+    assert process.returncode == 0, log.read_text()
 
 
 def stored(out: Path) -> int:
@@ -126,26 +143,26 @@ def test_a_kill_loses_no_unit_and_stores_none_twice(
     what: str,
     after: int,
 ) -> None:
-    out = tmp_path / "run"
+    out, log = tmp_path / "run", tmp_path / "log"
     asked = flags(split, policy, out)
-    process = driver(cluster, asked)
-    eventually(lambda: stored(out) >= after or process.poll() is not None)
-    match what:
-        case "worker":
-            eventually(lambda: cluster.kill_worker() or process.poll() is not None)
-        case "node":
-            cluster.kill_node()
-        case "policy server":
-            policy.kill()
-            policy.start()
-        case "driver":
-            process.send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=600)
+    with driver(cluster, asked, log) as process:
+        eventually(lambda: stored(out) >= after or process.poll() is not None)
+        match what:
+            case "worker":
+                eventually(lambda: cluster.kill_worker() or process.poll() is not None)
+            case "node":
+                cluster.kill_node()
+            case "policy server":
+                policy.kill()
+                policy.start()
+            case "driver":
+                process.kill()
+        if what != "driver":
+            end_well(process, log)
     if what == "driver":
-        assert process.returncode == -signal.SIGKILL
-        process = driver(cluster, asked)
-        _, said = process.communicate(timeout=600)
-    assert process.returncode == 0, said.decode()
+        assert process.returncode == -signal.SIGKILL, log.read_text()
+        with driver(cluster, asked, log) as process:
+            end_well(process, log)
     assert units(out) == units(undisturbed)
     told = {(one.scenario_id, one.sample): facts(one) for one in load(undisturbed).episodes}
     assert {(one.scenario_id, one.sample): facts(one) for one in load(out).episodes} == told
@@ -192,3 +209,24 @@ def test_a_cluster_that_is_not_there_says_what_to_look_at(
     )
     assert done.returncode == 2
     assert "no cluster can be joined" in done.stderr
+
+
+class Broken:
+    """A worker of a cluster that answers every unit with what it raises."""
+
+    def __init__(self, trouble: Exception) -> None:
+        self.play, self._trouble = self, trouble
+
+    async def remote(self, _: Unit) -> Rolled:
+        raise self._trouble
+
+
+async def test_a_cluster_that_loses_a_unit_fails_that_unit_and_a_bug_in_a_worker_surfaces() -> None:
+    from ray.exceptions import LocalRayletDiedError, RayTaskError
+
+    unit = Unit(scenario=incident("aa01"), sample=2, policy="openai:fixed", config=EpisodeConfig())
+    with pytest.raises(ProviderError, match=r"aa01#2: the cluster gave it up .*ray status"):
+        await OnRay([Broken(LocalRayletDiedError())]).play(unit)
+    bug = RayTaskError("play", "a traceback", ZeroDivisionError("ours"))
+    with pytest.raises(RayTaskError):
+        await OnRay([Broken(bug)]).play(unit)
