@@ -21,24 +21,27 @@ ISO = (
 _ISO = re.compile(ISO)
 _UNITS = ((1e17, 1), (1e14, 1000), (1e11, 1_000_000), (0, SECOND_NS))
 """From which size on a number counts how many nanoseconds: nanoseconds, microseconds, milliseconds, seconds."""
+_NS_OF_DIGITS = tuple(10 ** (9 - digits) for digits in range(10))
+"""Nanoseconds of the last digit of a fraction, by how many digits it has."""
 _SMALLEST_S, _LARGEST_NS = 1e8, 1 << 62
 
 
 def nanoseconds(
-    year: int, month: int, day: int, clock: str, fraction: str | None, zone: str | None
+    year: int | str, month: int | str, day: int | str, clock: str, fraction: str | None, zone: str | None
 ) -> int | None:
     """Return a moment; None when there is no such day or time."""
     second = _second(year, month, day, clock)
     if second is None:
         return None
-    return (second - _offset_s(zone)) * SECOND_NS + int((fraction or "").ljust(9, "0")[:9])
+    at = (second - _offset_s(zone)) * SECOND_NS
+    return at + int(fraction[:9]) * _NS_OF_DIGITS[len(fraction[:9])] if fraction else at
 
 
 @lru_cache(maxsize=1024)
-def _second(year: int, month: int, day: int, clock: str) -> int | None:
+def _second(year: int | str, month: int | str, day: int | str, clock: str) -> int | None:
     hour, minute, second = map(int, clock.split(":"))
     try:  # a leap second is the second after
-        at = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+        at = datetime(int(year), int(month), int(day), hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:
         return None
     return int(at.timestamp()) + (second == 60)
@@ -56,12 +59,8 @@ def _offset_s(zone: str | None) -> int:
 
 def moment(value: Any, utc_offset: str | None = None) -> int | None:
     """Return the moment that a field holds: a number of any unit, or a text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return of_number(value)
     if not isinstance(value, str):
-        return None
+        return of_number(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     text = value.strip()
     found = _ISO.match(text)
     if found:
@@ -74,8 +73,8 @@ def moment(value: Any, utc_offset: str | None = None) -> int | None:
 
 def of_iso(found: re.Match[str], utc_offset: str | None = None) -> int | None:
     """Return the moment of a match of `ISO`."""
-    year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
-    return nanoseconds(year, month, day, found["clock"], found["fraction"], found["zone"] or utc_offset)
+    year, month, day, clock, fraction, zone = found.group("year", "month", "day", "clock", "fraction", "zone")
+    return nanoseconds(year, month, day, clock, fraction, zone or utc_offset)
 
 
 def of_number(value: float) -> int | None:

@@ -69,14 +69,14 @@ class _Reader:
         self._content, self._name = content, name
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._text, self._at, self._ended = "", 0, False
-        self._lines = 0
-        """Newlines before the text."""
+        self._lines, self._counted = 0, 0
+        """Newlines before a place of the text, and that place: each is counted once."""
 
     def _more(self, at_least: int = BLOCK_BYTES) -> bool:
         """Read on; False at the end."""
         if self._ended:
             return False
-        self._lines += self._text.count("\n", 0, self._at)
+        self.line()
         parts, got = [self._text[self._at :]], 0
         while got < at_least and not self._ended:
             block = self._content.read(BLOCK_BYTES)
@@ -84,12 +84,14 @@ class _Reader:
             text = self._decode(block, self._ended)
             parts.append(text)
             got += len(text)
-        self._text, self._at = "".join(parts), 0
+        self._text, self._at, self._counted = "".join(parts), 0, 0
         return got > 0
 
     def line(self) -> int:
         """Return the number of the line that was reached."""
-        return self._lines + self._text.count("\n", 0, self._at) + 1
+        self._lines += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._lines + 1
 
     def peek(self) -> str:
         """Return the next character that is no space; empty at the end."""

@@ -28,10 +28,9 @@ _HEAD_LETTERS = 120
 
 def level_named(value: Any) -> LevelName | None:
     """Return the level of a field: a common name, or a number of pino and bunyan (10 to 60)."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return level_of_number(int(value))
     if not isinstance(value, str):
-        return None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return level_of_number(int(value)) if is_number else None
     text = value.strip()
     if text.isdecimal():
         return level_of_number(int(text))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from core.service_names import service_name
@@ -91,12 +92,13 @@ _SPAN_KEYS = (
 def of_fields(fields: Mapping[str, Any], setting: Setting) -> Said | None:
     """Return what an object of named fields says; None when it holds neither a message nor a clock."""
     left = dict(fields)
-    at_ns = clocks.moment(_take(left, _CLOCK_KEYS), setting.utc_offset)
-    level = level_named(_take(left, _LEVEL_KEYS))
-    message = _take(left, _MESSAGE_KEYS)
+    keys = _keys_among(tuple(fields))
+    at_ns = clocks.moment(_take(left, keys.clock), setting.utc_offset)
+    level = level_named(_take(left, keys.level))
+    message = _take(left, keys.message)
     if message is None and at_ns is None:
         return None
-    service, trace, span = (_take(left, keys) for keys in (_SERVICE_KEYS, _TRACE_KEYS, _SPAN_KEYS))
+    service, trace, span = _take(left, keys.service), _take(left, keys.trace), _take(left, keys.span)
     if isinstance(service, dict):
         service = service.get("name")
     text = (
@@ -115,7 +117,30 @@ def of_fields(fields: Mapping[str, Any], setting: Setting) -> Said | None:
     )
 
 
-def _take(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
+class _Keys(NamedTuple):
+    """Which fields may say what, the likeliest first."""
+
+    clock: Sequence[str]
+    level: Sequence[str]
+    message: Sequence[str]
+    service: Sequence[str]
+    trace: Sequence[str]
+    span: Sequence[str]
+
+
+_KEYS = _Keys(_CLOCK_KEYS, _LEVEL_KEYS, _MESSAGE_KEYS, _SERVICE_KEYS, _TRACE_KEYS, _SPAN_KEYS)
+
+
+@lru_cache(maxsize=1024)
+def _keys_among(names: tuple[str, ...]) -> _Keys:
+    """Return the keys that fields of these names can have. The lines of one file have the same names."""
+    there = frozenset(names)
+    return _Keys._make(
+        [key for key in keys if key in there or key.partition(".")[0] in there] for keys in _KEYS
+    )
+
+
+def _take(fields: dict[str, Any], keys: Sequence[str]) -> Any:
     """Take the first of these fields out; `a.b` may also be a field of an object."""
     for key in keys:
         if fields.get(key) not in (None, ""):
@@ -130,7 +155,9 @@ def _take(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
 def _id(value: Any) -> str | None:
     if isinstance(value, dict):
         value = value.get("id")
-    return str(value).strip() or None if isinstance(value, str | int) and value else None
+    if isinstance(value, str):
+        return value.strip() or None
+    return str(value) if isinstance(value, int) and value else None
 
 
 # ---------------------------------------------------------------------------------------------------- forms
@@ -146,7 +173,7 @@ def _json(text: str, setting: Setting) -> Said | None:
     return of_fields(found, setting) if isinstance(found, dict) else None
 
 
-_PAIR = re.compile(r'([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|\S*)(?:\s+|$)')
+_PAIR = re.compile(r'([A-Za-z_@][\w.@/-]*)=("[^"\\]*(?:\\.[^"\\]*)*"|\S*)(?:\s+|$)')
 _LOGFMT_KEYS = frozenset((*_CLOCK_KEYS, *_LEVEL_KEYS, *_MESSAGE_KEYS))
 
 
@@ -162,8 +189,14 @@ def _logfmt(text: str, setting: Setting) -> Said | None:
     return of_fields(fields, setting)
 
 
+_ESCAPED = re.compile(r"\\(.)")
+
+
 def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text[1:-1])
+    inner = text[1:-1]
+    if "\\" not in inner:
+        return inner
+    return _ESCAPED.sub(lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), inner)
 
 
 _KLOG = re.compile(
