@@ -204,11 +204,12 @@ def told(answered: Answered, store: LogStore) -> list[str]:
     lines += [f"when     {moment}" for moment in report.timeline]
     lines += [f"do next  {action}" for action in report.next_actions]
     rows = [line for one in episode.cited_log_ids for line in store.around(one, 0, 0)]
-    lines += ["proof" if rows else "proof    none of the cited rows exists"]
+    missing = "none of the cited rows exists" if episode.cited_log_ids else "no row is cited"
+    lines += ["proof" if rows else f"proof    {missing}"]
     lines += [f"  {clock(row.at_us)} {row.service} {row.text}  [{row.id}]" for row in rows]
     kept = (
         f"kept as finding {answered.finding_id}"
         if answered.finding_id
-        else "not kept as a finding: its citations do not hold"
+        else "not kept as a finding: the rows it cites do not hold, or there are none"
     )
     return [*lines, kept]

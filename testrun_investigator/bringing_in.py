@@ -65,7 +65,9 @@ async def _copy(toolbox: Toolbox, run_id: str, store: LogStore) -> None:
     found: list[MetricSeries] = []
     for name, query in NAMED.items():
         answer = await toolbox.metrics.query(run_id, query.promql, whole, None, None, toolbox.deadline_s)
-        found += _series(f"{name} ({query.unit})", answer.series, store.services())
+        # who reads it, or looks for "disk" or "memory", finds it by what it measures
+        measured = f"{name}: {query.meaning} ({query.unit})"
+        found += _series(measured, answer.series, store.services())
     await asyncio.to_thread(lambda: store.ingest(metrics=found))
 
 

@@ -15,7 +15,7 @@ from core.command_line import printable
 from core.policies.contract import Policy
 from core.policies.registry import access, opened, parse
 from project_types import EpisodeConfig, InvestigatorError
-from testrun_investigator.argus import Argus, ArgusError
+from testrun_investigator.argus import Argus, ArgusError, run_id_of
 from testrun_investigator.argus_run import BAD_ENDINGS
 from testrun_investigator.ask import investigated, rules
 from testrun_investigator.settings import read_settings
@@ -26,6 +26,7 @@ QUESTION = "The run ended badly. What is the root cause?"
 
 def command(arguments: argparse.Namespace) -> int:
     """Watch until it is stopped, or look once."""
+    tests = [run_id_of(one) for one in arguments.tests]
     policy = parse(arguments.policy)
     config = rules(policy.kind)
     toolbox = Toolbox(read_settings())
@@ -33,7 +34,7 @@ def command(arguments: argparse.Namespace) -> int:
     async def work() -> None:
         async with opened(policy, config, arguments.seed, access(arguments, policy)) as player:
             while True:
-                await look(toolbox, arguments.tests, player, config, arguments.out, arguments.limit)
+                await look(toolbox, tests, player, config, arguments.out, arguments.limit)
                 if arguments.once:
                     return
                 await asyncio.sleep(arguments.every)

@@ -218,7 +218,7 @@ def test_a_policy_hears_when_the_test_first_complained_and_reads_metrics(
     assert played.report.suspected_service.endswith("-4")
     if shutil.which("prometheus"):
         settings = read_settings({"TESTRUN_CACHE_DIR": str(tmp_path / "cache")}, tmp_path)
-        free = VictoriaLogsHandler(settings).store(RUN_ID).metrics(name="disk_free")
+        free = VictoriaLogsHandler(settings).store(RUN_ID).metrics(name="space left")
         full = next(series for series in free if series.service.endswith("-4"))
         assert full.points[0][1] > 10 * min(value for _, value in full.points)
 
@@ -243,6 +243,8 @@ def test_watching_without_argus_ends_and_says_what_to_set(
     monkeypatch.delenv("ARGUS_URL", raising=False)
     assert main(["watch", TEST_ID]) == 2
     assert "ARGUS_URL is not set" in capsys.readouterr().err
+    assert main(["watch", TEST_ID, "longevity"]) == 2
+    assert "'longevity': is no UUID" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ follow

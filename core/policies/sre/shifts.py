@@ -201,7 +201,8 @@ def from_rows(
     """Services by what they and others began to say."""
     said: dict[str, list[tuple[float, ShownRow]]] = defaultdict(list)
     writers = {row.service for row in fresh if row.level >= Level.ERROR}
-    passing = _passing_on(writers, read) | {one for one in writers if calls.get(one, set()) & writers}
+    speaking = {row.service for row in fresh}
+    passing = _passing_on(writers, read) | {one for one in writers if calls.get(one, set()) & speaking}
     for row in fresh:
         weight, others = _weight(row), named(row, names)
         if others:
