@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from pydantic import BaseModel, ValidationError
 
 from core.conversation import FINAL_ANSWER, LAST_TURN, MOST_CALLS, opening, tool_schemas
 from core.episode_store.episodes import read_episodes, write_episode
-from core.evidence import supporting
 from core.model_calls import Patience
 from core.policies.litellm import litellm_chat
 from core.policies.openai import DEFAULT_RULES, openai_chat
@@ -33,6 +32,7 @@ from core.report_reading import Cited, cited, is_unknown
 from core.text_calls import call_begun, text_call
 from core.tracing import TRACE, trace_facts, traced
 from core.trajectory import trajectory
+from core.truth_facts import scenario_facts, truth_facts
 from log_search_tools import log_tools
 from project_types import (
     LINES,
@@ -321,7 +321,8 @@ class _Play:
         seen_logs, seen_traces = ids.logs.keys() & self.logs.keys(), ids.traces.keys() & self.traces.keys()
         facts: dict[str, Any] = dict(self.counts)
         if isinstance(self.incident, Scenario):
-            facts |= self._truth_facts(self.incident, ending, verdict, seen_logs, seen_traces)
+            facts |= truth_facts(self.incident, ending, verdict, report, seen_logs, seen_traces)
+            facts["gold_evidence_opened"] = sum(map(self._has_shown, self.incident.ground_truth.evidence))
         return Outcome(
             ending=ending,
             cited=len(ids.logs) + len(ids.traces),
@@ -331,28 +332,6 @@ class _Play:
             seconds=round(seconds, 3),
             **facts,
         )
-
-    def _truth_facts(
-        self,
-        scenario: Scenario,
-        ending: Ending,
-        verdict: Verdict | None,
-        seen_logs: Set[str],
-        seen_traces: Set[str],
-    ) -> dict[str, Any]:
-        """The facts of an outcome that the truth decides."""
-        report, truth = self.report, scenario.ground_truth
-        right_unknown = truth.insufficient and ending is Ending.UNKNOWN
-        named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
-        gold = {*truth.evidence_line_ids, *truth.evidence_trace_ids}
-        return {
-            "correct": right_unknown or (verdict is not None and verdict.correct),
-            "service_correct": verdict.service_correct if verdict else named,
-            "gold_evidence": len(truth.evidence),
-            "gold_evidence_opened": sum(map(self._has_shown, truth.evidence)),
-            "cited_gold": len((seen_logs | seen_traces) & gold),
-            "cited_supporting": len(supporting(scenario, seen_logs, seen_traces)),
-        }
 
 
 def _is_json(text: str) -> bool:
@@ -366,20 +345,6 @@ def _is_json(text: str) -> bool:
 def _words(report: Report) -> int:
     said = (report.root_cause, report.suspected_service, *report.timeline, *report.next_actions)
     return sum(len(text.split()) for text in said)
-
-
-def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
-    """What results are sliced by, and what sets scenarios apart: twins, and those without an answer."""
-    facts: dict[str, Scalar] = {
-        "fault_type": scenario.ground_truth.fault_type,
-        "family": scenario.fault_family,
-    }
-    return facts | {
-        "unseen": scenario.provenance.unseen,
-        "topology": scenario.provenance.topology or "unknown",
-        "twin": scenario.provenance.twin or "",
-        "answerable": not scenario.ground_truth.insufficient,
-    }
 
 
 async def rollout(model: art.Model, scenario: Scenario, **episode: Any) -> art.Trajectory:
