@@ -115,7 +115,7 @@ def disks(seeds: Sequence[int]) -> Iterator[Recorded]:
         free, values, fills = float(rng.uniform(20, 60)) * GIB, list[float](), seed % 2 == 0
         for step in range(400):
             written = rng.exponential(0.12) * GIB * (1 + 0.5 * np.sin(step / 15))
-            emptied = 0.0 if fills else (rng.uniform(2, 6) * GIB if step % 30 == 29 else 0.0)
+            emptied = rng.uniform(2, 6) * GIB if not fills and step % 30 == 29 else 0.0
             free = min(64 * GIB, max(0.0, free - written * (1.5 if fills else 1.0) + emptied))
             values.append(free)
             if free == 0.0:

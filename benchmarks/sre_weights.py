@@ -14,7 +14,7 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -133,7 +133,11 @@ def fit(cases: Sequence[Case]) -> dict[str, float]:
 
 def table(case: Case, names: Sequence[str]) -> Floats:
     """The options of a case as rows of numbers."""
-    return np.array([[numbers.get(name, 0.0) for name in names] for numbers in case.numbers])
+
+    def row(numbers: Mapping[str, float]) -> list[float]:
+        return [numbers.get(name, 0.0) for name in names]
+
+    return np.array([row(numbers) for numbers in case.numbers])
 
 
 def tell(what: str, cases: Sequence[Case | None]) -> None:

@@ -147,8 +147,12 @@ def retrained(
         )
     trainer = Trainer(model, optimizer, rules, options, base.device)
     history = trainer.train(sequences, _say, lambda: False, seed=state.optimizer_steps)
-    sums = {name: sum(metrics[name] for metrics in history) for name in COMPARED}
-    return {name: total if name.startswith("num_") else total / len(history) for name, total in sums.items()}
+    return {name: _over_all([metrics[name] for metrics in history], name) for name in COMPARED}
+
+
+def _over_all(values: Sequence[float], name: str) -> float:
+    """Add up counts; take the mean of everything else."""
+    return sum(values) if name.startswith("num_") else sum(values) / len(values)
 
 
 def _say(metrics: Mapping[str, float]) -> None:

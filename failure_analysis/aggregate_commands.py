@@ -57,16 +57,7 @@ def _counts(arguments: argparse.Namespace, store: FailureStore) -> int:
     found = counts(store, arguments.by, arguments.bucket, _wanted(arguments))
     if arguments.json:
         return _json(found)
-    rows = [
-        (
-            f"{c.at:%Y-%m-%d %H:%M}" if c.at else "all" if c.step is None else c.step,
-            c.name,
-            c.failures,
-            c.tried or "",
-            _share(c),
-        )
-        for c in found
-    ]
+    rows = [(_bucket(c), c.name, c.failures, c.tried or "", _share(c)) for c in found]
     _table((arguments.bucket, arguments.by, "failures", "tried", "share"), rows)
     return 0
 
@@ -76,6 +67,13 @@ def _trend(group: Group) -> str:
         return str(group.trend)
     earlier, later = group.shares
     return f"{group.trend}, {earlier:.1%} -> {later:.1%}"
+
+
+def _bucket(count: Count) -> str | int:
+    """The day or the step that is counted, or "all" when nothing is told apart."""
+    if count.at:
+        return f"{count.at:%Y-%m-%d %H:%M}"
+    return "all" if count.step is None else count.step
 
 
 def _share(count: Count) -> str:

@@ -167,7 +167,8 @@ def read_found(found: Found) -> Call:
 
 
 def _named_traces(notes: _Notes) -> list[Call]:
-    return [read_trace(one) for one in dict.fromkeys(row.trace for row in notes.seen if row.trace)][:3]
+    named = dict.fromkeys(row.trace for row in notes.seen if row.trace)
+    return [read_trace(one) for one in list(named)[:3]]
 
 
 def _suspects(notes: _Notes, read: Trace) -> Generator[Call, str, dict[str, str]]:

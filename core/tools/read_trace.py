@@ -206,9 +206,8 @@ class _Head(NamedTuple):
 
 def _trail(spans: Sequence[StoredSpan], places: dict[int, Place]) -> list[str]:
     """The line that says where a request fails or takes long, end first: who reads on knows it at once."""
-    services = [
-        name for name, _ in itertools.groupby(spans[number].service for number in trail(spans, places))
-    ]
+    passed = [spans[number].service for number in trail(spans, places)]
+    services = [name for name, _ in itertools.groupby(passed)]
     if not services:
         return []
     begin = "... > " if len(services) > _LONGEST_TRAIL else ""
