@@ -22,7 +22,7 @@ MOST_BYTES = 256 << 20
 TIMEOUT_S = 60.0
 
 
-_KIND, _RESULT = ("data", "resultType"), ("data", "result")
+_KIND, _RESULT, _ERROR = ("data", "resultType"), ("data", "result"), ("error",)
 
 
 class Refused(ImportTrouble):
@@ -119,7 +119,12 @@ def results(
 ) -> Iterator[Element]:
     """Yield the parts of a file's `data.result`, after `check_type` saw what kind of result it is."""
     found = False
-    for element in source.elements(file, [_KIND, _RESULT]):
+    for element in source.elements(file, [_KIND, _RESULT, _ERROR]):
+        if element.path == _ERROR:
+            said = str(element.value)[:300]
+            raise ImportTrouble(
+                f"{file.name}:{element.line}: holds a refusal of {server} ({said}); mend the query and ask again"
+            )
         found = True
         if element.path == _KIND:
             check_type(element.value, file.name)

@@ -240,6 +240,13 @@ def test_a_range_becomes_series_of_the_service_that_its_labels_name(tmp_path: Pa
     assert found.counts.dropped == {"metric point that is no finite number": 1}
 
 
+@pytest.mark.parametrize("server", ["prometheus", "loki"])
+def test_a_saved_refusal_tells_what_the_server_said(tmp_path: Path, server: str) -> None:
+    answer = {"status": "error", "errorType": "bad_data", "error": "parse error: unclosed brace"}
+    with pytest.raises(ImportTrouble, match=r"refusal of .*parse error: unclosed brace.*mend the query"):
+        read(server, tmp_path, answer)
+
+
 def test_an_instant_answer_of_prometheus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportTrouble, match="ask for a range"):
         read("prometheus", tmp_path, loki(kind="vector"))
