@@ -136,6 +136,7 @@ class Jobs:
             )
             reports.end(result)
             if result.gradient_steps == 0:
+                log.warning("%s: %s", job.id, _untrained(result))
                 carry_over(source, job.target)
             step = self._store.latest_step(job.model.id) + 1
             final = self._folders.checkpoint(job.model.id, step)
@@ -168,6 +169,15 @@ class Jobs:
             with self._idle:
                 del self._live[job.id]
                 self._idle.notify_all()
+
+
+def _untrained(result: TrainResult) -> str:
+    """Say that a job took no gradient step, and why where it is known."""
+    said = "nothing could be trained, so the weights stay as they are"
+    if "flat_groups" not in result.metrics:
+        return said
+    flat, groups = result.metrics["flat_groups"], result.metrics["groups"]
+    return f"{said}: in {flat:.0f} of {groups:.0f} groups all rewards are equal"
 
 
 class Reports:

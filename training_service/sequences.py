@@ -24,6 +24,8 @@ from training_service.engine import TrainingError
 
 Json = Mapping[str, Any]
 
+LARGEST_REWARD = 1e9
+"""Of a larger one the differences within a group are rounding, and its square may be no number."""
 FLAT = 1e-9
 """A standard deviation of rewards below this is rounding: the group is flat."""
 
@@ -76,8 +78,8 @@ def batch_of(
 
     With `without_logprobs` False a choice that has no log-probabilities is only read.
 
-    Raises TrainingError for a foreign choice, for log-probabilities that do not match the tokens, and for a
-    reward that is not finite; names the group and the trajectory.
+    Raises TrainingError for a foreign choice, for one without tokens, for log-probabilities that do not match the
+    tokens, and for a reward that is not finite or beyond LARGEST_REWARD; names the group and the trajectory.
     """
     sequences: list[TokenSequence] = []
     flat = 0
@@ -87,6 +89,10 @@ def batch_of(
         if not all(map(math.isfinite, rewards)):
             raise TrainingError(
                 f"group {number}: a reward is not finite; drop that trajectory or fix its reward"
+            )
+        if (largest := max(map(abs, rewards), default=0.0)) > LARGEST_REWARD:
+            raise TrainingError(
+                f"group {number}: a reward of size {largest:g} is beyond {LARGEST_REWARD:g}; scale the rewards down"
             )
         advantages = _advantages(rewards, scale_rewards)
         flat += not any(advantages)
@@ -166,6 +172,10 @@ def _turn(choice: Json, where: str) -> tuple[list[int], list[int], list[float]] 
         raise TrainingError(
             f"{where}: a choice has log-probabilities but no token_ids and prompt_token_ids, so this service did not write it; "
             "sample it from this service, or put its message into the trajectory instead of the choice"
+        )
+    if not tokens:
+        raise TrainingError(
+            f"{where}: token_ids of a choice is empty, so it trains nothing; drop that choice"
         )
     if content is None:
         return list(prompt), list(tokens), [math.nan] * len(tokens)

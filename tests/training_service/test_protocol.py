@@ -212,6 +212,13 @@ def test_training_started_is_there_on_every_poll_until_a_gradient_step(
     assert service.ended(job)["type"] == "training_ended"
 
 
+def test_a_job_in_which_nothing_can_be_trained_says_so(service: ServiceProcess) -> None:
+    model = service.register("flat")["id"]
+    service.train(model, steps=0)
+    assert service.steps(model) == [1], "the client expects a step all the same"
+    assert "nothing could be trained, so the weights stay as they are" in service.log.read_text()
+
+
 def test_a_bug_of_the_engine_is_a_failed_job_and_the_next_one_runs(service: ServiceProcess) -> None:
     model = service.register("buggy")["id"]
     failed = service.train(model, crash=True)

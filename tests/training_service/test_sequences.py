@@ -159,6 +159,19 @@ def test_a_choice_that_lost_logprobs_is_refused() -> None:
         batch_of([group(trajectory(1, short), trajectory(0, choice([1], [3])))])
 
 
+@pytest.mark.parametrize("rewards", [(1e300, -1e300), (1e300, 1e300), (0.0, 2e9)])
+def test_a_reward_that_is_too_large_to_compute_with_is_refused(rewards: tuple[float, float]) -> None:
+    first, second = rewards
+    with pytest.raises(TrainingError, match=r"group 0: a reward of size \S+ is beyond 1e\+09; scale"):
+        batch_of([group(trajectory(first, choice([1], [2])), trajectory(second, choice([1], [3])))])
+
+
+def test_a_choice_without_tokens_is_refused() -> None:
+    groups = [group(trajectory(1, choice([1], [])), trajectory(0, choice([1], [3])))]
+    with pytest.raises(TrainingError, match="group 0, trajectory 0: token_ids of a choice is empty"):
+        batch_of(groups)
+
+
 def test_a_reward_that_is_not_finite_is_refused() -> None:
     with pytest.raises(TrainingError, match="group 0: a reward is not finite"):
         batch_of([group(trajectory(math.inf, choice([1], [2])), trajectory(0, choice([1], [3])))])
