@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from core.serving.guard import Door
 from core.serving.listening import in_background
 from dashboard.app import build_app
@@ -16,6 +18,9 @@ from failure_analysis.logs.analyzer import NO_MODEL, LogAnalyzer
 from failure_analysis.store import DATABASE, FailureStore
 from failure_analysis.watching import Watcher
 from testrun_investigator.settings import Settings, read_settings
+
+visitor = httpx.Client(timeout=60.0)
+"""A client for one question, which logs in nowhere. A busy machine may answer late."""
 
 
 def captured(root: Path) -> FailureStore:

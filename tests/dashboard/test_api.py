@@ -12,7 +12,7 @@ import pytest
 
 from failure_analysis.store import DATABASE
 from tests.builders.runs import training_run
-from tests.dashboard.served import captured, dashboard
+from tests.dashboard.served import captured, dashboard, visitor
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(root: Path) -> Iterator[httpx.Client]:
     """A client of a dashboard over it."""
-    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20) as opened:
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=60) as opened:
         yield opened
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_store_is_said_with_its_repair_and_runs_are_still_listed(tmp_p
     training_run(tmp_path / "runs")
     (tmp_path / "runs" / DATABASE).write_bytes(b"not a database, whatever it is called" * 200)
     with dashboard(tmp_path / "runs") as url:
-        broken, runs = httpx.get(f"{url}/api/experiments"), httpx.get(f"{url}/api/runs")
+        broken, runs = visitor.get(f"{url}/api/experiments"), visitor.get(f"{url}/api/runs")
     assert broken.status_code == 503
     assert "failure_analysis repair" in broken.json()["error"]
     assert [run["name"] for run in runs.json()] == ["seed1"]
@@ -246,7 +246,7 @@ def test_a_damaged_store_is_said_with_its_repair_and_runs_are_still_listed(tmp_p
 def test_without_a_store_the_error_says_how_to_make_one(tmp_path: Path) -> None:
     training_run(tmp_path / "runs")
     with dashboard(tmp_path / "runs") as url:
-        answer = httpx.get(f"{url}/api/episodes")
+        answer = visitor.get(f"{url}/api/episodes")
     assert answer.status_code == 503
     assert "failure_analysis capture" in answer.json()["error"]
 
@@ -258,7 +258,7 @@ def test_a_transcript_whose_file_is_gone_is_an_error_with_words(tmp_path: Path) 
     for path in run.glob("episodes/*.jsonl"):
         path.unlink()
     with dashboard(tmp_path / "runs") as url:
-        answer = httpx.get(f"{url}/api/episodes/{id}")
+        answer = visitor.get(f"{url}/api/episodes/{id}")
     assert answer.status_code == 503
     assert "cannot be read" in answer.json()["error"]
 
@@ -270,8 +270,8 @@ def test_rows_that_cannot_be_read_are_left_out_and_said(tmp_path: Path) -> None:
         file.write(json.dumps({"split": "train", "step": "many", "accuracy": "NaN"}) + "\n")
         file.write('{"split": "train", "step": 5, "accuracy": 0.9')
     with dashboard(tmp_path / "runs") as url:
-        found = httpx.get(f"{url}/api/run", params={"name": "seed1"}).json()
-        curves = httpx.get(f"{url}/api/run/curves", params={"name": "seed1"}).json()
+        found = visitor.get(f"{url}/api/run", params={"name": "seed1"}).json()
+        curves = visitor.get(f"{url}/api/run/curves", params={"name": "seed1"}).json()
     assert found["troubles"] == ["metrics.jsonl: 1 line could not be read and is left out"]
     assert found["steps"] == 3
     assert curves["charts"][0]["x"] == [0, 1, 2, 3]

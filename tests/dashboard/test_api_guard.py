@@ -20,7 +20,7 @@ from core.serving.guard import COOKIE, Door
 from dashboard.__main__ import main
 from dashboard.guard import LARGEST_BODY
 from tests.builders.runs import training_run
-from tests.dashboard.served import captured, dashboard
+from tests.dashboard.served import captured, dashboard, visitor
 
 TOKEN = "a token that nobody guesses"
 
@@ -52,14 +52,14 @@ def locked(root: Path) -> Iterator[str]:
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost.evil.example"]
 )
 def test_a_foreign_host_header_is_refused(open_house: str, host: str) -> None:
-    answer = httpx.get(f"{open_house}/api/runs", headers={"Host": host})
+    answer = visitor.get(f"{open_house}/api/runs", headers={"Host": host})
     assert answer.status_code in (400, 403)
     assert "seed1" not in answer.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9999", "LOCALHOST", "[::1]:80"])
 def test_loopback_is_known_by_its_names(open_house: str, host: str) -> None:
-    assert httpx.get(f"{open_house}/health", headers={"Host": host}).status_code == 200
+    assert visitor.get(f"{open_house}/health", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -68,25 +68,25 @@ def test_loopback_is_known_by_its_names(open_house: str, host: str) -> None:
 def test_a_listener_on_every_interface_answers_to_addresses_and_not_to_unknown_names(
     locked: str, host: str, status: int
 ) -> None:
-    assert httpx.get(f"{locked}/health", headers={"Host": host}).status_code == status
+    assert visitor.get(f"{locked}/health", headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://127.0.0.1:1", "null", "http://localhost.evil.example"]
 )
 def test_a_request_from_another_site_is_refused(open_house: str, origin: str) -> None:
-    assert httpx.get(f"{open_house}/api/experiments", headers={"Origin": origin}).status_code == 403
+    assert visitor.get(f"{open_house}/api/experiments", headers={"Origin": origin}).status_code == 403
 
 
 def test_a_request_from_our_own_page_is_answered(open_house: str) -> None:
     headers = {"Origin": open_house, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
-    assert httpx.get(f"{open_house}/api/experiments", headers=headers).status_code == 200
+    assert visitor.get(f"{open_house}/api/experiments", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(("mode", "status"), [("no-cors", 403), ("cors", 403), ("navigate", 200)])
 def test_another_site_may_link_here_and_embed_nothing(open_house: str, mode: str, status: int) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
-    assert httpx.get(f"{open_house}/runs", headers=headers).status_code == status
+    assert visitor.get(f"{open_house}/runs", headers=headers).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -105,20 +105,20 @@ def test_another_site_may_link_here_and_embed_nothing(open_house: str, mode: str
 @pytest.mark.parametrize("path", ["/api/experiments", "/openapi.json", "/run/status?name=seed1"])
 def test_without_the_token_nothing_is_shown(locked: str, path: str, headers: dict[str, str]) -> None:
     sent = {name.encode(): value.encode("latin-1") for name, value in headers.items() if "\x00" not in value}
-    answer = httpx.get(f"{locked}{path}", headers=sent)
+    answer = visitor.get(f"{locked}{path}", headers=sent)
     assert answer.status_code == 401
     assert "seed1" not in answer.text
 
 
 def test_with_the_token_the_api_answers(locked: str) -> None:
     assert (
-        httpx.get(f"{locked}/api/runs", headers={"Authorization": f"Bearer {TOKEN}"}).json()[0]["name"]
+        visitor.get(f"{locked}/api/runs", headers={"Authorization": f"Bearer {TOKEN}"}).json()[0]["name"]
         == "seed1"
     )
 
 
 def test_a_browser_logs_in_and_carries_a_cookie_that_is_not_the_token(locked: str) -> None:
-    with httpx.Client(base_url=locked, headers={"Accept": "text/html"}) as client:
+    with httpx.Client(base_url=locked, timeout=60, headers={"Accept": "text/html"}) as client:
         sent_away = client.get("/runs")
         assert sent_away.status_code == 303
         assert sent_away.headers["location"] == "/login?next=/runs"
@@ -133,7 +133,9 @@ def test_a_browser_logs_in_and_carries_a_cookie_that_is_not_the_token(locked: st
 
 
 def test_a_link_to_one_run_still_leads_to_that_run_after_the_login(locked: str) -> None:
-    with httpx.Client(base_url=locked, headers={"Accept": "text/html"}, follow_redirects=True) as client:
+    with httpx.Client(
+        base_url=locked, timeout=60, headers={"Accept": "text/html"}, follow_redirects=True
+    ) as client:
         assert "Log in" in client.get("/episodes?q=" + "%20" * 1000).text, "too long to be carried along"
         asked = client.get("/run", params={"name": "seed1"})
         kept = html.unescape(re.findall(r'name="next" value="([^"]*)"', asked.text)[0])
@@ -147,32 +149,36 @@ def test_a_link_to_one_run_still_leads_to_that_run_after_the_login(locked: str) 
     "next_page", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\nx"]
 )
 def test_logging_in_never_leads_to_another_site(locked: str, next_page: str) -> None:
-    answer = httpx.post(f"{locked}/login", data={"token": TOKEN, "next": next_page})
+    answer = httpx.post(f"{locked}/login", timeout=60, data={"token": TOKEN, "next": next_page})
     assert answer.headers["location"] == "/"
 
 
 def test_logging_in_from_another_site_is_refused(locked: str) -> None:
-    answer = httpx.post(f"{locked}/login", data={"token": TOKEN}, headers={"Origin": "https://evil.example"})
+    answer = httpx.post(
+        f"{locked}/login", timeout=60, data={"token": TOKEN}, headers={"Origin": "https://evil.example"}
+    )
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
 def test_a_body_that_says_it_is_too_large_is_refused(locked: str) -> None:
-    assert httpx.post(f"{locked}/login", content=b"token=" + b"x" * LARGEST_BODY).status_code == 413
+    assert (
+        httpx.post(f"{locked}/login", timeout=60, content=b"token=" + b"x" * LARGEST_BODY).status_code == 413
+    )
 
 
 def test_a_body_that_does_not_say_how_large_it_is_is_cut_off(locked: str) -> None:
     sent = iter([b"token="] + [b"x" * 8192] * 64)
     try:
-        answer = httpx.post(f"{locked}/login", content=sent, timeout=10)
+        answer = httpx.post(f"{locked}/login", content=sent, timeout=60)
     except httpx.TransportError:  # the connection was closed while it was still sending
         answer = None
     assert answer is None or answer.status_code >= 400
-    assert httpx.get(f"{locked}/health").status_code == 200
+    assert visitor.get(f"{locked}/health").status_code == 200
 
 
 def test_an_endless_address_is_refused(open_house: str) -> None:
-    assert httpx.get(f"{open_house}/experiments?q={'x' * 5000}").status_code == 414
+    assert visitor.get(f"{open_house}/experiments?q={'x' * 5000}").status_code == 414
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def test_an_endless_address_is_refused(open_house: str) -> None:
     ],
 )
 def test_every_answer_forbids_foreign_and_inline_scripts(open_house: str, path: str, status: int) -> None:
-    answer = httpx.get(f"{open_house}{path}")
+    answer = visitor.get(f"{open_house}{path}")
     assert answer.status_code == status
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["script-src"] == "'self'"
@@ -211,7 +217,7 @@ def test_static_files_cannot_be_used_to_leave_their_folder(open_house: str) -> N
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_changed_over_http(open_house: str, method: str) -> None:
-    assert httpx.request(method, f"{open_house}/api/experiments").status_code == 405
+    assert httpx.request(method, timeout=60, url=f"{open_house}/api/experiments").status_code == 405
 
 
 # ---------------------------------------------------------------------------------------------------- command
@@ -247,10 +253,10 @@ def test_the_command_serves_until_it_is_told_to_stop(root: Path) -> None:
     try:
         url = line.removeprefix("listening on ")
         assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url}/api/runs", timeout=20).json()[0]["name"] == "seed1"
+        assert visitor.get(f"{url}/api/runs").json()[0]["name"] == "seed1"
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
 
 
 @pytest.mark.slow
@@ -260,14 +266,14 @@ def test_away_from_loopback_the_command_makes_a_token_and_asks_for_it(root: Path
         port = lines[0].rpartition(":")[2]
         token = lines[1].split()[1]
         assert "encrypted" in lines[2]
-        assert httpx.get(f"http://127.0.0.1:{port}/api/runs", timeout=20).status_code == 401
-        answer = httpx.get(
-            f"http://127.0.0.1:{port}/api/runs", headers={"Authorization": f"Bearer {token}"}, timeout=20
+        assert visitor.get(f"http://127.0.0.1:{port}/api/runs").status_code == 401
+        answer = visitor.get(
+            f"http://127.0.0.1:{port}/api/runs", headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
         assert answer.status_code == 200
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def test_a_taken_port_is_an_error_that_names_the_flag(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +291,7 @@ def test_alerts_without_a_webhook_are_refused_before_anything_starts(
 
 @pytest.mark.parametrize("how", ["login", "bearer"])
 def test_guessing_the_token_ends_after_ten_tries(root: Path, how: str) -> None:
-    with dashboard(root, Door(token=TOKEN)) as url, httpx.Client(base_url=url) as client:
+    with dashboard(root, Door(token=TOKEN)) as url, httpx.Client(base_url=url, timeout=60) as client:
 
         def guess(token: str) -> httpx.Response:
             if how == "login":

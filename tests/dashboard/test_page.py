@@ -19,7 +19,7 @@ from failure_analysis.records import ExperimentType
 from failure_analysis.store import DATABASE, Wanted
 from tests.builders.episodes import episode, write_episodes
 from tests.builders.runs import training_run
-from tests.dashboard.served import captured, dashboard
+from tests.dashboard.served import captured, dashboard, visitor
 from tests.failure_analysis.hostile import EVERYTHING, ID, RUN_NAME, hostile_run
 
 PLAIN_TAGS = """html head meta title link script body a svg symbol path circle rect line use header nav span button main
@@ -78,7 +78,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         f"/experiments?{quote(EVERYTHING[:100])}=1",
         f"/{quote(EVERYTHING)}",
     ]
-    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20, follow_redirects=True) as client:
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=60, follow_redirects=True) as client:
         return {page: client.get(page) for page in pages}
 
 
@@ -131,7 +131,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(root: Path) -> Iterator[httpx.Client]:
     """A client of a dashboard over it."""
-    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20) as opened:
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=60) as opened:
         yield opened
 
 
@@ -185,7 +185,7 @@ def test_without_the_scenario_file_an_episode_is_shown_and_says_what_is_missing(
         path.unlink()
     id = next(row.id for row in store.experiments().rows if row.episode)
     with dashboard(tmp_path / "runs") as url:
-        answer = httpx.get(f"{url}/episodes/{id}")
+        answer = visitor.get(f"{url}/episodes/{id}")
     assert answer.status_code == 200
     assert "gold evidence is not marked" in answer.text
 
@@ -209,7 +209,7 @@ def test_a_side_without_an_episode_says_so(client: httpx.Client) -> None:
 def test_an_empty_folder_is_met_with_what_to_do_next(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with dashboard(tmp_path / "runs") as url:
-        overview, runs, experiments = (httpx.get(url + path) for path in ("/", "/runs", "/experiments"))
+        overview, runs, experiments = (visitor.get(url + path) for path in ("/", "/runs", "/experiments"))
     assert overview.status_code == 200
     assert "train_serverless.py" in overview.text
     assert "no run yet" in runs.text
@@ -228,7 +228,7 @@ def test_a_damaged_store_leaves_the_runs_readable(tmp_path: Path) -> None:
     training_run(tmp_path / "runs")
     (tmp_path / "runs" / DATABASE).write_bytes(b"\0" * 5000)
     with dashboard(tmp_path / "runs") as url:
-        overview, run, list_ = (httpx.get(url + path) for path in ("/", "/run?name=seed1", "/experiments"))
+        overview, run, list_ = (visitor.get(url + path) for path in ("/", "/run?name=seed1", "/experiments"))
     assert overview.status_code == run.status_code == 200
     assert "failure_analysis repair" in overview.text
     assert 'data-charts="/api/run/curves?name=seed1"' in run.text
@@ -260,7 +260,7 @@ def test_two_checkpoints_that_tried_nothing_in_common_are_not_said_to_be_without
     )
     captured(tmp_path / "runs")
     with dashboard(tmp_path / "runs") as url:
-        page = httpx.get(f"{url}/compare?before=seed1&before_step=0&after_step=1").text
+        page = visitor.get(f"{url}/compare?before=seed1&before_step=0&after_step=1").text
     assert "tried no scenario in common" in page
     assert "No scenario fails" not in page
 

@@ -9,14 +9,14 @@ import httpx
 import pytest
 
 from tests.builders.alignment import HOSTILE, write_room
-from tests.dashboard.served import dashboard
+from tests.dashboard.served import dashboard, visitor
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     runs = tmp_path_factory.mktemp("aligned") / "runs"
     write_room(runs / "alignment")
-    with dashboard(runs) as url, httpx.Client(base_url=url) as http:
+    with dashboard(runs) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield http
 
 
@@ -61,5 +61,5 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, name: str) -> None
 def test_without_a_room_the_pages_say_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with dashboard(tmp_path / "runs") as url:
-        assert "python -m alignment sft" in httpx.get(f"{url}/adapters").text
-        assert "python -m alignment pairs" in httpx.get(f"{url}/preferences").text
+        assert "python -m alignment sft" in visitor.get(f"{url}/adapters").text
+        assert "python -m alignment pairs" in visitor.get(f"{url}/preferences").text

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from alignment.generator import generate
 from alignment.pairs import from_cases
 from alignment.preferences import read, write
-from tests.dashboard.served import dashboard
+from tests.dashboard.served import dashboard, visitor
 
 PAIRS = [
     pair.model_copy(update={"answer_a": pair.answer_a + " <script>alert(1)</script>"})
@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(runs: Path) -> Iterator[httpx.Client]:
-    with dashboard(runs) as url, httpx.Client(base_url=url, follow_redirects=True) as http:
+    with dashboard(runs) as url, httpx.Client(base_url=url, timeout=60, follow_redirects=True) as http:
         yield http
 
 
@@ -94,4 +94,4 @@ def test_keys_judge_tag_and_undo(browser: Browser, runs: Path) -> None:
 def test_without_pairs_the_page_says_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with dashboard(tmp_path / "runs") as url:
-        assert "python -m alignment pairs" in httpx.get(f"{url}/annotate").text
+        assert "python -m alignment pairs" in visitor.get(f"{url}/annotate").text

@@ -24,7 +24,7 @@ from tests.dashboard.served import captured, dashboard
 from tests.failure_analysis.hostile import ID, RUN_NAME, hostile_run
 
 pytestmark = pytest.mark.slow
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 def colour(page: Page, selector: str, name: str = "color") -> str:
@@ -353,7 +353,7 @@ def test_a_zoom_stays_while_a_run_brings_new_numbers(page: Page, tmp_path: Path)
         before = rows.count()
         with (run / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics_row("train", 9, 0.7)) + "\n")
-        expect(rows).to_have_count(before + 1, timeout=20_000)
+        expect(rows).to_have_count(before + 1, timeout=60_000)
         expect(whole).to_be_visible()
         whole.click()
         expect(whole).not_to_be_visible()

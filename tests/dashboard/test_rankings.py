@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from graph_rca.findings import finding_path, read_finding
 from tests.builders.rankings import HOSTILE, finding
 from tests.dashboard.browsing import tab
-from tests.dashboard.served import dashboard
+from tests.dashboard.served import dashboard, visitor
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +28,19 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_rankings_are_listed_and_a_broken_file_is_said(address: str) -> None:
-    page = httpx.get(f"{address}/rankings").text
+    page = visitor.get(f"{address}/rankings").text
     assert "incident-a" in page
     assert "broken.finding.json: is no finding" in page
     assert HOSTILE not in page
-    assert len(httpx.get(f"{address}/api/rankings").json()) == 2
+    assert len(visitor.get(f"{address}/api/rankings").json()) == 2
 
 
 def test_a_ranking_shows_reasons_and_what_was_missing(address: str) -> None:
-    page = httpx.get(f"{address}/rankings/incident-a").text
+    page = visitor.get(f"{address}/rankings/incident-a").text
     assert "60 without metrics: cpu fell from 40 to 0" in page
     assert "metric db/cpu" in page
     assert "Missing: no logs" in page
-    assert httpx.get(f"{address}/rankings/nothing").status_code == 404
+    assert visitor.get(f"{address}/rankings/nothing").status_code == 404
 
 
 def test_a_finding_read_back_is_the_same(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from failure_analysis.aggregates import groups
 from failure_analysis.records import ExperimentType, InvestigationKind, Severity, Status
 from failure_analysis.store import Wanted
 from tests.builders.runs import metrics_row, training_run, write_run
-from tests.dashboard.served import captured, dashboard
+from tests.dashboard.served import captured, dashboard, visitor
 
 JOB = {
     "loss/train": 0.25,
@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(root: Path) -> Iterator[httpx.Client]:
     """A client of a dashboard over it."""
-    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20) as opened:
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=60) as opened:
         yield opened
 
 
@@ -213,7 +213,7 @@ def test_an_id_links_to_the_first_line_that_prints_it(client: httpx.Client) -> N
 def test_a_group_takes_comments_and_marks_and_says_that_it_came_back(tmp_path: Path) -> None:
     training_run(tmp_path)
     captured(tmp_path)
-    with dashboard(tmp_path) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with dashboard(tmp_path) as url, httpx.Client(base_url=url, timeout=60) as client:
         signature = client.get("/api/groups").json()["rows"][0]["signature"]
         address = f"/groups/{signature}"
         answer = client.post(
@@ -338,5 +338,5 @@ def test_a_run_that_nobody_holds_has_neither_phase_nor_time_left(tmp_path: Path)
 def test_a_running_run_shows_phase_and_time_left_on_its_page(tmp_path: Path) -> None:
     run = begun(tmp_path / "one", [TEST, VALIDATED, *TRAINED[:3]])
     with held(run.path / TRAINING_LOCK), dashboard(tmp_path) as url:
-        page = httpx.get(f"{url}/run?name=one").text
+        page = visitor.get(f"{url}/run?name=one").text
     assert re.search(r"Now: training step 4, about .+ left", page)

@@ -12,7 +12,7 @@ import pytest
 from testrun_investigator.history import Finding
 from testrun_investigator.victoria_logs import VictoriaLogsHandler
 from tests.builders.testruns import OTHER_RUN, RUN, save_finding, save_session
-from tests.dashboard.served import dashboard, settings_beside
+from tests.dashboard.served import dashboard, settings_beside, visitor
 
 HOSTILE = "<script>alert(1)</script> \u202e on node 4"
 
@@ -39,7 +39,7 @@ def finding(root: Path) -> Finding:
 @pytest.fixture(scope="module")
 def client(root: Path, finding: Finding) -> Iterator[httpx.Client]:
     """A client of a dashboard over it."""
-    with dashboard(root) as url, httpx.Client(base_url=url, timeout=20) as opened:
+    with dashboard(root) as url, httpx.Client(base_url=url, timeout=60) as opened:
         yield opened
 
 
@@ -72,7 +72,7 @@ def test_a_finding_whose_rows_are_gone_says_so(tmp_path: Path) -> None:
         part.unlink()
     VictoriaLogsHandler(settings).open_store(RUN)
     with dashboard(runs) as url:
-        page = httpx.get(f"{url}/findings/{saved.id}").text
+        page = visitor.get(f"{url}/findings/{saved.id}").text
     assert "Its proof does not hold any more: rows are gone" in page
 
 
@@ -109,6 +109,6 @@ def test_a_dashboard_without_findings_says_how_to_get_some(tmp_path: Path) -> No
     runs = tmp_path / "runs"
     runs.mkdir()
     with dashboard(runs) as url:
-        assert "python -m testrun_investigator demo" in httpx.get(f"{url}/findings").text
-        assert "python -m testrun_investigator configure" in httpx.get(f"{url}/sessions").text
-        assert httpx.get(f"{url}/api/findings").json() == []
+        assert "python -m testrun_investigator demo" in visitor.get(f"{url}/findings").text
+        assert "python -m testrun_investigator configure" in visitor.get(f"{url}/sessions").text
+        assert visitor.get(f"{url}/api/findings").json() == []
