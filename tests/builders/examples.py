@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 QUICK, THOROUGH = "quick", "thorough"
-FEWEST = 5
+FEWEST = 3
 
 
 def register() -> None:

@@ -37,5 +37,11 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(few: Path, tmp_path: Path) -> Path:
-    """A copy of the few generated scenarios that a test may change."""
+    """A copy of two train scenarios that a test may change."""
+    return Path(shutil.copytree(few / "train", tmp_path / "splits" / "train")).parent
+
+
+@pytest.fixture
+def both(few: Path, tmp_path: Path) -> Path:
+    """A copy of two train scenarios and of a pair of test that a test may change."""
     return Path(shutil.copytree(few, tmp_path / "splits"))

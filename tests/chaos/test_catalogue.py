@@ -65,7 +65,7 @@ def test_a_fault_type_has_eight_wordings_and_more_and_shares_none_between_train_
 
 
 def test_no_wording_apart_from_causes_is_in_both_pools() -> None:
-    train, test = ({bare(text) for text in every_wording(pool)} for pool in ("train", "test"))
+    train, test = (set(map(bare, every_wording(pool))) for pool in ("train", "test"))
     assert len(train) > 100
     assert len(test) > 100
     assert train & test == set()
@@ -94,11 +94,9 @@ def test_what_people_say_shares_no_telling_word_with_causes_or_labels() -> None:
 
 
 def test_service_names_are_neutral_and_occur_in_no_wording() -> None:
-    written = {
-        word
-        for text in [*every_wording("train"), *every_wording("test"), *(wording for _, _, wording in CAUSES)]
-        for word in words(text)
-    }
+    causes = [wording for _, _, wording in CAUSES]
+    texts = [*every_wording("train"), *every_wording("test"), *causes]
+    written = {word for text in texts for word in words(text)}
     assert len(NAMES) == len(set(NAMES)) >= 60
     assert set(NAMES) & (written | {word for text in SPOKEN for word in words(text)}) == set()
 

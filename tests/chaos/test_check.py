@@ -178,9 +178,9 @@ def test_a_line_without_a_file_is_found(folder: Path) -> None:
     assert any("has no file" in problem for problem in check(folder, OfflineJudge()).problems)
 
 
-def test_a_scenario_that_stands_in_two_splits_is_found(folder: Path) -> None:
-    (folder / "train" / first(folder, "test").name).write_bytes(first(folder, "test").read_bytes())
-    assert any("share the id" in problem for problem in check(folder, OfflineJudge()).problems)
+def test_a_scenario_that_stands_in_two_splits_is_found(both: Path) -> None:
+    (both / "train" / first(both, "test").name).write_bytes(first(both, "test").read_bytes())
+    assert any("share the id" in problem for problem in check(both, OfflineJudge()).problems)
 
 
 def test_a_folder_without_scenarios_is_bad_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,9 +97,8 @@ def test_an_id_that_many_have_and_one_that_none_has_are_refused(capsys: pytest.C
 def test_the_data_card_says_what_is_shipped() -> None:
     """When this fails: python -m chaos card train val test controls --write-docs."""
     table = read_between(ROOT / "docs" / "scenarios.md", "card").splitlines()
-    told = {
-        cells[0]: cells[1:] for cells in ([c.strip() for c in line.strip("|").split("|")] for line in table)
-    }
+    rows = [re.split(r"\s*\|\s*", line.strip("| ")) for line in table]
+    told = {name: cells for name, *cells in rows}
     for column, split in ((1, "val"), (3, "controls")):
         again = to_markdown({split: read_split(ROOT / "log_scenarios" / split)}).splitlines()
         for line in again[2:]:

@@ -25,16 +25,17 @@ def test_twins_have_the_same_system_and_suspicious_rows_and_another_culprit(seed
     assert list(twin_problems(pair(seed, fault))) == []
 
 
+def failing(scenario: Scenario) -> Counter[tuple[str, str]]:
+    """How often each operation fails or takes long."""
+    bad = [span for span in scenario.spans if span.failed or span.duration_ms > 900]
+    return Counter((span.service, span.operation) for span in bad)
+
+
 @examples(6)
 @given(seed=st.integers(0, 2**51), fault=st.sampled_from(FAULTS))
 def test_what_fails_differs_between_twins(seed: int, fault: str) -> None:
-    failing = [
-        Counter(
-            (span.service, span.operation) for span in scenario.spans if span.failed or span.duration_ms > 900
-        )
-        for scenario in pair(seed, fault)
-    ]
-    assert failing[0] != failing[1]
+    first, second = map(failing, pair(seed, fault))
+    assert first != second
 
 
 def test_twins_are_found_out_when_they_are_none() -> None:

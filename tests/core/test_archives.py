@@ -37,10 +37,10 @@ def zst(content: bytes) -> bytes:
 def read_all(
     packed: bytes, name: str = "a.tar.zst", limits: Limits = DEFAULT_LIMITS
 ) -> dict[str, list[bytes]]:
-    return {
-        member.name: [line.text for line in lines(member.content, limits)]
-        for member in members(io.BytesIO(packed), name, limits)
-    }
+    found = {}
+    for member in members(io.BytesIO(packed), name, limits):
+        found[member.name] = [line.text for line in lines(member.content, limits)]
+    return found
 
 
 FILES = {"run/actions.log": b"one\ntwo\n", "run/empty.log": b"", "run/raw_events.log": b"three"}
@@ -117,7 +117,7 @@ def test_any_bytes_are_read_or_refused(packed: bytes) -> None:
 
 
 def test_a_bomb_is_stopped_before_it_fills_the_memory() -> None:
-    packed = zst(bytes(1 << 30))
+    packed = zst(bytes(1 << 28))
     tracemalloc.start()
     with pytest.raises(ArchiveError, match="archive bomb"):
         read_all(packed, limits=Limits(free_bytes=8 << 20, ratio=100))
