@@ -17,7 +17,7 @@ from core.episode_store.loading import load
 from core.episode_store.run_folder import EPISODES
 from evaluation.__main__ import main
 from evaluation.run_record import read_run
-from project_types import EMBEDDED
+from project_types import EMBEDDED, Episode
 from tests.builders.commands import evaluation as run
 from tests.builders.commands import eventually
 from tests.builders.scenarios import incident, write_scenarios
@@ -106,6 +106,11 @@ def test_other_settings_need_another_folder(
     assert f"other settings ({named}:" in capsys.readouterr().err
 
 
+def untimed(episode: Episode) -> Episode:
+    """The episode without the time it took."""
+    return episode.model_copy(update={"outcome": episode.outcome.model_copy(update={"seconds": 0.0})})
+
+
 @pytest.mark.slow
 def test_processes_give_the_same_episodes_as_one(split: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
@@ -126,13 +131,7 @@ def test_processes_give_the_same_episodes_as_one(split: Path, tmp_path: Path) ->
             )
             == 0
         )
-    one, two = (
-        [
-            episode.model_copy(update={"outcome": episode.outcome.model_copy(update={"seconds": 0.0})})
-            for episode in episodes
-        ]
-        for episodes in (load(tmp_path / "1").episodes, load(tmp_path / "2").episodes)
-    )
+    one, two = (list(map(untimed, load(tmp_path / workers).episodes)) for workers in "12")
     assert one == two
 
 

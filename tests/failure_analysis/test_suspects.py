@@ -72,12 +72,17 @@ def plainly(row: dict[str, Any]) -> str:
     return str(row["log"])
 
 
+def holds_one(cause: str, words: list[str]) -> bool:
+    """Whether a cause holds one of these, in any case."""
+    return any(one.lower() in cause.lower() for one in words)
+
+
 @pytest.mark.parametrize("wrapped", [plainly, github, jenkins, gitlab])
 def test_the_reason_of_what_real_tools_print_is_named_whatever_runs_them(wrapped: Any) -> None:
     failing = [row for row in COMMANDS if row["exit_code"]]
     found = [find_failure("ci_build", "", wrapped(row)) for row in failing]
     named = [
-        one is not None and any(words.lower() in one.root_cause.lower() for words in row["cause"])
+        one is not None and holds_one(one.root_cause, row["cause"])
         for one, row in zip(found, failing, strict=True)
     ]
     right = [

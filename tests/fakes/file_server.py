@@ -53,7 +53,10 @@ class _Handler(BaseHTTPRequestHandler):
         start = self._start(page)
         body = page.body[start:]
         partial = start > 0 and bool(body)
-        self.send_response(416 if start and not body else 206 if partial else page.status)
+        status = 206 if partial else page.status
+        if start and not body:
+            status = 416
+        self.send_response(status)
         if partial:
             self.send_header("Content-Range", f"bytes {start}-{len(page.body) - 1}/{len(page.body)}")
         if page.kind:

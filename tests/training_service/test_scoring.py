@@ -71,7 +71,7 @@ def test_micro_batches_hold_every_sequence_once(limit: int) -> None:
     sequences = rollouts(12)
     batches = list(micro_batches(sequences, limit, 300))
     assert sorted(id(entry) for batch in batches for entry in batch) == sorted(map(id, sequences))
-    assert len(batches) == (12 if limit == 1 else 1 if limit == 10_000 else len(batches))
+    assert len(batches) == {1: 12, 10_000: 1}.get(limit, len(batches))
 
 
 def test_a_beginning_that_is_shared_costs_nothing() -> None:
