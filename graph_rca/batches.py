@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from graph_rca.dataset import Labelled
-from graph_rca.graph import MODALITIES, IncidentGraph
+from graph_rca.graph import MODALITIES, Floats, IncidentGraph
 from graph_rca.model import Batch, without
+from project_types import ConfigurationError
 
 LOSS_SHARE = 0.12
 """How often training loses a whole modality of an incident."""
@@ -18,17 +20,25 @@ SERVICE_LOSS_SHARE = 0.1
 """How often it loses a modality of some services."""
 
 
+class Projection(NamedTuple):
+    """What makes a few numbers of a sentence vector."""
+
+    encoder: str
+    basis: Tensor
+    """(width of the encoder, numbers)"""
+
+
 def batch_of(
-    graphs: Sequence[IncidentGraph], truths: Sequence[int] = (), basis: Tensor | None = None
+    graphs: Sequence[IncidentGraph], truths: Sequence[int] = (), projection: Projection | None = None
 ) -> Batch:
-    """Return incidents as one batch. `basis`, (384, width), projects their sentence vectors."""
+    """Return incidents as one batch, with projected sentence vectors if a projection is given."""
     sizes = [len(graph.services) for graph in graphs]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     edges = [graph.edges + start for graph, start in zip(graphs, starts, strict=True)]
     nodes = torch.from_numpy(np.concatenate([graph.nodes for graph in graphs]))
-    if basis is not None:
-        vectors = [vectors_of(graph) for graph in graphs]
-        nodes = torch.cat([nodes, torch.from_numpy(np.concatenate(vectors)) @ basis], dim=1)
+    if projection is not None:
+        vectors = np.concatenate([vectors_of(graph, projection.encoder) for graph in graphs])
+        nodes = torch.cat([nodes, torch.from_numpy(vectors) @ projection.basis], dim=1)
     return Batch(
         nodes, torch.from_numpy(np.concatenate(edges, axis=1)),
         torch.from_numpy(np.concatenate([graph.edge_features for graph in graphs])),
@@ -37,19 +47,23 @@ def batch_of(
     )  # fmt: skip
 
 
-def vectors_of(graph: IncidentGraph) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Return the sentence vectors of a graph; zeros when it was encoded without them."""
-    return np.zeros((len(graph.services), 384), np.float32) if graph.vectors is None else graph.vectors
+def vectors_of(graph: IncidentGraph, encoder: str) -> Floats:
+    """Return the sentence vectors of a graph. Raises ConfigurationError when it was encoded without them."""
+    if encoder not in graph.vectors:
+        raise ConfigurationError(
+            f"{graph.id} has no vectors of {encoder}; encode it again: python -m graph_rca encode --encoder {encoder}"
+        )
+    return graph.vectors[encoder]
 
 
 def shuffled(
-    items: Sequence[Labelled], size: int, rng: np.random.Generator, basis: Tensor | None = None
+    items: Sequence[Labelled], size: int, rng: np.random.Generator, projection: Projection | None = None
 ) -> Iterator[Batch]:
     """Yield all incidents once, in a drawn order."""
     order = rng.permutation(len(items))
     for start in range(0, len(items), size):
         chosen = [items[place] for place in order[start : start + size]]
-        yield batch_of([one.graph for one in chosen], [one.truth for one in chosen], basis)
+        yield batch_of([one.graph for one in chosen], [one.truth for one in chosen], projection)
 
 
 def lossy(batch: Batch, rng: np.random.Generator) -> Batch:

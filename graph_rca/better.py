@@ -7,7 +7,7 @@ than chance explains. Nothing is put to use here: `--weights` names what ranks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -41,13 +41,13 @@ def split(findings: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled]]
     return [one for one in ordered if one not in kept], kept
 
 
-def fresh(count: int, seed: int) -> list[Labelled]:
+def fresh(count: int, seed: int, encoders: Collection[str] = ()) -> list[Labelled]:
     """Return generated incidents, half of them of faults and systems that training never shows."""
     found = []
     for name in ("seen", "unseen both"):
         for scenario in islice(generated(name, count // 2, seed), count // 2):
             try:
-                one = labelled(scenario)
+                one = labelled(scenario, encoders=encoders)
             except InsufficientEvidence:
                 continue
             found += [one] if one else []

@@ -9,18 +9,20 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from core.files import replace_file
+from graph_rca.encoders import with_vectors
 from graph_rca.graph import EDGE_FEATURES, NODE_FEATURES, IncidentGraph, build
 from graph_rca.roughen import rough
 from graph_rca.windows import Windows
 from project_types import ConfigurationError, Scenario
 
+_VECTORS = "vectors."
 COLUMNS = [".".join(one) for one in (*NODE_FEATURES, *EDGE_FEATURES)]
 
 
@@ -44,9 +46,15 @@ class Labelled(NamedTuple):
 
 
 def labelled(
-    scenario: Scenario, *, vectors: bool = False, alert: float | None = None, roughness: int | None = None
+    scenario: Scenario,
+    *,
+    encoders: Collection[str] = (),
+    alert: float | None = None,
+    roughness: int | None = None,
 ) -> Labelled | None:
     """Encode a scenario, made rougher by a seed if one is given; None when its answer is 'unknown'.
+
+    `encoders` also make sentence vectors.
 
     Raises:
         InsufficientEvidence: it cannot be ranked.
@@ -57,7 +65,7 @@ def labelled(
     incident = scenario.incident
     if roughness is not None:
         incident = rough(incident, np.random.default_rng([roughness, zlib.crc32(scenario.id.encode())]))
-    graph = build(incident, vectors=vectors, alert=alert)
+    graph = with_vectors(build(incident, alert=alert), encoders)
     place = {name: number for number, name in enumerate(graph.services)}
     path = tuple(place[name] for name in truth.propagation_path if name in place)
     known = scenario.provenance
@@ -84,9 +92,9 @@ def save(items: Sequence[Labelled], path: Path) -> None:
         "facts": np.array(json.dumps(facts)),
         "columns": np.array(json.dumps(COLUMNS)),
     }
-    if all(graph.vectors is not None for graph in graphs):
-        arrays["vectors"] = np.concatenate([graph.vectors for graph in graphs if graph.vectors is not None])
-        arrays["vectors"] = arrays["vectors"].astype(np.float16)
+    for name in set.intersection(*(set(graph.vectors) for graph in graphs)):
+        vectors = np.concatenate([graph.vectors[name] for graph in graphs])
+        arrays[f"{_VECTORS}{name}"] = vectors.astype(np.float16)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     replace_file(path, content.getvalue())
@@ -111,10 +119,11 @@ def load(path: Path) -> list[Labelled]:
 
 def _items(arrays: dict[str, Any], facts: Iterable[dict[str, Any]]) -> Iterator[Labelled]:
     node = edge = 0
+    encoded = [name for name in arrays if name.startswith(_VECTORS)]
     for fact, count in zip(facts, arrays["edge_counts"].tolist(), strict=True):
         nodes = slice(node, node + len(fact["services"]))
         edges = slice(edge, edge + count)
-        vectors = arrays["vectors"][nodes].astype(np.float32) if "vectors" in arrays else None
+        vectors = {name.removeprefix(_VECTORS): arrays[name][nodes].astype(np.float32) for name in encoded}
         graph = IncidentGraph(
             fact["id"], tuple(fact["services"]), arrays["nodes"][nodes].astype(np.float32),
             arrays["edges"][:, edges].astype(np.int64), arrays["edge_features"][edges].astype(np.float32),

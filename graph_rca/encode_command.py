@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from core.episode_store.scenarios import scenario_paths, split_folder
 from graph_rca.dataset import Labelled, labelled, load, save
+from graph_rca.encoders import ENCODERS, NONE
 from project_types import ConfigurationError, read_scenario
 
 PART = 200
@@ -22,7 +23,7 @@ def command(arguments: argparse.Namespace) -> int:
     paths = scenario_paths(split_folder(arguments.scenarios), arguments.limit)
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    items = encode(paths, out, vectors=arguments.vectors == "minilm", roughness=arguments.rough)
+    items = encode(paths, out, encoders=chosen(arguments.encoder), roughness=arguments.rough)
     if not items:
         raise ConfigurationError(
             f"{arguments.scenarios}: every scenario's answer is 'unknown'; give labelled ones"
@@ -34,20 +35,29 @@ def command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def chosen(flag: str) -> list[str]:
+    """Return the encoders that a flag names. Raises ConfigurationError for one that does not exist."""
+    names = [name for name in flag.split(",") if name != NONE]
+    if unknown := sorted(set(names) - set(ENCODERS)):
+        known = ", ".join((NONE, *ENCODERS))
+        raise ConfigurationError(f"--encoder: {', '.join(unknown)} is not known; known are {known}")
+    return names
+
+
 def parts(out: Path, count: int) -> list[Path]:
     """Return the files that hold a part each while a command runs."""
     return [out.with_name(f"{out.stem}.part{number}.npz") for number in range(-(-count // PART))]
 
 
 def encode(
-    paths: Sequence[Path], out: Path, *, vectors: bool, roughness: int | None = None
+    paths: Sequence[Path], out: Path, *, encoders: Collection[str] = (), roughness: int | None = None
 ) -> list[Labelled]:
     """Encode scenario files, part by part; parts that are there already are read."""
     items: list[Labelled] = []
     with tqdm(total=len(paths), desc="encode", unit="scenario") as bar:
         for number, part in enumerate(parts(out, len(paths))):
             mine = paths[number * PART : (number + 1) * PART]
-            found = load(part) if part.exists() else list(_encoded(mine, vectors, roughness, bar))
+            found = load(part) if part.exists() else list(_encoded(mine, encoders, roughness, bar))
             if found and not part.exists():
                 save(found, part)
             items += found
@@ -55,10 +65,10 @@ def encode(
 
 
 def _encoded(
-    paths: Sequence[Path], vectors: bool, roughness: int | None, bar: tqdm[Any]
+    paths: Sequence[Path], encoders: Collection[str], roughness: int | None, bar: tqdm[Any]
 ) -> Iterator[Labelled]:
     for path in paths:
-        found = labelled(read_scenario(path), vectors=vectors, roughness=roughness)
+        found = labelled(read_scenario(path), encoders=encoders, roughness=roughness)
         bar.update()
         if found:
             yield found

@@ -77,9 +77,8 @@ def without_each(
     ensemble: Ensemble, graph: IncidentGraph, place: int, calls: Sequence[tuple[int, int]]
 ) -> list[float]:
     """Return the service's probability with each thing taken away: the modalities, then the calls."""
-    widths = {member.model.settings.vectors: member.basis for member in ensemble.members}
     probabilities = ensemble.of_batches(
-        {width: _all_without(batch_of([graph], basis=basis), place, calls) for width, basis in widths.items()}
+        lambda projection: _all_without(batch_of([graph], projection=projection), place, calls)
     )
     size = len(graph.services)
     return [float(probabilities[number * size + place]) for number in range(len(MODALITIES) + len(calls))]
@@ -111,7 +110,7 @@ def attention_of(ensemble: Ensemble, graph: IncidentGraph) -> dict[tuple[int, in
         if member.model.settings.kind != "gat" or not member.model.settings.attention:
             continue
         attentions: list[tuple[torch.Tensor, torch.Tensor]] = []
-        member.model(batch_of([graph], basis=member.basis), attentions)
+        member.model(batch_of([graph], projection=member.projection), attentions)
         for edges, weights in attentions:
             for (one, other), weight in zip(edges.T.tolist(), weights.tolist(), strict=True):
                 found.setdefault((one, other), []).append(weight)

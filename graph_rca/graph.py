@@ -69,8 +69,10 @@ class IncidentGraph:
     """service → services from it up to the users, as bad traces show them."""
     complaints: Mapping[str, float] = field(default_factory=dict)
     """service → weight of the bad traces that begin there."""
-    vectors: Floats | None = None
-    """(services, 384), when sentence vectors were asked for."""
+    templates: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """place of a service → its first different new templates."""
+    vectors: Mapping[str, Floats] = field(default_factory=dict)
+    """encoder → (services, its width), when sentence vectors were asked for (`encoders.with_vectors`)."""
 
     @property
     def calls(self) -> list[tuple[int, int]]:
@@ -80,13 +82,13 @@ class IncidentGraph:
         return [(int(one), int(other)) for one, other in self.edges[:, along].T]
 
 
-def build(incident: Incident, *, alert: float | None = None, vectors: bool = False,
-          topology: ServiceGraph | None = None) -> IncidentGraph:  # fmt: skip
+def build(
+    incident: Incident, *, alert: float | None = None, topology: ServiceGraph | None = None
+) -> IncidentGraph:
     """Return the graph of an incident.
 
     Args:
         alert: when it was noticed, seconds UTC; otherwise the time hint, or the first symptom.
-        vectors: also encode new lines as sentence vectors.
         topology: calls known from elsewhere, such as a Prometheus.
 
     Raises:
@@ -115,8 +117,7 @@ def build(incident: Incident, *, alert: float | None = None, vectors: bool = Fal
     return IncidentGraph(
         incident.id, services, np.concatenate([plain, _shares(plain), shape], axis=1).astype(np.float32), edges,
         edge_features, windows, when, _missing(incident, measured, wrote.has, seen.has, moved), wrote.new[:400], moved,
-        seen.culprits, seen.ways, seen.complaints,
-        logs.template_vectors(wrote.new, len(services)) if vectors else None,
+        seen.culprits, seen.ways, seen.complaints, logs.new_templates(wrote.new),
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 Lines are put into templates by masking what varies (`core.log_stores.masks`) and by replacing the names of all
 services with one word, so nothing depends on what a service is called. A line that names another service is an
-edge of its own kind: who writes about whom, how severely, before and now. Sentence vectors of the new lines come
-from `core.sentence_encoder` when they are asked for. drain3 cannot be installed beside weave (docs/adr/0170).
+edge of its own kind: who writes about whom, how severely, before and now. `encoders` turns the new templates into
+vectors when they are asked for. drain3 cannot be installed beside weave (docs/adr/0170).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from project_types import Event, Incident, Level, LogRecord
 
 Floats = NDArray[np.float64]
 SERVICE_WORD = "Service"
+MOST_TEMPLATES, BEGINNING = 3, 160
+"""Templates of a service that an encoder reads, and letters of each: reading takes longer than all other steps."""
 BUCKETS_S = (-180.0, -45.0, 45.0, 240.0)
 """Edges of the stretches around the alert that new lines are counted in."""
 _STRETCHES = ("long_before", "before", "at", "after", "long_after")
@@ -209,24 +211,11 @@ def _edges(before: Sequence[Line], now: Sequence[Line], alert: float) -> dict[tu
     return {edge: np.log1p(counts) for edge, counts in found.items()}
 
 
-def template_vectors(new: Sequence[Line], services: int, most: int = 6) -> NDArray[np.float32]:
-    """Return one mean sentence vector of the new lines for each service: (services, 384).
-
-    Raises:
-        ConfigurationError: the encoder is not installed.
-    """
+def new_templates(new: Sequence[Line]) -> dict[int, list[str]]:
+    """Return the beginnings of the first different templates of each service's new lines, where it has any."""
     mine: dict[int, list[str]] = defaultdict(list)
     for line in new:
-        if line.template not in mine[line.service] and len(mine[line.service]) < most:
-            mine[line.service].append(line.template)
-    found = np.zeros((services, 384), np.float32)
-    for service, templates in mine.items():
-        found[service] = np.mean([_vector(template) for template in templates], axis=0)
-    return found
-
-
-@lru_cache(maxsize=20_000)
-def _vector(template: str) -> NDArray[np.float32]:
-    from core.sentence_encoder import encoder
-
-    return np.asarray(encoder().encode([template])[0], np.float32)
+        begin, known = line.template[:BEGINNING], mine[line.service]
+        if len(known) < MOST_TEMPLATES and begin not in known:
+            known.append(begin)
+    return dict(mine)

@@ -36,9 +36,11 @@ class Settings(NamedTuple):
     edges: bool = True
     """False: no edge features (an ablation)."""
     vectors: int = 0
-    """Width of the sentence vectors that are appended; 0 for none."""
+    """Numbers of sentence vectors that are appended; 0 for none."""
     without: str = ""
     """A modality that the network never sees (an ablation); empty for none."""
+    encoder: str = ""
+    """What made the sentence vectors; empty for none."""
 
 
 class Batch(NamedTuple):

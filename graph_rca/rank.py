@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from graph_rca.encoders import with_vectors
 from graph_rca.graph import MODALITIES, NODE_FEATURES, IncidentGraph, InsufficientEvidence, build
 from graph_rca.paths import path_of
 from graph_rca.topology import ServiceGraph
@@ -59,9 +60,9 @@ def ranked(
         ConfigurationError: the weights are missing or damaged.
     """
     chosen = ensemble or shipped()
-    vectors = any(member.model.settings.vectors for member in chosen.members)
-    graph = build(incident, alert=alert, vectors=vectors, topology=topology)
+    graph = build(incident, alert=alert, topology=topology)
     check_evidence(graph)
+    graph = with_vectors(graph, chosen.encoders)
     return Ranked(graph, chosen.probabilities(graph), chosen)
 
 

@@ -53,13 +53,18 @@ def rankers_of(runs: Sequence[Path]) -> dict[str, Ensemble]:
     """Return what is compared, by name: each shipped network, their mean, and the networks of runs.
 
     Raises:
-        ConfigurationError: weights are missing or damaged.
+        ConfigurationError: weights are missing or damaged, or a run has none.
     """
     whole = shipped()
     alone = whole.alone()
     found = {name: alone[kind] for kind, name in MEMBERS.items() if kind in alone} | {ENSEMBLE: whole}
     for run in runs:
-        for path in sorted(run.glob("*.safetensors")):
+        paths = sorted(run.glob("*.safetensors"))
+        if not paths:
+            raise ConfigurationError(
+                f"{run}: holds no networks; train some: python -m graph_rca train --help"
+            )
+        for path in paths:
             found[f"{run.name}/{path.stem}"] = load_ensemble(path)
     return found
 

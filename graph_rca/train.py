@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from core.files import replace_file
-from graph_rca.batches import batch_of, lossy, shuffled, vectors_of
+from graph_rca.batches import Projection, batch_of, lossy, shuffled, vectors_of
 from graph_rca.dataset import Labelled
 from graph_rca.model import Batch, Ranker, Settings, log_softmax
 
@@ -55,7 +55,7 @@ class Trained(NamedTuple):
 
     model: Ranker
     epochs: Sequence[Epoch]
-    basis: Tensor | None
+    projection: Projection | None
 
 
 def train(
@@ -70,21 +70,21 @@ def train(
     """Train one network. `resume` names a file that holds the state after each epoch."""
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
-    basis = basis_of(items, settings.vectors) if settings.vectors else None
+    projection = projection_of(items, settings) if settings.vectors else None
     model = Ranker(settings)
-    _put_on_one_scale(model, items, basis)
+    _put_on_one_scale(model, items, projection)
     state = _State(model, plan, items)
     if resume and resume.exists():
         state.load(resume)
-    checked = batch_of([one.graph for one in val], [one.truth for one in val], basis)
+    checked = batch_of([one.graph for one in val], [one.truth for one in val], projection)
     while not state.finished():
-        state.epoch(items, checked, basis)
+        state.epoch(items, checked, projection)
         tell(state.epochs[-1])
         if resume:
             state.save(resume)
     model.load_state_dict(state.best)
     model.eval()
-    return Trained(model, state.epochs, basis)
+    return Trained(model, state.epochs, projection)
 
 
 class _State:
@@ -108,13 +108,14 @@ class _State:
         done = len(self.epochs)
         return done >= self.plan.epochs or done - self.best_epoch >= self.plan.patience > 0
 
-    def epoch(self, items: Sequence[Labelled], val: Batch, basis: Tensor | None) -> None:
+    def epoch(self, items: Sequence[Labelled], val: Batch, projection: Projection | None) -> None:
         """Go over all incidents once."""
         started, number = time.monotonic(), len(self.epochs)
         rng = np.random.default_rng([self.plan.seed, number])
         torch.manual_seed(self.plan.seed * 10_007 + number)
         self.model.train()
-        losses = [self._step(lossy(batch, rng)) for batch in shuffled(items, self.plan.batch, rng, basis)]
+        batches = shuffled(items, self.plan.batch, rng, projection)
+        losses = [self._step(lossy(batch, rng)) for batch in batches]
         loss, first = measured(self.model, val)
         self.epochs.append(Epoch(number + 1, float(np.mean(losses)), loss, first, time.monotonic() - started))
         if loss < self.best_loss:
@@ -165,18 +166,19 @@ def measured(model: Ranker, batch: Batch) -> tuple[float, float]:
     return -scores[batch.truths].mean().item(), (scores[batch.truths] >= most).double().mean().item()
 
 
-def basis_of(items: Sequence[Labelled], width: int) -> Tensor:
-    """Return the directions in which sentence vectors differ most, (384, width): their first principal components."""
-    vectors = np.concatenate([vectors_of(one.graph) for one in items])
-    vectors = vectors[np.abs(vectors).sum(1) > 0]
-    if len(vectors) < width:
-        return torch.zeros(384, width)
-    _, _, directions = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
-    return torch.from_numpy(np.ascontiguousarray(directions[:width].T)).float()
+def projection_of(items: Sequence[Labelled], settings: Settings) -> Projection:
+    """Return the directions in which sentence vectors differ most: their first principal components."""
+    vectors = np.concatenate([vectors_of(one.graph, settings.encoder) for one in items])
+    written = vectors[np.abs(vectors).sum(1) > 0]
+    basis = torch.zeros(vectors.shape[1], settings.vectors)
+    if len(written) >= settings.vectors:
+        _, _, directions = np.linalg.svd(written - written.mean(0), full_matrices=False)
+        basis = torch.from_numpy(np.ascontiguousarray(directions[: settings.vectors].T)).float()
+    return Projection(settings.encoder, basis)
 
 
-def _put_on_one_scale(model: Ranker, items: Sequence[Labelled], basis: Tensor | None) -> None:
-    whole = batch_of([one.graph for one in items], basis=basis)
+def _put_on_one_scale(model: Ranker, items: Sequence[Labelled], projection: Projection | None) -> None:
+    whole = batch_of([one.graph for one in items], projection=projection)
     model.mean.copy_(whole.nodes.mean(0))
     model.scale.copy_(whole.nodes.std(0).clamp(min=0.05))
     model.edge_mean.copy_(whole.edge_features.mean(0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +18,8 @@ from core.files import replace_file, sha256_of
 from core.revision import revision
 from graph_rca.better import compared, fresh, split, told
 from graph_rca.dataset import Labelled, labelled, load
+from graph_rca.encode_command import chosen
+from graph_rca.encoders import NONE
 from graph_rca.model import Kind, Settings
 from graph_rca.rank_command import chosen_weights
 from graph_rca.train import Epoch, Plan, Trained, train
@@ -31,6 +33,10 @@ ABLATIONS: Sequence[Mapping[str, object]] = (
     {"no_edges": True},  # a static graph: who calls whom, and nothing of how the calls go
 )  # fmt: skip
 """What is changed of the graph attention network, in the order in which they are trained."""
+PROJECTED = 16
+"""Numbers that a sentence vector becomes before a network reads it."""
+_MADE_BY = ("revision", "encoded", "incidents", "plan", "best_epoch", "seconds")
+"""Of the card of each network, what the card of all tells."""
 FRESH_SEED = 77
 """Of the incidents that old and new are compared on; no split uses it."""
 
@@ -42,12 +48,7 @@ def command(arguments: argparse.Namespace) -> int:
         refuse(
             arguments.prog, f"--kinds: {', '.join(sorted(unknown))}: known are {', '.join(get_args(Kind))}"
         )
-    items = [one for path in arguments.encoded for one in load(path)]
-    val = load(arguments.val)
-    kept: list[Labelled] = []
-    if arguments.findings:
-        learnt, kept = split(confirmed(arguments.findings))
-        items += learnt
+    items, val, kept = _read(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(f"{len(items)} incidents to learn from, {len(val)} to stop by")
     for one in variations(arguments):
@@ -55,6 +56,8 @@ def command(arguments: argparse.Namespace) -> int:
             for seed in range(one.seeds):
                 _train_one(one, kind, seed, items, val)
     _page(arguments.out)
+    if not arguments.ablations:
+        together(arguments.out)
     if arguments.findings:
         _compare(arguments, kept)
     return 0
@@ -68,15 +71,42 @@ def variations(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     return [argparse.Namespace(**{**usual, **change}) for change in ABLATIONS]
 
 
+def _read(arguments: argparse.Namespace) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
+    """Return what is learnt from, what says when to stop, and findings that are kept back."""
+    encoders = chosen(arguments.encoder)
+    if len(encoders) > 1:
+        refuse(arguments.prog, "--encoder: a network reads one encoder; name one")
+    items = [one for path in arguments.encoded for one in load(path)]
+    val = [one for path in arguments.val for one in load(path)]
+    if not arguments.findings:
+        return items, val, []
+    # those kept back are also ranked by the weights in use
+    both = {*encoders, *chosen_weights(arguments).encoders}
+    learnt, kept = split(confirmed(arguments.findings, both))
+    return items + learnt, val, kept
+
+
+def together(folder: Path) -> Path:
+    """Write the networks of a run as one file, which ranks by the mean of their probabilities. Returns the file."""
+    parts = [load_ensemble(path) for path in sorted(folder.glob("*-[0-9]*.safetensors"))]
+    facts = {
+        "about": "Mean of the networks of this run. Trained on generated incidents only, unless --from named others.",
+        "revision": revision(), "made_by": [{name: part.card[name] for name in _MADE_BY} for part in parts],
+    }  # fmt: skip
+    path = folder / "together.safetensors"
+    save_ensemble([member for part in parts for member in part.members], path, facts)
+    return path
+
+
 def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
-    """Put the networks of the run together, and say whether they are better than the weights in use."""
-    parts = [load_ensemble(path) for path in sorted(arguments.out.glob("*-[0-9]*.safetensors"))]
+    """Say whether the networks of the run together are better than the weights in use."""
     candidate = arguments.out / "together.safetensors"
-    members = [member for part in parts for member in part.members]
-    save_ensemble(members, candidate, {"about": "Mean of the networks of this run.", "revision": revision()})
     old, new = chosen_weights(arguments), load_ensemble(candidate)
     print(f"comparing on {arguments.check} fresh incidents and {len(kept)} findings kept back", flush=True)
-    sets = {"fresh generated": fresh(arguments.check, FRESH_SEED), "findings kept back": kept}
+    sets = {
+        "fresh generated": fresh(arguments.check, FRESH_SEED, old.encoders | new.encoders),
+        "findings kept back": kept,
+    }
     found = [compared(name, chosen, old, new) for name, chosen in sets.items() if chosen]
     lines = told(found)
     replace_file(arguments.out / "better.md", ("\n".join(lines) + "\n").encode())
@@ -84,9 +114,9 @@ def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
     print(f"to use it: python -m graph_rca rank INCIDENT --weights {candidate}")
 
 
-def confirmed(folder: Path) -> list[Labelled]:
+def confirmed(folder: Path, encoders: Collection[str]) -> list[Labelled]:
     """Return confirmed findings as labelled graphs. Raises ScenarioError for a folder without any."""
-    found = [one for scenario in read_scenarios(folder) if (one := labelled(scenario))]
+    found = [one for scenario in read_scenarios(folder) if (one := labelled(scenario, encoders=encoders))]
     if not found:
         raise ConfigurationError(
             f"{folder}: no finding names a service; set ground_truth.service in each file"
@@ -99,7 +129,7 @@ def _train_one(
 ) -> None:
     name = f"{kind}-{seed}" + ("-no-attention" if arguments.no_attention else "")
     name += ("-no-edges" if arguments.no_edges else "") + (
-        f"-v{arguments.vectors}" if arguments.vectors else ""
+        "" if arguments.encoder == NONE else f"-{arguments.encoder}"
     )
     name += f"-no-{arguments.without}" if arguments.without else ""
     weights = arguments.out / f"{name}.safetensors"
@@ -107,7 +137,9 @@ def _train_one(
         print(f"{name}: is there already")
         return
     settings = Settings(kind, attention=not arguments.no_attention, edges=not arguments.no_edges,
-                        vectors=arguments.vectors, without=arguments.without or "")  # fmt: skip
+                        without=arguments.without or "")  # fmt: skip
+    if arguments.encoder != NONE:
+        settings = settings._replace(encoder=arguments.encoder, vectors=PROJECTED)
     plan = Plan(arguments.epochs, arguments.patience, seed=seed)
     state, started = arguments.out / f"{name}.state", time.monotonic()
     done = train(
@@ -115,7 +147,7 @@ def _train_one(
     )
     seconds = time.monotonic() - started
     save_ensemble(
-        [Member(done.model, done.basis)], weights, _facts(arguments, plan, done, seconds, len(items))
+        [Member(done.model, done.projection)], weights, _facts(arguments, plan, done, seconds, len(items))
     )
     state.unlink(missing_ok=True)
 
@@ -133,7 +165,7 @@ def _facts(
     best = min(done.epochs, key=lambda one: one.val_loss)
     return {
         "revision": revision(), "plan": plan._asdict(), "incidents": count, "seconds": round(seconds, 1),
-        "encoded": {path.name: sha256_of(path) for path in [*arguments.encoded, arguments.val]},
+        "encoded": {path.name: sha256_of(path) for path in [*arguments.encoded, *arguments.val]},
         "best_epoch": best._asdict(), "epochs": [one._asdict() for one in done.epochs],
     }  # fmt: skip
 

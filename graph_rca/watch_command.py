@@ -12,12 +12,13 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from core.command_line import printable
+from core.command_line import printable, refuse
 from core.files import replace_file
 from graph_rca.alerting import Outbox, message, people
 from graph_rca.explain import reasons
@@ -93,6 +94,12 @@ def suffers(graph: IncidentGraph) -> bool:
 
 def command(arguments: argparse.Namespace) -> int:
     """Watch. With --once: returns 1 when something is wrong or a source is down, else 0."""
+    if arguments.folder and not arguments.folder.is_dir():
+        refuse(
+            arguments.prog, f"--folder {arguments.folder}: there is no such folder; make it, then watch it"
+        )
+    if arguments.folder and not incident_files(arguments.folder):
+        _say(f"{arguments.folder}: holds no incident file (*.json) yet")
     arguments.findings.mkdir(parents=True, exist_ok=True)
     watcher = Watcher(arguments.findings, chosen_weights(arguments), Outbox(people(os.environ)))
     seen: dict[Path, int] = {}
@@ -105,25 +112,44 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _one_look(arguments: argparse.Namespace, watcher: Watcher, seen: dict[Path, int]) -> bool:
     wrong = False
-    try:
-        for work in _work(arguments, seen):
-            wrong |= watcher.see(work)
-    except InvestigatorError as trouble:  # a source is down: said at each look, and looked at again
-        _say(f"cannot see: {trouble}")
-        wrong = True
+    for read in _work(arguments, seen):
+        try:
+            if work := read():
+                wrong |= watcher.see(work)
+        except (
+            InvestigatorError,
+            OSError,
+        ) as trouble:  # said at each look; the next file or look may be well
+            _say(f"cannot see: {trouble}")
+            wrong = True
     for trouble_text in watcher.outbox.send():
         _say(trouble_text)
     return wrong
 
 
-def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Work]:
-    if arguments.folder:
-        for path in sorted(arguments.folder.glob("*.json")):
-            changed = path.stat().st_mtime_ns
-            if seen.get(path) != changed:
-                seen[path] = changed
-                yield Work(read_incident(path))
+def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Callable[[], Work | None]]:
+    """Yield what reads each incident; None where there is nothing to rank."""
+    if not arguments.folder:
+        yield partial(_live, arguments)
         return
+    for path in incident_files(arguments.folder):
+        yield partial(_of_file, path, seen)
+
+
+def incident_files(folder: Path) -> list[Path]:
+    """Return the incident files of a folder; findings that were written there are none."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(".finding.json"))
+
+
+def _of_file(path: Path, seen: dict[Path, int]) -> Work | None:
+    changed = path.stat().st_mtime_ns
+    if seen.get(path) == changed:
+        return None
+    seen[path] = changed
+    return Work(read_incident(path))
+
+
+def _live(arguments: argparse.Namespace) -> Work | None:
     sources = Sources(
         arguments.prometheus, arguments.loki, arguments.loki_query, arguments.jaeger,
         arguments.victorialogs, arguments.victorialogs_query,
@@ -131,12 +157,12 @@ def _work(arguments: argparse.Namespace, seen: dict[Path, int]) -> Iterator[Work
     found = look(sources, datetime.now(UTC), arguments.window_min)
     if found is None:
         _say(f"{arguments.prometheus}: holds no series of the last {arguments.window_min} minutes")
-        return
+        return None
     for silent in found.silent:
         _say(f"does not answer: {silent}")
     if found.missing:
         _say(f"missing: {'; '.join(found.missing)}")
-    yield Work(found.incident, found.topology, live=True, silent=found.silent)
+    return Work(found.incident, found.topology, live=True, silent=found.silent)
 
 
 def _say(text: str) -> None:

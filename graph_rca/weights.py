@@ -8,7 +8,7 @@ mean of their probabilities.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +20,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from core.files import replace_file, sha256_of
-from graph_rca.batches import batch_of
+from graph_rca.batches import Projection, batch_of
 from graph_rca.dataset import COLUMNS
+from graph_rca.encoders import fingerprint
 from graph_rca.graph import IncidentGraph
 from graph_rca.model import Batch, Ranker, Settings, log_softmax
 from project_types import ConfigurationError
@@ -30,10 +31,10 @@ SHIPPED = Path(__file__).parent / "shipped" / "ranker.safetensors"
 
 
 class Member(NamedTuple):
-    """One network, and what projects its sentence vectors."""
+    """One network, and what projects the sentence vectors that it reads."""
 
     model: Ranker
-    basis: Tensor | None = None
+    projection: Projection | None = None
 
 
 class Ensemble(NamedTuple):
@@ -59,14 +60,24 @@ class Ensemble(NamedTuple):
 
     def probabilities(self, graph: IncidentGraph) -> NDArray[np.float64]:
         """Return each service's probability to be the cause: (services)."""
-        return self.of_batches({member.model.settings.vectors: batch_of([graph], basis=member.basis)
-                                for member in self.members})  # fmt: skip
+        return self.of_batches(lambda projection: batch_of([graph], projection=projection))
 
     @torch.no_grad()
-    def of_batches(self, batches: Mapping[int, Batch]) -> NDArray[np.float64]:
-        """Return probabilities for one incident, given its batch by width of sentence vectors."""
-        found = [self._one(member, batches[member.model.settings.vectors]) for member in self.members]
+    def of_batches(self, read: Callable[[Projection | None], Batch]) -> NDArray[np.float64]:
+        """Return probabilities, given what reads an incident as a network wants it."""
+        once = cache(lambda number: read(self.members[number].projection))
+        # networks without sentence vectors read the same batch: that of the first of them
+        first = next((n for n, one in enumerate(self.members) if one.projection is None), 0)
+        found = [
+            self._one(member, once(number if member.projection else first))
+            for number, member in enumerate(self.members)
+        ]
         return np.asarray(np.mean(found, axis=0))
+
+    @property
+    def encoders(self) -> set[str]:
+        """Return what must make sentence vectors before an incident is ranked."""
+        return {member.projection.encoder for member in self.members if member.projection}
 
     def _one(self, member: Member, batch: Batch) -> NDArray[np.float64]:
         graphs = int(batch.graph_of[-1]) + 1
@@ -80,12 +91,15 @@ def save_ensemble(members: Sequence[Member], path: Path, facts: Mapping[str, Any
         tensors |= {
             f"{number}.{name}": value.contiguous() for name, value in member.model.state_dict().items()
         }
-        if member.basis is not None:
-            tensors[f"{number}.basis"] = member.basis.contiguous()
+        if member.projection is not None:
+            tensors[f"{number}.basis"] = member.projection.basis.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, save(tensors))
-    card = {"members": [member.model.settings._asdict() for member in members], "sha256": sha256_of(path),
-            "columns": COLUMNS, **facts}  # fmt: skip
+    encoders = {member.projection.encoder for member in members if member.projection}
+    card = {
+        "members": [member.model.settings._asdict() for member in members], "sha256": sha256_of(path),
+        "encoders": {name: fingerprint(name) for name in sorted(encoders)}, "columns": COLUMNS, **facts,
+    }  # fmt: skip
     replace_file(path.with_suffix(".json"), f"{json.dumps(card, indent=1)}\n".encode())
 
 
@@ -105,6 +119,9 @@ def load_ensemble(path: Path = SHIPPED) -> Ensemble:
         )
     if card.get("columns") != COLUMNS:
         raise ConfigurationError(f"{path}: the weights are of other features; {again}")
+    for name, known in card.get("encoders", {}).items():
+        if fingerprint(name) != known:
+            raise ConfigurationError(f"{path}: the weights learnt with another encoder '{name}'; {again}")
     torch.set_num_threads(1)  # graphs are small; threads that wait for one another cost more than they give
     tensors = load(content)
     members = [_member(number, Settings(**given), tensors) for number, given in enumerate(card["members"])]
@@ -118,7 +135,7 @@ def _member(number: int, settings: Settings, tensors: Mapping[str, Tensor]) -> M
     model = Ranker(settings)
     model.load_state_dict(mine)
     model.eval()
-    return Member(model, basis)
+    return Member(model, None if basis is None else Projection(settings.encoder, basis))
 
 
 @cache

@@ -74,3 +74,5 @@ def test_a_report_ends_and_a_killed_one_goes_on(tmp_path: Path, capsys: pytest.C
     ]
     assert "seen:" not in capsys.readouterr().err
     assert main([*asked, "--seed", "1"]) == 2
+    assert main([*asked, "--runs", str(tmp_path / "typo")]) == 2
+    assert "holds no networks" in capsys.readouterr().err

@@ -22,12 +22,14 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from failure_analysis.receivers import Message
+from graph_rca.__main__ import main
 from graph_rca.alerting import Outbox, people
 from graph_rca.live_lines import LINES_OF_A_PART, PARTS, victorialogs_lines
 from graph_rca.live_window import Sources, look
 from importers.counting import ImportTrouble
 from project_types import LogRecord, Window, read_incident
 from testrun_investigator.local_prometheus import served
+from tests.builders.generated import one
 from tests.fakes.victoria_logs import Server, serve
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,7 @@ def finding_about(service: str, folder: Path) -> dict[str, Any]:
     return finding
 
 
+needs_graph = pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs the extra graph")
 needs_prometheus = pytest.mark.skipif(
     shutil.which("promtool") is None or find_spec("torch_geometric") is None,
     reason="needs Debian's package prometheus and the extra graph",
@@ -335,3 +338,34 @@ def test_an_alert_that_is_refused_names_the_variable_and_no_key() -> None:
         (told,) = outbox.send()
     assert "OPSGENIE_API_KEY" in told
     assert "secret-key" not in told
+
+
+@pytest.mark.slow
+@needs_graph
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["watch", "--folder", str(tmp_path / "typo"), "--once", "--findings", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@needs_graph
+def test_a_broken_file_in_a_folder_is_said_and_the_others_are_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-broken.json").write_text("{", encoding="utf-8")
+    whole = one(2, "disk_full").incident
+    only = [row for row in whole.logs if row.service == whole.services[0]]
+    alone: dict[str, Any] = {"services": whole.services[:1], "logs": tuple(only), "topology": ()}
+    lonely = whole.model_copy(update={**alone, "id": "lonely", "spans": (), "metrics": (), "events": ()})
+    (tmp_path / "b-lonely.json").write_text(lonely.model_dump_json(), encoding="utf-8")
+    (tmp_path / "c-whole.json").write_text(whole.model_dump_json(), encoding="utf-8")
+    assert main(["watch", "--folder", str(tmp_path), "--once", "--findings", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "cannot see: " in said
+    assert "lonely: insufficient evidence: 1 service" in said
+    assert len(list(tmp_path.glob("*.finding.json"))) == 1
+    # its own findings are no incidents
+    assert main(["watch", "--folder", str(tmp_path), "--once", "--findings", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("cannot see: ") == 1
