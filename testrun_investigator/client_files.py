@@ -25,8 +25,7 @@ def contents(python: str | None = None) -> dict[str, dict[str, Any]]:
         "type": "stdio",
         "command": command,
         "args": [*arguments, f"${{workspaceFolder}}/{_SCRIPT}"],
-        "cwd": "${workspaceFolder}",
-        "envFile": "${workspaceFolder}/.env",
+        "cwd": "${workspaceFolder}",  # the server reads .env there; an editor would stop where there is none
     }
     outside = {"type": "stdio", "command": command, "args": [*arguments, _SCRIPT]}
     return {FILES[0]: {"servers": {SERVER: inside}}, FILES[1]: {"mcpServers": {SERVER: outside}}}

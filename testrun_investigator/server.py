@@ -103,6 +103,9 @@ def guarded(server: Any, host: str, token: str | None) -> Any:
 
 
 if __name__ == "__main__":
-    from core.command_line import run
+    from core.command_line import parser, run
 
-    raise SystemExit(run("server.py", lambda: command(argparse.Namespace(http=False))))
+    flags = parser("server.py", "Serve the tools to an assistant, over stdio or HTTP.")
+    add_flags(flags)
+    given = flags.parse_args()
+    raise SystemExit(run("server.py", lambda: command(given)))

@@ -384,6 +384,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "usage: python -m testrun_investigator" in capsys.readouterr().out
 
 
+def test_the_file_that_editors_start_takes_the_flags_of_serve() -> None:
+    def started(*flags: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "testrun_investigator/server.py", *flags]
+        return subprocess.run(command, cwd=ROOT, env=environment({}), capture_output=True, text=True)
+
+    assert "--http" in started("--help").stdout
+    assert "unrecognized arguments: --htp" in started("--htp").stderr
+
+
 def test_importing_the_room_loads_nothing_heavy() -> None:
     code = (
         "import sys, testrun_investigator.__main__, testrun_investigator.server; "
