@@ -36,10 +36,17 @@ def trace_id(place: int, number: int) -> str:
     return f"9bc1{number % 3:04x}0000{place:04x}"
 
 
-OWN = {
-    "log": [{SHARED_LOG, *(log_id(place, number) for number in range(20))} for place in range(3)],
-    "trace": [{SHARED_TRACE, *(trace_id(place, number) for number in range(3))} for place in range(3)],
-}
+def logs_of(place: int) -> set[str]:
+    """The ids of a scenario's lines, the one that all share among them."""
+    return {SHARED_LOG, *(log_id(place, number) for number in range(20))}
+
+
+def traces_of(place: int) -> set[str]:
+    """The ids of a scenario's traces, the one that all share among them."""
+    return {SHARED_TRACE, *(trace_id(place, number) for number in range(3))}
+
+
+OWN = {"log": [*map(logs_of, range(3))], "trace": [*map(traces_of, range(3))]}
 
 
 def content(place: int, name: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def analyzer(server: OpenAIServer, **options: Any) -> LogAnalyzer:
     return LogAnalyzer(
         "openai/fake",
         api_base=server.base_url,
-        **{"api_key": "test", "timeout_s": 10.0, "patience": HASTY, **options},
+        **{"api_key": "test", "timeout_s": 60.0, "patience": HASTY, **options},
     )
 
 
@@ -336,7 +336,7 @@ EXPLAINED = {
 
 
 def served(server: AdapterServer) -> FailureAnalysis:
-    asked = LogAnalyzer("served:production", api_base=server.url, timeout_s=10.0)
+    asked = LogAnalyzer("served:production", api_base=server.url, timeout_s=60.0)
     return asked.analyze_failure("run-1", "training_job", OOM, "step 3\n" + OOM)
 
 

@@ -93,7 +93,7 @@ def test_nothing_to_tell_is_no_prompt() -> None:
 def test_the_model_that_explains_a_failure_hears_what_failed_like_it(tmp_path: Path) -> None:
     store = FailureStore(tmp_path / "failures.db")
     with OpenAIServer(answers) as server:
-        analyzer = LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=10)
+        analyzer = LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=60)
         put(store, "a1", Explainer(analyzer, store).error("a1", "log", message("orders.csv"), ""))
         Explainer(analyzer, store).error("a2", "log", message("users.csv"), "")
         first, second = (request["messages"][1]["content"] for request in server.requests)

@@ -48,7 +48,7 @@ def ask(stage: Stage, *replies: Reply) -> tuple[Opinion, str]:
 
 def analyzer(server: OpenAIServer) -> LogAnalyzer:
     hasty = Patience(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
-    return LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=10, patience=hasty)
+    return LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=60, patience=hasty)
 
 
 def test_a_claim_that_cites_what_happened_is_kept_with_full_ids(stage: Stage) -> None:

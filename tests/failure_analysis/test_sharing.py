@@ -34,7 +34,7 @@ def answers(body: dict[str, object]) -> Reply:
 
 def explainer(server: OpenAIServer, store: FailureStore) -> Explainer:
     return Explainer(
-        LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=10), store
+        LogAnalyzer("openai/fake", api_base=server.base_url, api_key="test", timeout_s=60), store
     )
 
 

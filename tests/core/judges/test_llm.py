@@ -319,7 +319,7 @@ async def test_no_more_questions_are_open_than_allowed() -> None:
 
 async def test_the_cost_of_a_known_model_is_counted() -> None:
     with judge_server("ok", RIGHT) as server:
-        judge = LLMJudge("openai/gpt-4o-mini", api_base=server.base_url, api_key="test", timeout_s=5)
+        judge = LLMJudge("openai/gpt-4o-mini", api_base=server.base_url, api_key="test", timeout_s=60)
         verdict = await judge.verdict(INCIDENT, REPORT)
     assert 0 < verdict.cost_usd < 0.01
 
