@@ -89,7 +89,9 @@ def test_a_merged_adapter_is_a_base_model_that_says_the_same(
     base, whole = opened(str(lab.model)), opened(str(merged))
     adapted = base.policy(Registry(lab.adapters).checked("warm@v1", base.sha256))
     asked = [demonstration(base.chat, {"messages": [{"role": "user", "content": "why?"}, ANSWERED]})]
-    said = [score(model, asked, base.device, "float32").logprobs for model in (adapted, whole.model, base.model)]
+    said = [
+        score(model, asked, base.device, "float32").logprobs for model in (adapted, whole.model, base.model)
+    ]
     assert said[0].tolist() == pytest.approx(said[1].tolist(), abs=1e-4)
     assert said[0].tolist() != pytest.approx(said[2].tolist(), abs=1e-2), "the adapter changes something"
     assert lab.run("adapters", "merge", "warm@v1", *flags, "--out", str(lab.adapters)) == 2
