@@ -59,6 +59,9 @@ class Usual(NamedTuple):
     gap_ms: float = 0.0
     """How long its calls are usually under way."""
     before_gap_ms: float = 0.0
+    own_ms: float = 0.0
+    """How long it usually takes without what it calls."""
+    before_own_ms: float = 0.0
 
 
 class Moved(NamedTuple):
@@ -185,6 +188,8 @@ def operations(text: str) -> list[Usual]:
                 float(before[3]) if before[0] else None,
                 float(now[6] or 0),
                 float(before[6] or 0),
+                float(now[4] or now[2]),
+                float(before[4] or before[2] or 0),
             )
         )
     return rows

@@ -2,6 +2,7 @@
 
 Real systems name their operations in many ways, and often there are no traces at all. Then each kind of evidence
 speaks for itself. A resource or a delay counts only when it stands out from the same measure of other services.
+A service whose own time rose is named when nothing else accuses anybody.
 New errors count by how often they came. One that names another service is a complaint about that service. One of a
 caller is only passed on where a callee fails as well: in a trace, or by what people tell of who calls whom. When
 nothing stands out, the answer is "unknown".
@@ -90,9 +91,10 @@ def what_moved(asker: Asker) -> Generator[list[Call] | Call, Any, Answer]:
     window = _window(first[0], asker.hint_s)
     texts = yield from asker.ask(*_calls(asker.tools, window))
     told = dict(zip(_names(asker.tools), texts, strict=True))
+    spans = operations("\n".join((told.get("spans 1", ""), told.get("spans 2", ""))))
     found = [
         *from_resources({part: moved(told.get(f"metric {part}", "")) for part in RESOURCES}),
-        *from_gaps(operations("\n".join((told.get("spans 1", ""), told.get("spans 2", ""))))),
+        *from_gaps(spans),
     ]
     if found:
         return max(found, key=lambda one: one.weight).answer
@@ -109,7 +111,9 @@ def what_moved(asker: Asker) -> Generator[list[Call] | Call, Any, Answer]:
     silent = re.findall(r"[\w./-]+", (re.findall(r"; silent now: ([^\n:]*)", told["compare 1"]) or [""])[0])
     accused = from_rows(fresh, asker.names, asker.calls, read, silent)
     best = max(accused, key=lambda one: one.weight, default=None)
-    return best.answer if best and best.weight >= LEAST_SAYING else UNKNOWN
+    if best and best.weight >= LEAST_SAYING:
+        return best.answer
+    return next((one.answer for one in from_own_times(spans)), UNKNOWN)
 
 
 def _window(text: str, hint_s: int | None) -> Mapping[str, str]:
@@ -182,6 +186,34 @@ def from_gaps(spans: Iterable[Usual]) -> list[Suspicion]:
         f"{one.before_gap_ms:.0f} -> {one.gap_ms:.0f} ms"
     )
     return [Suspicion(one.service, 3.0, _accuse(one.service, said))]
+
+
+def from_own_times(spans: Iterable[Usual]) -> list[Suspicion]:
+    """The service that takes far longer by itself than before, and than others do."""
+    worst: dict[str, Usual] = {}
+    for one in sorted(spans, key=_own_growth, reverse=True):
+        worst.setdefault(one.service, one)
+    grown = [_own_growth(one) for one in worst.values()]
+    if not grown or (len(grown) > 1 and grown[0] < STANDS_OUT * grown[1]):
+        return []
+    top = next(iter(worst.values()))
+    if not _is_slow(top):
+        return []
+    said = (
+        f"{top.service} became slow by itself: the own time of {top.operation} grew "
+        f"{top.before_own_ms:.0f} -> {top.own_ms:.0f} ms, and that of nothing that it calls"
+    )
+    return [Suspicion(top.service, 1.0, _accuse(top.service, said))]
+
+
+def _own_growth(one: Usual) -> float:
+    """Milliseconds; 0 for an operation that was not there before."""
+    return max(0.0, one.own_ms - one.before_own_ms) if one.before_p50_ms is not None else 0.0
+
+
+def _is_slow(one: Usual) -> bool:
+    """Whether an operation takes longer than load alone explains."""
+    return _own_growth(one) >= LEAST_GAP_MS and one.own_ms > ROSE * one.before_own_ms
 
 
 def _accuse(service: str, said: str) -> Answer:

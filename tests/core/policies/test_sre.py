@@ -10,6 +10,8 @@ import pytest
 
 from core.log_stores.memory import memory_store
 from core.policies.scripted import SCRIPTED
+from core.policies.sre.reading import Usual
+from core.policies.sre.shifts import from_own_times
 from log_search_tools import store_tools
 from project_types import EpisodeConfig, Incident
 from rollout import investigate
@@ -45,17 +47,18 @@ def errors(service: str, message: str, times: int, first: int = 9000) -> list[di
     return [line(first + number, 330.0 + number, service, message, "ERROR") for number in range(times)]
 
 
-def spans(gap_ms: float) -> list[dict[str, Any]]:
-    """web calls cart every three seconds; from the fifth minute on the way there takes `gap_ms`."""
-    found = []
+def spans(gap_ms: float, cart_ms: float = 20) -> list[dict[str, Any]]:
+    """web calls cart every three seconds; from the fifth minute on the way there takes `gap_ms`, and cart so long."""
+    found: list[dict[str, Any]] = []
     for number in range(200):
         second, way = 3.0 * number, (gap_ms if number >= 100 else 2.0) / 1000
         trace = f"trace{number:04d}"
+        cart = cart_ms if number >= 100 else 20.0
         found += [
             {"trace_id": trace, "span_id": f"a{number}", "service": "web", "operation": "web.checkout",
-             "start": clock(second), "duration_ms": 30 + way * 1000, "status": "unknown"},
+             "start": clock(second), "duration_ms": 10 + cart + way * 1000, "status": "unknown"},
             {"trace_id": trace, "span_id": f"b{number}", "parent_span_id": f"a{number}", "service": "cart",
-             "operation": "cart.add", "start": clock(second + way), "duration_ms": 20, "status": "unknown"},
+             "operation": "cart.add", "start": clock(second + way), "duration_ms": cart, "status": "unknown"},
         ]  # fmt: skip
     return found
 
@@ -107,6 +110,25 @@ async def test_a_share_of_a_resource_is_no_shortage_while_most_is_left() -> None
 async def test_a_way_that_became_long_is_a_delay_of_the_network() -> None:
     service, cause = await accused(spans=spans(900.0))
     assert (service, "network delay" in cause) == ("cart", True)
+
+
+async def test_an_own_time_that_only_one_service_has_lost_accuses_it_when_nothing_else_does() -> None:
+    service, cause = await accused(spans=spans(2.0, cart_ms=900))
+    assert (service, "slow by itself" in cause) == ("cart", True)
+    assert (await accused(errors("db", "disk full", 12), spans=spans(2.0, cart_ms=900)))[0] == "db"
+
+
+async def test_an_own_time_that_rose_a_little_accuses_nobody() -> None:
+    assert (await accused(spans=spans(2.0, cart_ms=80)))[0] == "unknown"
+
+
+@pytest.mark.parametrize(("db_ms", "accuses"), [(20, ["cart"]), (600, [])])
+def test_an_own_time_accuses_when_it_stands_out_from_that_of_others(db_ms: float, accuses: list[str]) -> None:
+    found = [
+        Usual(name, "read", 50, 0.0, own_ms, 20, 20, own_ms=own_ms, before_own_ms=20)
+        for name, own_ms in (("cart", 900), ("db", db_ms))
+    ]
+    assert [one.service for one in from_own_times(found)] == accuses
 
 
 async def test_new_errors_accuse_when_they_came_often() -> None:
