@@ -25,6 +25,7 @@ from project_types import Incident, read_incident
 _SQLITE = b"SQLite format 3\0"
 _NAMES = ("scenario-*.json", "incident-*.json", "*/scenario-*.json", "*/incident-*.json")
 _MOST_TOLD = 12
+_BEGINNING = 4096
 
 
 class Opened(NamedTuple):
@@ -85,7 +86,7 @@ def opened(
             told = list(counts.told())
         if not files:
             raise ImportTrouble(f"{where}: no row was kept; {'; '.join(told)}")
-        by_id = {one.stem.partition("-")[2]: one for one in files}
+        by_id = {one.stem.partition("-")[2] or one.stem: one for one in files}
         chosen = by_id[_one(list(by_id), wanted, where)]
         yield _built(chosen, Path(scratch), told)
 
@@ -94,7 +95,8 @@ def _built(file: Path, scratch: Path, told: Sequence[str]) -> Opened:
     """Make one incident searchable."""
     folder = scratch / "one"
     folder.mkdir()
-    (folder / file.name).symlink_to(file.resolve())
+    name = file.name if _is_named(file) else f"incident-{file.stem}.json"
+    (folder / name).symlink_to(file.resolve())
     database = scratch / "logs.db"
     build(folder, database)
     with closing(sqlite3.connect(database)) as connection:
@@ -113,7 +115,20 @@ def _files(path: Path, name: str) -> list[Path]:
         return []
     if path.is_dir():
         return [file for pattern in _NAMES for file in sorted(path.glob(pattern))]
-    return [path] if path.match("scenario-*.json") or path.match("incident-*.json") else []
+    return [path] if path.is_file() and (_is_named(path) or _is_incident(path)) else []
+
+
+def _is_named(path: Path) -> bool:
+    return path.match("scenario-*.json") or path.match("incident-*.json")
+
+
+def _is_incident(path: Path) -> bool:
+    """Say whether a file of any name begins as an incident file does; no other format has a time hint."""
+    with path.open("rb") as file:
+        begin = file.read(_BEGINNING).lstrip()
+    return begin.startswith(b"{") and all(
+        f'"{name}"'.encode() in begin for name in ("description", "time_hint")
+    )
 
 
 def _ids(database: Path) -> list[str]:

@@ -9,6 +9,8 @@ import pytest
 
 from build_logs import build
 from core.rooms import main
+from importers.opening import opened
+from importers.options import Options
 from tests.builders.scenarios import GOLD, INCIDENT, write_scenarios
 from tests.fakes.openai_server import OpenAIServer, Reply, answer, call, say, text_call
 from tests.importers.imported import write
@@ -159,3 +161,12 @@ def test_what_cannot_be_imported_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "does not exist; check the path" in capsys.readouterr().err
     assert main(["search", str(write(tmp_path / "empty", {"cart.log": ""}))]) == 2
     assert "no row was kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_incident_file_may_have_any_name(tmp_path: Path, indent: int | None) -> None:
+    path = tmp_path / "last night.json"
+    path.write_text(INCIDENT.incident.model_dump_json(indent=indent), encoding="utf-8")
+    with opened(str(path), "auto", Options(), None, progress=False) as found:
+        assert found.incident == INCIDENT.incident
+        assert found.store.services()
