@@ -29,7 +29,6 @@ from transformers import PreTrainedTokenizerFast
 from core.log_stores.printing import PRINTED_ROW
 from core.policies.demonstrator import (
     LONGEST_QUOTE,
-    LONGEST_THOUGHT,
     answer_with,
     because_end,
     because_short,
@@ -166,9 +165,7 @@ def disguised(
         text = text.replace(json.dumps(message)[1:-1], strange)
     disguise: list[Message] = json.loads(text)
     report["root_cause"] = f"{report['suspected_service']}: {words_of[blamed]}"[:LONGEST_QUOTE]
-    level = (conversation[-1].get("content") or "").partition(" ")[0]
-    thought = f"{level} {words_of[blamed][:LONGEST_THOUGHT]}"
-    disguise[-1] = _said(Call("return_final_answer", report, thought))
+    disguise[-1] = _said(Call("return_final_answer", report, conversation[-1].get("content") or ""))
     return disguise
 
 

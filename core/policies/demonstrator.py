@@ -25,8 +25,6 @@ from project_types import Level
 
 LONGEST_QUOTE = 80
 """Characters of a row that a report quotes."""
-LONGEST_THOUGHT = 40
-"""Characters of a row that are said before it is blamed."""
 SUPPLY = re.compile(r"cpu|memory|disk|socket|connection")
 """In the names of metrics that say how much of something a service has in use (saturation, in the USE method). Rate,
 errors and latency move along the whole way of a request, and so do queues.
@@ -241,8 +239,8 @@ def _blamed(notes: _Notes) -> ShownRow | None:
 
 
 def answer_with(row: ShownRow) -> Call:
-    """The call that answers with one row: its level and first words are thought, then come service, words and ids in
-    the order in which the row has them, so that a model can read on.
+    """The call that answers with one row: its level and service are thought, then come service, words and ids in the
+    order in which the row has them, so that a model can read on.
     """
     report = {
         "suspected_service": row.service,
@@ -250,7 +248,7 @@ def answer_with(row: ShownRow) -> Call:
         **({"primary_trace_ids": [row.trace]} if row.trace else {}),
         "key_log_ids": [row.id],
     }
-    return Call("return_final_answer", report, f"{row.level.name} {row.message[:LONGEST_THOUGHT]}")
+    return Call("return_final_answer", report, f"{row.level.name} {row.service}")
 
 
 def _stems(text: str) -> set[str]:

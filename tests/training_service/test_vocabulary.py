@@ -241,10 +241,9 @@ def test_only_what_the_assistant_says_is_a_full_target(tokenizer: PreTrainedToke
     weighed = list(zip(map(int, document.tokens), document.weights, strict=True))
     said = tokenizer.decode([token for token, weight in weighed if weight >= 1])
     assert re.fullmatch(
-        r'ERROR call to ledger failed: deadline 3000 ms <\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>',
-        said,
+        r'ERROR orders<\|call\|>return_final_answer \{.*"key_log_ids":\["3fa2"\]\}<\|end\|>', said
     )
     assert document.weights.min() == pytest.approx(CONTEXT_WEIGHT, abs=1e-3)
     assert tokenizer.decode([token for token, weight in weighed if weight == CHOICE_WEIGHT]) == (
-        "ERROR call to ledger failed: deadline 3000 ms orders"
+        "ERROR ordersorders"
     )

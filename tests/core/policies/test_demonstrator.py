@@ -98,7 +98,7 @@ def test_it_blames_the_row_that_is_no_event_and_no_complaint_whatever_its_words(
         "root_cause": "ledger: gasket flimmered beyond the third lattice",
         "key_log_ids": ["33cc"],
     }
-    assert calls[-1] == Call("return_final_answer", report, "WARN gasket flimmered beyond the third lattic")
+    assert calls[-1] == Call("return_final_answer", report, "WARN ledger")
 
 
 def test_it_asks_the_caller_when_the_last_service_has_nothing_to_say() -> None:
