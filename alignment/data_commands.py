@@ -11,8 +11,8 @@ from alignment.agreement import judgements, krippendorff, pairwise
 from alignment.cases import ExplainCase, Split, read_cases, write_cases
 from alignment.exchange import exported, imported
 from alignment.generator import generate
-from alignment.pairs import from_cases, from_episodes
-from alignment.preferences import Preference, problems, read, summary, write
+from alignment.pairs import from_answers, from_cases, from_episodes
+from alignment.preferences import Origin, Preference, problems, read, summary, write
 from core.episode_store.episodes import read_episodes
 from core.files import replace_file
 
@@ -32,13 +32,30 @@ def _cases(arguments: argparse.Namespace) -> int:
 
 
 def _pairs(arguments: argparse.Namespace) -> int:
+    print(f"{write(arguments.out, _made(arguments))} pairs in {arguments.out}")
+    return 0
+
+
+def _made(arguments: argparse.Namespace) -> list[Preference]:
     if arguments.episodes is not None:
         episodes = read_episodes(arguments.episodes)
-        made = list(from_episodes(episodes, seed=arguments.seed, length_matched=arguments.length_matched))
-    else:
-        made = list(from_cases(_every_case(arguments), arguments.seed, arguments.tags, arguments.each))
-    print(f"{write(arguments.out, made)} pairs in {arguments.out}")
-    return 0
+        return list(from_episodes(episodes, seed=arguments.seed, length_matched=arguments.length_matched))
+    if arguments.row is not None:
+        return _own_mistakes(arguments)
+    return list(from_cases(_every_case(arguments), arguments.seed, arguments.tags, arguments.each))
+
+
+def _own_mistakes(arguments: argparse.Namespace) -> list[Preference]:
+    """Let an adapter answer training cases, and pair what it got wrong with the right answer."""
+    from alignment.answering import BASE, stored  # they load torch, which the other data commands do without
+    from alignment.evaluate_command import let_answer
+
+    cases = list(read_cases(arguments.cases / "train.jsonl"))[: arguments.limit]
+    let_answer(arguments, [arguments.row], cases, arguments.answers)
+    texts = {case: answer.text for case, answer in stored(arguments.answers, arguments.row).items()}
+    adapter = "" if arguments.row == BASE else arguments.row
+    origin = Origin(model=arguments.base_model, adapter=adapter, temperature=0.0)
+    return list(from_answers(cases, texts, origin, arguments.seed))
 
 
 def _every_case(arguments: argparse.Namespace) -> Iterator[ExplainCase]:

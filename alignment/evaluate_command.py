@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from alignment.adapters import Registry
 from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extractive, keep, rows_in, stored
@@ -84,7 +85,7 @@ def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: S
     if EXTRACTIVE in arguments.rows:
         _extract(arguments, cases, real)
     asked: list[Asked] = [*cases, *(one for one in real if one.asked is not None)]
-    let_answer(arguments, [name for name in arguments.rows if name != EXTRACTIVE], asked)
+    let_answer(arguments, [name for name in arguments.rows if name != EXTRACTIVE], asked, arguments.out)
 
 
 def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
@@ -97,10 +98,12 @@ def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: 
         keep(arguments.out, extractive(train, left))
 
 
-def let_answer(arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked]) -> None:
-    """Let the base and adapters answer what they have not answered yet, and store it in `arguments.out`."""
+def let_answer(
+    arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked], folder: Path
+) -> None:
+    """Let the base and adapters answer what they have not answered yet, and store it in a folder."""
     ids = {one.id for one in asked}
-    missing = [name for name in names if ids - stored(arguments.out, name).keys()]
+    missing = [name for name in names if ids - stored(folder, name).keys()]
     if not missing:
         return
     base, registry = opened(arguments.base_model), Registry(arguments.adapters)
@@ -109,6 +112,6 @@ def let_answer(arguments: argparse.Namespace, names: Sequence[str], asked: Seque
     try:
         for name in missing:
             print(f"{name} answers {len(asked)} cases", flush=True)
-            asyncio.run(answerer.cases(name, asked, arguments.out, arguments.words))
+            asyncio.run(answerer.cases(name, asked, folder, arguments.words))
     finally:
         answerer.close()

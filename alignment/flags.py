@@ -39,6 +39,24 @@ def pairs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     parser.add_argument(
+        "--row",
+        metavar="NAME@vN",
+        help="pairs with what this adapter (or base) answers wrongly instead; it is asked about train cases",
+    )
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", default=200, help="of --row: cases (default %(default)s)"
+    )
+    parser.add_argument(
+        "--base-model", default="smollm2", metavar="NAME", help="of --row (default %(default)s)"
+    )
+    _adapters_flag(parser)
+    parser.add_argument(
+        "--answers", type=Path, default=ANSWERS, metavar="DIR", help="of --row (default %(default)s)"
+    )
+    parser.add_argument(
+        "--words", type=positive, default=160, metavar="TOKENS", help="of --row: longest answer"
+    )
+    parser.add_argument(
         "--episodes", type=Path, metavar="FILE", help="pairs from stored rollouts instead: an episodes*.jsonl"
     )
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Where pairs come from: the generator that knows the truth, rollouts of one incident, and annotators of tests.
 
-From the generator: the right answer against one failing, each tag its own slice. From rollouts: reports of the
+From the generator: the right answer against one failing, each tag its own slice. From a model's own answers: the
+right answer against what it got wrong. From rollouts: reports of the
 same incident with different outcomes. The position of the better answer is drawn, so that neither wins by it.
 Simulated annotators have known biases, are named as such, and are never counted as people.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from alignment.answers import TAGS, Tag, failing, right, tags_of
 from alignment.cases import ExplainCase, Split
 from alignment.preferences import Choice, Message, Origin, Preference, now
+from alignment.scorer import Facts, facts
 from core.served_adapters import question, said
 from project_types import Ending, Episode
 
@@ -36,7 +38,30 @@ def from_cases(
             yield _pair(case, right(case, seed), failing(case, tag, seed), tag, seed)
 
 
-def _pair(case: ExplainCase, good: str, bad: str, tag: Tag, seed: int) -> Preference:
+def from_answers(
+    cases: Iterable[ExplainCase], answers: Mapping[str, str], origin: Origin, seed: int = 0
+) -> Iterator[Preference]:
+    """Yield pairs of the right answer with what a model said instead, where that was wrong or not in the log.
+
+    `answers`: texts by case. These are the mistakes that the model makes, not those that a generator thinks of.
+    """
+    for case in cases:
+        said = answers.get(case.id, "").strip()
+        if said and (tag := _fault(facts(case, said))):
+            yield _pair(case, right(case, seed), said, tag, seed, origin)
+
+
+def _fault(found: Facts) -> Tag | None:
+    if found.symptom_as_cause:
+        return "symptom"
+    if not found.cause_right:
+        return "wrong cause"
+    return "hallucinated" if found.hallucinated else None
+
+
+def _pair(
+    case: ExplainCase, good: str, bad: str, tag: Tag, seed: int, origin: Origin = GENERATOR
+) -> Preference:
     rng = random.Random(f"{seed}-{case.id}-{tag}")
     first = rng.random() < 0.5
     return Preference(
@@ -53,8 +78,8 @@ def _pair(case: ExplainCase, good: str, bad: str, tag: Tag, seed: int) -> Prefer
         by="generator",
         why=(tag,),
         at=now(),
-        origin_a=GENERATOR,
-        origin_b=GENERATOR,
+        origin_a=GENERATOR if first else origin,
+        origin_b=origin if first else GENERATOR,
         seed=seed,
     )
 

@@ -29,7 +29,7 @@ def command(arguments: argparse.Namespace) -> int:
         return 0
     cases = list(read_cases(arguments.cases / "val.jsonl"))[: arguments.validate]
     start = [Registry(arguments.adapters).card(arguments.start).full_name] if arguments.start else []
-    let_answer(arguments, [*start, *names], cases)
+    let_answer(arguments, [*start, *names], cases, arguments.out)
     rows = [
         row(name, cases, {case: answer.text for case, answer in stored(arguments.out, name).items()})
         for name in (*start, *names)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from alignment.agreement import cohen, consistency, judgements, krippendorff, pairwise
-from alignment.answers import TAGS
+from alignment.answers import TAGS, failing, right
 from alignment.generator import generate
-from alignment.pairs import from_cases, from_episodes, simulated
-from alignment.preferences import Preference, now, problems, read, summary, write
+from alignment.pairs import from_answers, from_cases, from_episodes, simulated
+from alignment.preferences import Origin, Preference, now, problems, read, summary, write
 from alignment.scorer import facts
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report
 
@@ -28,6 +28,18 @@ def test_every_failing_has_pairs_and_the_better_answer_scores_higher() -> None:
     for pair in PAIRS[::5]:
         case = CASES[pair.case]
         assert facts(case, pair.chosen).score > facts(case, pair.rejected).score
+
+
+def test_what_a_model_got_wrong_is_paired_with_the_right_answer() -> None:
+    cases = [case for case in CASES.values() if case.truth.failed][:4]
+    said = [right(cases[0]), *(failing(case, "wrong cause") for case in cases[1:3])]
+    answers = dict(zip((case.id for case in cases), said, strict=False))
+    made = list(from_answers(cases, answers, Origin(model="smollm2", adapter="warm@v1", temperature=0.0)))
+    assert [pair.case for pair in made] == [case.id for case in cases[1:3]], "the fourth case has no answer"
+    for pair, wrong in zip(made, said[1:], strict=True):
+        assert (pair.rejected, pair.why) == (wrong, ("wrong cause",))
+        origin = pair.origin_b if pair.better == "a" else pair.origin_a
+        assert origin.adapter == "warm@v1"
 
 
 def test_pairs_of_the_generator_have_nothing_wrong_with_them() -> None:
