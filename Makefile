@@ -23,8 +23,8 @@ align: .venv/train
 	$(RUN) -m training_service fetch smollm2
 	$(ALIGN) cases
 	$(ALIGN) pairs
-	$(ALIGN) adapters show demo-warm || $(ALIGN) sft --name demo-warm --limit 40 --items-per-step 8 --save-every 1
-	$(ALIGN) adapters show demo || $(ALIGN) dpo --name demo --start demo-warm --limit 60 --save-every 1
+	$(ALIGN) adapters show demo-warm || $(ALIGN) sft --name demo-warm --limit 60
+	$(ALIGN) adapters show demo || $(ALIGN) dpo --name demo --start demo-warm --limit 60 --beta 0.3 --imitation 3
 	$(ALIGN) evaluate --rows base extractive demo-warm@v1 demo@v1 --against demo-warm@v1 --limit 6
 	-$(ALIGN) gate demo@v1 --against demo-warm@v1
 

@@ -131,7 +131,7 @@ def _advises_little(case: ExplainCase, rng: random.Random) -> str:
 def _as_cause(line: str) -> str:
     """Say a log line as a cause, without naming its unit first."""
     unit, colon, rest = line.partition(": ")
-    return _capital(f"{rest}, in {unit}" if colon else line)
+    return f"{rest}, in {unit}" if colon else line
 
 
 def _capital(text: str) -> str:

@@ -103,7 +103,7 @@ def _learning(parser: argparse.ArgumentParser, rate: float, epochs: float, items
 
 
 def sft(parser: argparse.ArgumentParser) -> None:
-    _learning(parser, rate=3e-4, epochs=1.0, items=8)
+    _learning(parser, rate=7e-4, epochs=1.0, items=2)
     _cases_flag(parser)
     parser.add_argument(
         "--episodes",
@@ -120,7 +120,7 @@ def _from_start(parser: argparse.ArgumentParser) -> None:
 
 
 def dpo(parser: argparse.ArgumentParser) -> None:
-    _learning(parser, rate=5e-5, epochs=1.0, items=8)
+    _learning(parser, rate=1e-4, epochs=1.0, items=4)
     _from_start(parser)
     parser.add_argument("--beta", type=float, default=0.1, help="default %(default)s")
     parser.add_argument(
@@ -139,7 +139,7 @@ def dpo(parser: argparse.ArgumentParser) -> None:
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:
-    _learning(parser, rate=5e-5, epochs=1.0, items=8)
+    _learning(parser, rate=1e-4, epochs=1.0, items=4)
     _from_start(parser)
     _cases_flag(parser)
     parser.add_argument("--beta", type=float, default=0.1, help="default %(default)s")
@@ -169,7 +169,7 @@ def _answers_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def reward(parser: argparse.ArgumentParser) -> None:
-    _learning(parser, rate=1e-4, epochs=1.0, items=8)
+    _learning(parser, rate=3e-4, epochs=1.0, items=4)
     _from_start(parser)
     parser.add_argument(
         "--held-out",
