@@ -53,7 +53,7 @@ def test_each_annotator_has_an_order_and_sides_of_their_own(annotation: Annotati
     meg, owen = judge_all(annotation, "meg", 8), judge_all(annotation, "owen", 8)
     assert meg != owen
     assert annotation.annotators() == ["meg", "owen"]
-    sides = [annotation.next(name) for name in ("a", "b", "c", "d", "e", "f")]
+    sides = [annotation.next(name) for name in "abcdefghijkl"]
     assert len({shown.turned for shown in sides if shown}) == 2
 
 
