@@ -20,7 +20,7 @@ from importers.counting import Counts, ImportTrouble
 from importers.draft import Output
 from importers.options import Options
 from importers.reading import Source
-from project_types import Incident, read_incident
+from project_types import Incident, InvestigatorError, read_incident
 
 _SQLITE = b"SQLite format 3\0"
 _NAMES = ("scenario-*.json", "incident-*.json", "*/scenario-*.json", "*/incident-*.json")
@@ -98,7 +98,10 @@ def _built(file: Path, scratch: Path, told: Sequence[str]) -> Opened:
     name = file.name if _is_named(file) else f"incident-{file.stem}.json"
     (folder / name).symlink_to(file.resolve())
     database = scratch / "logs.db"
-    build(folder, database)
+    try:
+        build(folder, database)
+    except InvestigatorError as trouble:
+        raise ImportTrouble(str(trouble).replace(str(folder / name), str(file))) from trouble
     with closing(sqlite3.connect(database)) as connection:
         (incident_id,) = connection.execute("SELECT id FROM scenarios").fetchone()
     return Opened(database, incident_id, file, told)

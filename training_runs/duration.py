@@ -49,7 +49,12 @@ def line(config: TrainingConfig, speed: Mapping[str, float]) -> str:
     played, rules = episodes(config), config.episode
     written = rules.max_turns * rules.max_completion_tokens
     each = longest_tokens(rules)
-    playing = sum(played.values()) * ((each - written) / speed["reading"] + written / speed["writing"])
-    training = played["training"] * each / speed["training"]
+    episode = (each - written) / speed["reading"] + written / speed["writing"]
+    steps = played["training"] * (episode + each / speed["training"])
+    if config.max_minutes is not None:
+        steps = min(steps, 60 * config.max_minutes)
+    tests = (sum(played.values()) - played["training"]) * episode
     figures = ", ".join(f"{name} {value:.0f}" for name, value in speed.items())
-    return f"time       at most {(playing + training) / 3600:.1f} hours (tokens a second, just measured: {figures})"
+    return (
+        f"time       at most {(steps + tests) / 3600:.1f} hours (tokens a second, just measured: {figures})"
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from build_logs import build
 from core.rooms import main
+from importers.counting import ImportTrouble
 from importers.opening import opened
 from importers.options import Options
 from tests.builders.scenarios import GOLD, INCIDENT, write_scenarios
@@ -170,3 +172,13 @@ def test_an_incident_file_may_have_any_name(tmp_path: Path, indent: int | None) 
     with opened(str(path), "auto", Options(), None, progress=False) as found:
         assert found.incident == INCIDENT.incident
         assert found.store.services()
+
+
+def test_a_broken_incident_file_is_named_where_it_lies(tmp_path: Path) -> None:
+    path = tmp_path / "last night.json"
+    path.write_text('{"id": "x", "description": "d", "time_hint": "t", "services": 5}', encoding="utf-8")
+    with (
+        pytest.raises(ImportTrouble, match=re.escape(f"{path}: field services")),
+        opened(str(path), "auto", Options(), None, progress=False),
+    ):
+        pass
