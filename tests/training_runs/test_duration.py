@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from project_types import TrainingConfig
 from tests.training_runs.test_settings import WITH_KEY, settings
 from training_runs.duration import forecast, line, longest_tokens, measured
-from training_service.wire import TrainingConfig
 
 SPEED = {"reading": 1000.0, "writing": 100.0, "training": 50.0}
 
