@@ -31,7 +31,7 @@ async def brought_in(toolbox: Toolbox, run_id: str, say: Say) -> ArgusRun | None
         run = await toolbox.facts.read(run_id, 8, toolbox.deadline_s)
     done = {task.source for task in toolbox.logs.tasks.of_run(run_id) if task.state == "done"}
     wanted = (*WANTED, MONITOR) if shutil.which("prometheus") else WANTED
-    for link in run.logs if run else ():
+    for link in run.logs if run and toolbox.settings.argus.url else ():
         source = toolbox.facts.link(run_id, link.name) or ""
         if link.name.startswith(wanted) and source not in done:
             await _ingest(toolbox, run_id, link.name, source, say)

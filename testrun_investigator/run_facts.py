@@ -72,13 +72,18 @@ class RunFacts:
         return {"scylla": run.scylla_version} | {one.name: one.version for one in run.packages[:10]}
 
     def link(self, run_id: str, name: str) -> str | None:
-        """Return where a log of the run can be fetched, by its name; None for what is no name of a log."""
+        """Return where a log of the run can be fetched, by its name; None for what is no name of a log.
+
+        Raises InvestigatorError when it is one and no Argus is set.
+        """
         run = self.known(run_id)
         if run is None:
             return None
         for link in run.logs:
             if name == link.name or shown_url(name) == link.url:
                 route = f"/api/v1/tests/{quote(run.run_type)}/{run.id}/log/{quote(link.name)}/download"
+                if not self._settings.argus.url:
+                    raise InvestigatorError(f"{name} is fetched through Argus; set ARGUS_URL, or give a file")
                 return f"{self._settings.argus.base}{route}"
         return None
 

@@ -17,6 +17,7 @@ from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS
 
 from core.log_stores.token_budget import estimate_tokens
+from project_types import InvestigatorError
 from testrun_investigator import cache
 from testrun_investigator.argus import ArgusSettings
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, served, trouble
@@ -274,6 +275,14 @@ async def test_a_run_that_was_read_before_is_told_when_argus_is_gone(
         assert again | {"missing": []} == first
         facts.unlink()
         assert "HTTP 503" in await refusal(client, "get_test_run_info", test_id=RUN_ID)
+
+
+async def test_a_log_of_a_known_run_is_not_looked_for_where_no_argus_is_set(toolbox: Toolbox) -> None:
+    async with Client(make_server(toolbox)) as client:
+        info = await call(client, "get_test_run_info", test_id=RUN_ID)
+    alone = Toolbox(toolbox.settings._replace(argus=ArgusSettings()))
+    with pytest.raises(InvestigatorError, match="fetched through Argus; set ARGUS_URL, or give a file"):
+        alone.facts.link(RUN_ID, info["logs"][0]["name"])
 
 
 async def test_rows_of_a_stream_are_those_of_its_nodes(toolbox: Toolbox) -> None:
