@@ -218,7 +218,20 @@ def test_a_damaged_adapter_answers_nothing(
 
 def test_a_training_that_is_killed_goes_on(lab: Lab) -> None:
     work = lab.place / "work" / "killed"
-    flags = ["--name", "killed", "--limit", "16", "--epochs", "5", "--save-every", "1", "--work", str(work)]
+    flags = [
+        "--name",
+        "killed",
+        "--limit",
+        "16",
+        "--epochs",
+        "5",
+        "--items-per-step",
+        "8",
+        "--save-every",
+        "1",
+        "--work",
+        str(work),
+    ]
     where = [
         "--base-model",
         str(lab.model),
