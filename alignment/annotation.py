@@ -20,7 +20,7 @@ from typing import NamedTuple
 from alignment.agreement import consistency
 from alignment.answers import TAGS, Tag
 from alignment.preferences import Choice, Preference, now, read
-from alignment.scorer import QUOTED
+from alignment.scorer import QUOTED, plain
 from core.files import held, replace_file
 from project_types import ConfigurationError
 
@@ -51,9 +51,13 @@ class Shown(NamedTuple):
 
     def log(self) -> list[tuple[str, bool]]:
         """Return the lines of the prompt's log, and whether an answer quotes each."""
-        quotes = [" ".join(one.split()) for text in (self.left, self.right) for one in QUOTED.findall(text)]
+        quotes = [plain(one) for text in (self.left, self.right) for one in QUOTED.findall(text)]
+
+        def is_quoted(line: str) -> bool:
+            return any(quote in plain(line) for quote in quotes)
+
         lines = self.pair.prompt[-1].content.rpartition("\n\n")[0].splitlines()
-        return [(line, any(quote in " ".join(line.split()) for quote in quotes)) for line in lines]
+        return [(line, is_quoted(line)) for line in lines]
 
 
 class Progress(NamedTuple):

@@ -89,7 +89,7 @@ def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: S
 
 
 def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
-    lines = {case.id: [message(line) for line in case.log] for case in cases}
+    lines: dict[str, list[str]] = {case.id: list(map(message, case.log)) for case in cases}
     lines |= {one.id: one.asked.splitlines() for one in real if one.asked is not None}
     done = stored(arguments.out, EXTRACTIVE)
     left = {id: found for id, found in lines.items() if id not in done}

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -149,8 +150,8 @@ def digest(rows: Sequence[Any]) -> str:
 def last_part(history: Sequence[Mapping[str, float]], share: float = 0.2) -> dict[str, float]:
     """Return the means of the metrics over the last steps."""
     rows = history[-max(1, round(share * len(history))) :]
-    names = [name for name in rows[-1] if all(name in row for row in rows)]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    names = set(rows[-1]).intersection(*rows)
+    return {name: fmean(row[name] for row in rows) for name in rows[-1] if name in names}
 
 
 def _steps_done(folder: Path) -> int:

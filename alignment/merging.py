@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from alignment.adapters import Registry
 from alignment.learning import opened
@@ -31,9 +31,8 @@ def merge(registry: Registry, name: str, out: Path, base_model: str | None = Non
         raise ConfigurationError(f"{out} is not a merged model; give a folder that does not exist yet")
     card = registry.card(name)
     base = opened(base_model or card.base_model)
-    trained = base.fresh_trainee()
-    base.load(trained, registry.checked(card.full_name, base.sha256))
-    merged: Any = cast(Any, trained).merge_and_unload()
+    adapted: Any = base.trainee(registry.checked(card.full_name, base.sha256))
+    merged = adapted.merge_and_unload()
 
     def write(fresh: Path) -> None:
         merged.save_pretrained(fresh)

@@ -151,10 +151,9 @@ def table(logs: Sequence[RealLog], texts: Mapping[str, Mapping[str, str]]) -> st
 
 def _row(name: str, logs: Sequence[RealLog], said: Mapping[str, str]) -> str:
     found = [facts(real, said[real.id]) for real in logs if real.id in said]
-    shares = [
-        share_shown(share_of(sum(getattr(one, fact) for one in found), len(found)))
-        for fact in ("right", "hallucinated", "refused")
-    ]
+    right, hallucinated = sum(one.right for one in found), sum(one.hallucinated for one in found)
+    counts = (right, hallucinated, sum(one.refused for one in found))
+    shares = [share_shown(share_of(count, len(found))) for count in counts]
     return "| " + " | ".join([name, str(len(found)), *shares, *_means(found)]) + " |"
 
 

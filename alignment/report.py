@@ -126,7 +126,8 @@ def share_shown(interval: Interval) -> str:
 def side_by_side(cases: Sequence[ExplainCase], rows: Sequence[Row], most: int = EXAMPLES) -> str:
     """Return some cases with the answer of every row, for people to read."""
     parts = []
-    for case in [case for case in cases if all(case.id in one.texts for one in rows)][:most]:
+    answered = set.intersection(*(set(one.texts) for one in rows))
+    for case in [case for case in cases if case.id in answered][:most]:
         parts.append(f"#### {case.id}\n\n```\n{case.text}\n```")
         parts += [
             f"**{one.name}** (score {one.found[case.id].score:.2f})\n\n```\n{one.texts[case.id]}\n```"

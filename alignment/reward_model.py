@@ -143,7 +143,7 @@ def calibration_error(scored: Sequence[Scored], bins: int = 10) -> float:
     for row in scored:
         sure = 1 / (1 + math.exp(-abs(max(-30.0, min(30.0, row.margin)))))
         kept[min(bins - 1, int(sure * bins))].append((sure, row.margin > 0))
-    gaps = [abs(sum(sure for sure, _ in rows) - sum(right for _, right in rows)) for rows in kept.values()]
+    gaps = (abs(sum(sure - right for sure, right in rows)) for rows in kept.values())
     return sum(gaps) / max(1, len(scored))
 
 

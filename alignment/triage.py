@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from alignment.cases import prompt
-from alignment.scorer import QUOTED, sections
+from alignment.scorer import QUOTED, plain, sections
 from core.redaction import redact
 from failure_analysis.logs.lines import lines_of
 from failure_analysis.logs.suspects import Suspect, excerpt, suspect
@@ -91,18 +91,14 @@ def stretch(log: str, place: int) -> str:
 
 def checked(answer: str, log: str) -> tuple[str, tuple[str, ...], int]:
     """Take out quotations that the log does not hold; returns text, quotations that hold, and how many did not."""
-    known = _plain(log)
+    known = plain(log)
     quotes = QUOTED.findall(answer)
-    invented = [quote for quote in quotes if _plain(quote) not in known]
+    invented = [quote for quote in quotes if plain(quote) not in known]
     for quote in invented:
         answer = re.sub(
             r"[\"“”`]" + re.escape(quote) + r"[\"“”`]", "(a quotation that the log does not hold)", answer
         )
     return answer, tuple(quote for quote in quotes if quote not in invented), len(invented)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
 
 
 def printed(found: Explained) -> Iterable[str]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 QUICK, THOROUGH = "quick", "thorough"
-FEWEST = 3
+FEWEST = 5
 
 
 def register() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -18,6 +17,7 @@ from testrun_investigator.argus import Argus, ArgusError, ArgusSettings, run_id_
 from testrun_investigator.argus_run import ArgusRun
 from testrun_investigator.demo_runs.packing import TEST_ID
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, trouble
+from tests.builders.served_time import served_time
 from tests.testrun_investigator.conftest import RUN_ID
 
 
@@ -157,12 +157,12 @@ async def test_a_part_that_hangs_does_not_hold_up_the_rest(
         return None
 
     argus_server.before = hang
-    began = time.monotonic()
     try:
-        run = await read(argus_settings, deadline_s=1.0)
+        async with served_time() as clock:
+            run = await read(argus_settings, deadline_s=1.0)
     finally:
         release.set()
-    assert time.monotonic() - began < 60, "Argus hangs until it is released"
+    assert clock.seconds < 5, "Argus hangs until it is released"
     assert sorted(part.partition(":")[0] for part in run.missing) == ["event_counts", "events"]
     assert run.nemesis_data
 
