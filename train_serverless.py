@@ -125,12 +125,10 @@ class Run:
         folder, config = self.folder, self.config
         rollouts = Rollouts(folder, config, backend.model, self.judge, plays, self.interruption)
         evaluations = Evaluations(folder, config, self.scenarios, backend, rollouts, progress, self.wandb)
-        batches, bounds = (
-            self._batches(progress.position),
-            {"most": config.max_staleness, "last": config.steps},
-        )
+        batches = self._batches(progress.position)
+        most, last = config.max_staleness, config.steps
         await evaluations.test(0)
-        async with RolloutsAhead(batches, rollouts, backend.surviving, **bounds) as ahead:
+        async with RolloutsAhead(batches, rollouts, backend.surviving, most=most, last=last) as ahead:
             step = TrainingStep(config, backend, rollouts, ahead, progress)
             await self._train(step, evaluations, progress)
         await evaluations.test(progress.facts["best_checkpoint"])
