@@ -209,7 +209,9 @@ def _rewarded(parser: argparse.ArgumentParser) -> None:
         help="reward model, or truth: the scorer (default %(default)s)",
     )
     parser.add_argument("--iterations", type=positive, default=30, help="default %(default)s")
-    parser.add_argument("--words", type=positive, default=120, metavar="TOKENS", help="longest answer")
+    parser.add_argument(
+        "--words", type=positive, default=120, metavar="TOKENS", help="longest answer (default %(default)s)"
+    )
 
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
