@@ -19,7 +19,10 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     database_flag(parser, "built when missing (default logs.db)", Path("logs.db"))
     parser.add_argument(
-        "--rules", choices=["general", "embedded"], default="general", help="rules (default general)"
+        "--rules",
+        choices=["general", "full", "embedded"],
+        default="general",
+        help="general: two tools; full: every tool; embedded: for a small model (default general)",
     )
     parser.add_argument(
         "--judge", default="offline", metavar="NAME", help="offline, or a registered judge (default offline)"

@@ -32,7 +32,7 @@ from inspect_ai.tool import Tool, ToolDef, ToolParams
 
 from core.function_schemas import function_schema
 from core.trajectory import metrics
-from log_investigator_env.investigations import Investigations
+from log_investigator_env.investigations import Investigations, told
 from log_investigator_env.stepping import Stepping
 from log_investigator_env.tool_functions import ENDED, shown
 from project_types import ChatReply, Episode, Message, Report, ToolCall
@@ -50,9 +50,11 @@ def log_investigator(
     scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
 ) -> Task:
     """Make the task of a split or a folder of scenarios."""
-    investigations = Investigations.open(scenarios, database, rules, judge)
+    with told():
+        investigations = Investigations.open(scenarios, database, rules, judge)
+        samples = [_sample(investigations, one) for one in investigations.paths]
     return Task(
-        dataset=MemoryDataset([_sample(investigations, one) for one in investigations.paths]),
+        dataset=MemoryDataset(samples),
         solver=investigator(investigations),
         scorer=judged(investigations),
     )

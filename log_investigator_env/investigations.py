@@ -8,14 +8,16 @@ Not here: an episode whose replies come one by one (`stepping`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from build_logs import build
-from core.episode_store.scenarios import id_by_name, scenario_paths, split_folder
+from chaos.shipped import split_folder
+from core.episode_store.scenarios import id_by_name, scenario_paths
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import (
@@ -26,6 +28,7 @@ from project_types import (
     ContextOverflow,
     Episode,
     EpisodeConfig,
+    InvestigatorError,
     Judge,
     Message,
     Scenario,
@@ -34,7 +37,12 @@ from project_types import (
 )
 from rollout import investigate, opening
 
-RULES: Mapping[str, EpisodeConfig] = {"general": EpisodeConfig(), "embedded": EMBEDDED}
+RULES: Mapping[str, EpisodeConfig] = {
+    "general": EpisodeConfig(),
+    "full": EpisodeConfig(tools="full"),
+    "embedded": EMBEDDED,
+}
+"""general: two tools; full: every tool there is data for; embedded: full, with short results for a small model."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,12 @@ class Investigations:
             ScenarioError, DatabaseError, ConfigurationError: something named is not there; says what to type.
         """
         if rules not in RULES:
-            raise ConfigurationError(f"rules {rules!r}: write {' or '.join(RULES)}")
-        folder = split_folder(split)
-        if not Path(database).exists():
-            build(folder, Path(database))
+            raise ConfigurationError(f"rules {rules!r}: write {', '.join(RULES)}")
         config = EpisodeConfig.model_validate({**RULES[rules].model_dump(), **changes})
-        return cls(folder, Path(database), config, load_judge(judge))
+        verdicts, folder = load_judge(judge), split_folder(split)
+        if not Path(database).exists():
+            build(folder, Path(database), progress=True)
+        return cls(folder, Path(database), config, verdicts)
 
     @cached_property
     def paths(self) -> dict[str, Path]:
@@ -126,3 +134,12 @@ class Investigations:
             raise ContextOverflow("the conversation ends here")
 
         return chat
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End the program with what is wrong and what to type, under a command line that would print a traceback."""
+    try:
+        yield
+    except InvestigatorError as trouble:
+        raise SystemExit(f"error: {trouble}") from trouble

@@ -7,6 +7,7 @@ sends an Origin, and OpenEnv's clients send none.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from project_types import ConfigurationError
 
 def command(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Returns the exit code."""
+    listener = bind("127.0.0.1", arguments.port)
+    print("loading openenv", file=sys.stderr)
     try:
         import uvicorn
 
@@ -29,9 +32,9 @@ def command(arguments: argparse.Namespace) -> int:
     investigations = Investigations.open(
         arguments.split, arguments.database, arguments.rules, arguments.judge
     )
-    listener = bind("127.0.0.1", arguments.port)
-    listener.listen(2048)  # its address is printed before the server runs
+    print(f"{len(investigations.paths)} scenarios of {investigations.folder}", file=sys.stderr)
     inside = only_from_here(app(investigations, arguments.sessions))
+    listener.listen(2048)  # its address is printed before the server runs
     server = uvicorn.Server(uvicorn.Config(inside, log_level="warning", server_header=False))
     announce(listener)
     server.run(sockets=[listener])

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from verifiers.v1.runtimes import ProgramResult
 
 from core.trajectory import metrics
-from log_investigator_env.investigations import Investigations
+from log_investigator_env.investigations import Investigations, told
 from log_investigator_env.tool_functions import ENDED, shown, signature
 from project_types import ChatReply, Episode, Report, ToolCall
 from rollout import FINAL_ANSWER, openai_chat
@@ -54,7 +54,7 @@ class InvestigationConfig(vf.TasksetConfig):
     database: str = "logs.db"
     """The searchable logs; built when missing."""
     rules: str = "general"
-    """general, or embedded for small models."""
+    """general, full (every tool), or embedded for small models."""
     judge: str = "offline"
     task: InvestigationTaskConfig = InvestigationTaskConfig()
 
@@ -162,11 +162,12 @@ class InvestigationTaskset(vf.Taskset[InvestigationTask, InvestigationConfig]):
         """Give one task per scenario."""
         config = self.config
         named = {name: getattr(config, name) for name in ("scenarios", "database", "rules", "judge")}
-        place = _opened(**named)
-        for scenario_id in place.paths:
-            system, user = (message["content"] for message in place.opening(scenario_id))
-            data = InvestigationData(id=scenario_id, prompt=user, system_prompt=system, **named)
-            yield InvestigationTask(data, config.task)
+        with told():
+            place = _opened(**named)
+            for scenario_id in place.paths:
+                system, user = (message["content"] for message in place.opening(scenario_id))
+                data = InvestigationData(id=scenario_id, prompt=user, system_prompt=system, **named)
+                yield InvestigationTask(data, config.task)
 
 
 class InvestigationHarness(vf.Harness[vf.HarnessConfig]):

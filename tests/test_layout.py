@@ -27,9 +27,8 @@ LAYERS = (
         "training_service",
         "failure_analysis",
         "testrun_investigator",
-        "log_investigator_env",
     ),
-    ("evaluation",),
+    ("evaluation", "log_investigator_env"),
     ("training_runs", "alignment", "graph_rca"),
     ("dashboard", "train_serverless"),
 )

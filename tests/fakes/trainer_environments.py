@@ -25,7 +25,22 @@ def program(name: str, command: str) -> Path:
 
 def run(name: str, command: str, *arguments: str, timeout_s: float = 600, **environment: str) -> str:
     """Run a program of the environment to its end and return what it printed; it must succeed."""
-    done = subprocess.run(
+    done = _ended(name, command, *arguments, timeout_s=timeout_s, **environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def refused(name: str, command: str, *arguments: str, **environment: str) -> str:
+    """Run a program of the environment that must not succeed; return all it printed."""
+    done = _ended(name, command, *arguments, timeout_s=600, **environment)
+    assert done.returncode != 0, done.stdout[-3000:]
+    return done.stdout + done.stderr
+
+
+def _ended(
+    name: str, command: str, *arguments: str, timeout_s: float, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [str(program(name, command)), *arguments],
         cwd=ROOT,
         env=environ(**environment),
@@ -33,8 +48,6 @@ def run(name: str, command: str, *arguments: str, timeout_s: float = 600, **envi
         text=True,
         timeout=timeout_s,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 def started(name: str, command: Sequence[str], out: Path, **environment: str) -> subprocess.Popen[bytes]:

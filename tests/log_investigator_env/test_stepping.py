@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from log_investigator_env.investigations import Investigations
+from log_investigator_env.investigations import Investigations, told
 from log_investigator_env.stepping import Driven, Stepping
 from project_types import ChatReply, ConfigurationError, Ending, Episode, InvestigatorError, ProviderError
 from tests.builders.played import GOLD, RIGHT, Stage, answer, raw_call, scripted, search
@@ -124,7 +124,7 @@ def test_the_opening_holds_no_truth(investigations: Investigations) -> None:
     ("names", "said"),
     [
         ({"split": "no-such-folder"}, "no such folder"),
-        ({"split": "val", "rules": "strict"}, "general or embedded"),
+        ({"split": "val", "rules": "strict"}, "general, full, embedded"),
         ({"split": "val", "judge": ""}, "judge"),
     ],
     ids=["split", "rules", "judge"],
@@ -139,3 +139,19 @@ def test_a_name_that_is_not_there_is_told_with_what_to_type(
 def test_an_unknown_scenario_is_told_with_those_that_are_there(investigations: Investigations) -> None:
     with pytest.raises(ConfigurationError, match="it has 0f3c"):
         investigations.scenario("../../etc/passwd")
+
+
+def test_a_command_line_that_is_not_ours_ends_with_what_to_type() -> None:
+    with pytest.raises(SystemExit, match=r"error: nosuch: no such folder.* name train, val, test"), told():
+        Investigations.open("nosuch")
+
+
+def test_full_rules_offer_every_tool_that_there_is_data_for(investigations: Investigations) -> None:
+    where = str(investigations.folder), investigations.database
+    offered = {
+        rules: [tool.name for tool in Investigations.open(*where, rules).tools("0f3c")]
+        for rules in ("general", "full", "embedded")
+    }
+    assert offered["general"] == ["search_logs", "read_trace"]
+    assert offered["full"] == offered["embedded"]
+    assert set(offered["full"]) > set(offered["general"])

@@ -20,7 +20,7 @@ from project_types import Episode
 from rewards import BANDS
 from rollout import openai_chat
 from tests.fakes.openai_server import OpenAIServer, Reply, late
-from tests.fakes.trainer_environments import ROOT, environ, needs, run, started
+from tests.fakes.trainer_environments import ROOT, environ, needs, refused, run, started
 from tests.log_investigator_env.cases import ALL, build_cases, by_case, facts
 
 pytestmark = pytest.mark.slow
@@ -155,6 +155,14 @@ def until(happens: Any, process: subprocess.Popen[bytes], within_s: float = 600)
 
 
 @needs("verifiers")
+def test_verifiers_says_what_to_type_for_a_folder_that_is_not_there(place: Place) -> None:
+    nowhere = place._replace(scenarios="nosuch")
+    said = refused("verifiers", *vf_eval(nowhere, "nowhere", place.policy.base_url))
+    assert "error: nosuch: no such folder" in said
+    assert "Traceback" not in said
+
+
+@needs("verifiers")
 @pytest.mark.parametrize("case", ["a01", "a02", "b04"])
 def test_another_harness_of_verifiers_gets_the_tools_and_is_scored_alike(place: Place, case: str) -> None:
     player = ["-m", "tests.fakes.verifiers_tools", *place[1:3], case]
@@ -194,6 +202,14 @@ def test_inspect_evaluates_the_task_and_its_log_holds_the_outcomes(place: Place)
     for one in found:
         same(place, one["case"], one["value"]["reward"], one["metadata"]["outcome"])
         assert RIGHT_CAUSE not in one["input"]
+
+
+@needs("inspect")
+def test_inspect_says_what_to_type_for_rules_that_there_are_not() -> None:
+    task = ["log_investigator_env/inspect_task.py", "--model", "mockllm/model", "--display", "none"]
+    said = refused("inspect", "inspect", "eval", *task, "-T", "rules=strict")
+    assert "error: rules 'strict': write general, full, embedded" in said
+    assert "Traceback" not in said
 
 
 # --------------------------------------------------------------------------------------------------- OpenEnv
