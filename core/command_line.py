@@ -17,11 +17,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from core.files import disk_trouble
-from project_types import InvestigatorError
+from project_types import ConfigurationError, InvestigatorError
 
 MOST_CHARACTERS = 4000
 DATABASE = Path("logs.db")
@@ -53,6 +54,8 @@ class Room(NamedTuple):
     about: str
     commands: tuple[Command, ...]
     epilog: str = ""
+    extra: str = ""
+    """What `pip install -e '.[EXTRA]'` brings and every install has not; a missing package is told with it."""
 
     def parser(self, only: str | None = None) -> argparse.ArgumentParser:
         """Make the parser of every command and flag; or of every command, and the flags of `only`."""
@@ -84,9 +87,20 @@ class Room(NamedTuple):
             arguments, unknown = self.parser(typed).parse_known_args(given, argparse.Namespace(**extra))
             if unknown:  # argparse would name the room only, and its flags are not the command's
                 refuse(arguments.prog, f"unrecognized arguments: {' '.join(unknown)}")
-            return run(arguments.prog, lambda: int(import_module(arguments.module).command(arguments)))
+            return run(arguments.prog, lambda: self._do(arguments))
 
         return run(f"python -m {self.name}", parse_and_run)
+
+    def _do(self, arguments: argparse.Namespace) -> int:
+        try:
+            return int(import_module(arguments.module).command(arguments))
+        except ModuleNotFoundError as missing:
+            package = (missing.name or "core").partition(".")[0]
+            if not self.extra or find_spec(package):  # a part of what is installed: that fault is ours
+                raise
+            raise ConfigurationError(
+                f"this needs the package {package}; run: pip install -e '.[{self.extra}]'"
+            ) from missing
 
 
 def run(program: str, work: Callable[[], int]) -> int:
@@ -198,6 +212,13 @@ def positive(text: str) -> int:
     """Read a whole number from 1 on."""
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0 on."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(text)
 
 

@@ -28,7 +28,7 @@ def add(app: FastAPI, folder: Folder) -> None:
         found, broken = findings_in(folder)
         return render(request, "rankings.html", rows=found[:MOST], total=len(found), broken=broken[:10])
 
-    @app.get("/rankings/{incident}", include_in_schema=False)
+    @app.get("/rankings/{incident:path}", include_in_schema=False)
     def one(request: Request, incident: Incident) -> Response:
         """One ranking: the drawing with its slider, and the reasons."""
         return render(request, "ranking.html", one=_named(folder, incident))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.command_line import Command, Room, json_flag, limit_flag, positive
+from core.command_line import Command, Room, json_flag, limit_flag, natural, positive
 
 
 def _source(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,10 @@ def _encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .npz file to write")
     _encoder(parser, "vectors of new lines to keep: none, minilm, templates, or several with commas")
     parser.add_argument(
-        "--rough", type=int, metavar="SEED", help="make each incident as rough as real ones first; dice of it"
+        "--rough",
+        type=natural,
+        metavar="SEED",
+        help="make each incident as rough as real ones first; dice of it",
     )
     limit_flag(parser, "scenarios")
 
@@ -75,7 +78,7 @@ def _train_encoder(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rounds over all templates (default %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="dice of the training (default 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="dice of the training (default 0)")
     limit_flag(parser, "scenarios")
 
 
@@ -199,6 +202,10 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every-s", type=positive, default=30, metavar="N", help="seconds between two looks (default 30)"
     )
+    parser.add_argument(
+        "--public-url", metavar="URL",
+        help="the dashboard that links in alerts open (default: the page on this machine)",
+    )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="look once and end: 1 when something is wrong")
     _weights(parser)
 
@@ -217,10 +224,10 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hard", type=positive, default=60, metavar="N", help="incidents of a changed slice (default 60)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="other incidents (default 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="other incidents (default 0)")
     parser.add_argument(
         "--explained",
-        type=int,
+        type=natural,
         default=12,
         metavar="N",
         help="incidents whose reasons are checked by removing the data itself; 0 for none (default 12)",
@@ -262,6 +269,7 @@ ROOM = Room(
                 "example:\n  python -m graph_rca report --runs runs/graph_rca/run1 --write-docs"),
     ),
     "examples:\n  python -m graph_rca rank incident.json\n  python -m graph_rca watch --folder incidents/ --once",
+    extra="graph",
 )  # fmt: skip
 
 

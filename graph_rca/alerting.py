@@ -82,10 +82,16 @@ def message(found: Ranked, why: list[Reason], link: str) -> Message:
 
 
 class Outbox:
-    """Messages on their way. One that a receiver cannot take now is kept and sent again."""
+    """Messages on their way. One that a receiver cannot take now is kept and sent again.
 
-    def __init__(self, receivers: list[Receiver]) -> None:
+    With `once` there is no other look, and what was not taken is said to be lost.
+    """
+
+    def __init__(self, receivers: list[Receiver], *, once: bool = False) -> None:
         self._receivers = receivers
+        self._then = (
+            "there is no other look, so it is lost" if once else "it is sent again with the next look"
+        )
         self._waiting: list[tuple[Receiver, Message]] = []
 
     def add(self, content: Message) -> None:
@@ -100,9 +106,7 @@ class Outbox:
                 receiver.send(content)
             except TryAgain as trouble:
                 left.append((receiver, content))
-                told.append(
-                    f"{receiver.name} did not take an alert ({trouble}); it is sent again with the next look"
-                )
+                told.append(f"{receiver.name} did not take an alert ({trouble}); {self._then}")
             except Refused as trouble:
                 told.append(f"{receiver.name} did not take an alert ({trouble}); check {receiver.variable}")
         self._waiting = left

@@ -9,6 +9,7 @@ import argparse
 from typing import Any
 
 from core.files import replace_file
+from graph_rca.findings import file_name
 from graph_rca.rank_command import incident_of
 from importers.labels import Label, truth_of
 from project_types import ConfigurationError, Scenario
@@ -26,7 +27,7 @@ def command(arguments: argparse.Namespace) -> int:
     parts: dict[str, Any] = incident.model_dump(mode="json", include=set(type(incident).model_fields))
     scenario = Scenario.model_validate(parts | truth_of(label))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"scenario-{incident.id}.json"
+    path = arguments.out / f"scenario-{file_name(incident.id)}.json"
     replace_file(path, scenario.model_dump_json().encode())
     print(f"{path}; learn from it: python -m graph_rca train --help (--from {arguments.out})")
     return 0

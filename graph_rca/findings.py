@@ -127,5 +127,10 @@ def findings_in(folder: Path) -> tuple[list[Finding], list[str]]:
 
 
 def finding_path(folder: Path, incident: str) -> Path:
-    """Return where the finding of an incident lies."""
-    return folder / f"{incident}.finding.json"
+    """Return where the finding of an incident lies: in the folder, whatever the id of the incident says."""
+    return folder / f"{file_name(incident)}.finding.json"
+
+
+def file_name(incident: str) -> str:
+    """Return the id of an incident as a part of a file's name; an id may hold slashes."""
+    return incident.replace("/", "-")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph_rca import logs, metrics, traces
-from graph_rca.topology import ServiceGraph, from_spans
+from graph_rca.topology import Call, ServiceGraph, from_spans
 from graph_rca.windows import Windows, windows_of
 from project_types import Incident, InvestigatorError
 
@@ -113,7 +113,10 @@ def build(
         [metrics.features(best, services, profile, times, when), wrote.features, seen.features], axis=1
     )
     shape = np.column_stack([_shape(incident, known, entries), measured, wrote.has, seen.has])
-    edges, edge_features = _edges(services, known, declared, seen.edges, wrote.edges)
+    going = {
+        call[:2]: _of_metrics(call) for call in (topology.calls if topology else ()) if call.per_s is not None
+    }
+    edges, edge_features = _edges(services, known, declared, going | dict(seen.edges), wrote.edges)
     return IncidentGraph(
         incident.id, services, np.concatenate([plain, _shares(plain), shape], axis=1).astype(np.float32), edges,
         edge_features, windows, when, _missing(incident, measured, wrote.has, seen.has, moved), wrote.new[:400], moved,
@@ -199,6 +202,19 @@ def _edges(
         wrote = named.get(pair, np.zeros(len(logs.EDGE_FEATURES)))
         rows.append([*seen, *wrote, pair in stated, 0.0, pair in calls])
     return _both_ways(every, np.array(rows, np.float32).reshape(len(every), len(EDGE_FEATURES)))
+
+
+def _of_metrics(call: Call) -> NDArray[np.float64]:
+    """Return what metrics say about a call in the columns of spans, for a window without spans of it."""
+    rate, failed, before = call.per_s or 0.0, call.error_share or 0.0, call.before
+    found = dict.fromkeys(traces.EDGE_FEATURES, 0.0)
+    # spans are few, being drawn; the calls of a minute are of their order
+    found |= {"calls": np.log1p(60 * rate) / 3, "failed": failed}
+    if before:
+        found["failed_more"] = failed - before.error_share
+        if call.latency_ms is not None and before.latency_ms is not None:
+            found["slower"] = traces.ratio(call.latency_ms, before.latency_ms) / 3
+    return np.array(list(found.values()))
 
 
 def _both_ways(pairs: Sequence[tuple[int, int]], rows: Floats) -> tuple[NDArray[np.int64], Floats]:

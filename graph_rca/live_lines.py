@@ -14,7 +14,7 @@ from typing import Any
 from core.log_stores import logsql
 from core.service_names import UNNAMED
 from graph_rca.imported import imported
-from importers.asking import ask
+from importers.asking import ask, no_answer_of
 from importers.counting import ImportTrouble
 from importers.options import Options
 from project_types import DatabaseError, LogRecord, Window
@@ -89,9 +89,7 @@ def _streams(answer: Any, url: str) -> list[Any]:
     try:
         return list(answer["data"]["result"])
     except (LookupError, TypeError) as trouble:
-        raise ImportTrouble(
-            f"{url}: the answer is none of Loki's; give the server's own address"
-        ) from trouble
+        raise no_answer_of("Loki", url) from trouble
 
 
 def _ns(moment: datetime) -> int:

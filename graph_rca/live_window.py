@@ -15,7 +15,7 @@ from graph_rca.imported import imported
 from graph_rca.live_lines import loki_lines, victorialogs_lines
 from graph_rca.prometheus_window import series_of, topology_of
 from graph_rca.topology import ServiceGraph
-from importers.asking import ask
+from importers.asking import ask, no_answer_of
 from importers.counting import ImportTrouble
 from project_types import Edge, Incident, LogRecord, MetricSeries, Span, Window
 
@@ -118,5 +118,5 @@ def _spans(jaeger: str, window: Window) -> Sequence[Span]:
             }  # fmt: skip
             traces |= {str(one["traceID"]): one for one in ask(jaeger, "/api/traces", asked)["data"]}
     except (LookupError, TypeError) as trouble:
-        raise ImportTrouble(f"{jaeger}: the answer is none of Jaeger's; give its query address") from trouble
+        raise no_answer_of("Jaeger", jaeger) from trouble
     return imported("jaeger", json.dumps({"data": list(traces.values())})).spans if traces else ()

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from core.service_names import service_name, workload
-from graph_rca.topology import ServiceGraph, TopologyError, from_prometheus
-from importers.asking import ask
+from graph_rca.topology import ServiceGraph, TopologyError, of_both_halves
+from importers.asking import ask, no_answer_of
 from project_types import MetricSeries, Window
 
 STEP_S = 15
@@ -36,9 +36,13 @@ SERIES: Mapping[str, Sequence[str]] = {
 
 
 def topology_of(url: str, now: datetime, minutes: float, missing: list[str]) -> ServiceGraph | None:
-    """Return the calls of the window, or add to `missing` that there are none. Raises ImportTrouble."""
+    """Return the calls of the window, its healthy half beside each, or add to `missing` that there are none.
+
+    Raises:
+        ImportTrouble: the server does not answer.
+    """
     try:
-        return from_prometheus(url, now, round(60 * minutes))
+        return of_both_halves(url, now, round(30 * minutes))
     except TopologyError:
         missing.append("no metric of calls between services")
         return None
@@ -68,13 +72,16 @@ def _asked(url: str, name: str, query: str, window: Window) -> Iterator[MetricSe
         "step": step,
     }
     answer = ask(url, "/api/v1/query_range", asked)
-    for row in answer["data"]["result"]:
-        owner = next((row["metric"][label] for label in _OWNERS if row["metric"].get(label)), None)
-        points = tuple(
-            (float(at), float(value)) for at, value in row["values"] if math.isfinite(float(value))
-        )
-        if owner and points:
-            yield _one(service_name(workload(str(owner))), name, points)
+    try:
+        for row in answer["data"]["result"]:
+            owner = next((row["metric"][label] for label in _OWNERS if row["metric"].get(label)), None)
+            points = tuple(
+                (float(at), float(value)) for at, value in row["values"] if math.isfinite(float(value))
+            )
+            if owner and points:
+                yield _one(service_name(workload(str(owner))), name, points)
+    except (LookupError, TypeError, ValueError, AttributeError) as trouble:
+        raise no_answer_of("Prometheus", url) from trouble
 
 
 def _one(service: str, name: str, points: Sequence[tuple[float, float]]) -> MetricSeries:

@@ -44,8 +44,10 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def incident_of(arguments: argparse.Namespace) -> Incident:
-    """Return the incident of a source. Raises InvestigatorError."""
+    """Return the incident of a source, and say what an import left out. Raises InvestigatorError."""
     with opened(arguments.source, arguments.format, Options(), arguments.id, progress=True) as found:
+        for line in found.told:
+            print(printable(line), file=sys.stderr)
         return found.incident
 
 

@@ -53,19 +53,22 @@ def rankers_of(runs: Sequence[Path]) -> dict[str, Ensemble]:
     """Return what is compared, by name: each shipped network, their mean, and the networks of runs.
 
     Raises:
-        ConfigurationError: weights are missing or damaged, or a run has none.
+        ConfigurationError: weights are missing or damaged, a run has none, or two runs have one name.
     """
     whole = shipped()
     alone = whole.alone()
     found = {name: alone[kind] for kind, name in MEMBERS.items() if kind in alone} | {ENSEMBLE: whole}
-    for run in runs:
+    names = [run.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        raise ConfigurationError("--runs: two folders have one name, which rows are called by; rename one")
+    for name, run in zip(names, runs, strict=True):
         paths = sorted(run.glob("*.safetensors"))
         if not paths:
             raise ConfigurationError(
                 f"{run}: holds no networks; train some: python -m graph_rca train --help"
             )
         for path in paths:
-            found[f"{run.name}/{path.stem}"] = load_ensemble(path)
+            found[f"{name}/{path.stem}"] = load_ensemble(path)
     return found
 
 

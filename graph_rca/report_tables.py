@@ -1,7 +1,7 @@
-"""The tables of `report` in Markdown: every ranker on every slice, details of the main slices, ablations apart.
+"""The tables of `report` in Markdown: every ranker on every slice, details of the main slices, networks of runs apart.
 
 A cell is a percentage with its 95 % interval, a bootstrap over incidents. A network that was trained for a
-comparison has a '/' in its name (run/network) and stands in the table of ablations.
+comparison has a '/' in its name (run/network) and stands in tables of its own.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def tables(found: Found, megabytes: Mapping[str, float], faithful: Faithfulness 
         if name in scores:
             lines += ["", *_detail(name, {ranker: scores[name][ranker] for ranker in main}, megabytes)]
     if trained := [name for name in rankers if "/" in name]:
-        lines += ["", "Ablations, each trained anew on the same incidents. AC@1.", ""]
+        lines += ["", "Networks of runs (run/network), trained for a comparison. AC@1.", ""]
         lines += _overview(trained, scores, found)
+        lines += ["", "The same networks. AC@3.", "", *_overview(trained, scores, found, third=True)]
+        lines += ["", *_costs(trained, scores, megabytes)]
     refused = sum(one.refused for items in found.values() for one in items)
     lines += [
         "",
@@ -98,6 +100,15 @@ def _detail(name: str, scores: Mapping[str, Scores], megabytes: Mapping[str, flo
             f"| {ranker} | {_cell(one.first)} | {_cell(one.third)} | {_cell(one.average)} | {one.lift:.1f} | "
             f"{_cell(one.path)} | {one.ms:.0f} | {size} |"
         )
+    return lines
+
+
+def _costs(rankers: Sequence[str], scores: _Table, megabytes: Mapping[str, float]) -> list[str]:
+    """Return what each network costs: the median milliseconds of each slice, and its size without an encoder."""
+    lines = [f"| milliseconds | {' | '.join(scores)} | MB |", "|---" * (2 + len(scores)) + "|"]
+    for ranker in rankers:
+        cells = [f"{one[ranker].ms:.0f}" for one in scores.values()]
+        lines.append(f"| {ranker} | {' | '.join(cells)} | {megabytes[ranker]:.2f} |")
     return lines
 
 

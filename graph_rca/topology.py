@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,14 @@ class TopologyError(InvestigatorError):
     """A source of the topology cannot be read; the text says what to do."""
 
 
+class Rate(NamedTuple):
+    """How a call went in a stretch of time."""
+
+    per_s: float
+    error_share: float
+    latency_ms: float | None
+
+
 class Call(NamedTuple):
     """What is known of one caller and callee."""
 
@@ -37,6 +45,8 @@ class Call(NamedTuple):
     error_share: float | None = None
     latency_ms: float | None = None
     retransmits: int | None = None
+    before: Rate | None = None
+    """Of the healthy stretch, where it was asked for."""
 
     @property
     def weight(self) -> float:
@@ -114,17 +124,47 @@ def from_prometheus(url: str, at: datetime, seconds: int = LATEST_S) -> ServiceG
 
     Raises:
         TopologyError: it holds neither Istio's nor OpenTelemetry's metric then.
-        ImportTrouble: it does not answer.
+        ImportTrouble: it does not answer, or is no Prometheus.
     """
-    for total, failed, latency in queries(seconds).values():
-        calls = _instant(url, total, at)
-        if calls:
-            bad, spent = _instant(url, failed, at), _instant(url, latency, at)
-            return graph_of(_measured(edge, rate, bad, spent) for edge, rate in calls.items())
-    raise TopologyError(
-        f"{url}: holds neither {ISTIO} nor {SERVICE_GRAPH} at {at:%Y-%m-%d %H:%M}Z; "
+    found = _calls(url, at, seconds)
+    if not found:
+        raise _no_calls(url, at)
+    return graph_of(found.values())
+
+
+def of_both_halves(url: str, end: datetime, seconds: int) -> ServiceGraph:
+    """Ask a Prometheus for the calls of a stretch, and of the healthy one before it, each `seconds` long.
+
+    A call that was made before and is not made any more has a rate of 0. Raises as `from_prometheus` does.
+    """
+    before, now = (_calls(url, at, seconds) for at in (end - timedelta(seconds=seconds), end))
+    if not before and not now:
+        raise _no_calls(url, end)
+    silent = {edge: Call(*edge, 0.0, 0.0) for edge in before.keys() - now.keys()}
+    rates = {
+        edge: Rate(call.per_s or 0.0, call.error_share or 0.0, call.latency_ms)
+        for edge, call in before.items()
+    }
+    return graph_of(call._replace(before=rates.get(edge)) for edge, call in (now | silent).items())
+
+
+def _no_calls(url: str, at: datetime) -> TopologyError:
+    from core.downloads import shown_url
+
+    return TopologyError(
+        f"{shown_url(url)}: holds neither {ISTIO} nor {SERVICE_GRAPH} at {at:%Y-%m-%d %H:%M}Z; "
         "check the time (--at), or take the topology from spans"
     )
+
+
+def _calls(url: str, at: datetime, seconds: int) -> dict[tuple[str, str], Call]:
+    """Return what the first metric of calls that the server holds says about each."""
+    for total, failed, latency in queries(seconds).values():
+        rates = _instant(url, total, at)
+        if rates:
+            bad, spent = _instant(url, failed, at), _instant(url, latency, at)
+            return {edge: _measured(edge, rate, bad, spent) for edge, rate in rates.items()}
+    return {}
 
 
 def _measured(
@@ -138,7 +178,7 @@ def _measured(
 
 
 def _instant(url: str, query: str, at: datetime) -> dict[tuple[str, str], float]:
-    from importers.asking import ask
+    from importers.asking import ask, no_answer_of
 
     answer = ask(url, "/api/v1/query", {"query": query, "time": f"{at.timestamp():.3f}"})
     found: dict[tuple[str, str], float] = {}
@@ -147,10 +187,8 @@ def _instant(url: str, query: str, at: datetime) -> dict[tuple[str, str], float]
             edge, value = _ends_of(row["metric"]), float(row["value"][1])
             if edge and value == value and value not in (float("inf"), float("-inf")):
                 found[edge] = found.get(edge, 0.0) + value
-    except (LookupError, TypeError, ValueError) as trouble:
-        raise TopologyError(
-            f"{url}: the answer is none of Prometheus'; give the server's own address"
-        ) from trouble
+    except (LookupError, TypeError, ValueError, AttributeError) as trouble:
+        raise no_answer_of("Prometheus", url) from trouble
     return found
 
 

@@ -7,13 +7,15 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.command_line import printable
+from core.command_line import printable, refuse
 from graph_rca.topology import Call, ServiceGraph, TopologyError, from_prometheus, from_sockets, from_spans
 from project_types import read_incident
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Print. Returns 0."""
+    if arguments.at and not arguments.prometheus:
+        refuse(arguments.prog, "--at: goes with --prometheus; files hold their own times")
     graph = _read(arguments)
     if arguments.json:
         print(

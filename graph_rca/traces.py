@@ -189,8 +189,8 @@ class TraceBook:
         mine["failed"] += failed
         usual = self.usual.get(key)
         if usual is not None:
-            self.slower[span.service].append(_ratio(span.duration_ms, usual))
-            self.own_slower[span.service].append(_ratio(one.own_ms, self.usual_own[key]))
+            self.slower[span.service].append(ratio(span.duration_ms, usual))
+            self.own_slower[span.service].append(ratio(one.own_ms, self.usual_own[key]))
         below = tree.children.get(span.span_id, ())
         if failed:
             self._miss(key, below, weight)
@@ -211,9 +211,9 @@ class TraceBook:
         )
         usual = self.usual.get((span.service, span.operation))
         if usual is not None:
-            self.edge_slower[edge].append(_ratio(span.duration_ms, usual))
+            self.edge_slower[edge].append(ratio(span.duration_ms, usual))
         if child.gap_ms is not None and edge in self.usual_gap:
-            self.gap_slower[edge].append(_ratio(child.gap_ms, self.usual_gap[edge]))
+            self.gap_slower[edge].append(ratio(child.gap_ms, self.usual_gap[edge]))
 
     def _miss(self, key: Edge, below: Sequence[TimedSpan], weight: float) -> None:
         """Note which calls a failed span usually makes and did not make, when no call of it failed."""
@@ -334,8 +334,8 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def _ratio(now: float, usual: float) -> float:
-    """Return the logarithm of how many times longer something took; 5 ms more are not yet longer."""
+def ratio(now: float, usual: float) -> float:
+    """Return the logarithm of how many times longer something took, in ms; 5 ms more are not yet longer."""
     return min(8.0, max(-4.0, log((now + 5) / (usual + 5))))
 
 

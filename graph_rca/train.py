@@ -22,6 +22,7 @@ from core.files import replace_file
 from graph_rca.batches import Projection, batch_of, lossy, shuffled, vectors_of
 from graph_rca.dataset import Labelled
 from graph_rca.model import Batch, Ranker, Settings, log_softmax
+from project_types import ConfigurationError
 
 
 class Plan(NamedTuple):
@@ -67,7 +68,11 @@ def train(
     resume: Path | None = None,
     tell: Callable[[Epoch], None] = lambda _: None,
 ) -> Trained:
-    """Train one network. `resume` names a file that holds the state after each epoch."""
+    """Train one network. `resume` names a file that holds the state after each epoch.
+
+    Raises:
+        ConfigurationError: that file is of a training with other incidents or flags.
+    """
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
     projection = projection_of(items, settings) if settings.vectors else None
@@ -92,6 +97,7 @@ class _State:
 
     def __init__(self, model: Ranker, plan: Plan, items: Sequence[Labelled]) -> None:
         self.model, self.plan = model, plan
+        self.asked = [len(items), *plan, *model.settings]
         self.optimizer = torch.optim.AdamW(
             model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
         )
@@ -135,15 +141,19 @@ class _State:
         """Keep the state. Raises OSError."""
         content = io.BytesIO()
         torch.save(
-            {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+            {"asked": self.asked, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
              "schedule": self.schedule.state_dict(), "best": self.best, "best_loss": self.best_loss,
              "best_epoch": self.best_epoch, "epochs": [tuple(one) for one in self.epochs]}, content,
         )  # fmt: skip
         replace_file(path, content.getvalue())
 
     def load(self, path: Path) -> None:
-        """Go on from a kept state."""
+        """Go on from a kept state. Raises ConfigurationError for that of a training with other flags."""
         kept = torch.load(path, weights_only=True)
+        if kept["asked"] != self.asked:
+            raise ConfigurationError(
+                f"{path}: is the state of a training with other incidents or flags; delete it, or give another --out"
+            )
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.schedule.load_state_dict(kept["schedule"])

@@ -1,7 +1,8 @@
 """The command behind `python -m graph_rca train`: networks of each kind, their curves, and a page that compares them.
 
-Each network has a folder of its own in the run: its state after each epoch while it trains, its weights and card after.
-A killed run goes on. What is shipped is decided by `report`, not here.
+Each network has files of its own in the run: its state after each epoch while it trains, its weights and card after.
+A killed run goes on. A run that learnt from other incidents is refused, so that no old network passes for a new one.
+What is shipped is decided by `report`, not here.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from pathlib import Path
 from typing import get_args
 
 from core.command_line import refuse
+from core.episode_store.scenarios import PREFIX
 from core.files import replace_file, sha256_of
 from core.revision import revision
 from graph_rca.better import compared, fresh, split, told
-from graph_rca.dataset import Labelled, labelled, load
-from graph_rca.encode_command import chosen
+from graph_rca.dataset import Labelled, load
+from graph_rca.encode_command import chosen, read_labelled
 from graph_rca.encoders import NONE
 from graph_rca.model import Kind, Settings
 from graph_rca.rank_command import chosen_weights
 from graph_rca.train import Epoch, Plan, Trained, train
 from graph_rca.weights import Member, load_ensemble, save_ensemble
-from project_types import ConfigurationError, read_scenarios
+from project_types import ConfigurationError
 
 ABLATIONS: Sequence[Mapping[str, object]] = (
     {}, {"without": "metrics"}, {"without": "logs"}, {"without": "traces"},
@@ -115,41 +117,66 @@ def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
 
 
 def confirmed(folder: Path, encoders: Collection[str]) -> list[Labelled]:
-    """Return confirmed findings as labelled graphs. Raises ScenarioError for a folder without any."""
-    found = [one for scenario in read_scenarios(folder) if (one := labelled(scenario, encoders=encoders))]
+    """Return confirmed findings as labelled graphs. Raises ConfigurationError for a folder without any."""
+    found = [one for path in _findings_in(folder) if (one := read_labelled(path, encoders=encoders))]
     if not found:
         raise ConfigurationError(
-            f"{folder}: no finding names a service; set ground_truth.service in each file"
+            f"{folder}: no confirmed finding to learn from; confirm some: python -m graph_rca confirm --help"
         )
     return found
+
+
+def _findings_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{PREFIX}*.json"))
 
 
 def _train_one(
     arguments: argparse.Namespace, kind: Kind, seed: int, items: Sequence[Labelled], val: Sequence[Labelled]
 ) -> None:
-    name = f"{kind}-{seed}" + ("-no-attention" if arguments.no_attention else "")
-    name += ("-no-edges" if arguments.no_edges else "") + (
-        "" if arguments.encoder == NONE else f"-{arguments.encoder}"
-    )
-    name += f"-no-{arguments.without}" if arguments.without else ""
+    name = _name_of(arguments, kind, seed)
     weights = arguments.out / f"{name}.safetensors"
+    plan = Plan(arguments.epochs, arguments.patience, seed=seed)
+    asked = _asked(arguments, plan, len(items))
     if weights.exists():
+        _check_same(weights, asked)
         print(f"{name}: is there already")
         return
     settings = Settings(kind, attention=not arguments.no_attention, edges=not arguments.no_edges,
                         without=arguments.without or "")  # fmt: skip
     if arguments.encoder != NONE:
         settings = settings._replace(encoder=arguments.encoder, vectors=PROJECTED)
-    plan = Plan(arguments.epochs, arguments.patience, seed=seed)
     state, started = arguments.out / f"{name}.state", time.monotonic()
     done = train(
         items, val, settings, plan, resume=state, tell=lambda one: print(_told(name, one), flush=True)
     )
     seconds = time.monotonic() - started
-    save_ensemble(
-        [Member(done.model, done.projection)], weights, _facts(arguments, plan, done, seconds, len(items))
-    )
+    save_ensemble([Member(done.model, done.projection)], weights, asked | _facts(done, seconds))
     state.unlink(missing_ok=True)
+
+
+def _name_of(arguments: argparse.Namespace, kind: Kind, seed: int) -> str:
+    parts = [f"{kind}-{seed}"]
+    parts += ["no-attention"] if arguments.no_attention else []
+    parts += ["no-edges"] if arguments.no_edges else []
+    parts += [arguments.encoder] if arguments.encoder != NONE else []
+    parts += [f"no-{arguments.without}"] if arguments.without else []
+    return "-".join(parts)
+
+
+def _asked(arguments: argparse.Namespace, plan: Plan, count: int) -> dict[str, object]:
+    """Return what a network is to learn from, and how."""
+    files = [*arguments.encoded, *arguments.val]
+    files += _findings_in(arguments.findings) if arguments.findings else []
+    hashes = {path.name: sha256_of(path) for path in files}
+    return {"plan": plan._asdict(), "incidents": count, "encoded": hashes}
+
+
+def _check_same(weights: Path, asked: Mapping[str, object]) -> None:
+    card = load_ensemble(weights).card
+    if other := [name for name, value in asked.items() if card.get(name) != value]:
+        raise ConfigurationError(
+            f"{weights}: was trained otherwise ({', '.join(other)} differ); give another --out, or delete the old run"
+        )
 
 
 def _told(name: str, epoch: Epoch) -> str:
@@ -159,14 +186,11 @@ def _told(name: str, epoch: Epoch) -> str:
     )
 
 
-def _facts(
-    arguments: argparse.Namespace, plan: Plan, done: Trained, seconds: float, count: int
-) -> dict[str, object]:
+def _facts(done: Trained, seconds: float) -> dict[str, object]:
     best = min(done.epochs, key=lambda one: one.val_loss)
     return {
-        "revision": revision(), "plan": plan._asdict(), "incidents": count, "seconds": round(seconds, 1),
-        "encoded": {path.name: sha256_of(path) for path in [*arguments.encoded, *arguments.val]},
-        "best_epoch": best._asdict(), "epochs": [one._asdict() for one in done.epochs],
+        "revision": revision(), "seconds": round(seconds, 1), "best_epoch": best._asdict(),
+        "epochs": [one._asdict() for one in done.epochs],
     }  # fmt: skip
 
 

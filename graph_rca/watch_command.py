@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from core.command_line import printable, refuse
+from core.downloads import shown_url
 from core.files import replace_file
 from graph_rca.alerting import Outbox, message, people
 from graph_rca.explain import reasons
@@ -50,8 +52,9 @@ class Work(NamedTuple):
 class Watcher:
     """Ranks what it is given, writes findings, and tells people once."""
 
-    def __init__(self, findings: Path, ensemble: Ensemble, outbox: Outbox) -> None:
+    def __init__(self, findings: Path, ensemble: Ensemble, outbox: Outbox, public_url: str = "") -> None:
         self.findings, self.ensemble, self.outbox = findings, ensemble, outbox
+        self.public_url = public_url.rstrip("/")
         self._told: dict[str, float] = {}
 
     def see(self, work: Work) -> bool:
@@ -76,9 +79,14 @@ class Watcher:
         first = found.services[0]
         _say(f"{work.incident.id}: {first} {100 * found.probabilities.max():.0f} %, {took_ms:.0f} ms: {path}")
         if time.monotonic() - self._told.get(first, -QUIET_S) >= QUIET_S:
-            self.outbox.add(message(found, why[found.order[0]], path.resolve().as_uri()))
+            self.outbox.add(message(found, why[found.order[0]], self._link(found.graph.id, path)))
         self._told[first] = time.monotonic()
         return True
+
+    def _link(self, incident: str, page: Path) -> str:
+        if not self.public_url:
+            return page.resolve().as_uri()
+        return f"{self.public_url}/rankings/{quote(incident, safe='')}"
 
 
 def _with_missing(found: Ranked, silent: Sequence[str]) -> Ranked:
@@ -98,16 +106,31 @@ def command(arguments: argparse.Namespace) -> int:
         refuse(
             arguments.prog, f"--folder {arguments.folder}: there is no such folder; make it, then watch it"
         )
+    _check_sources(arguments)
     if arguments.folder and not incident_files(arguments.folder):
         _say(f"{arguments.folder}: holds no incident file (*.json) yet")
     arguments.findings.mkdir(parents=True, exist_ok=True)
-    watcher = Watcher(arguments.findings, chosen_weights(arguments), Outbox(people(os.environ)))
+    outbox = Outbox(people(os.environ), once=arguments.once)
+    watcher = Watcher(arguments.findings, chosen_weights(arguments), outbox, arguments.public_url or "")
     seen: dict[Path, int] = {}
     while True:
         wrong = _one_look(arguments, watcher, seen)
         if arguments.once:
             return int(wrong)
         time.sleep(arguments.every_s)
+
+
+def _check_sources(arguments: argparse.Namespace) -> None:
+    servers = {
+        "--loki": arguments.loki,
+        "--victorialogs": arguments.victorialogs,
+        "--jaeger": arguments.jaeger,
+    }
+    given = [flag for flag, url in servers.items() if url]
+    if arguments.folder and given:
+        refuse(
+            arguments.prog, f"{', '.join(given)}: go with --prometheus; files of --folder hold all there is"
+        )
 
 
 def _one_look(arguments: argparse.Namespace, watcher: Watcher, seen: dict[Path, int]) -> bool:
@@ -156,7 +179,7 @@ def _live(arguments: argparse.Namespace) -> Work | None:
     )  # fmt: skip
     found = look(sources, datetime.now(UTC), arguments.window_min)
     if found is None:
-        _say(f"{arguments.prometheus}: holds no series of the last {arguments.window_min} minutes")
+        _say(f"{shown_url(arguments.prometheus)}: holds no series of the last {arguments.window_min} minutes")
         return None
     for silent in found.silent:
         _say(f"does not answer: {silent}")

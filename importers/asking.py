@@ -69,6 +69,11 @@ def ask(base_url: str, path: str, parameters: Mapping[str, str | int]) -> Any:
         raise ImportTrouble(f"{shown}: the answer is no JSON; is it the server's own address?") from trouble
 
 
+def no_answer_of(server: str, url: str) -> ImportTrouble:
+    """Return the error for an answer that this kind of server would not give."""
+    return ImportTrouble(f"{shown_url(url)}: this is no answer of {server}; give the server's own address")
+
+
 def window(options: Options) -> tuple[int, int]:
     """Return start and end in nanoseconds. Raises ImportTrouble when one is missing or no time."""
     ends = {"--start": options.start, "--end": options.end}

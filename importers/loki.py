@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.service_names import UNNAMED, service_name, workload
-from importers.asking import Refused, ask, read_or_ask, results, seconds_text, window
+from importers.asking import Refused, ask, no_answer_of, read_or_ask, results, seconds_text, window
 from importers.counting import Counts, ImportTrouble
 from importers.draft import Draft, Output
 from importers.levels import level_in, level_named
@@ -168,7 +168,5 @@ def _page(url: str, query: str, start: int, end: int, limit: int) -> tuple[Seque
         _check_type(data["resultType"], url)
         streams: Sequence[Mapping[str, Any]] = data["result"]
     except (TypeError, LookupError) as trouble:
-        raise ImportTrouble(
-            f"{url}: the answer is none of Loki's; give the server's own address"
-        ) from trouble
+        raise no_answer_of("Loki", url) from trouble
     return streams, limit

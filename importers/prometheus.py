@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.service_names import UNNAMED, service_name, workload
-from importers.asking import ask, read_or_ask, results, window
+from importers.asking import ask, no_answer_of, read_or_ask, results, window
 from importers.clocks import SECOND_NS, of_number
 from importers.counting import ImportTrouble
 from importers.draft import Draft, Output
@@ -95,6 +95,4 @@ def _ask_server(url: str, draft: Draft, options: Options) -> None:
             draft.counts.lines += 1
             _series(series, draft, options)
     except (TypeError, ValueError, AttributeError, LookupError) as trouble:
-        raise ImportTrouble(
-            f"{url}: the answer is none of Prometheus'; give the server's own address"
-        ) from trouble
+        raise no_answer_of("Prometheus", url) from trouble

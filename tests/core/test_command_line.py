@@ -203,6 +203,17 @@ def test_an_error_of_a_command_has_the_same_form(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.startswith("python -m evaluation show: error: ")
 
 
+def test_a_package_of_an_extra_that_is_missing_is_told_with_what_to_type() -> None:
+    hidden = "import sys; sys.modules['torch'] = None; from graph_rca.__main__ import main; sys.exit(main(['rank', 'x']))"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "python -m graph_rca rank: error: this needs the package torch; run: pip install -e '.[graph]'\n"
+    )
+
+
 def test_text_from_elsewhere_cannot_move_the_cursor() -> None:
     assert printable("\x1b[2J\u202eevil\nline\ttab") == "\\x1b[2J\\u202eevil\nline\ttab"
     assert printable("x" * (MOST_CHARACTERS + 5)).endswith("x [+5 characters]")

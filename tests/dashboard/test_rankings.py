@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -20,8 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = runs / "graph_rca"
     folder.mkdir(parents=True)
     for one in (finding("incident-a"), finding("inc/../b", HOSTILE)):
-        name = one.incident.replace("/", "-")
-        finding_path(folder, name).write_text(one.model_dump_json(), encoding="utf-8")
+        finding_path(folder, one.incident).write_text(one.model_dump_json(), encoding="utf-8")
     finding_path(folder, "broken").write_text('{"incident": "broken"}', encoding="utf-8")
     with dashboard(runs) as url:
         yield url
@@ -43,6 +44,13 @@ def test_a_ranking_shows_reasons_and_what_was_missing(address: str) -> None:
     assert visitor.get(f"{address}/rankings/nothing").status_code == 404
 
 
+def test_an_incident_whose_id_holds_slashes_has_a_page_and_its_file_stays_in_the_folder(
+    address: str, tmp_path: Path
+) -> None:
+    assert visitor.get(f"{address}/rankings/{quote('inc/../b', safe='')}").status_code == 200
+    assert finding_path(tmp_path, "inc/../../b").parent == tmp_path
+
+
 def test_a_finding_read_back_is_the_same(tmp_path: Path) -> None:
     path = finding_path(tmp_path, "x")
     path.write_text(finding("x").model_dump_json(), encoding="utf-8")
@@ -62,3 +70,29 @@ def test_the_slider_marks_who_is_loud_at_a_moment(browser: Browser, address: str
         expect(loud).to_have_attribute("data-service", "db")
         slider.press("ArrowRight")
         expect(loud).to_have_count(2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs the extra graph")
+def test_the_self_contained_page_opens_from_disk_and_its_slider_marks_who_is_loud(
+    browser: Browser, tmp_path: Path
+) -> None:
+    from graph_rca.page import write_finding
+
+    shown = write_finding(finding("incident-a"), tmp_path)
+    with tab(browser) as page:
+        requests: list[str] = []
+        page.on("request", lambda asked: requests.append(asked.url))
+        page.goto(shown.as_uri())
+        expect(page.locator("h1")).to_have_text("Root causes of incident-a")
+        expect(page.locator("line.path")).to_have_count(1)
+        expect(page.locator("table")).to_contain_text("attention 0.25")
+        loud = page.locator("rect.loud")
+        expect(loud).to_have_count(0)
+        slider = page.get_by_role("slider", name="Moment")
+        slider.press("ArrowRight")
+        expect(page.locator("#moment")).to_have_text("14:00:15")
+        expect(loud).to_have_count(1)
+        slider.press("ArrowRight")
+        expect(loud).to_have_count(2)
+    assert requests == [shown.as_uri()]

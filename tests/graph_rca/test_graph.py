@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from graph_rca import slices
+from graph_rca.__main__ import main
 from graph_rca.baselines import Case, baro, baro_two_sided
+from graph_rca.dataset import load
+from graph_rca.encode_command import PART, parts_of
 from graph_rca.graph import EDGE_FEATURES, NODE_FEATURES, IncidentGraph, InsufficientEvidence, build
 from graph_rca.metrics import kind_of
+from graph_rca.topology import Call, Rate, ServiceGraph
 from graph_rca.windows import alert_of
+from importers.labels import Label, truth_of
 from project_types import Incident, MetricSeries, Scenario
 from tests.builders.generated import one
 
@@ -108,6 +114,17 @@ def test_gaps_and_infinities_are_left_out() -> None:
     assert value(found, "db", "metrics", "cpu.down") > 1
 
 
+def test_without_spans_a_call_weighs_what_metrics_say_of_it_now_and_before() -> None:
+    known = ServiceGraph(["db", "web"], [Call("web", "db", 2.0, 0.4, 95.0, before=Rate(2.0, 0.1, 5.0))])
+    found = build(falling(), topology=known)
+    row = found.edge_features[list(map(tuple, found.edges.T.tolist())).index((1, 0))]
+    told = dict(zip(EDGE_FEATURES, row.tolist(), strict=True))
+    names = ("calls", "failed", "failed_more", "slower")
+    assert [told["traces", name] for name in names] == pytest.approx(
+        [np.log(121) / 3, 0.4, 0.3, np.log(10) / 3]
+    )
+
+
 def test_one_service_is_no_choice() -> None:
     lonely = falling().model_copy(update={"services": ("db",)})
     with pytest.raises(InsufficientEvidence, match="insufficient evidence: 1 service"):
@@ -128,3 +145,30 @@ def test_an_alert_around_midnight_is_found_on_the_right_day() -> None:
     late = 86_400 * 20_000 - 300.0
     assert alert_of("00:02 or so", late, late + 900) == late + 420
     assert alert_of("12:00", late, late + 900) is None
+
+
+def test_a_part_of_an_encoding_belongs_to_its_scenarios_and_its_flags(tmp_path: Path) -> None:
+    paths = [tmp_path / f"scenario-{number}.json" for number in range(PART + 1)]
+    first, second = parts_of(paths, tmp_path / "out.npz", "none")
+    assert [len(first[1]), len(second[1])] == [PART, 1]
+    names = {part for flags in ("none", "minilm") for part, _ in parts_of(paths, tmp_path / "out.npz", flags)}
+    assert len(names) == 4
+    # more scenarios leave a whole part as it is
+    assert parts_of(paths[:PART], tmp_path / "out.npz", "none") == [first]
+
+
+def test_a_scenario_that_cannot_be_ranked_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, name = scenario(), scenario().services[0]
+    mine = tuple(row for row in whole.logs if row.service == name)
+    alone = {"services": (name,), "logs": mine, "spans": (), "metrics": (), "events": (), "topology": ()}
+    incident = whole.incident.model_copy(update={**alone, "id": "lonely"})
+    truth = truth_of(Label(name, "disk full", "It stopped.", "14:05", "a test"))
+    lonely = Scenario.model_validate(incident.model_dump(mode="json") | truth)
+    for one_of in (whole, lonely):
+        (tmp_path / f"scenario-{one_of.id}.json").write_text(one_of.model_dump_json(), encoding="utf-8")
+    assert main(["encode", str(tmp_path), "--out", str(tmp_path / "out.npz")]) == 0
+    assert "lonely.json: left out: insufficient evidence: 1 service" in capsys.readouterr().err
+    assert [kept.graph.id for kept in load(tmp_path / "out.npz")] == [whole.id]
+    assert not list(tmp_path.glob("*.part-*"))

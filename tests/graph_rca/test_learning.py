@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from project_types import read_scenario
+from project_types import ConfigurationError, read_scenario
 from tests.builders.generated import one
 
 pytestmark = [
@@ -68,6 +68,32 @@ def test_training_says_whether_the_result_is_better(
     assert "The new model is not better" in said  # two epochs on six incidents cannot beat the shipped one
     assert (tmp_path / "run" / "better.md").is_file()
     assert (tmp_path / "run" / "together.safetensors").is_file()
+    # the same folder with other incidents: what is there must not pass for a network that saw them
+    assert main([*asked, "--epochs", "2"]) == 2
+    assert "own-0.safetensors: was trained otherwise (incidents, encoded differ)" in capsys.readouterr().err
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert main([*asked, "--from", str(nothing)]) == 2
+    assert "no confirmed finding to learn from" in capsys.readouterr().err
+
+
+def test_the_state_of_a_training_with_other_incidents_is_refused(tmp_path: Path) -> None:
+    from graph_rca.dataset import labelled
+    from graph_rca.model import Settings
+    from graph_rca.train import Epoch, Plan, train
+
+    def stop(_: Epoch) -> None:
+        if state.exists():
+            raise KeyboardInterrupt
+
+    item = labelled(one(1, "memory_pressure"))
+    assert item
+    settings, plan, state = Settings("own"), Plan(epochs=3), tmp_path / "own.state"
+    with pytest.raises(KeyboardInterrupt):
+        train([item], [item], settings, plan, resume=state, tell=stop)
+    with pytest.raises(ConfigurationError, match="with other incidents or flags"):
+        train([item, item], [item], settings, plan, resume=state)
+    assert len(train([item], [item], settings, plan, resume=state).epochs) == 3
 
 
 def test_ablations_take_one_thing_away_from_the_graph_network_each() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph_rca.graph import build
+from graph_rca.graph import as_data, build
 from project_types import ConfigurationError
 from tests.builders.generated import one
 
@@ -36,6 +36,16 @@ def test_every_network_gives_the_same_scores_in_another_order() -> None:
             scores, again = model(batch_of([first])), model(batch_of([second]))
         np.testing.assert_allclose(scores.numpy(), again.numpy()[::-1], rtol=1e-3, atol=1e-4)
         assert scores.std() > 0
+
+
+def test_the_graph_of_an_incident_is_data_of_torch_geometric() -> None:
+    scenario = one(3, "disk_full")
+    graph = build(scenario.incident)
+    data = as_data(graph, scenario.ground_truth.service)
+    assert data.validate()
+    assert data.num_nodes == len(scenario.services)
+    assert data.edge_attr.shape == graph.edge_features.shape
+    assert graph.services[int(data.y)] == scenario.ground_truth.service
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

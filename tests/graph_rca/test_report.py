@@ -76,3 +76,24 @@ def test_a_report_ends_and_a_killed_one_goes_on(tmp_path: Path, capsys: pytest.C
     assert main([*asked, "--seed", "1"]) == 2
     assert main([*asked, "--runs", str(tmp_path / "typo")]) == 2
     assert "holds no networks" in capsys.readouterr().err
+    assert main([*asked, "--runs", str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")]) == 2
+    assert "two folders have one name" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs the extra graph")
+def test_a_network_of_a_run_has_rows_of_first_places_of_top_three_and_of_its_cost() -> None:
+    from graph_rca.measuring import Measured
+    from graph_rca.report_tables import GAT, tables
+    from graph_rca.scoring import Row
+
+    right, near = Row((1.0,) * 5, None, 20.0), Row((0.0, 0.0, 1.0, 1.0, 1.0), None, 41.0)
+    rows = {"n-sigma": near, GAT: right, "run/gat-0": near}
+    text = tables(
+        {"seen": [Measured("seen", str(n), 8, "", False, rows) for n in range(4)]},
+        {GAT: 0.2, "run/gat-0": 0.3},
+        None,
+    )
+    assert [line for line in text.splitlines() if line.startswith("| run/gat-0")] == [
+        "| run/gat-0 | 0 [0, 60] | - |", "| run/gat-0 | 100 [40, 100] | - |", "| run/gat-0 | 41 | 0.30 |",
+    ]  # fmt: skip

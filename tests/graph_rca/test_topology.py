@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_rca.topology import Call, TopologyError, from_prometheus, from_sockets, from_spans
+from graph_rca.__main__ import main
+from graph_rca.topology import Call, TopologyError, from_prometheus, from_sockets, from_spans, of_both_halves
 from graph_rca.topology_command import moment
 from project_types import Span
 from testrun_investigator.local_prometheus import served
@@ -73,27 +74,45 @@ def test_a_line_that_is_no_record_is_named(line: str, tmp_path_factory: pytest.T
         from_sockets(path)
 
 
+def test_a_time_goes_with_a_server_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sockets.jsonl"
+    path.write_text('{"source": "a", "destination": "b"}\n', encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["topology", "--sockets", str(path), "--at", "2026-03-04T14:05:00Z"])
+    assert "goes with --prometheus" in capsys.readouterr().err
+    assert main(["topology", "--sockets", str(path)]) == 0
+    assert "a -> b" in capsys.readouterr().out
+
+
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(TopologyError, match="add Z"):
         moment("2026-03-04T14:05:00")
 
 
-ISTIO = """\
-# HELP istio_requests_total Requests.
-# TYPE istio_requests_total counter
-"""
+FORMS: dict[str, tuple[str, str, dict[str, float]]] = {
+    "istio": ("source_workload", "destination_workload", {
+        'istio_requests_total{%s,response_code="200"}': 54, 'istio_requests_total{%s,response_code="503"}': 6,
+        "istio_request_duration_milliseconds_sum{%s}": 1200,
+    }),
+    "opentelemetry": ("client", "server", {
+        "traces_service_graph_request_total{%s}": 60, "traces_service_graph_request_failed_total{%s}": 6,
+        "traces_service_graph_request_server_seconds_sum{%s}": 1.2,
+    }),
+}  # fmt: skip
+"""By who counts: names of the ends of a call, and what is counted a minute: 60 calls of 20 ms, every tenth fails."""
 
 
-def backfilled(folder: Path) -> Path:
-    """Write ten minutes of Istio's counters as blocks of a Prometheus."""
+def backfilled(folder: Path, form: str) -> Path:
+    """Write ten minutes of counters of shop calling cart, as blocks of a Prometheus."""
+    caller, callee, counters = FORMS[form]
     lines = []
-    for code, per_minute in (("200", 54), ("503", 6)):
-        labels = f'source_workload="shop",destination_workload="cart",response_code="{code}"'
-        for minute in range(11):
-            at = AT.timestamp() + 60 * minute
-            lines.append(f"istio_requests_total{{{labels}}} {per_minute * minute} {at:.0f}")
+    for name, per_minute in counters.items():
+        series = name % f'{caller}="shop",{callee}="cart"'
+        lines += [
+            f"{series} {per_minute * minute} {AT.timestamp() + 60 * minute:.0f}" for minute in range(11)
+        ]
     text = folder / "metrics.txt"
-    text.write_text(ISTIO + "\n".join(lines) + "\n# EOF\n", encoding="utf-8")
+    text.write_text("\n".join([*lines, "# EOF\n"]), encoding="utf-8")
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "data")]
     subprocess.run(command, check=True, capture_output=True)
     return folder / "data"
@@ -101,12 +120,22 @@ def backfilled(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Debian's package prometheus")
-def test_a_real_prometheus_gives_calls_of_the_time_that_is_asked_for(tmp_path: Path) -> None:
-    with served(backfilled(tmp_path)) as url:
-        graph = from_prometheus(url, AT + timedelta(minutes=10))
+@pytest.mark.parametrize("form", FORMS)
+def test_a_real_prometheus_gives_calls_of_the_time_that_is_asked_for(form: str, tmp_path: Path) -> None:
+    end = AT + timedelta(minutes=10)
+    with served(backfilled(tmp_path, form)) as url:
+        graph = from_prometheus(url, end)
+        ended = of_both_halves(url, end + timedelta(minutes=10), 600)
         with pytest.raises(TopologyError, match="holds neither"):
             from_prometheus(url, AT + timedelta(days=1))
+        with pytest.raises(TopologyError, match="holds neither"):
+            of_both_halves(url, AT + timedelta(days=1), 600)
     (call,) = graph.calls
     assert (call.caller, call.callee) == ("shop", "cart")
     assert call.per_s == pytest.approx(1.0, rel=0.1)
     assert call.error_share == pytest.approx(0.1, rel=0.1)
+    assert call.latency_ms == pytest.approx(20, rel=0.1)
+    (silent,) = ended.calls  # was called in the first ten minutes, and not in the last ones
+    assert silent.per_s == 0.0
+    assert silent.before
+    assert list(silent.before) == pytest.approx([1.0, 0.1, 20.0], rel=0.1)

@@ -187,6 +187,7 @@ def test_a_stopped_database_is_found_and_people_are_told(
     with standing(loki__api__v1__query_range=loki(now)) as stand:
         done = watch(
             "--prometheus", url, "--loki", stand.url, "--findings", str(tmp_path),
+            "--public-url", "https://dashboard.example",
             FAILURE_ANALYSIS_WEBHOOK=f"{stand.url}/hook", OPSGENIE_URL=stand.url, OPSGENIE_API_KEY="secret-key",
         )  # fmt: skip
     assert done.returncode == 1, done.stderr
@@ -198,6 +199,9 @@ def test_a_stopped_database_is_found_and_people_are_told(
     hook, opsgenie = sorted(stand.posted, key=lambda one: one[0] != "/hook")
     assert "db is the likeliest cause" in hook[2]["text"]
     assert "metric db/cpu" in json.dumps(hook[2])
+    link = f"https://dashboard.example/rankings/{finding['incident']}"
+    assert link in json.dumps(hook[2])
+    assert opsgenie[2]["details"]["link"] == link
     assert opsgenie[0] == "/v2/alerts"
     assert opsgenie[1]["Authorization"] == "GenieKey secret-key"
     assert "secret-key" not in done.stderr
@@ -234,6 +238,14 @@ def test_with_metrics_down_lines_and_traces_are_still_seen(tmp_path: Path) -> No
 def test_when_no_server_answers_there_is_an_error() -> None:
     with pytest.raises(ImportTrouble, match=r"metrics: .*logs: "):
         look(Sources(SHUT, SHUT, "{}"), datetime.now(UTC) - timedelta(minutes=1), 30)
+
+
+def test_a_server_that_is_no_prometheus_is_said_without_the_password_of_its_address() -> None:
+    with standing(api__v1__query_range={"status": "fine"}) as stand:
+        url = stand.url.replace("http://", "http://me:secret-word@")
+        with pytest.raises(ImportTrouble, match="this is no answer of Prometheus") as refused:
+            look(Sources(url), datetime.now(UTC), 30)
+    assert "secret-word" not in str(refused.value)
 
 
 @pytest.mark.slow
@@ -330,6 +342,13 @@ def test_an_alert_that_a_receiver_cannot_take_now_is_sent_again() -> None:
     assert [body["description"] for _, _, body in stand.posted] == ["Why: it stopped"] * 2
 
 
+def test_an_alert_that_is_not_taken_in_the_only_look_is_said_to_be_lost() -> None:
+    outbox = Outbox(people({"OPSGENIE_URL": SHUT, "OPSGENIE_API_KEY": "k"}), once=True)
+    outbox.add(Message("Something is wrong"))
+    (told,) = outbox.send()
+    assert told.endswith("there is no other look, so it is lost")
+
+
 def test_an_alert_that_is_refused_names_the_variable_and_no_key() -> None:
     with standing() as stand:
         stand.statuses = [401]
@@ -347,6 +366,14 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.Ca
         main(["watch", "--folder", str(tmp_path / "typo"), "--once", "--findings", str(tmp_path / "out")])
     assert ended.value.code == 2
     assert "there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@needs_graph
+def test_a_folder_takes_no_server_of_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["watch", "--folder", str(tmp_path), "--once", "--loki", SHUT, "--jaeger", SHUT])
+    assert "--loki, --jaeger: go with --prometheus" in capsys.readouterr().err
 
 
 @pytest.mark.slow
