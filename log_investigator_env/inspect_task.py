@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import chdir
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
@@ -39,6 +41,7 @@ from project_types import ChatReply, Episode, Message, Report, ToolCall
 from project_types import Tool as OurTool
 from rollout import FINAL_ANSWER
 
+PROJECT = Path(__file__).resolve().parents[1]
 REPLIES = "replies"
 """Where a sample's store holds what the policy said, exactly."""
 ENDS = {"max_tokens": "length", "content_filter": "content_filter"}
@@ -49,8 +52,8 @@ ENDS = {"max_tokens": "length", "content_filter": "content_filter"}
 def log_investigator(
     scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
 ) -> Task:
-    """Make the task of a split or a folder of scenarios."""
-    with told():
+    """Make the task of a split or a folder of scenarios. Relative paths count from where this project lies."""
+    with told(), chdir(PROJECT):  # Inspect has changed into the folder of this file
         investigations = Investigations.open(scenarios, database, rules, judge)
         samples = [_sample(investigations, one) for one in investigations.paths]
     return Task(

@@ -76,7 +76,7 @@ class Investigations:
         verdicts, folder = load_judge(judge), split_folder(split)
         if not Path(database).exists():
             build(folder, Path(database), progress=True)
-        return cls(folder, Path(database), config, verdicts)
+        return cls(folder.resolve(), Path(database).resolve(), config, verdicts)
 
     @cached_property
     def paths(self) -> dict[str, Path]:

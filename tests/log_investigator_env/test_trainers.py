@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -192,7 +193,8 @@ print(json.dumps([
 @needs("inspect")
 def test_inspect_evaluates_the_task_and_its_log_holds_the_outcomes(place: Place) -> None:
     task = ["log_investigator_env/inspect_task.py", "--model", "openai-api/local/fake", "--display", "none"]
-    where = {"scenarios": place.scenarios, "database": place.database, "rules": "embedded"}
+    from_here = [os.path.relpath(path, ROOT) for path in (place.scenarios, place.database)]
+    where = {"scenarios": from_here[0], "database": from_here[1], "rules": "embedded"}
     told = [word for name, value in where.items() for word in ("-T", f"{name}={value}")]
     log = str(place.folder / "inspect")
     command = ["eval", *task, *told, "--log-dir", log]
