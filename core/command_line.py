@@ -222,6 +222,14 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def folder(text: str) -> Path:
+    """Read the path of a folder, which need not be there yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; name a folder")
+    return path
+
+
 def seconds(text: str) -> float:
     """Read a time in seconds, above 0 and at most a day."""
     try:

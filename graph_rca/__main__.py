@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.command_line import Command, Room, json_flag, limit_flag, natural, positive
+from core.command_line import Command, Room, folder, json_flag, limit_flag, natural, positive
 
 
 def _source(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _train_encoder(parser: argparse.ArgumentParser) -> None:
         help="also plain text files of public logs",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("graph_rca/shipped/templates"), metavar="DIR",
+        "--out", type=folder, default=Path("graph_rca/shipped/templates"), metavar="DIR",
         help="where it goes; --encoder templates reads the default one (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -95,7 +95,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         help="encoded incidents that say when to stop",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder of the run; a killed one goes on"
+        "--out", required=True, type=folder, metavar="DIR", help="folder of the run; a killed one goes on"
     )
     parser.add_argument(
         "--kinds",
@@ -125,7 +125,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         help="all ablations in turn: each modality out, no graph, no attention, no edge features; see report --runs",
     )  # fmt: skip
     parser.add_argument(
-        "--from", dest="findings", type=Path, metavar="DIR",
+        "--from", dest="findings", type=folder, metavar="DIR",
         help="also learn from confirmed findings (see confirm), one of three kept back; says if the result is better",
     )  # fmt: skip
     parser.add_argument(
@@ -146,7 +146,7 @@ def _rank(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--findings",
-        type=Path,
+        type=folder,
         metavar="DIR",
         help="also keep the finding there; the dashboard shows runs/graph_rca",
     )
@@ -167,7 +167,9 @@ def _confirm(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", default="unknown fault", metavar="TEXT", help="what broke, such as cpu_contention"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of confirmed findings")
+    parser.add_argument(
+        "--out", required=True, type=folder, metavar="DIR", help="folder of confirmed findings"
+    )
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
@@ -190,7 +192,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         help="which lines: a filter without pipes (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("--jaeger", metavar="URL", help="also ask a Jaeger for traces")
-    parser.add_argument("--findings", type=Path, default=Path("runs/graph_rca"), metavar="DIR",
+    parser.add_argument("--findings", type=folder, default=Path("runs/graph_rca"), metavar="DIR",
                         help="where findings go (default %(default)s)")  # fmt: skip
     parser.add_argument(
         "--window-min",
@@ -235,7 +237,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--real", metavar="SOURCE", help="labelled real incidents: a folder of scenario files"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/graph_rca/report"), metavar="DIR",
+    parser.add_argument("--out", type=folder, default=Path("runs/graph_rca/report"), metavar="DIR",
                         help="kept results and the table; a killed report goes on (default %(default)s)")  # fmt: skip
     parser.add_argument("--write-docs", nargs="?", type=Path, const=Path("docs/graph_rca.md"), metavar="FILE",
                         help="also put the tables between the markers of FILE")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from core.command_line import printable
 from core.files import replace_file
@@ -14,7 +15,7 @@ from graph_rca.rank import Ranked, ranked
 from graph_rca.weights import Ensemble, load_ensemble, shipped
 from importers.opening import opened
 from importers.options import Options
-from project_types import Incident
+from project_types import ConfigurationError, Incident
 
 EXPLAINED = 3
 """Services that get reasons."""
@@ -35,12 +36,22 @@ def command(arguments: argparse.Namespace) -> int:
         print("\n".join(map(printable, table(found, why, arguments.limit, took_ms))))
     finding = finding_of(incident, found, why, took_ms)
     if arguments.page:
-        replace_file(arguments.page, page(finding).encode())
+        _write(arguments.page, page(finding))
         print(f"page: {arguments.page}", file=sys.stderr)
     if arguments.findings:
         shown = write_finding(finding, arguments.findings)
         print(f"finding: {shown}; python -m dashboard serve shows it in Rankings", file=sys.stderr)
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode())
+    except OSError as trouble:
+        raise ConfigurationError(
+            f"--page {path}: cannot be written ({trouble.strerror}); name another file"
+        ) from trouble
 
 
 def incident_of(arguments: argparse.Namespace) -> Incident:

@@ -80,6 +80,22 @@ def test_a_ranking_has_reasons_with_evidence_and_a_page_without_markup_of_its_da
     assert any(reason["evidence"] for one in finding["services"] for reason in one["reasons"])
 
 
+def test_where_a_ranking_is_written_is_made_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from graph_rca.__main__ import main
+
+    path = tmp_path / "incident-a.json"
+    path.write_text(one(3, "disk_full").incident.model_dump_json(), encoding="utf-8")
+    assert main(["rank", str(path), "--page", str(tmp_path / "new" / "page.html")]) == 0
+    assert (tmp_path / "new" / "page.html").is_file()
+    assert main(["rank", str(path), "--page", str(path / "page.html")]) == 2
+    assert "page.html: cannot be written" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["rank", str(path), "--findings", str(path)])
+    assert "is a file; name a folder" in capsys.readouterr().err
+
+
 def test_a_prometheus_that_is_down_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from graph_rca.__main__ import main
 
