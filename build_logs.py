@@ -42,7 +42,18 @@ from core.log_stores.tables import (
 )
 from project_types import DatabaseError, Frozen, ScenarioError
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "BuildResult", "build", "is_stale", "main", "masked"]
+__all__ = [
+    "APPLICATION_ID",
+    "FAR_CLOCKS",
+    "SCHEMA_VERSION",
+    "BuildResult",
+    "build",
+    "is_stale",
+    "main",
+    "masked",
+]
+
+FAR_CLOCKS = "lines have a clock far from the rest; they do not say when it was"
 
 
 class BuildResult(Frozen):
@@ -317,8 +328,7 @@ def _build_or_check(arguments: argparse.Namespace) -> int:
         f"{result.rows} log lines in {result.seconds:.1f} s"
     )
     for incident, lines in result.far_clocks.items():
-        said = "lines have a clock far from the rest; they do not say when it was"
-        print(command_line.printable(f"{incident}: {lines} {said}"))
+        print(command_line.printable(f"{incident}: {lines} {FAR_CLOCKS}"))
     return 0
 
 

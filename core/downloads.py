@@ -28,7 +28,8 @@ from core.archives import Readable
 from project_types import InvestigatorError
 
 _REDIRECTS, _RESUMES = 5, 5
-_NOT_LOGS = ("text/html", "application/xhtml", "application/json", "application/xml", "text/xml",
+_JSON = "application/json"
+_NOT_LOGS = ("text/html", "application/xhtml", _JSON, "application/xml", "text/xml",
              "image/", "video/", "audio/")  # fmt: skip
 """What a sign-in page or an error looks like."""
 _REDIRECT_CODES = {301, 302, 303, 307, 308}
@@ -48,6 +49,8 @@ class Access(NamedTuple):
     """Folders whose files may be read."""
     headers: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """Headers by origin (`https://argus.example.com`): a token goes to its own server only."""
+    takes_json: bool = False
+    """Whether JSON is asked for; otherwise it is an error page."""
     most_bytes: int = 64 << 30
     connect_s: float = 10.0
     read_s: float = 60.0
@@ -283,7 +286,7 @@ class _Download(Source):
         if code not in (200, 206):
             raise DownloadError(f"{self.shown}: the server answered HTTP {code}")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind.startswith(_NOT_LOGS):
+        if kind.startswith(_NOT_LOGS) and not (kind == _JSON and self._access.takes_json):
             raise DownloadError(
                 f"{self.shown}: is {kind}, neither a log nor an archive; it may be a sign-in page"
             )

@@ -6,6 +6,7 @@ Only the address that was typed is asked. What is printed of it never holds its 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ MOST_BYTES = 256 << 20
 TIMEOUT_S = 60.0
 
 
+_IS_FILE = re.compile(r"/query_range\?|\.(?:json|gz|zst|xz|tar|tgz)(?:\?|$)")
 _KIND, _RESULT, _ERROR = ("data", "resultType"), ("data", "result"), ("error",)
 
 
@@ -109,9 +111,12 @@ def read_or_ask(
     read_file: Callable[[Source, SourceFile, Draft, Options], None],
     ask_server: Callable[[str, Draft, Options], None],
 ) -> None:
-    """Write one incident: what the server at a URL answers, or the answers that files hold."""
+    """Write one incident: what the server at a URL answers, or the answers that files hold.
+
+    A URL that holds a whole question, or ends as a file does, is a file to download.
+    """
     with output.incident(f"{name} {source.where} {options.query} {options.start}") as draft:
-        if source.is_url:
+        if source.is_url and not _IS_FILE.search(source.where):
             ask_server(source.where, draft, options)
             return
         for file in source.files():

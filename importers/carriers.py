@@ -55,12 +55,13 @@ def carriers_of(lines: list[str]) -> Carriers:
 
 def carried(line: str, carriers: Carriers) -> Carried:
     """Take the carrier off a line."""
-    if _DOCKER.match(line) and (found := _docker(line)):
+    first = line[:1]  # most lines have no carrier, and their first letter says so
+    if first == "{" and _DOCKER.match(line) and (found := _docker(line)):
         return found
-    if cri := _CRI.match(line):
+    if first.isdecimal() and (cri := _CRI.match(line)):
         return Carried(cri["text"], moment(cri["at"]), None, cri["stream"], cri["tag"] == "P")
     service, text = None, line
-    if prefix := _PREFIX.match(line):
+    if first == "[" and (prefix := _PREFIX.match(line)):
         service, text = _container(prefix["pod"], prefix["container"]), prefix["text"]
     elif carriers.compose and (compose := _COMPOSE.match(line)):
         service, text = service_name(compose["name"]), compose["text"]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.log_stores.ordering import mass
-from core.service_names import service_name
+from core.service_names import MOST_LETTERS, service_name
 from importers.clocks import iso
 from importers.counting import Counts, ImportTrouble
 from importers.labels import Label, truth_of
@@ -40,8 +40,8 @@ DESCRIPTION = "Something is wrong; users complain."
 _MINUTE_NS = 60_000_000_000
 _EARLIEST_NS, _LATEST_NS = -62_135_596_800 * 10**9, 253_402_300_799 * 10**9
 """The years 1 to 9999."""
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
-"""Made once: `json.dumps` with an option makes one for every row."""
+_json = json.JSONEncoder(ensure_ascii=False).encode
+"""Made once: `json.dumps` with an option makes an encoder for every row."""
 
 
 class Output:
@@ -85,7 +85,11 @@ class Output:
 
 def digest(text: str) -> str:
     """Return 16 hexadecimal digits that say nothing about the text."""
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return _digest_of(text).hexdigest()
+
+
+def _digest_of(text: str) -> blake2b:
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8)
 
 
 class Draft:
@@ -93,6 +97,8 @@ class Draft:
 
     def __init__(self, incident_id: str, counts: Counts, scratch: Path) -> None:
         self.id, self.counts = incident_id, counts
+        self._digests = {kind: _digest_of(f"{incident_id} {kind} ") for kind in ("logs", "events")}
+        """Digests of how ids begin; each id goes on with a number."""
         self._folder = Path(tempfile.mkdtemp(dir=scratch))
         self._logs, self._spans = self._spool("logs"), self._spool("spans")
         self._log_rows: list[LogRow] = []
@@ -183,7 +189,9 @@ class Draft:
 
     def _next_id(self, kind: str) -> str:
         self._kept[kind] += 1
-        return digest(f"{self.id} {kind} {self._kept[kind]}")
+        made = self._digests[kind].copy()
+        made.update(b"%d" % self._kept[kind])
+        return made.hexdigest()
 
     def _write_log(self, row: LogRow) -> None:
         at_ns = self._believable(row.at_ns)
@@ -191,18 +199,20 @@ class Draft:
         if len(message) > MOST_MESSAGE:
             self.counts.repair("row of more than 64 kB cut")
             message = message[:MOST_MESSAGE]
-        made: dict[str, Any] = {
-            "id": self._next_id("logs"),
-            "timestamp": None if at_ns is None else iso(at_ns),
-            "service": self._service(row.service),
-            "level": row.level,
-            "message": message,
-        }
-        made |= {"trace_id": service_name(row.trace_id)} if row.trace_id else {}
-        made |= {"span_id": service_name(row.span_id)} if row.span_id else {}
-        made |= {"attributes": row.attributes} if row.attributes else {}
+        clock = "null" if at_ns is None else f'"{iso(at_ns)}"'
+        # put together by hand, which takes half the time: ids, names and clocks hold nothing that JSON escapes
+        made = (
+            f'{{"id": "{self._next_id("logs")}", "timestamp": {clock}, "service": "{self._service(row.service)}", '
+            f'"level": "{row.level}", "message": {_json(message)}'
+        )
+        if row.trace_id:
+            made += f', "trace_id": "{_safe_id(row.trace_id)}"'
+        if row.span_id:
+            made += f', "span_id": "{_safe_id(row.span_id)}"'
+        if row.attributes:
+            made += f', "attributes": {_json(row.attributes)}'
         self._count_minute(at_ns)
-        _append(self._logs, made, self._kept["logs"])
+        _append(self._logs, made + "}", self._kept["logs"])
 
     def _write_span(self, row: SpanRow) -> None:
         start_ns = self._believable(row.start_ns)
@@ -213,17 +223,18 @@ class Draft:
             self.counts.repair("span that ended before it began")
         self._kept["spans"] += 1
         made: dict[str, Any] = {
-            "trace_id": service_name(row.trace_id),
-            "span_id": service_name(row.span_id),
+            "trace_id": _safe_id(row.trace_id),
+            "span_id": _safe_id(row.span_id),
             "service": self._service(row.service),
             "operation": row.operation[:MOST_OPERATION],
             "start": iso(start_ns),
             "duration_ms": max(0, row.duration_ns) / 1e6,
             "status": row.status,
         }
-        made |= {"parent_span_id": service_name(row.parent_span_id)} if row.parent_span_id else {}
+        if row.parent_span_id:
+            made["parent_span_id"] = _safe_id(row.parent_span_id)
         self._count_minute(start_ns)
-        _append(self._spans, made, self._kept["spans"])
+        _append(self._spans, _json(made), self._kept["spans"])
 
     def _believable(self, at_ns: int | None) -> int | None:
         if at_ns is None or _EARLIEST_NS <= at_ns <= _LATEST_NS:
@@ -265,7 +276,7 @@ class Draft:
         kind = "scenario" if label else "incident"
         path = self._folder.parent / f"{kind}-{self.id}.json"
         with path.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(_ENCODER.encode(parts)[:-1])
+            file.write(_json(parts)[:-1])
             for name, spool in (("logs", self._logs), ("spans", self._spans)):
                 file.write(f', "{name}": [\n')
                 file.flush()
@@ -316,13 +327,17 @@ class Draft:
         return f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
 
 
-def _append(spool: IO[str], row: Mapping[str, Any], number: int) -> None:
-    spool.write(",\n" if number > 1 else "")
-    spool.write(_ENCODER.encode(row))
+def _safe_id(text: str) -> str:
+    """Return an id as a name. Most are safe as they are, and as each is another one, no cache helps."""
+    return text if len(text) <= MOST_LETTERS and text.isascii() and text.isalnum() else service_name(text)
+
+
+def _append(spool: IO[str], row: str, number: int) -> None:
+    spool.write(f",\n{row}" if number > 1 else row)
 
 
 def _write_list(file: IO[str], name: str, rows: Iterator[Mapping[str, Any]]) -> None:
     file.write(f', "{name}": [')
     for number, row in enumerate(rows, 1):
-        _append(file, row, number)
+        _append(file, _json(row), number)
     file.write("]")

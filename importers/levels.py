@@ -15,6 +15,8 @@ NAMES: Mapping[str, LevelName] = {
     **dict.fromkeys(("ERROR", "ERR", "E", "SEVERE", "EROR", "FAILURE"), "ERROR"),
     **dict.fromkeys(("FATAL", "F", "CRITICAL", "CRIT", "C", "EMERG", "EMERGENCY", "ALERT", "PANIC", "DPANIC"), "FATAL"),
 }  # fmt: skip
+_AS_WRITTEN = {**NAMES, **{name.lower(): level for name, level in NAMES.items()}}
+"""What most lines write, found without changing its case."""
 _SYSLOG: tuple[LevelName, ...] = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "INFO", "INFO", "DEBUG")
 _WORDS = re.compile(
     r"(?<!\w)(?:(?P<FATAL>FATAL|CRITICAL|PANIC|panic:|fatal error|\[(?:\w+:)?(?:crit|emerg|alert)\])"
@@ -31,6 +33,8 @@ def level_named(value: Any) -> LevelName | None:
     if not isinstance(value, str):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return level_of_number(int(value)) if is_number else None
+    if usual := _AS_WRITTEN.get(value):
+        return usual
     text = value.strip()
     if text.isdecimal():
         return level_of_number(int(text))

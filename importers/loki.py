@@ -39,7 +39,7 @@ _PATH = "/loki/api/v1/query_range"
 
 
 def read(source: Source, output: Output, options: Options) -> None:
-    """Write one incident. A URL without `query_range` is a server, which is asked."""
+    """Write one incident."""
     read_or_ask("loki", source, output, options, read_file=read_file, ask_server=_ask_all)
 
 

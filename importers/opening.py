@@ -13,13 +13,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from build_logs import build
+from build_logs import FAR_CLOCKS, build
 from core.log_stores.sqlite import SqliteStore, open_store
+from importers.auto import reader_of
 from importers.command import import_source
 from importers.counting import Counts, ImportTrouble
 from importers.draft import Output
 from importers.options import Options
 from importers.reading import Source
+from importers.text import read_file as read_text
 from project_types import Incident, InvestigatorError, read_incident
 
 _SQLITE = b"SQLite format 3\0"
@@ -99,11 +101,12 @@ def _built(file: Path, scratch: Path, told: Sequence[str]) -> Opened:
     (folder / name).symlink_to(file.resolve())
     database = scratch / "logs.db"
     try:
-        build(folder, database)
+        far = build(folder, database).far_clocks
     except InvestigatorError as trouble:
         raise ImportTrouble(str(trouble).replace(str(folder / name), str(file))) from trouble
     with closing(sqlite3.connect(database)) as connection:
         (incident_id,) = connection.execute("SELECT id FROM scenarios").fetchone()
+    told = [*told, *(f"{lines} {FAR_CLOCKS}" for lines in far.values())]
     return Opened(database, incident_id, file, told)
 
 
@@ -117,8 +120,9 @@ def _files(path: Path, name: str) -> list[Path]:
     if name != "auto":
         return []
     if path.is_dir():
-        return [file for pattern in _NAMES for file in sorted(path.glob(pattern))]
-    return [path] if path.is_file() and (_is_named(path) or _is_incident(path)) else []
+        named = [file for pattern in _NAMES for file in sorted(path.glob(pattern))]
+        return [file for file in named if _is_incident(file)]
+    return [path] if path.is_file() and _is_incident(path) else []
 
 
 def _is_named(path: Path) -> bool:
@@ -126,12 +130,12 @@ def _is_named(path: Path) -> bool:
 
 
 def _is_incident(path: Path) -> bool:
-    """Say whether a file of any name begins as an incident file does; no other format has a time hint."""
+    """Say whether a file begins as an incident file does, or is named as one and is of no other known format."""
     with path.open("rb") as file:
         begin = file.read(_BEGINNING).lstrip()
-    return begin.startswith(b"{") and all(
-        f'"{name}"'.encode() in begin for name in ("description", "time_hint")
-    )
+    if begin.startswith(b"{") and b'"description"' in begin and b'"time_hint"' in begin:
+        return True  # whatever its name: no other format has a time hint
+    return _is_named(path) and reader_of(begin) is read_text
 
 
 def _ids(database: Path) -> list[str]:

@@ -85,7 +85,8 @@ class Source:
 
     def _access(self) -> Access:
         if self.is_url:  # whoever types an address means it, also when it is a private one
-            return Access(private_hosts=frozenset({urlsplit(self.where).netloc.rpartition("@")[2]}))
+            host = urlsplit(self.where).netloc.rpartition("@")[2]
+            return Access(private_hosts=frozenset({host}), takes_json=True)
         return Access(folders=(self.path if self.path.is_dir() else self.path.parent,))
 
     @contextmanager

@@ -60,10 +60,10 @@ def as_attributes(fields: Mapping[str, Any]) -> Mapping[str, Scalar]:
     """Return the fields that an attribute can hold; a nested field as `outer.inner`."""
     found: dict[str, Scalar] = {}
     for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found.update({f"{name}.{inner}": one for inner, one in as_attributes(value).items()})
-        elif isinstance(value, str):
+        if isinstance(value, str):
             found[name] = value[:MOST_LETTERS]
+        elif isinstance(value, Mapping):
+            found.update({f"{name}.{inner}": one for inner, one in as_attributes(value).items()})
         elif isinstance(value, bool | int | float):
             found[name] = value
         elif isinstance(value, list) and value:

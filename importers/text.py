@@ -113,7 +113,7 @@ class _Pending:
 
     def row(self, service: str) -> LogRow:
         line, said = self.line, self.said or plain(self.line.text, self.line.text, None)
-        message = "\n".join((said.message, *self.more))
+        message = "\n".join((said.message, *self.more)) if self.more else said.message
         return LogRow(
             # the clock of who carried a line has a zone, the program's own often has none
             said.at_ns if line.at_ns is None else line.at_ns,

@@ -143,8 +143,9 @@ def _keys_among(names: tuple[str, ...]) -> _Keys:
 def _take(fields: dict[str, Any], keys: Sequence[str]) -> Any:
     """Take the first of these fields out; `a.b` may also be a field of an object."""
     for key in keys:
-        if fields.get(key) not in (None, ""):
-            return fields.pop(key)
+        if (value := fields.get(key)) is not None and value != "":
+            del fields[key]
+            return value
         outer, dot, inner = key.partition(".")
         held = fields.get(outer) if dot else None
         if isinstance(held, dict) and held.get(inner) not in (None, ""):
@@ -167,25 +168,29 @@ def _json(text: str, setting: Setting) -> Said | None:
     if not text.startswith("{"):
         return None
     try:
-        found = json.loads(text)
+        found, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return of_fields(found, setting) if isinstance(found, dict) else None
+    return None if text[end:].strip(_JSON_SPACE) else of_fields(found, setting)
 
 
-_PAIR = re.compile(r'([A-Za-z_@][\w.@/-]*)=("[^"\\]*(?:\\.[^"\\]*)*"|\S*)(?:\s+|$)')
+_DECODER = json.JSONDecoder()
+_JSON_SPACE = " \t\n\r"
+_ONE_PAIR = r'([A-Za-z_@][\w.@/-]*)=("[^"\\]*(?:\\.[^"\\]*)*"|\S*)(?:\s+|$)'
+_PAIR, _PAIRS = re.compile(_ONE_PAIR), re.compile(f"(?>{_ONE_PAIR})++")
 _LOGFMT_KEYS = frozenset((*_CLOCK_KEYS, *_LEVEL_KEYS, *_MESSAGE_KEYS))
 
 
 def _logfmt(text: str, setting: Setting) -> Said | None:
     """A line that is nothing but key=value."""
-    place, fields = 0, dict[str, Any]()
-    while pair := _PAIR.match(text, place):
-        value = pair[2]
-        fields[pair[1]] = _unquoted(value) if value.startswith('"') else value
-        place = pair.end()
-    if place < len(text) or len(fields) < 2 or _LOGFMT_KEYS.isdisjoint(fields):
+    if not _PAIRS.fullmatch(text):
         return None
+    fields = dict(_PAIR.findall(text))
+    if len(fields) < 2 or _LOGFMT_KEYS.isdisjoint(fields):
+        return None
+    for key, value in fields.items():
+        if value.startswith('"'):
+            fields[key] = _unquoted(value)
     return of_fields(fields, setting)
 
 

@@ -165,6 +165,14 @@ def test_what_cannot_be_imported_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "no row was kept" in capsys.readouterr().err
 
 
+def test_clocks_that_say_nothing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "pods", {"cart.log": LOG, "db.log": "1754-08-30 22:43:41 INFO started\n"})
+    assert main(["search", str(folder), "--start-time", "14:05"]) == 0
+    said = capsys.readouterr()
+    assert "1 lines have a clock far from the rest" in said.err
+    assert "2 lines in 2 kinds match (from 14:05:00) on 2026-03-04" in said.out
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_incident_file_may_have_any_name(tmp_path: Path, indent: int | None) -> None:
     path = tmp_path / "last night.json"
@@ -172,6 +180,14 @@ def test_an_incident_file_may_have_any_name(tmp_path: Path, indent: int | None) 
     with opened(str(path), "auto", Options(), None, progress=False) as found:
         assert found.incident == INCIDENT.incident
         assert found.store.services()
+
+
+def test_an_export_named_as_an_incident_is_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "in", {"incident-17.json": json.dumps(SPANS), "cart.log": LOG})
+    assert main(["search", str(folder)]) == 0
+    assert "kept 3 log lines, 1 spans" in capsys.readouterr().err
 
 
 def test_a_broken_incident_file_is_named_where_it_lies(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def serving(answer: Answer) -> Iterator[str]:
             status, content = answer(parts.path, dict(parse_qsl(parts.query)))
             body = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(status)
+            self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -98,6 +99,15 @@ def test_more_rows_of_one_moment_than_a_page_holds_are_said_to_be_cut(tmp_path: 
         found = ask("loki", url, tmp_path)
     assert len(found.incident.logs) == 11
     assert any("the server's limit cut them" in note for note in found.counts.notes)
+
+
+@pytest.mark.parametrize("where", ["/saved/rows.json", "/loki/api/v1/query_range?query=x&limit=9"])
+def test_an_answer_that_lies_at_a_url_is_read_as_a_file(tmp_path: Path, where: str) -> None:
+    streams = [{"stream": {"app": "cart"}, "values": [[str(FIRST_NS), "row"]]}]
+    saved = {"data": {"resultType": "streams", "result": streams}}
+    with serving(lambda path, asked: (200, saved)) as url:
+        found = imported("loki", url + where, tmp_path)
+    assert [row.message for row in found.incident.logs] == ["row"]
 
 
 def test_metrics_are_asked_for_the_time_that_is_given_and_for_few_enough_points(tmp_path: Path) -> None:

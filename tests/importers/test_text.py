@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tarfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from importers.clocks import moment
 from importers.text import service_of_file
 from importers.text_formats import Forms, Said, Setting
 from tests.builders.examples import examples
@@ -69,6 +70,16 @@ def test_a_line_says_when_how_bad_and_what(line: str, at_ns: int, level: str, me
 def test_a_clock_without_a_zone_is_of_the_zone_that_is_given() -> None:
     assert said("2026-03-04 22:05:01 INFO late", "+08:00").at_ns == AT_NS
     assert said("2026-03-04 14:05:01Z INFO late", "+08:00").at_ns == AT_NS
+
+
+@examples(60)
+@given(st.datetimes(), st.sampled_from(["seconds", "milliseconds", "microseconds"]))
+def test_a_moment_is_the_same_however_its_zone_is_written(at: datetime, precision: str) -> None:
+    text = at.isoformat(timespec=precision)
+    expected = (datetime.fromisoformat(f"{text}Z") - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        microseconds=1
+    )
+    assert {moment(f"{text}Z"), moment(f"{text} UTC"), moment(f"{text}+00:00")} == {expected * 1000}
 
 
 def test_a_clock_without_a_year_is_not_of_the_future() -> None:
