@@ -65,7 +65,7 @@ log_scenarios/train/scenarios.jsonl: | .venv/bin/python
 	@touch $@
 
 .venv/test: pyproject.toml | .venv/bin/python
-	$(RUN) -m pip install --quiet --editable '.[train,dashboard,mcp,importers,graph,chaos,smollm2,dev]'
+	$(RUN) -m pip install --quiet --editable '.[train,dashboard,mcp,importers,graph,chaos,smollm2,ray,dev]'
 	@touch $@ .venv/train
 
 # An environment for the newer line of ART, which needs Python 3.12; without one its tests are skipped.

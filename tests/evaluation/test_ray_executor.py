@@ -28,7 +28,6 @@ from tests.builders.commands import eventually
 from tests.builders.ray_cluster import RayCluster, free_port
 from tests.builders.scenarios import incident, write_scenarios
 
-pytest.importorskip("ray", reason="run: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 KILLS = int(os.environ.get("RAY_KILLS", "1"))

@@ -15,7 +15,6 @@ from tests.builders.commands import eventually
 from tests.builders.ray_cluster import MARK, command, marked
 from tests.builders.training_place import Place
 
-pytest.importorskip("ray", reason="run: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
 ONE_STEP = ("--steps", "1", "--val-samples", "0", "--val-limit", "1", "--test-limit", "0")
 
