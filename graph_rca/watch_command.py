@@ -47,6 +47,8 @@ class Work(NamedTuple):
     live: bool = False
     silent: Sequence[str] = ()
     """Which servers did not answer."""
+    missing: Sequence[str] = ()
+    """What was asked for and not found, or cut."""
 
 
 class Watcher:
@@ -69,7 +71,7 @@ class Watcher:
         if work.live and work.incident.metrics and not suffers(found.graph):
             _say(f"{work.incident.id}: users do not suffer ({len(found.graph.services)} services)")
             return bool(work.silent)
-        found = _with_missing(found, work.silent)
+        found = _with_missing(found, (*work.silent, *work.missing))
         why = {place: reasons(found, place) for place in found.order[:EXPLAINED]}
         took_ms = 1000 * (time.perf_counter() - started)
         path = write_finding(finding_of(work.incident, found, why, took_ms), self.findings)
@@ -89,8 +91,8 @@ class Watcher:
         return f"{self.public_url}/rankings/{quote(incident, safe='')}"
 
 
-def _with_missing(found: Ranked, silent: Sequence[str]) -> Ranked:
-    graph = dataclasses.replace(found.graph, missing=(*found.graph.missing, *silent))
+def _with_missing(found: Ranked, more: Sequence[str]) -> Ranked:
+    graph = dataclasses.replace(found.graph, missing=(*found.graph.missing, *more))
     return found._replace(graph=graph)
 
 
@@ -185,7 +187,7 @@ def _live(arguments: argparse.Namespace) -> Work | None:
         _say(f"does not answer: {silent}")
     if found.missing:
         _say(f"missing: {'; '.join(found.missing)}")
-    return Work(found.incident, found.topology, live=True, silent=found.silent)
+    return Work(found.incident, found.topology, live=True, silent=found.silent, missing=found.missing)
 
 
 def _say(text: str) -> None:

@@ -199,6 +199,7 @@ def test_a_stopped_database_is_found_and_people_are_told(
     hook, opsgenie = sorted(stand.posted, key=lambda one: one[0] != "/hook")
     assert "db is the likeliest cause" in hook[2]["text"]
     assert "metric db/cpu" in json.dumps(hook[2])
+    assert "no series of memory" in finding["missing"]
     link = f"https://dashboard.example/rankings/{finding['incident']}"
     assert link in json.dumps(hook[2])
     assert opsgenie[2]["details"]["link"] == link
