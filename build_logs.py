@@ -28,6 +28,7 @@ from pydantic import Field
 
 from core import command_line
 from core.log_stores.masks import masked
+from core.log_stores.printing import count
 from core.log_stores.scenario_rows import read_rows
 from core.log_stores.tables import (
     APPLICATION_ID,
@@ -44,16 +45,14 @@ from project_types import DatabaseError, Frozen, ScenarioError
 
 __all__ = [
     "APPLICATION_ID",
-    "FAR_CLOCKS",
     "SCHEMA_VERSION",
     "BuildResult",
     "build",
+    "far_clocks_told",
     "is_stale",
     "main",
     "masked",
 ]
-
-FAR_CLOCKS = "lines have a clock far from the rest; they do not say when it was"
 
 
 class BuildResult(Frozen):
@@ -310,6 +309,11 @@ def _flags() -> argparse.ArgumentParser:
     return flags
 
 
+def far_clocks_told(lines: int) -> str:
+    """Say what was made of lines whose clock is far from the rest."""
+    return f"{count(lines, 'line')} with a clock far from the rest: that clock does not say when it was"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the database, or say whether it has to be built."""
     return command_line.run(PROGRAM, lambda: _build_or_check(_flags().parse_args(argv)))
@@ -328,7 +332,7 @@ def _build_or_check(arguments: argparse.Namespace) -> int:
         f"{result.rows} log lines in {result.seconds:.1f} s"
     )
     for incident, lines in result.far_clocks.items():
-        print(command_line.printable(f"{incident}: {lines} {FAR_CLOCKS}"))
+        print(command_line.printable(f"{incident}: {far_clocks_told(lines)}"))
     return 0
 
 

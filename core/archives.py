@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import zstandard
 
@@ -160,7 +160,7 @@ def _gzip_pieces(packed: Readable, name: str) -> Iterator[bytes]:
             while piece := unpacked.read1(BLOCK_BYTES):
                 yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile) as trouble:
-        raise ArchiveError(f"{name}: is damaged or cut short ({trouble}); download it again") from trouble
+        raise _damaged(name, trouble) from trouble
 
 
 def _xz_pieces(packed: Readable, name: str) -> Iterator[bytes]:
@@ -241,20 +241,42 @@ class _HeaderBudget:
 class _Content:
     """The bytes of one tar member, given out in blocks."""
 
-    def __init__(self, file: Readable, budget: _HeaderBudget) -> None:
-        self._file, self._budget = file, budget
+    def __init__(self, file: Readable, budget: _HeaderBudget, name: str) -> None:
+        self._file, self._budget, self._name = file, budget, name
 
     def read(self, size: int, /) -> bytes:
         size = min(size, BLOCK_BYTES)
         self._budget.left = size + _HEADER_BYTES
-        return self._file.read(size)
+        try:
+            return self._file.read(size)
+        except tarfile.TarError as trouble:
+            raise _damaged(self._name, trouble) from trouble
+
+
+class _CheckedHeader(tarfile.TarInfo):
+    """A header of a tar file. One that is cut or damaged is an error, where tarfile takes it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark at the end
+            raise
+        except tarfile.HeaderError as trouble:
+            raise tarfile.ReadError(str(trouble)) from trouble
+
+
+def _damaged(name: str, trouble: Exception) -> ArchiveError:
+    return ArchiveError(f"{name}: is damaged or cut short ({trouble}); download it again")
 
 
 def _tar_members(stream: Readable, name: str, limits: Limits, seen: list[int]) -> Iterator[Member]:
     """Yield the regular files of a tar stream. Links, devices and folders are passed over."""
     budget = _HeaderBudget(stream, name)
     try:
-        with tarfile.open(fileobj=RawStream(budget), mode="r|", bufsize=64 << 10) as tar:
+        with tarfile.open(
+            fileobj=RawStream(budget), mode="r|", bufsize=64 << 10, tarinfo=_CheckedHeader
+        ) as tar:
             while (info := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
                 seen[0] += 1
@@ -263,12 +285,12 @@ def _tar_members(stream: Readable, name: str, limits: Limits, seen: list[int]) -
                 # a sparse file claims bytes that are not in the stream, so no limit would see them
                 file = tar.extractfile(info) if info.isreg() and not info.issparse() else None
                 if file is not None:
-                    content = _Content(file, budget)
+                    content = _Content(file, budget, name)
                     yield Member(f"{name}!{safe_name(info.name)}", content)
                     _drain(content)
                 budget.left = _HEADER_BYTES
     except tarfile.TarError as trouble:
-        raise ArchiveError(f"{name}: is damaged or cut short ({trouble}); download it again") from trouble
+        raise _damaged(name, trouble) from trouble
 
 
 def _drain(content: Readable) -> None:

@@ -136,7 +136,9 @@ def _investigate(parser: argparse.ArgumentParser) -> None:
 
 def _search(parser: argparse.ArgumentParser) -> None:
     _source(parser, "logs of any kind, an archive, incident files, or a logs.db")
-    parser.add_argument("words", nargs="*", metavar="WORD", help="words that must all occur in a row")
+    parser.add_argument(
+        "words", nargs="*", default=[], metavar="WORD", help="words that must all occur in a row"
+    )
     parser.add_argument("--service", metavar="NAME", help="only this service; a beginning is enough")
     parser.add_argument("--min-level", metavar="LEVEL", help="only this severity and worse")
     parser.add_argument("--start-time", metavar="TIME", help="HH:MM, HH:MM:SS or ISO 8601, UTC")

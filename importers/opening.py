@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from build_logs import FAR_CLOCKS, build
+from build_logs import build, far_clocks_told
 from core.log_stores.sqlite import SqliteStore, open_store
 from importers.auto import reader_of
 from importers.command import import_source
@@ -87,7 +87,8 @@ def opened(
             )
             told = list(counts.told())
         if not files:
-            raise ImportTrouble(f"{where}: no row was kept; {'; '.join(told)}")
+            what = "; ".join(told) if counts.files else "there is no file in it"
+            raise ImportTrouble(f"{where}: no row was kept; {what}; give logs, traces, metrics or events")
         by_id = {one.stem.partition("-")[2] or one.stem: one for one in files}
         chosen = by_id[_one(list(by_id), wanted, where)]
         yield _built(chosen, Path(scratch), told)
@@ -106,7 +107,7 @@ def _built(file: Path, scratch: Path, told: Sequence[str]) -> Opened:
         raise ImportTrouble(str(trouble).replace(str(folder / name), str(file))) from trouble
     with closing(sqlite3.connect(database)) as connection:
         (incident_id,) = connection.execute("SELECT id FROM scenarios").fetchone()
-    told = [*told, *(f"{lines} {FAR_CLOCKS}" for lines in far.values())]
+    told = [*told, *map(far_clocks_told, far.values())]
     return Opened(database, incident_id, file, told)
 
 

@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -36,6 +37,8 @@ class SourceFile(NamedTuple):
     content: Readable
     modified: datetime
     """When the file, or the archive it lies in, was written last."""
+    shared: int = 0
+    """Its first folders that tell it from no other file. They may be named after the answer."""
 
     @property
     def path_parts(self) -> tuple[str, ...]:
@@ -65,15 +68,18 @@ class Source:
         Raises:
             ArchiveError, DownloadError: a file is damaged, cut short or cannot be read.
         """
+        places = self._places()
+        shared = _shared([name for _, name in places])
         with _bar(self) as bar:
-            for where, name in self._places():
+            for where, name in places:
                 with opened(where, self._access()) as stream:
                     self.counts.bytes += stream.total or 0
                     watched = _Watched(stream, bar)
                     path = None if self.is_url else Path(where)
                     for member in members(watched, name, LIMITS):
                         self.counts.files += 1
-                        yield SourceFile(member.name, member.content, _modified(path))
+                        alike = _named_as_archive(member.name) if "!" in member.name else shared
+                        yield SourceFile(member.name, member.content, _modified(path), alike)
 
     def _places(self) -> list[tuple[str, str]]:
         """Where each file lies, and what it is called."""
@@ -212,6 +218,18 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(
         path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)
     )
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Return how many leading folders all files have in common."""
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)  # as many as every file has
+    return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+def _named_as_archive(name: str) -> int:
+    """Return 1 where the first folder in an archive has the archive's own name, as `tar -cf x.tar x/` makes it."""
+    archive, _, inner = name.rpartition("!")
+    return int(inner.startswith(f"{PurePosixPath(archive).stem}/"))
 
 
 def _modified(path: Path | None) -> datetime:

@@ -55,7 +55,7 @@ def read_file(source: Source, file: SourceFile, draft: Draft, options: Options) 
     if any(b"\0" in line.text for line in sample[:20]):
         source.counts.drop("file that is no text")
         return
-    service = options.service or service_of_file(file.path_parts)
+    service = options.service or service_of_file(file.path_parts, file.shared)
     log = _Log(sample, Setting(file.modified, options.utc_offset), service, source.counts)
     for row in log.rows(chain(sample, lines)):
         draft.log(row)
@@ -80,15 +80,18 @@ _CONTAINER_FILE = re.compile(
 _POD_FOLDER = re.compile(r"[a-z0-9-]+_(?P<pod>[a-z0-9.-]+)_[0-9a-f-]{8,36}")
 
 
-def service_of_file(parts: tuple[str, ...]) -> str:
-    """Return the service that a file's path names, its own name first."""
+def service_of_file(parts: tuple[str, ...], shared: int = 0) -> str:
+    """Return the service that a file's path names, its own name first.
+
+    Its first `shared` folders hold every other file too, so they name no service, unless they are a pod's.
+    """
     stem = _ENDINGS.sub("", parts[-1])
     if found := _CONTAINER_FILE.fullmatch(stem):  # /var/log/containers/POD_NAMESPACE_CONTAINER-ID.log
         return service_name(workload(found["pod"]))
     for part in reversed((*parts[:-1], stem)):
         if found := _POD_FOLDER.fullmatch(part):  # /var/log/pods/NAMESPACE_POD_UID/CONTAINER/0.log
             return service_name(workload(found["pod"]))
-    for part in (stem, *reversed(parts[:-1])):
+    for part in (stem, *reversed(parts[shared:-1])):
         name = workload(_ENDINGS.sub("", part).strip("._-"))
         if name and name.lower() not in _GENERIC and not name.isdecimal():
             return service_name(name)

@@ -434,7 +434,7 @@ def test_clocks_far_from_the_rest_are_reported_and_decide_nothing(
     odd = [row("z1", "1754-08-30T22:43:41Z", "unset"), row("z2", "0001-01-01T00:00:00Z", "zero")]
     write(tmp_path / "files", scenario("one", [*lines, *odd]))
     assert main(["--scenarios", str(tmp_path / "files"), "--database", str(tmp_path / "logs.db")]) == 0
-    assert "one: 2 lines have a clock far from the rest" in capsys.readouterr().out
+    assert "one: 2 lines with a clock far from the rest" in capsys.readouterr().out
     search = log_tools(tmp_path / "logs.db", "one", EpisodeConfig())[0]
     assert ask(search, start_time="14:07").log_ids == {"a7", "a8"}
     assert "1754-08-30T22:43:41 INFO orders unset log z1" in ask(search, keywords="unset").text

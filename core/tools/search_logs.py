@@ -102,6 +102,8 @@ class SearchLogs(StoreTool):
     def _nothing(self, search: Asked) -> ToolResult:
         """Says what was searched, what would match with one filter less, and which of the words occur at all."""
         store, words = self.store, search.query.words
+        if not search.told:
+            return self.answer("this incident has no lines; look at its traces, spans or metrics.")
         searched = ", ".join(search.told.values())
         parts = [clip(f"no lines match ({searched}).", self.budget_tokens // 2)]
         for name in search.told if len(search.told) > 1 else ():

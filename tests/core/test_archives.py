@@ -209,3 +209,12 @@ def test_a_long_line_is_cut_and_the_next_one_is_whole(written: list[bytes]) -> N
     assert [(line.text, line.cut) for line in lines(content, limits)] == [
         (line[:5], len(line) > 5) for line in written
     ]
+
+
+def test_a_tar_file_that_is_cut_anywhere_is_refused() -> None:
+    whole = tar_of({"a.log": b"x" * 700, "b.log": b"y" * 700})
+    ends = whole.rindex(b"y") // 512 * 512 + 512
+    for size in range(300, ends, 100):
+        with pytest.raises(ArchiveError, match=r"^a\.tar: is damaged or cut short"):
+            read_all(whole[:size], "a.tar")
+    assert len(read_all(whole[: ends + 512], "a.tar")) == 2

@@ -169,7 +169,7 @@ def test_clocks_that_say_nothing_are_told(tmp_path: Path, capsys: pytest.Capture
     folder = write(tmp_path / "pods", {"cart.log": LOG, "db.log": "1754-08-30 22:43:41 INFO started\n"})
     assert main(["search", str(folder), "--start-time", "14:05"]) == 0
     said = capsys.readouterr()
-    assert "1 lines have a clock far from the rest" in said.err
+    assert "1 line with a clock far from the rest" in said.err
     assert "2 lines in 2 kinds match (from 14:05:00) on 2026-03-04" in said.out
 
 

@@ -255,7 +255,21 @@ def test_a_damaged_archive_is_refused_by_name_and_nothing_is_written(tmp_path: P
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_an_incident_names_its_source_nowhere(tmp_path: Path) -> None:
-    folder = write(tmp_path / "disk_full_of_ledger", {"cart.log": "2026-03-04T14:05:01Z INFO a\n"})
-    (path,) = imported("text", folder, tmp_path / "out").paths
+ROW = "2026-03-04T14:05:01Z INFO a\n"
+
+
+@pytest.mark.parametrize("files", [["cart.log"], ["app.log"], ["logs/app.log", "logs/cart.log"]])
+@pytest.mark.parametrize("where", ["", "..", "disk_full_of_ledger.tar"])
+def test_an_incident_names_its_source_nowhere(tmp_path: Path, files: list[str], where: str) -> None:
+    folder = write(tmp_path / "in" / "disk_full_of_ledger", dict.fromkeys(files, ROW))
+    if where.endswith(".tar"):
+        folder = tmp_path / where
+        with tarfile.open(folder, "w") as tar:
+            tar.add(tmp_path / "in" / "disk_full_of_ledger", "disk_full_of_ledger")
+    (path,) = imported("text", folder.parent if where == ".." else folder, tmp_path / "out").paths
     assert "ledger" not in path.name + path.read_text(encoding="utf-8")
+
+
+def test_folders_that_tell_files_apart_name_their_services(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"shop/cart/app.log": ROW, "shop/db/app.log": ROW})
+    assert imported("text", folder, tmp_path / "out").incident.services == ("cart", "db")
