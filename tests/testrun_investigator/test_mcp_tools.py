@@ -21,7 +21,7 @@ from project_types import InvestigatorError
 from testrun_investigator import cache
 from testrun_investigator.argus import ArgusSettings
 from testrun_investigator.demo_runs.stand_in import TOKEN, Answer, Asked, StandIn, ok, served, trouble
-from testrun_investigator.mcp_server import make_server
+from testrun_investigator.mcp_server import InvestigatorServer, make_server
 from testrun_investigator.settings import read_settings
 from testrun_investigator.toolbox import Toolbox
 from tests.builders.examples import examples
@@ -43,20 +43,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(argus_url: str, folder: Path, pages: Path, **settings: str) -> Toolbox:
-    """A toolbox whose cache lies in the folder."""
+def opened(argus_url: str, folder: Path, pages: Path | None = None, **settings: str) -> Toolbox:
+    """A toolbox whose cache lies in the folder. Without pages it has no knowledge base to index."""
     environment = {
         "ARGUS_URL": argus_url,
         "ARGUS_TOKEN": TOKEN,
         "TESTRUN_CACHE_DIR": str(folder / "cache"),
-        "RAG_KNOWLEDGE_BASE_DIR": str(pages),
+        "RAG_KNOWLEDGE_BASE_DIR": str(pages or folder / "no-pages"),
     }
     return Toolbox(read_settings(environment | settings, folder))
 
 
 @pytest.fixture
-def toolbox(argus_server: StandIn, tmp_path: Path, pages: Path) -> Iterator[Toolbox]:
+def toolbox(argus_server: StandIn, tmp_path: Path) -> Iterator[Toolbox]:
     """One that knows nothing yet."""
+    toolbox = opened(argus_server.base, tmp_path)
+    yield toolbox
+    toolbox.close()
+
+
+@pytest.fixture
+def well_read(argus_server: StandIn, tmp_path: Path, pages: Path) -> Iterator[Toolbox]:
+    """One that knows nothing of a run yet and has a knowledge base."""
     toolbox = opened(argus_server.base, tmp_path, pages)
     yield toolbox
     toolbox.close()
@@ -77,8 +85,14 @@ def filled(runs: Path, pages: Path, tmp_path_factory: pytest.TempPathFactory) ->
         toolbox.close()
 
 
-async def test_at_most_fourteen_tools_each_annotated_and_typed(filled: Toolbox) -> None:
-    async with Client(make_server(filled)) as client:
+@pytest.fixture(scope="module")
+def server(filled: Toolbox) -> InvestigatorServer:
+    """A server over it, which any number of clients may visit."""
+    return make_server(filled)
+
+
+async def test_at_most_fourteen_tools_each_annotated_and_typed(server: InvestigatorServer) -> None:
+    async with Client(server) as client:
         tools = (await client.list_tools()).tools
         assert len(tools) <= 14
         for tool in tools:
@@ -92,11 +106,13 @@ async def test_at_most_fourteen_tools_each_annotated_and_typed(filled: Toolbox) 
                 assert about.get("description"), f"{tool.name}.{name}"
 
 
-async def test_with_the_ranker_it_stands_in_the_place_of_read_trace(filled: Toolbox, tmp_path: Path) -> None:
-    async with Client(make_server(filled)) as client:
+async def test_with_the_ranker_it_stands_in_the_place_of_read_trace(
+    server: InvestigatorServer, tmp_path: Path
+) -> None:
+    async with Client(server) as client:
         usual = {tool.name for tool in (await client.list_tools()).tools}
         assert "rank_services" not in (client.instructions or "")
-    toolbox = Toolbox(read_settings({"TESTRUN_RANKER": "yes"}, tmp_path))
+    toolbox = opened("", tmp_path, TESTRUN_RANKER="yes")
     async with Client(make_server(toolbox)) as client:
         offered = (await client.list_tools()).tools
         assert {tool.name for tool in offered} == usual - {"read_trace"} | {"rank_services"}
@@ -156,13 +172,15 @@ class TestRankServices:
             assert "db-node" in told["text"]
 
 
-async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(filled: Toolbox) -> None:
-    async with Client(make_server(filled)) as client:
+async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(
+    server: InvestigatorServer,
+) -> None:
+    async with Client(server) as client:
         assert "Ask the knowledge base first" in (client.instructions or "")
 
 
-async def test_an_investigation_from_a_run_id_to_a_cited_cause(toolbox: Toolbox) -> None:
-    async with Client(make_server(toolbox)) as client:
+async def test_an_investigation_from_a_run_id_to_a_cited_cause(well_read: Toolbox) -> None:
+    async with Client(make_server(well_read)) as client:
         await ingested(client, RUN_ID, "sct-runner", "db-cluster", "loader")
         overview = await call(client, "run_overview", run_id=RUN_ID)
         assert set(overview["rows"]) == {"action", "event", "node", "stress"}
@@ -229,14 +247,14 @@ async def test_an_investigation_from_a_run_id_to_a_cited_cause(toolbox: Toolbox)
     ],
 )  # fmt: skip
 async def test_a_mistake_is_answered_with_the_argument_and_what_is_allowed(
-    filled: Toolbox, tool: str, arguments: dict[str, Any], words: str
+    server: InvestigatorServer, tool: str, arguments: dict[str, Any], words: str
 ) -> None:
-    async with Client(make_server(filled)) as client:
+    async with Client(server) as client:
         assert words in await refusal(client, tool, **arguments)
 
 
-async def test_a_prompt_or_resource_that_is_not_there_is_refused_in_words(filled: Toolbox) -> None:
-    async with Client(make_server(filled)) as client:
+async def test_a_prompt_or_resource_that_is_not_there_is_refused_in_words(server: InvestigatorServer) -> None:
+    async with Client(server) as client:
         for asked, words in (
             (client.get_prompt("nope"), "prompts: investigate_run, explain_error"),
             (client.get_prompt("investigate_run"), "run_id"),
@@ -481,7 +499,7 @@ async def _everything(client: Client) -> str:
 
 
 async def test_every_call_ends_within_its_deadline_while_argus_hangs(
-    argus_server: StandIn, toolbox: Toolbox, argus_settings: ArgusSettings
+    argus_server: StandIn, well_read: Toolbox, argus_settings: ArgusSettings
 ) -> None:
     release = threading.Event()
 
@@ -490,11 +508,11 @@ async def test_every_call_ends_within_its_deadline_while_argus_hangs(
         return None
 
     argus_server.before = hang
-    toolbox.deadline_s = 0.6
+    well_read.deadline_s = 0.6
     took = []
     try:
         # Argus hangs until it is released, so a call without a deadline would take for ever
-        async with Client(make_server(toolbox)) as client, asyncio.timeout(120), served_time() as clock:
+        async with Client(make_server(well_read)) as client, asyncio.timeout(120), served_time() as clock:
             for name, arguments in (
                 ("get_test_run_info", {"test_id": RUN_ID}),
                 ("run_overview", {"run_id": RUN_ID}),
