@@ -76,7 +76,9 @@ def profiles(episodes: Iterable[Episode], n: int) -> list[Profile]:
             by_scenario.setdefault(episode.scenario_id, []).append(episode)
     several = {name: group for name, group in by_scenario.items() if len(group) > 1}
     if not several:
-        raise ConfigurationError("no scenario has two scored samples; play more of them: --k 8")
+        raise ConfigurationError(
+            "no scenario has two scored samples; play more (run --k 8), or of a training run read --sampling t1"
+        )
     found = [_profile(name, group, n) for name, group in several.items()]
     return sorted(found, key=lambda one: (-one.mixed, -one.useful, one.scenario_id))
 

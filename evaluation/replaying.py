@@ -109,10 +109,10 @@ def checkpoint_before(run: RunFolder, checkpoint: int) -> Path:
     """Return the folder of the checkpoint that the step started from. Raises EpisodesError when it is gone."""
     kept = {int(path.name.removeprefix("step-")): path for path in run.path.glob("service/models/*/step-*")}
     if checkpoint - 1 not in kept:
-        steps = ", ".join(map(str, sorted(step + 1 for step in kept))) or "none"
+        can = [str(row["step"]) for row in run.of("train") if int(row["checkpoint"]) - 1 in kept]
         raise EpisodesError(
             f"{run.path}: checkpoint {checkpoint - 1} is gone; a run keeps the first, the best and the latest. "
-            f"Steps that can be replayed if they were made: {steps}"
+            f"Steps that can be replayed: {', '.join(can) or 'none'}"
         )
     return kept[checkpoint - 1]
 
