@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
     [
         pytest.param("benchmarks/search.py", ["1.6", "200"], id="search", marks=pytest.mark.slow),
         pytest.param("benchmarks/build.py", ["2.0"], id="build"),
+        pytest.param("benchmarks/importing.py", ["1.0"], id="importing", marks=pytest.mark.slow),
         pytest.param("benchmarks/store.py", ["1.0", "1.0"], id="store", marks=pytest.mark.slow),
         pytest.param("benchmarks/testrun.py", ["1.0", "1.0", "1.0"], id="testrun", marks=pytest.mark.slow),
         pytest.param(
