@@ -124,7 +124,7 @@ class Generator:
         self._waiting: deque[Job] = deque()
         self._running: dict[str, list[Job]] = {}
         self._wake = threading.Condition()
-        self._closed = False
+        self._closed = self._letting_go = False
         self._cores = torch.get_num_threads()
         self._threads: dict[int, Threads] = {}
         """By the magnitude of a step: on two busy cores, splitting the small operations of a tiny model made a
@@ -143,6 +143,12 @@ class Generator:
             self._waiting.append(job)
             self._wake.notify()
         return job.future
+
+    def let_go(self) -> None:
+        """Give back the memory of conversations that have ended, before something else needs much of it."""
+        with self._wake:
+            self._letting_go = True
+            self._wake.notify()
 
     def close(self) -> None:
         """Stop after the current step; whatever has not ended fails."""
@@ -172,8 +178,11 @@ class Generator:
 
     def _wait_for_work(self) -> bool:
         with self._wake:
-            self._wake.wait_for(lambda: self._closed or self._waiting or self._running)
-            return not self._closed
+            self._wake.wait_for(lambda: self._closed or self._letting_go or self._waiting or self._running)
+            asked, self._letting_go = self._letting_go, False
+        if asked:
+            self._arena.let_go()
+        return not self._closed
 
     def _pause_when_all_wait(self) -> None:
         with self._wake:

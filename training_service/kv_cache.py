@@ -138,6 +138,16 @@ class Arena:
             if slot.owner == owner and not slot.busy:
                 self._empty(slot)
 
+    def let_go(self) -> None:
+        """Give back the memory of conversations that have ended.
+
+        While a sequence runs, those whose next turn is expected keep theirs.
+        """
+        running = any(slot.busy for slot in self.slots)
+        for slot in self.slots:
+            if slot.filled and not slot.busy and not (running and self._expects(slot)):
+                self._empty(slot)
+
     def _alike(self, owner: str, prompt: Tokens) -> tuple[Slot | None, int, int]:
         """Find the slot with the longest beginning of `prompt`, free ones first.
 

@@ -170,6 +170,25 @@ def test_twice_as_many_conversations_as_slots_compute_each_token_once(base: Base
     assert computed == 16 * max(lengths)
 
 
+def test_an_idle_arena_lets_go_of_all_conversations(base: Base) -> None:
+    arena, _ = live_arena(base, slots=4)
+    turn(arena, prompt(*range(50)))
+    arena.let_go()
+    assert arena.tokens == 0
+
+
+def test_while_a_sequence_runs_the_next_turns_that_are_expected_keep_their_place(base: Base) -> None:
+    arena, watch = live_arena(base, slots=4)
+    turn(arena, prompt(*range(50)))
+    watch.now = LIVE_S + 1
+    turn(arena, prompt(*range(100, 150)))
+    running = arena.acquire("a", prompt(*range(200, 250)))
+    assert running is not None
+    arena.let_go()
+    assert turn(arena, prompt(*range(100, 160))) == 50
+    assert turn(arena, prompt(*range(60))) == 0, "nobody expected this one to go on"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pages are reserved")
 def test_more_address_space_than_memory_can_be_reserved() -> None:
     lazy = LazyTensor((1 << 10, 1 << 30), torch.float32, torch.device("cpu"))
