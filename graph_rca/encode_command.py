@@ -29,10 +29,10 @@ Part = tuple[Path, Sequence[Path]]
 
 def command(arguments: argparse.Namespace) -> int:
     """Encode. Returns 0."""
+    encoders, roughness = chosen(arguments.encoder), arguments.rough
     paths = scenario_paths(split_folder(arguments.scenarios), arguments.limit)
     out: Path = arguments.out
     out.parent.mkdir(parents=True, exist_ok=True)
-    encoders, roughness = chosen(arguments.encoder), arguments.rough
     parts = parts_of(paths, out, f"{sorted(encoders)} {roughness}")
     items = encode(parts, encoders=encoders, roughness=roughness)
     if not items:
