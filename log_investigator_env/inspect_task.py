@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import (
     ChatMessage,
@@ -53,7 +54,7 @@ def log_investigator(
     scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
 ) -> Task:
     """Make the task of a split or a folder of scenarios. Relative paths count from where this project lies."""
-    with told(), chdir(PROJECT):  # Inspect has changed into the folder of this file
+    with told(PrerequisiteError), chdir(PROJECT):  # Inspect has changed into the folder of this file
         investigations = Investigations.open(scenarios, database, rules, judge)
         samples = [_sample(investigations, one) for one in investigations.paths]
     return Task(

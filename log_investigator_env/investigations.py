@@ -8,7 +8,7 @@ Not here: an episode whose replies come one by one (`stepping`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,9 +137,12 @@ class Investigations:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """End the program with what is wrong and what to type, under a command line that would print a traceback."""
+def told(ending: Callable[[str], BaseException] = SystemExit) -> Iterator[None]:
+    """End a command line that is not ours with what is wrong and what to type: it would print a traceback.
+
+    `ending` makes the exception that this command line takes for an end of its own.
+    """
     try:
         yield
     except InvestigatorError as trouble:
-        raise SystemExit(f"error: {trouble}") from trouble
+        raise ending(f"error: {trouble}") from trouble

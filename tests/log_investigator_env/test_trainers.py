@@ -208,8 +208,8 @@ def test_inspect_evaluates_the_task_and_its_log_holds_the_outcomes(place: Place)
 
 @needs("inspect")
 def test_inspect_says_what_to_type_for_rules_that_there_are_not() -> None:
-    task = ["log_investigator_env/inspect_task.py", "--model", "mockllm/model", "--display", "none"]
-    said = refused("inspect", "inspect", "eval", *task, "-T", "rules=strict")
+    task = ["log_investigator_env/inspect_task.py", "--model", "mockllm/model", "-T", "rules=strict"]
+    said = refused("inspect", "inspect", "eval", *task, COLUMNS="200")
     assert "error: rules 'strict': write general, full, embedded" in said
     assert "Traceback" not in said
 
