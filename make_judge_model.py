@@ -25,7 +25,14 @@ from typing import Any
 from core import command_line
 from core.art_versions import model_names
 from core.files import replace_file
-from core.judges.calibration import CALIBRATION, Calibration, calibrate, read_calibration, table
+from core.judges.calibration import (
+    CALIBRATION,
+    Calibration,
+    calibrate,
+    labelled_pairs,
+    read_calibration,
+    table,
+)
 from core.judges.flips import flips, told
 from core.judges.llm import PROMPT_VERSION, RUBRIC, LLMJudge
 from core.judges.offline import OfflineJudge
@@ -142,7 +149,7 @@ async def check_judge(judge: Judge) -> None:
     """Ask the judge about a known right and a known wrong report, before any rollout is paid for. Raises
     JudgeError.
     """
-    scenario = read_calibration()[0].scenario
+    scenario = next(labelled_pairs()).scenario  # no need to read the other 600
     right = await judge.verdict(scenario, scenario.gold_report)
     wrong = await judge.verdict(scenario, scenario.distractors[0].report)
     if not right.correct or wrong.correct:

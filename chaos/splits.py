@@ -117,7 +117,7 @@ def as_text(scenario: dict[str, Any]) -> Written:
 @contextmanager
 def texts(work: list[Job], workers: int = 1) -> Iterator[Iterator[Written]]:
     """The scenarios of all jobs as text, in the order of the jobs, made by so many processes."""
-    if workers == 1:
+    if min(workers, len(work)) <= 1:
         yield (one for job in work for one in written(job))
         return
     with get_context("spawn").Pool(workers) as pool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -106,13 +106,24 @@ class Calibration(Frozen):
 
 
 def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
-    """The labelled pairs of a file: each line names its scenario by id, or holds it where it occurs first.
+    """Read all labelled pairs of a file, as `labelled_pairs` does.
+
+    Raises:
+        ConfigurationError: the file is missing or empty, or a line is unusable; names the line.
+    """
+    pairs = list(labelled_pairs(path))
+    if not pairs:
+        raise ConfigurationError(f"calibration set {path} is empty; see --calibration")
+    return pairs
+
+
+def labelled_pairs(path: Path = CALIBRATION) -> Iterator[Pair]:
+    """Give the labelled pairs of a file: each line names its scenario by id, or holds it where it occurs first.
 
     Raises:
         ConfigurationError: the file is missing or a line is unusable; names the line.
     """
     known: dict[str, Scenario] = {}
-    pairs = []
     try:
         rows = read_jsonl(path)
     except (OSError, InvestigatorError) as trouble:
@@ -124,14 +135,12 @@ def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
             named = row["scenario"]
             scenario = known[named] if isinstance(named, str) else Scenario.model_validate(named)
             known[scenario.id] = scenario
-            pairs.append(Pair.model_validate({**row, "scenario": scenario}))
+            pair = Pair.model_validate({**row, "scenario": scenario})
         except (KeyError, TypeError, ValidationError) as trouble:
             raise ConfigurationError(
                 f"{path}, pair {number}: not a labelled pair ({str(trouble)[:200]})"
             ) from trouble
-    if not pairs:
-        raise ConfigurationError(f"calibration set {path} is empty; see --calibration")
-    return pairs
+        yield pair
 
 
 class _Opinion(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from failure_analysis.logs import signs
@@ -93,6 +94,7 @@ def excerpt(log: str, characters: int) -> str:
     return f"{before}\n{after}" if before else after
 
 
+@lru_cache(maxsize=4096)  # logs repeat their lines, and every line is weighed several times
 def weight_of(line: Line) -> Weight:
     """How much a line looks like a reason."""
     text = message_of(line)
