@@ -38,6 +38,8 @@ pytestmark = [  # both are litellm's: about its own types, and about its logging
 ]
 ROOT = Path(__file__).parent.parent
 PAIRS = read_calibration()
+SOME = 20
+"""Enough pairs for a calibration: injections and lists of every service are among them."""
 CATEGORIES = {
     "attributed",
     "causal_chain",
@@ -283,7 +285,7 @@ def _is_about(pair: Pair, question: str, report: dict[str, Any]) -> bool:
     return fields == told and pair.scenario.expected_root_cause in question
 
 
-def command(folder: Path, *arguments: str, count: int = 40) -> list[str]:
+def command(folder: Path, *arguments: str, count: int = SOME) -> list[str]:
     files = ["--calibration", str(small(folder, count)), "--registry", str(folder / "judges.json")]
     return [*files, "--cache", str(folder / "cache.sqlite3"), *arguments]
 
@@ -311,7 +313,7 @@ def test_a_good_judge_is_registered_with_its_scores_and_loads_by_its_name(
     assert (verdict.correct, verdict.judge) == (True, "house")
     assert "secret-key" not in (tmp_path / "judges.json").read_text()
     entry = read_registry(tmp_path / "judges.json")["house"].calibration
-    assert (entry.pairs, entry.accuracy) == (40, 1.0)
+    assert (entry.pairs, entry.accuracy) == (SOME, 1.0)
     assert entry.calibrated_at.endswith("+00:00")
 
 
@@ -336,7 +338,7 @@ def test_a_judge_that_now_and_then_talks_rubbish_is_refused_and_its_silence_is_s
     with OpenAIServer(moody) as server:
         assert main(command(tmp_path, "--model", "openai/fake", "--json", *at(server))) == 1
     result = json.loads(capsys.readouterr().out)
-    assert result["confusion"]["wrong/none"] == sum(not pair.correct for pair in PAIRS[:40])
+    assert result["confusion"]["wrong/none"] == sum(not pair.correct for pair in PAIRS[:SOME])
     assert "no usable verdict" in result["mistakes"][0]["reason"]
 
 
@@ -391,7 +393,7 @@ def test_a_dry_run_asks_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     with judge_server("ok", knows_the_labels) as server:
         assert main(command(tmp_path, "--model", "openai/fake", "--dry-run", *at(server))) == 0
         assert server.requests == []
-    assert "40 questions" in capsys.readouterr().out
+    assert f"{SOME} questions" in capsys.readouterr().out
 
 
 def test_the_offline_judge_registers_under_any_name(tmp_path: Path) -> None:
