@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,12 @@ class Investigations:
             raise ContextOverflow("the conversation ends here")
 
         return chat
+
+
+@cache
+def opened(scenarios: str, database: str, rules: str, judge: str) -> Investigations:
+    """Open what these names stand for, once in each process. See `Investigations.open`."""
+    return Investigations.open(scenarios, database, rules, judge)
 
 
 @contextmanager

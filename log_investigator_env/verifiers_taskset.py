@@ -12,7 +12,7 @@ A task's data holds no truth: it names the folder, and the truth is read when th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import verifiers.v1 as vf
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from verifiers.v1.runtimes import ProgramResult
 
 from core.trajectory import metrics
-from log_investigator_env.investigations import Investigations, told
+from log_investigator_env.investigations import Investigations, opened, told
 from log_investigator_env.tool_functions import ENDED, shown, signature
 from project_types import ChatReply, Episode, Report, ToolCall
 from rollout import FINAL_ANSWER, openai_chat
@@ -59,13 +59,8 @@ class InvestigationConfig(vf.TasksetConfig):
     task: InvestigationTaskConfig = InvestigationTaskConfig()
 
 
-@cache
-def _opened(scenarios: str, database: str, rules: str, judge: str) -> Investigations:
-    return Investigations.open(scenarios, database, rules, judge)
-
-
 def _of(data: Any) -> Investigations:
-    return _opened(data.scenarios, data.database, data.rules, data.judge)
+    return opened(data.scenarios, data.database, data.rules, data.judge)
 
 
 class Tools(vf.Toolset[vf.ToolsetConfig]):
@@ -163,7 +158,7 @@ class InvestigationTaskset(vf.Taskset[InvestigationTask, InvestigationConfig]):
         config = self.config
         named = {name: getattr(config, name) for name in ("scenarios", "database", "rules", "judge")}
         with told():
-            place = _opened(**named)
+            place = opened(**named)
             for scenario_id in place.paths:
                 system, user = (message["content"] for message in place.opening(scenario_id))
                 data = InvestigationData(id=scenario_id, prompt=user, system_prompt=system, **named)

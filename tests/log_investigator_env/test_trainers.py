@@ -20,6 +20,7 @@ from log_investigator_env.investigations import Investigations
 from project_types import Episode
 from rewards import BANDS
 from rollout import openai_chat
+from tests.fakes.art_clients import NEXT
 from tests.fakes.openai_server import OpenAIServer, Reply, late
 from tests.fakes.trainer_environments import ROOT, environ, needs, refused, run, started
 from tests.log_investigator_env.cases import ALL, build_cases, by_case, facts
@@ -59,12 +60,24 @@ def test_the_cases_end_in_every_band(place: Place) -> None:
     assert bands == {band.base for band in BANDS.values()}
 
 
-def test_art_gets_the_reward_and_the_facts(place: Place) -> None:
-    command = [sys.executable, "-m", "tests.fakes.art_cases", place.policy.base_url, *place[1:3]]
+def art_plays(place: Place, python: str, *how: str) -> list[dict[str, Any]]:
+    command = [python, "-m", "tests.fakes.art_cases", place.policy.base_url, *place[1:3], *how]
     done = subprocess.run(command, cwd=ROOT, env=environ(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"case"')]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"case"')]
+
+
+def test_art_gets_the_reward_and_the_facts(place: Place) -> None:
+    told = art_plays(place, sys.executable)
     assert [one["case"] for one in told] == list(ALL)
+    for one in told:
+        same(place, one["case"], one["reward"], {**one["metrics"], "ending": one["ending"]})
+
+
+@pytest.mark.skipif(not NEXT.is_file(), reason="no .venv-art-next; run: make art-next")
+def test_a_worker_of_arts_distributed_mode_plays_groups_alike(place: Place) -> None:
+    told = art_plays(place, str(NEXT), "distributed")
+    assert [one["case"] for one in told] == [case for case in ALL for _ in range(2)]
     for one in told:
         same(place, one["case"], one["reward"], {**one["metrics"], "ending": one["ending"]})
 
