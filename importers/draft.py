@@ -194,16 +194,20 @@ class Draft:
         return made.hexdigest()
 
     def _write_log(self, row: LogRow) -> None:
-        at_ns = self._believable(row.at_ns)
-        message = row.message
-        if len(message) > MOST_MESSAGE:
+        if len(row.message) > MOST_MESSAGE:
             self.counts.repair("row of more than 64 kB cut")
-            message = message[:MOST_MESSAGE]
+            row = row._replace(message=row.message[:MOST_MESSAGE])
+        at_ns = self._believable(row.at_ns)
+        self._count_minute(at_ns)
+        made = self._log_as_json(row, at_ns)
+        _append(self._logs, made, self._kept["logs"])
+
+    def _log_as_json(self, row: LogRow, at_ns: int | None) -> str:
+        """Write a row by hand, which takes half the time: ids, names and clocks hold nothing that JSON escapes."""
         clock = "null" if at_ns is None else f'"{iso(at_ns)}"'
-        # put together by hand, which takes half the time: ids, names and clocks hold nothing that JSON escapes
         made = (
             f'{{"id": "{self._next_id("logs")}", "timestamp": {clock}, "service": "{self._service(row.service)}", '
-            f'"level": "{row.level}", "message": {_json(message)}'
+            f'"level": "{row.level}", "message": {_json(row.message)}'
         )
         if row.trace_id:
             made += f', "trace_id": "{_safe_id(row.trace_id)}"'
@@ -211,8 +215,7 @@ class Draft:
             made += f', "span_id": "{_safe_id(row.span_id)}"'
         if row.attributes:
             made += f', "attributes": {_json(row.attributes)}'
-        self._count_minute(at_ns)
-        _append(self._logs, made + "}", self._kept["logs"])
+        return made + "}"
 
     def _write_span(self, row: SpanRow) -> None:
         start_ns = self._believable(row.start_ns)
