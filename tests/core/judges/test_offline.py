@@ -404,8 +404,8 @@ def test_a_report_made_to_be_slow_is_judged_in_no_time(text: str) -> None:
     assert time.process_time() - began < 2
 
 
-def test_ten_thousand_lines_are_judged_in_milliseconds() -> None:
-    """CPU time, so that whatever else runs does not matter; docs/judge.md has the measured percentiles."""
+def test_ten_thousand_lines_are_judged_within_50_milliseconds() -> None:
+    """CPU time, so that whatever else runs does not matter; all but the slowest of 60 verdicts."""
     words = sorted({word for row in incident().logs for word in row.message.split()})
     first, *_ = incident().logs
     rows = [
@@ -419,9 +419,11 @@ def test_ten_thousand_lines_are_judged_in_milliseconds() -> None:
     ]
     scenario = incident().model_copy(update={"logs": (*incident().logs, *rows)})
     judged("connection pool exhausted", scenario=scenario)  # its lines are prepared once
-    began = time.process_time()
-    for number in range(3):
+    spent = []
+    for number in range(60):
+        began = time.process_time()
         assert judged(
             f"ledger: all {number} handles to vault leased, 71 requests in line", scenario=scenario
         ).correct
-    assert (time.process_time() - began) / 3 < 0.25
+        spent.append(time.process_time() - began)
+    assert sorted(spent)[-2] <= 0.05, spent
