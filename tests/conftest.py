@@ -16,7 +16,8 @@ from tests.builders.examples import THOROUGH, register
 
 ALL_SLOW = re.compile(rb"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 register()
-gc.set_threshold(50_000, 20, 20)  # to import torch and litellm makes millions of objects, and none is garbage
+gc.disable()  # to import torch and litellm makes millions of objects, and none is garbage
+gc.set_threshold(50_000, 20, 20)  # from the first test on
 os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
 
 
@@ -40,8 +41,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of garbage collection: to search it again and again takes long."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

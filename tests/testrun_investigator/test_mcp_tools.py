@@ -72,11 +72,11 @@ def well_read(argus_server: StandIn, tmp_path: Path, pages: Path) -> Iterator[To
 
 @pytest.fixture(scope="module")
 def filled(runs: Path, pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolbox]:
-    """One that has a run's actions and events, for tests that change nothing."""
+    """One that has a run's actions, events and stress logs, for tests that change nothing."""
 
     async def fill(toolbox: Toolbox) -> None:
         async with Client(make_server(toolbox)) as client:
-            await ingested(client, RUN_ID, "sct-runner")
+            await ingested(client, RUN_ID, "sct-runner", "loader-set")
 
     with served(StandIn(runs)) as url:
         toolbox = opened(url, tmp_path_factory.mktemp("filled"), pages)
@@ -304,9 +304,8 @@ async def test_a_log_of_a_known_run_is_not_looked_for_where_no_argus_is_set(tool
         alone.facts.link(RUN_ID, info["logs"][0]["name"])
 
 
-async def test_rows_of_a_stream_are_those_of_its_nodes(toolbox: Toolbox) -> None:
-    async with Client(make_server(toolbox)) as client:
-        await ingested(client, RUN_ID, "sct-runner", "loader-set")
+async def test_rows_of_a_stream_are_those_of_its_nodes(server: InvestigatorServer) -> None:
+    async with Client(server) as client:
         stress = {"run_id": RUN_ID, "stream": "stress", "limit": 1}
         loader = (await call(client, "query_logs_by_stream", **stress))["rows"][0]["service"]
         assert (await call(client, "query_logs_by_stream", **stress, node=loader))["matched"] > 50

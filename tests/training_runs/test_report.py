@@ -95,9 +95,21 @@ def write_run(path: Path, *, trained: bool = True, text: str = "hello") -> RunWr
     return folder
 
 
-def test_the_summary_holds_before_and_after_with_intervals(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    summary = summary_of(training_run(tmp_path / "run"))
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that made all of its steps, for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    write_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def summary(finished: Path) -> dict[str, Any]:
+    """Its summary."""
+    return summary_of(training_run(finished))
+
+
+def test_the_summary_holds_before_and_after_with_intervals(summary: dict[str, Any]) -> None:
     test = summary["splits"]["test"]
     assert (test["n"], test["accuracy_before"], test["accuracy_after"], test["avg4_after"]) == (
         12,
@@ -184,9 +196,8 @@ def test_the_page_loads_nothing_and_runs_nothing(reported: Path) -> None:
     assert [tag for tag, _ in shown.tags].count("svg") == 1
 
 
-def test_the_page_shows_what_was_promised(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    shown = rendered(tmp_path / "run")
+def test_the_page_shows_what_was_promised(finished: Path, summary: dict[str, Any]) -> None:
+    shown = Page(page(training_run(finished), summary, "<svg></svg>"))
     parts = (
         "Learning curve",
         "By family of fault",
@@ -244,9 +255,10 @@ def test_a_run_that_made_most_of_its_steps_counts_and_says_how_many(tmp_path: Pa
     assert "evaluation compare" in said
 
 
-def test_a_run_that_made_all_of_its_steps_ends_with_what_to_look_at(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    said = last_lines(tmp_path / "run", summary_of(training_run(tmp_path / "run")), stopped=False)
+def test_a_run_that_made_all_of_its_steps_ends_with_what_to_look_at(
+    finished: Path, summary: dict[str, Any]
+) -> None:
+    said = last_lines(finished, summary, stopped=False)
     assert "evaluation compare" in said
     assert "--resume" not in said
 
@@ -297,9 +309,8 @@ def test_the_learning_curve_is_also_kept_as_pictures(reported: Path) -> None:
     assert "<svg" in (reported / "learning_curve.svg").read_text()
 
 
-def test_the_table_shows_both_ways_of_sampling(tmp_path: Path) -> None:
-    write_run(tmp_path / "run")
-    lines = table(summary_of(training_run(tmp_path / "run"))).splitlines()
+def test_the_table_shows_both_ways_of_sampling(summary: dict[str, Any]) -> None:
+    lines = table(summary).splitlines()
     assert [line[:24].strip() for line in lines[1:3]] == ["test (12), temp. 0", "test (12), avg@4, temp."]
     assert "+50.0 [" in lines[1]
 
