@@ -63,14 +63,22 @@ def compared(name: str, items: Sequence[Labelled], old: Ensemble, new: Ensemble)
     return Compared(name, float(firsts[0].mean()), float(firsts[1].mean()), paired_difference(*firsts))
 
 
+def is_better(found: Sequence[Compared]) -> bool:
+    """Say whether new is better: on one set or more, and worse on none."""
+    return not _worse(found) and any(one.new > one.old for one in found)
+
+
+def _worse(found: Sequence[Compared]) -> list[str]:
+    return [one.name for one in found if one.difference.high < 0 or one.new < one.old - 0.05]
+
+
 def verdict(found: Sequence[Compared]) -> str:
-    """Say whether new is better, in words. The last set holds the findings."""
-    worse = [one.name for one in found if one.difference.high < 0 or one.new < one.old - 0.05]
-    if worse:
+    """Say whether new is better, in words."""
+    if worse := _worse(found):
         return f"not better: it is worse on {', '.join(worse)}; keep the old weights"
-    gained = [one.name for one in found if one.new > one.old]
-    if not gained:
+    if not is_better(found):
         return "not better: nothing improved; keep the old weights"
+    gained = [one.name for one in found if one.new > one.old]
     sure = [one.name for one in found if one.difference.low > 0]
     strength = (
         "more than chance explains"

@@ -18,7 +18,7 @@ from core.command_line import refuse
 from core.episode_store.scenarios import PREFIX
 from core.files import replace_file, sha256_of
 from core.revision import revision
-from graph_rca.better import compared, fresh, split, told
+from graph_rca.better import HELD_OUT, compared, fresh, is_better, split, told
 from graph_rca.dataset import Labelled, load
 from graph_rca.encode_command import chosen, read_labelled
 from graph_rca.encoders import NONE
@@ -105,6 +105,10 @@ def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
     candidate = arguments.out / "together.safetensors"
     old, new = chosen_weights(arguments), load_ensemble(candidate)
     print(f"comparing on {arguments.check} fresh incidents and {len(kept)} findings kept back", flush=True)
+    if not kept:
+        print(
+            f"no finding is kept back of fewer than {HELD_OUT}: confirm more, so that they are compared too"
+        )
     sets = {
         "fresh generated": fresh(arguments.check, FRESH_SEED, old.encoders | new.encoders),
         "findings kept back": kept,
@@ -113,7 +117,8 @@ def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:
     lines = told(found)
     replace_file(arguments.out / "better.md", ("\n".join(lines) + "\n").encode())
     print("\n".join(lines))
-    print(f"to use it: python -m graph_rca rank INCIDENT --weights {candidate}")
+    if is_better(found):
+        print(f"to use it: python -m graph_rca rank INCIDENT --weights {candidate}")
 
 
 def confirmed(folder: Path, encoders: Collection[str]) -> list[Labelled]:

@@ -66,6 +66,7 @@ def test_training_says_whether_the_result_is_better(
     assert "6 incidents to learn from" in said  # four, and two of the three findings
     assert "| findings kept back (n 1) |" in said
     assert "The new model is not better" in said  # two epochs on six incidents cannot beat the shipped one
+    assert "to use it" not in said
     assert (tmp_path / "run" / "better.md").is_file()
     assert (tmp_path / "run" / "together.safetensors").is_file()
     # the same folder with other incidents: what is there must not pass for a network that saw them
