@@ -38,6 +38,7 @@ __all__ = [
     "log_tools",
     "printed_rows",
     "store_tools",
+    "tool_types",
 ]
 
 
@@ -58,10 +59,20 @@ def store_tools(store: LogStore, config: EpisodeConfig) -> tuple[Tool, ...]:
     Raises:
         ConfigurationError: the ranker is asked for and its extra is not installed.
     """
+    offered = tool_types(config, spans=bool(store.spans()), metrics=bool(store.metrics()))
+    return tuple(tool(store, config.tool_budget_tokens) for tool in offered)
+
+
+def tool_types(config: EpisodeConfig, *, spans: bool = True, metrics: bool = True) -> list[type[StoreTool]]:
+    """What an episode with these rules is offered, over a store that has spans or metrics.
+
+    Raises:
+        ConfigurationError: the ranker is asked for and its extra is not installed.
+    """
     offered: list[type[StoreTool]] = [SearchLogs, ReadTrace]
     if config.tools == "full":
         offered += [ReadLog, Compare]
-        offered += [SpanStats, FindTraces] if store.spans() else []
-        offered += [ReadMetrics] if store.metrics() else []
+        offered += [SpanStats, FindTraces] if spans else []
+        offered += [ReadMetrics] if metrics else []
         offered += ranker_tools() if config.ranker else []
-    return tuple(tool(store, config.tool_budget_tokens) for tool in offered)
+    return offered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,8 @@ from alignment.preferences import Preference, read
 from alignment.reward_model import judge, table
 from core.conversation import tool_schemas
 from core.episode_store.episodes import read_episodes
-from log_search_tools import ReadTrace, SearchLogs
+from core.episode_store.runs import run_of
+from log_search_tools import tool_types
 from project_types import ConfigurationError, Tool
 from training_service.examples import TokenPair, demonstration, pair
 from training_service.fitting import Objective
@@ -25,8 +27,6 @@ from training_service.heads import Rank
 from training_service.measure import measured
 from training_service.objectives import Imitate, Prefer, Referred, referred
 
-OFFERED = cast(Sequence[Tool], (SearchLogs, ReadTrace))
-"""What the episodes of a warm start are offered. Of a tool's schema nothing depends on its store."""
 REFERENCE = "reference.pt"
 """In a work folder: what the start adapter says of each pair, noted before the first step."""
 
@@ -40,7 +40,10 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _sft(arguments: argparse.Namespace) -> int:
-    rows = _episodes(arguments) if arguments.episodes else _right_answers(arguments)
+    if arguments.episodes:
+        rows = _limited(demonstrations(arguments.episodes, arguments.least_reward), arguments.limit)
+    else:
+        rows = _right_answers(arguments)
     learning = Learning(arguments, "sft")
     sequences = [demonstration(learning.base.chat, row) for row in rows]
     objective = Imitate(learning.base.device, learning.precision)
@@ -56,19 +59,21 @@ def _demonstrated(case: ExplainCase) -> dict[str, Any]:
     return {"messages": [*case.messages(), {"role": "assistant", "content": right(case)}]}
 
 
-def _episodes(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the conversations of the episodes that were worth enough, with the tools they were offered."""
-    offered = tool_schemas(OFFERED)
+def demonstrations(file: Path, least_reward: float) -> list[dict[str, Any]]:
+    """Return the conversations of the episodes that were worth enough, with the tools they were offered.
+
+    Of a tool's schema nothing depends on its store. An incident without metrics was offered one tool less.
+    Raises ConfigurationError when no episode was worth enough, EpisodesError when its rules cannot be read.
+    """
+    offered = tool_schemas(cast(Sequence[Tool], tool_types(run_of(file).rules)))
     rows: list[dict[str, Any]] = [
         {"messages": list(episode.messages), "tools": offered}
-        for episode in read_episodes(arguments.episodes)
-        if (episode.reward or 0.0) >= arguments.least_reward
+        for episode in read_episodes(file)
+        if (episode.reward or 0.0) >= least_reward
     ]
     if not rows:
-        raise ConfigurationError(
-            f"{arguments.episodes}: no episode has a reward of {arguments.least_reward}; lower --least-reward"
-        )
-    return _limited(rows, arguments.limit)
+        raise ConfigurationError(f"{file}: no episode has a reward of {least_reward}; lower --least-reward")
+    return rows
 
 
 # ------------------------------------------------------------------------------------------------------- dpo

@@ -25,12 +25,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pydantic import ValidationError
+
 from core.episode_store.episodes import latest, read
 from core.episode_store.failures import FAILURES
 from core.episode_store.lines import EpisodesError, last_text, read_lines
 from core.episode_store.scenarios import PlayedScenarios
 from core.files import is_held
-from project_types import Episode, Scenario
+from project_types import Episode, EpisodeConfig, Scenario
 
 GREEDY, SAMPLED, ROLLOUTS = "t0", "t1", "rollouts"
 """The ways a split is run, see SAMPLING above."""
@@ -105,6 +107,15 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """The settings of a training run; of an evaluation the rules of its episodes."""
         return _mapping(self.settings.get("config"))
+
+    @property
+    def rules(self) -> EpisodeConfig:
+        """The rules its episodes were played by. Raises EpisodesError when they cannot be read."""
+        config = self.settings.get("config", {})
+        try:
+            return EpisodeConfig.model_validate(config.get("episode", config))
+        except (AttributeError, ValidationError) as trouble:
+            raise EpisodesError(f"{self.path}: the rules of its episodes cannot be read") from trouble
 
     @cached_property
     def progress(self) -> dict[str, Any]:

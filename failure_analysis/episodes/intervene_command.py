@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from build_logs import build
 from core.episode_store.episodes import read_numbered
-from core.episode_store.lines import last_text
+from core.episode_store.lines import EpisodesError, last_text
 from core.episode_store.run_folder import RunFolder
 from core.episode_store.runs import run_of
 from core.policies.registry import access, opened, parse
@@ -112,14 +111,10 @@ def _rules(arguments: argparse.Namespace, run: RunFolder) -> EpisodeConfig:
     """The rules of the episode's run, or those asked for."""
     if arguments.rules != "run":
         return EMBEDDED if arguments.rules == "embedded" else EpisodeConfig()
-    settings = run.settings.get("config", {})
-    rules = settings.get("episode", settings) if isinstance(settings, dict) else {}
     try:
-        return EpisodeConfig.model_validate(rules)
-    except ValidationError as trouble:
-        raise StoreError(
-            f"{run.path}: its rules cannot be read; give --rules embedded or --rules general"
-        ) from trouble
+        return run.rules
+    except EpisodesError as trouble:
+        raise StoreError(f"{trouble}; give --rules embedded or --rules general") from trouble
 
 
 def _read(path: Path) -> str:
