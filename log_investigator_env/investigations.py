@@ -17,7 +17,7 @@ from typing import Any
 
 from build_logs import build
 from chaos.shipped import split_folder
-from core.episode_store.scenarios import id_by_name, scenario_paths
+from core.episode_store.scenarios import id_by_name, scenario_paths, shipped_folders
 from log_search_tools import log_tools
 from make_judge_model import load_judge
 from project_types import (
@@ -73,10 +73,12 @@ class Investigations:
         if rules not in RULES:
             raise ConfigurationError(f"rules {rules!r}: write {', '.join(RULES)}")
         config = EpisodeConfig.model_validate({**RULES[rules].model_dump(), **changes})
-        verdicts, folder = load_judge(judge), split_folder(split)
+        verdicts, folder = load_judge(judge), split_folder(split).resolve()
         if not Path(database).exists():
-            build(folder, Path(database), progress=True)
-        return cls(folder.resolve(), Path(database).resolve(), config, verdicts)
+            # another split may be asked for next, so that all shipped ones are built, as build_logs.py does
+            shipped = folder.parent in [each.resolve() for each in shipped_folders()]
+            build(folder.parent if shipped else folder, Path(database), progress=True)
+        return cls(folder, Path(database).resolve(), config, verdicts)
 
     @cached_property
     def paths(self) -> dict[str, Path]:

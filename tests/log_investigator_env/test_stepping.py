@@ -11,7 +11,8 @@ import pytest
 from log_investigator_env.investigations import Investigations, told
 from log_investigator_env.stepping import Driven, Stepping
 from project_types import ChatReply, ConfigurationError, Ending, Episode, InvestigatorError, ProviderError
-from tests.builders.played import GOLD, RIGHT, Stage, answer, raw_call, scripted, search
+from tests.builders.played import GOLD, RIGHT, Stage, answer, raw_call, scenario_json, scripted, search
+from tests.builders.scenarios import write
 
 SOLVED = [search(min_level="WARN"), answer("ledger", RIGHT, GOLD)]
 SCRIPTS = {
@@ -155,3 +156,13 @@ def test_full_rules_offer_every_tool_that_there_is_data_for(investigations: Inve
     assert offered["general"] == ["search_logs", "read_trace"]
     assert offered["full"] == offered["embedded"]
     assert set(offered["full"]) > set(offered["general"])
+
+
+def test_the_logs_of_every_shipped_split_are_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, one in (("val", "aa01"), ("test", "aa02")):
+        write(tmp_path / "log_scenarios" / split, scenario_json(one))
+    monkeypatch.chdir(tmp_path)
+    assert Investigations.open("val").opening("aa01")
+    assert Investigations.open("test").opening("aa02")
