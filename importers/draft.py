@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
 from io import TextIOWrapper
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
@@ -318,11 +318,17 @@ class Draft:
                     "values": [value for _, value in points]}  # fmt: skip
         return {"service": service, "name": name, "points": [[iso(at_ns), value] for at_ns, value in points]}
 
+    def _other_minutes(self) -> set[int]:
+        """When metrics and events are: they say when it was where there are no lines and no spans."""
+        points = chain.from_iterable(times for times, _ in self._points.values())
+        events = (row.at_ns for row in self._events if row.at_ns is not None)
+        return {at_ns // _MINUTE_NS for at_ns in chain(points, events) if self._believable(at_ns) is not None}
+
     def _stretch_told(self) -> str:
         """When most rows are, in words; clocks far from the mass are left aside."""
-        if not self._minutes:
+        minutes = sorted(self._minutes or self._other_minutes())
+        if not minutes:
             return "an unknown time"
-        minutes = sorted(self._minutes)
         first, last = mass([minute * 60_000_000 for minute in minutes])
         begin, end = (datetime.fromtimestamp(minutes[place] * 60, UTC) for place in (first, last))
         if begin.date() == end.date():

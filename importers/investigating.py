@@ -17,7 +17,7 @@ from typing import Any
 
 from core.command_line import printable
 from core.log_stores.contract import Line, LogStore
-from core.log_stores.printing import when
+from core.log_stores.printing import count, when
 from core.policies.registry import PolicyName, access, parse, usual_rules
 from core.policies.registry import opened as opened_policy
 from importers.opening import Opened, opened
@@ -81,7 +81,8 @@ async def _play(
     asked = {"description": arguments.question, "time_hint": arguments.time_hint}
     incident = incident.model_copy(update={name: text for name, text in asked.items() if text})
     tools = store_tools(found.store, config)
-    sizes = f"{len(incident.logs):,} log lines, {len(incident.spans):,} spans, {len(incident.metrics):,} metric series"
+    lines, spans = count(len(incident.logs), "log line"), count(len(incident.spans), "span")
+    sizes = f"{lines}, {spans}, {len(incident.metrics)} metric series"
     print(printable(f"{incident.description} (about {incident.time_hint})\n{sizes}"), file=sys.stderr)
     async with opened_policy(policy, config, 0, access(arguments, policy)) as player:
         chat = _telling(player.chat(incident.id, 0))
@@ -130,7 +131,7 @@ def told(episode: Episode, store: LogStore) -> Iterator[str]:
     if unseen > 0:
         yield f"\nnote: {unseen} of the ids that the report cites were not shown by any tool"
     cost = f", {episode.cost_usd:.4f} USD" if episode.cost_usd else ""
-    yield f"\n{outcome.tool_calls} calls, {outcome.seconds:.1f} s{cost}"
+    yield f"\n{count(outcome.tool_calls, 'call')}, {outcome.seconds:.1f} s{cost}"
 
 
 def _report(report: Report) -> Iterator[str]:

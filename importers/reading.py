@@ -54,6 +54,8 @@ class Source:
         self.is_url = urlsplit(where).scheme in ("http", "https")
         if not self.is_url and not Path(where).exists():
             raise ImportTrouble(f"{where}: does not exist; check the path")
+        if not (self.is_url or Path(where).is_dir() or Path(where).is_file()):  # a pipe would be waited for
+            raise ImportTrouble(f"{where}: is neither a file nor a folder; write it to a file and give that")
 
     @property
     def path(self) -> Path:

@@ -95,7 +95,10 @@ class ReadTrace(StoreTool):
                 "trace_id: give the id printed after 'trace' in a row, at least its first 4 characters"
             )
         if not found and asked.lower() == _WORST:
-            found = [worst for worst in [self._worst(None)] if worst]
+            worst = self._worst(None)
+            if worst is None:
+                return self.answer("this incident has no spans; use search_logs.")
+            found = [worst]
         if len(found) == 1:
             return self._show(found[0], start)
         return self._one_of(asked, found, start) if found else self._unclear(asked)

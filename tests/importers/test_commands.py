@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -163,6 +164,12 @@ def test_what_cannot_be_imported_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "does not exist; check the path" in capsys.readouterr().err
     assert main(["search", str(write(tmp_path / "empty", {"cart.log": ""}))]) == 2
     assert "no row was kept" in capsys.readouterr().err
+    (tmp_path / "nothing").mkdir()
+    assert main(["search", str(tmp_path / "nothing")]) == 2
+    assert "there is no file in it" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["search", str(tmp_path / "pipe")]) == 2
+    assert "neither a file nor a folder" in capsys.readouterr().err
 
 
 def test_clocks_that_say_nothing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,6 +237,7 @@ def test_a_range_becomes_series_of_the_service_that_its_labels_name(tmp_path: Pa
     (one,) = found.incident.metrics
     assert (one.service, one.name) == ("cart", "up{pod=cart-6d5f7c9b4-x2x4z,zone=a}")
     assert [value for _, value in one.points] == [1.0, 0.0]
+    assert found.incident.time_hint == "2026-03-04, 14:05 to 14:05 UTC"
     assert found.counts.dropped == {"metric point that is no finite number": 1}
 
 

@@ -290,6 +290,11 @@ def test_the_worst_trace_is_picked_and_not_the_first(tmp_path: Path) -> None:
     assert ask(read, trace_id="worst").trace_ids == {"aaaa000000000003"}
 
 
+def test_an_incident_without_spans_has_no_worst_trace(tmp_path: Path) -> None:
+    read = reader(tmp_path, SMALL, [row("3fa2")])
+    assert "has no spans" in ask(read, trace_id="worst").text
+
+
 def test_a_missing_parent_is_marked(tmp_path: Path) -> None:
     result = ask(reader(tmp_path, SMALL, [row("3fa2")], spans=[span("s2", "gone")]), trace_id=TRACE)
     assert result.text.endswith("\norders place 100 ms (parent missing)")
