@@ -29,6 +29,7 @@ def plan(config: TrainingConfig, name: str) -> str:
         f"model      {config.base_model}, judged by {config.judge}",
         f"scenarios  {scenarios} ({config.scenarios})",
         f"steps      {config.steps} of {config.groups_per_step} x {config.rollouts_per_group} episodes{limit}",
+        *_cluster(config),
         *_amounts(config, episodes(config)),
     ]
     if not counts["train"]:
@@ -43,6 +44,12 @@ def _where(config: TrainingConfig) -> str:
         "embedded": "a training service started here, on loopback",
         "local": "ART's LocalBackend, on your GPU",
     }[config.backend]
+
+
+def _cluster(config: TrainingConfig) -> list[str]:
+    """Say which cluster plays the rollouts, where one does."""
+    where = config.address or "started on this machine"
+    return [f"rollouts   by {config.workers} workers on Ray, {where}"] if config.executor == "ray" else []
 
 
 def _counts(config: TrainingConfig) -> dict[str, int]:

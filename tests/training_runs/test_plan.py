@@ -21,6 +21,14 @@ def test_the_plan_counts_episodes_and_prices_them() -> None:
     assert "nothing, it runs here" in plan(settings(), "first")
 
 
+def test_the_plan_says_which_cluster_plays() -> None:
+    assert "rollouts " not in plan(settings(), "first")
+    here = plan(settings("--executor", "ray", "--workers", "8"), "first")
+    assert "rollouts   by 8 workers on Ray, started on this machine" in here
+    there = plan(settings("--executor", "ray", "--address", "10.0.0.1:6379"), "first")
+    assert "on Ray, 10.0.0.1:6379" in there
+
+
 @pytest.mark.slow  # it measures the model
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [
