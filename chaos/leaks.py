@@ -17,6 +17,8 @@ from project_types import FAULT_TYPES, Scenario
 _PLAIN = "slow too low short down full missing wrong failure data api code external record queue request"
 PLAIN_WORDS = frozenset(_PLAIN.split())
 """Parts of fault names that people also use for symptoms; alone they tell nothing."""
+_COMPLAINS = frozenset({"support"})
+"""Who complains in incidents of every kind (`data/speech.toml`). Some loggers have a package of that name."""
 _SHORTEST_TELLING_WORD = 6
 
 
@@ -58,4 +60,4 @@ def gold_words(scenario: Scenario) -> set[str]:
         (decisive if row.id in evidence else rest).update(re.findall(r"[a-z]+", row.message.lower()))
     telling = {word for word in decisive - rest if len(word) >= _SHORTEST_TELLING_WORD}
     names = {part for service in scenario.services for part in re.findall(r"[a-z]+", service.lower())}
-    return (label | family | telling) - names
+    return (label | family | telling) - names - _COMPLAINS

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaos.compose import make_control, make_scenario
@@ -35,6 +35,7 @@ async def test_each_fault_type_makes_a_scenario_that_the_judge_ranks_right(fault
     assert not [verdict for verdict in verdicts if verdict.correct]
 
 
+@example(seed=30412382, fault="slow_disk").via("support complains, and a logger has a package of that name")
 @examples(15)
 @given(seed=ANY_SEED, fault=ANY_FAULT)
 def test_every_seed_gives_a_scenario_that_holds_together_and_leaks_nothing(seed: int, fault: str) -> None:
