@@ -13,7 +13,6 @@ from chaos.draft import Draft
 from chaos.faults import Values
 from chaos.phrases import speech
 from chaos.topologies import Flow, Node
-from chaos.traffic import slow
 
 
 def complaint(draft: Draft) -> tuple[Flow, str]:
@@ -21,7 +20,7 @@ def complaint(draft: Draft) -> tuple[Flow, str]:
     users = [run for run in draft.traffic.runs if run.flow.kind == "user"]
     if draft.guilty is None:
         return draft.rng.choice(users).flow, "quiet"
-    hurt = Counter({run.number: int((run.hurt & (run.failed | slow(run))).sum()) for run in users})
+    hurt = Counter({run.number: int((run.hurt & (run.failed | run.slow)).sum()) for run in users})
     run = draft.traffic.runs[hurt.most_common(1)[0][0]]
     failed = int((run.hurt & run.failed).sum())
     waits = float(run.ops[0].ms[run.hurt].mean())

@@ -39,10 +39,13 @@ class Draft:
     trace_ids: dict[tuple[int, int], str] = field(default_factory=dict)
     span_ids: dict[tuple[int, int, int], str] = field(default_factory=dict)
 
+    names: dict[str, str] = field(init=False)
+    """Service key → shown name."""
     _minutes: dict[int, str] = field(default_factory=dict)
     _messages: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.names, self._skew_ms = self.stage.world.names, self.stage.world.skew_ms
         self._first_ms = round(self.origin.timestamp() * 1000)
         for row in self.rows:
             self.row_ids[id(row)] = f"{self.rng.getrandbits(48):012x}"
@@ -52,21 +55,16 @@ class Draft:
                 for node in run.flow.nodes:
                     self.span_ids[run.number, index, node.index] = f"{self.rng.getrandbits(32):08x}"
 
-    @property
-    def names(self) -> dict[str, str]:
-        """Service key → shown name."""
-        return self.stage.world.names
-
     # ------------------------------------------------------------------------------------------------- times
 
     def moment(self, at_ms: float, service: str | None = None) -> datetime:
         """A window time as the clock of a service shows it."""
-        off = self.stage.world.skew_ms.get(service, 0.0) if service else 0.0
+        off = self._skew_ms.get(service, 0.0) if service else 0.0
         return self.origin + timedelta(milliseconds=round(at_ms + off))
 
     def stamp(self, at_ms: float, service: str | None = None) -> str:
         """A window time as UTC text with milliseconds."""
-        off = self.stage.world.skew_ms.get(service, 0.0) if service else 0.0
+        off = self._skew_ms.get(service, 0.0) if service else 0.0
         minute, rest = divmod(self._first_ms + round(at_ms + off), 60_000)
         if minute not in self._minutes:
             self._minutes[minute] = f"{datetime.fromtimestamp(60 * minute, UTC):%Y-%m-%dT%H:%M:}"

@@ -73,20 +73,19 @@ def measure(traffic: Traffic) -> dict[str, dict[str, list[int | None]]]:
 def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Floats]:
     """Requests, errors and latencies, and how many requests are under way, arrays of services × steps."""
     place = {service: number for number, service in enumerate(services)}
-    cells, times, bad = [], [], []
+    ops = [op for run in traffic.runs for op in run.ops.values()]
+    owners = np.repeat([place[op.node.service] for op in ops], [len(op.ms) for op in ops])
+    starts = np.concatenate([op.start for op in ops])
+    status = np.concatenate([op.status for op in ops])
+    tries = np.concatenate([op.tries for op in ops])
+    steps = np.minimum(np.maximum((starts + WINDOW_MS) / STEP_MS, 0), STEPS - 1).astype(np.int64)
+    cells = owners * STEPS + steps
+    seen = status >= OK
     extra = np.zeros(len(services) * STEPS, np.int64)
-    for run in traffic.runs:
-        for op in run.ops.values():
-            step = np.clip((op.start + WINDOW_MS) / STEP_MS, 0, STEPS - 1).astype(np.int64)
-            cell = place[op.node.service] * STEPS + step
-            seen = op.status >= OK
-            cells.append(cell[seen])
-            times.append(op.ms[seen])
-            bad.append(op.status[seen] > OK)
-            again = seen & (op.tries > 1)
-            if again.any():
-                np.add.at(extra, cell[again], op.tries[again] - 1)
-    cell, ms, failed = np.concatenate(cells), np.concatenate(times), np.concatenate(bad)
+    again = seen & (tries > 1)
+    np.add.at(extra, cells[again], tries[again] - 1)
+    ms = np.concatenate([op.ms for op in ops])[seen]
+    cell, failed = cells[seen], status[seen] > OK
     size = len(services) * STEPS
     requests = np.bincount(cell, minlength=size)
     # one sort of whole numbers that hold the cell above the milliseconds

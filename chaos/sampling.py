@@ -16,7 +16,7 @@ import numpy as np
 
 from chaos.anchors import Anchor
 from chaos.dice import Mask
-from chaos.traffic import OK, FlowRun, Traffic, slow
+from chaos.traffic import OK, FlowRun, Traffic
 
 MOST_SPANS = 190
 HURT, OTHERWISE, MARKED, FINE, BEFORE, OWN = 10, 3, 2, 5, 6, 3
@@ -55,7 +55,7 @@ def draw_sample(traffic: Traffic, wanted: Iterable[Anchor], rng: random.Random) 
         sample.add(anchor.run, anchor.request)
     users = [run for run in traffic.runs if run.flow.kind == "user"]
     others = [run for run in traffic.runs if run.flow.kind != "user"]
-    bad = {run.number: run.failed | slow(run) for run in traffic.runs}
+    bad = {run.number: run.failed | run.slow for run in traffic.runs}
     marked = {run.number: _marked(run) & ~bad[run.number] for run in traffic.runs}
     now = {run.number: run.at >= 0 for run in traffic.runs}
     hurt = {run.number: run.hurt for run in traffic.runs}

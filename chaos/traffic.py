@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,17 @@ class FlowRun:
     def failed(self) -> Mask:
         """Which requests ended in a failure."""
         found: Mask = self.ops[0].status != OK
+        return found
+
+    @cached_property
+    def slow(self) -> Mask:
+        """Which requests take far longer than the flow usually does. Ask once all are through."""
+        took = self.ops[0].ms
+        healthy = np.sort(took[self.at < 0])
+        middle = len(healthy) // 2
+        # the median; numpy's own takes many times as long for so few numbers
+        usual = float(healthy[middle] + healthy[~middle]) / 2 if len(healthy) else 100.0
+        found: Mask = took > max(900.0, 4 * usual)
         return found
 
     def _note(self, one: Acting, node: Node, hit: Mask, *, full: bool) -> None:
@@ -346,11 +358,4 @@ def arrivals(stage: Stage, flow: Flow, number: int, dice: Dice) -> Floats:
 
 def felt(runs: Sequence[FlowRun]) -> int:
     """How many users' requests the guilty candidate made fail or crawl."""
-    return sum(int((run.hurt & (run.failed | slow(run))).sum()) for run in runs if run.flow.kind == "user")
-
-
-def slow(run: FlowRun) -> Mask:
-    """Requests that take far longer than the flow usually does."""
-    usual = float(np.median(run.ops[0].ms[run.at < 0])) if (run.at < 0).any() else 100.0
-    found: Mask = run.ops[0].ms > max(900.0, 4 * usual)
-    return found
+    return sum(int((run.hurt & (run.failed | run.slow)).sum()) for run in runs if run.flow.kind == "user")
