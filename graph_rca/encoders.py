@@ -3,6 +3,7 @@
 `minilm` is a sentence transformer from a package. `templates` was trained here on masked templates, in the manner of
 LogBERT (H. Guo et al., "LogBERT: Log Anomaly Detection via BERT", 2021), but it reads one template at a time and
 not a sequence of them. Without an encoder a line counts only as new, gone or loud. Training is in `encoder_training`.
+`paths` reads no lines: it is the embedding of request paths (`path_grams`), which every graph holds.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from core.files import sha256_of
 from core.sentence_encoder import Encoder, packaged_folder
 from graph_rca.graph import IncidentGraph
+from graph_rca.path_grams import PATHS, WIDTH
 from project_types import ConfigurationError
 
 Floats = NDArray[np.float32]
 NONE = "none"
-ENCODERS = ("minilm", "templates")
+ENCODERS = ("minilm", "templates", PATHS)
 TEMPLATES = Path(__file__).parent / "shipped" / "templates"
 """Config, tokenizer, weights and card of the encoder that was trained here."""
 
@@ -38,6 +40,8 @@ def folder_of(name: str) -> Path:
 @cache
 def fingerprint(name: str) -> str:
     """Return the hash of an encoder's weights: vectors of other weights mean something else."""
+    if name == PATHS:  # counted and not learnt
+        return f"{WIDTH} grams"
     return sha256_of(folder_of(name) / "model.safetensors")
 
 

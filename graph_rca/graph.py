@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph_rca import logs, metrics, traces
+from graph_rca.path_grams import PATHS
 from graph_rca.topology import Call, ServiceGraph, from_spans
 from graph_rca.windows import Windows, windows_of
 from project_types import Incident, InvestigatorError
@@ -72,7 +73,7 @@ class IncidentGraph:
     templates: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """place of a service → its first different new templates."""
     vectors: Mapping[str, Floats] = field(default_factory=dict)
-    """encoder → (services, its width), when sentence vectors were asked for (`encoders.with_vectors`)."""
+    """encoder → (services, its width): paths always, sentences when asked for (`encoders.with_vectors`)."""
 
     @property
     def calls(self) -> list[tuple[int, int]]:
@@ -121,6 +122,7 @@ def build(
         incident.id, services, np.concatenate([plain, _shares(plain), shape], axis=1).astype(np.float32), edges,
         edge_features, windows, when, _missing(incident, measured, wrote.has, seen.has, moved), wrote.new[:400], moved,
         seen.culprits, seen.ways, seen.complaints, logs.new_templates(wrote.new),
+        {PATHS: seen.paths},
     )  # fmt: skip
 
 

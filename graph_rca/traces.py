@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from core.log_stores.contract import StoredSpan
 from core.log_stores.span_times import TimedSpan
+from graph_rca import path_grams
+from graph_rca.path_grams import State
 from graph_rca.trace_trees import Tree, stored, trees
 from graph_rca.windows import Windows
 from project_types import FAILED, Incident
@@ -58,6 +60,8 @@ class TraceView(NamedTuple):
     """service → services from it up to the root, on the bad traces that fit the alert best"""
     complaints: Mapping[str, float]
     """service → weight of the bad traces that begin there"""
+    paths: NDArray[np.float32]
+    """(services, path_grams.WIDTH): how bad requests went around each service"""
 
 
 def closeness(text: str, operation: str) -> float:
@@ -114,6 +118,7 @@ class TraceBook:
         self._complaints: dict[str, float] = defaultdict(float)
         self._ended: dict[str, list[float]] = defaultdict(list)
         self._near: dict[str, float] = {}
+        self._paths: dict[str, Counter[int]] = defaultdict(Counter)
 
     # ------------------------------------------------------------------------------------------- healthy
 
@@ -180,6 +185,8 @@ class TraceBook:
             self._complaints[tree.root.span.service] += weight
             for way in tree.ways():
                 self._ways[way[0]][way] += weight
+            for service, gram in path_grams.grams(tree, self._state):
+                self._paths[service][gram] += weight  # type: ignore[assignment]
             self._follow(tree, weight)
 
     def _look_at(self, tree: Tree, one: TimedSpan, weight: float) -> None:
@@ -250,12 +257,19 @@ class TraceBook:
                 ends.append(one)
         return ends
 
-    def _is_slow(self, one: TimedSpan, above: TimedSpan) -> bool:
+    def _state(self, one: TimedSpan) -> State:
+        if one.span.status in FAILED:
+            return State.FAILED
+        return State.SLOW if self._takes_long(one) else State.USUAL
+
+    def _takes_long(self, one: TimedSpan) -> bool:
         usual = self.usual.get((one.span.service, one.span.operation))
-        slow = usual is not None and one.span.duration_ms > 2 * usual + 20
-        return slow and one.span.duration_ms >= _FOLLOWED * min(above.span.duration_ms, 1e9) * (
-            one is not above
-        )
+        return usual is not None and one.span.duration_ms > 2 * usual + 20
+
+    def _is_slow(self, one: TimedSpan, above: TimedSpan) -> bool:
+        return self._takes_long(one) and one.span.duration_ms >= _FOLLOWED * min(
+            above.span.duration_ms, 1e9
+        ) * (one is not above)
 
     # ------------------------------------------------------------------------------------------- results
 
@@ -284,7 +298,14 @@ class TraceBook:
         }
         ways = {name: max(seen, key=seen.__getitem__) for name, seen in self._ways.items()}
         return TraceView(
-            features, edges, has, frozenset(self.bad), self.culprits, ways, dict(self._complaints)
+            features,
+            edges,
+            has,
+            frozenset(self.bad),
+            self.culprits,
+            ways,
+            dict(self._complaints),
+            path_grams.vectors(self.services, self._paths),
         )
 
     def _service(self, name: str) -> list[float]:

@@ -16,6 +16,7 @@ from graph_rca.dataset import load
 from graph_rca.encode_command import PART, parts_of
 from graph_rca.graph import EDGE_FEATURES, NODE_FEATURES, IncidentGraph, InsufficientEvidence, build
 from graph_rca.metrics import kind_of
+from graph_rca.path_grams import PATHS
 from graph_rca.topology import Call, Rate, ServiceGraph
 from graph_rca.windows import alert_of
 from importers.labels import Label, truth_of
@@ -61,6 +62,8 @@ def test_other_names_give_the_same_metrics_and_traces() -> None:
     again = build(slices.renamed(scenario().incident, random.Random(1)), alert=graph().alert)
     same = [number for number, (group, _) in enumerate(NODE_FEATURES) if group in ("metrics", "traces")]
     np.testing.assert_allclose(again.nodes[:, same], graph().nodes[:, same], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(again.vectors[PATHS], graph().vectors[PATHS], rtol=1e-4, atol=1e-4)
+    assert graph().vectors[PATHS].any()
 
 
 @pytest.mark.parametrize("kind", ["spans", "metrics", "logs"])
