@@ -18,7 +18,8 @@ ALL_SLOW = re.compile(rb"^pytestmark = .*pytest\.mark\.slow\b", re.MULTILINE)
 register()
 gc.disable()  # to import torch and litellm makes millions of objects, and none is garbage
 gc.set_threshold(50_000, 20, 20)  # from the first test on
-os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
+AUTHORITY = str(Path(__file__).with_name("authority.pem"))
+os.environ.setdefault("SSL_CERT_FILE", AUTHORITY)
 
 
 def runs_the_slow_ones(config: pytest.Config) -> bool:
@@ -27,9 +28,11 @@ def runs_the_slow_ones(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how many examples are tried, before the tests are imported."""
+    """Choose how many examples are tried, and whom fast tests trust, before the tests are imported."""
     if runs_the_slow_ones(config) or os.environ.get("CI") == "slow":
         settings.load_profile(THOROUGH)
+    else:  # whatever the shell names: a slow test may install a package, a fast one asks nobody
+        os.environ["SSL_CERT_FILE"] = AUTHORITY
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
