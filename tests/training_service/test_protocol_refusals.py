@@ -19,6 +19,8 @@ from training_service.__main__ import main
 from training_service.wire import ChatRequest, CreateModelRequest, TrainingJobRequest
 
 USER = {"role": "user", "content": "hi"}
+nobody = httpx.Client(timeout=60, trust_env=False)
+"""A client without a token. To make one takes 20 ms."""
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +48,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 def test_nothing_is_told_without_the_token(
     service: ServiceProcess, path: str, header: dict[str, str]
 ) -> None:
-    response = httpx.get(f"{service.url}{path}", headers=header, trust_env=False)
+    response = nobody.get(f"{service.url}{path}", headers=header)
     status, message = refusal(response)
     assert status == 401
     assert "Authorization: Bearer TOKEN" in message
 
 
 def test_health_needs_no_token(service: ServiceProcess) -> None:
-    assert httpx.get(f"{service.url}/health", trust_env=False).json()["status"] == "ok"
+    assert nobody.get(f"{service.url}/health").json()["status"] == "ok"
 
 
 @pytest.mark.parametrize(
