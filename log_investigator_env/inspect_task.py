@@ -35,7 +35,7 @@ from inspect_ai.tool import Tool, ToolDef, ToolParams
 
 from core.function_schemas import function_schema
 from core.trajectory import metrics
-from log_investigator_env.investigations import Investigations, told
+from log_investigator_env.investigations import Investigations, opened, told
 from log_investigator_env.stepping import Stepping
 from log_investigator_env.tool_functions import ENDED, shown
 from project_types import ChatReply, Episode, Message, Report, ToolCall
@@ -54,14 +54,16 @@ def log_investigator(
     scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
 ) -> Task:
     """Make the task of a split or a folder of scenarios. Relative paths count from where this project lies."""
-    with told(PrerequisiteError), chdir(PROJECT):  # Inspect has changed into the folder of this file
-        investigations = Investigations.open(scenarios, database, rules, judge)
+    named = (scenarios, database, rules, judge)
+    with told(PrerequisiteError):
+        investigations = _opened(*named)
         samples = [_sample(investigations, one) for one in investigations.paths]
-    return Task(
-        dataset=MemoryDataset(samples),
-        solver=investigator(investigations),
-        scorer=judged(investigations),
-    )
+    return Task(dataset=MemoryDataset(samples), solver=investigator(investigations), scorer=judged(*named))
+
+
+def _opened(*named: str) -> Investigations:
+    with chdir(PROJECT):  # Inspect has changed into the folder of this file
+        return opened(*named)
 
 
 def _sample(investigations: Investigations, scenario_id: str) -> Sample:
@@ -99,8 +101,15 @@ def investigator(investigations: Investigations) -> Solver:
 
 
 @scorer(metrics=[{"*": [mean(), stderr()]}])
-def judged(investigations: Investigations) -> Scorer:
-    """Judge the report and score the outcome. A judge that fails raises: the sample is an error, not a zero."""
+def judged(
+    scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
+) -> Scorer:
+    """Judge the report and score the outcome. A judge that fails raises: the sample is an error, not a zero.
+
+    It takes the names that the task takes, so that `inspect score` can make it again.
+    """
+    with told(PrerequisiteError):
+        investigations = _opened(scenarios, database, rules, judge)
 
     async def score(state: TaskState, target: Target) -> Score:
         episode = await investigations.replay(

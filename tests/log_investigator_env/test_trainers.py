@@ -204,24 +204,45 @@ print(json.dumps([
 
 
 @needs("inspect")
-def test_inspect_evaluates_the_task_and_its_log_holds_the_outcomes(place: Place) -> None:
-    task = ["log_investigator_env/inspect_task.py", "--model", "openai-api/local/fake", "--display", "none"]
-    from_here = [os.path.relpath(path, ROOT) for path in (place.scenarios, place.database)]
-    where = {"scenarios": from_here[0], "database": from_here[1], "rules": "embedded"}
-    told = [word for name, value in where.items() for word in ("-T", f"{name}={value}")]
-    log = str(place.folder / "inspect")
-    command = ["eval", *task, *told, "--log-dir", log]
-    run("inspect", "inspect", *command, LOCAL_BASE_URL=place.policy.base_url, LOCAL_API_KEY="test")
-    found = json.loads(run("inspect", "python", "-c", READ_LOG, log))
-    assert sorted(one["case"] for one in found) == sorted(ALL)
-    for one in found:
-        same(place, one["case"], one["value"]["reward"], one["metadata"]["outcome"])
-        assert RIGHT_CAUSE not in one["input"]
+def test_inspect_evaluates_the_task_and_judges_its_log_again(place: Place) -> None:
+    log, again = place.folder / "inspect", place.folder / "again"
+    named = [
+        "rules=embedded",
+        f"scenarios={from_here(place.scenarios)}",
+        f"database={from_here(place.database)}",
+    ]
+    task = [TASK, *(word for name in named for word in ("-T", name)), "--model", "openai-api/local/fake"]
+    inspect(place, "eval", *task, "--log-dir", str(log))
+    [stored] = log.glob("*.eval")
+    scorer = ["--scorer", f"{TASK}@judged", *(word for name in named for word in ("-S", name))]
+    output = ["--action", "overwrite", "--output-file", str(again / "again.eval")]
+    again.mkdir()
+    inspect(place, "score", str(stored), *scorer, *output)
+    for folder in (log, again):
+        found = json.loads(run("inspect", "python", "-c", READ_LOG, str(folder)))
+        assert sorted(one["case"] for one in found) == sorted(ALL)
+        for one in found:
+            same(place, one["case"], one["value"]["reward"], one["metadata"]["outcome"])
+            assert RIGHT_CAUSE not in one["input"]
+
+
+TASK = "log_investigator_env/inspect_task.py"
+
+
+def inspect(place: Place, *words: str) -> None:
+    """Run Inspect's own command against the scripted server."""
+    command = ["inspect", *words, "--display", "none"]
+    run("inspect", *command, LOCAL_BASE_URL=place.policy.base_url, LOCAL_API_KEY="test")
+
+
+def from_here(path: str) -> str:
+    """A path as somebody types it who stands in the project's folder."""
+    return os.path.relpath(path, ROOT)
 
 
 @needs("inspect")
 def test_inspect_says_what_to_type_for_rules_that_there_are_not() -> None:
-    task = ["log_investigator_env/inspect_task.py", "--model", "mockllm/model", "-T", "rules=strict"]
+    task = [TASK, "--model", "mockllm/model", "-T", "rules=strict"]
     said = refused("inspect", "inspect", "eval", *task, COLUMNS="200")
     assert "error: rules 'strict': write general, full, embedded" in said
     assert "Traceback" not in said
