@@ -39,7 +39,7 @@ types: .venv/test
 # Two processes share the fast tests. One has all that load torch, the other one all that load ART and litellm, and
 # neither imports or collects what the other one runs. What loads none of them is shared so that both take as long.
 TORCH := $(addprefix tests/,training_service alignment graph_rca chaos dashboard importers testrun_investigator core/log_stores \
-  core/tools core/test_redaction.py test_layout.py test_build_logs.py)
+  core/test_redaction.py)
 # Without bytecode on disk each of some forty processes that they start would compile the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 fast: .venv/test scenarios
