@@ -179,6 +179,7 @@ async def test_the_server_tells_its_client_to_ask_the_knowledge_base_first(
         assert "Ask the knowledge base first" in (client.instructions or "")
 
 
+@pytest.mark.slow
 async def test_an_investigation_from_a_run_id_to_a_cited_cause(well_read: Toolbox) -> None:
     async with Client(make_server(well_read)) as client:
         await ingested(client, RUN_ID, "sct-runner", "db-cluster", "loader")

@@ -311,6 +311,7 @@ def test_a_bug_of_the_engine_is_a_json_error_and_the_service_lives(service: Serv
     assert service.ask("tiny-investigator").is_success
 
 
+@pytest.mark.slow
 async def test_the_openai_sdk_is_served(service: ServiceProcess) -> None:
     async with AsyncOpenAI(api_key="local", base_url=f"{service.url}/v1") as sdk:
         reply = await sdk.chat.completions.create(
