@@ -11,7 +11,7 @@ RUN := .venv/bin/python
 EXPLAIN = $(RUN) -m failure_analysis ingest --failures build/failures.db
 
 .DELETE_ON_ERROR:
-.PHONY: train align test lint types fast fast-torch fast-rest slow scenarios art-next trainers clean
+.PHONY: train align test lint types fast fast-models fast-servers fast-rest slow scenarios art-next trainers clean
 
 train: .venv/train
 	$(RUN) train_serverless.py --backend embedded --seed $(SEED) --name $(NAME) $(ARGS)
@@ -36,18 +36,20 @@ lint: .venv/test
 types: .venv/test
 	.venv/bin/mypy .
 
-# Two processes share the fast tests. One has all that load torch, the other one all that load ART and litellm, and
-# neither imports or collects what the other one runs. What loads none of them is shared so that both take as long.
-TORCH := $(addprefix tests/,training_service alignment graph_rca chaos dashboard importers testrun_investigator core/log_stores \
-  core/test_redaction.py)
+# Three processes share the fast tests of two cores, so that one computes while another waits. The first has all that
+# load torch. Nothing imports or collects what another one runs, and all three take about as long.
+MODELS := $(addprefix tests/,training_service alignment graph_rca chaos failure_analysis)
+SERVERS := $(addprefix tests/,testrun_investigator dashboard importers core/log_stores core/test_redaction.py)
+FAST := fast-models fast-servers fast-rest
 # Without bytecode on disk each of some forty processes that they start would compile the sources again.
 unexport PYTHONDONTWRITEBYTECODE
 fast: .venv/test scenarios
-	$(MAKE) --no-print-directory --jobs 2 --keep-going fast-torch fast-rest
+	$(MAKE) --no-print-directory --jobs 3 --keep-going $(FAST)
 
-fast-torch: TESTS := $(TORCH)
-fast-rest: TESTS := tests $(TORCH:%=--ignore=%)
-fast-torch fast-rest: .venv/test scenarios
+fast-models: TESTS := $(MODELS)
+fast-servers: TESTS := $(SERVERS)
+fast-rest: TESTS := tests $(addprefix --ignore=,$(MODELS) $(SERVERS))
+$(FAST): .venv/test scenarios
 	.venv/bin/pytest $(TESTS) --junitxml build/junit-$@.xml || { $(EXPLAIN) build/junit-$@.xml; exit 1; }
 
 slow: .venv/test scenarios art-next

@@ -21,10 +21,11 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.files import sha256_of
+from core.files import replace_file, sha256_of
 from project_types import ConfigurationError
 
 TEMPLATE = Path(__file__).parent / "templates" / "hermes_chatml.jinja"
+CHAT_TEMPLATE = "chat_template.jinja"
 SOURCE = "source.json"
 """In a fetched folder: where it came from, and the hashes of its files."""
 
@@ -62,9 +63,15 @@ def cache() -> Path:
 
 
 def fetched(name: str) -> Path | None:
-    """Return the folder of a fetched model, None when it is not there or no package carries it."""
+    """Return the folder of a fetched model, None when it is not there or no package carries it.
+
+    An older version of this program left its own chat template there. It is replaced by the one of now.
+    """
     folder = cache() / name
-    return folder if name in MODELS and (folder / SOURCE).exists() else None
+    if name not in MODELS or not (folder / SOURCE).exists():
+        return None
+    _refresh_template(folder)
+    return folder
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +120,16 @@ def fetch(name: str, wheel: Path | None = None) -> Path:
         shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was cut before its hashes were written
         made.rename(folder)
     return folder
+
+
+def _refresh_template(folder: Path) -> None:
+    """Give a folder the template of this version. The note is written last, so a kill leaves work, not damage."""
+    source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+    if source["files"].get(CHAT_TEMPLATE) == sha256_of(TEMPLATE):
+        return
+    replace_file(folder / CHAT_TEMPLATE, TEMPLATE.read_bytes())
+    source["files"][CHAT_TEMPLATE] = sha256_of(folder / CHAT_TEMPLATE)
+    replace_file(folder / SOURCE, (json.dumps(source, indent=1) + "\n").encode())
 
 
 def _wheel(model: Carried, place: Path) -> Path:

@@ -248,6 +248,7 @@ def started(root: Path, *flags: str, **environment: str) -> tuple[subprocess.Pop
     return process, lines
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_told_to_stop(root: Path) -> None:
     process, (line,) = started(root)
     try:

@@ -386,6 +386,7 @@ def test_a_hostile_scenario_name_is_only_a_name(
     assert {path.name for path in tmp_path.iterdir()} == {"eval", "failures", "failures.db"}
 
 
+@pytest.mark.slow
 def test_a_line_of_any_length_is_skipped_in_bounded_memory(
     tmp_path: Path, stage: Stage, store: FailureStore
 ) -> None:

@@ -190,6 +190,7 @@ def test_what_came_before_a_mistake_in_the_xml_counts(tmp_path: Path, store: Fai
     assert "read up to there" in done.notes[0]
 
 
+@pytest.mark.slow
 def test_a_tag_of_any_length_takes_bounded_memory(tmp_path: Path, store: FailureStore) -> None:
     path = tmp_path / "junit.xml"
     with path.open("w", encoding="utf-8") as file:
@@ -205,6 +206,7 @@ def test_a_tag_of_any_length_takes_bounded_memory(tmp_path: Path, store: Failure
     assert "one tag takes more than" in done.notes[0]
 
 
+@pytest.mark.slow
 def test_a_failure_text_of_any_length_is_kept_by_its_end(tmp_path: Path, store: FailureStore) -> None:
     path = tmp_path / "junit.xml"
     with path.open("w", encoding="utf-8") as file:

@@ -91,6 +91,7 @@ def test_any_numbers_get_an_answer(one: list[float], other: list[float]) -> None
     filling([float(at) for at in range(size)], other[:size], 60)
 
 
+@pytest.mark.slow
 def test_recorded_runs_are_warned_of_before_they_fail_and_good_ones_hardly_ever() -> None:
     for make, seeds in (
         (networks, range(1000, 1018)),

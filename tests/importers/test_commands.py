@@ -72,6 +72,7 @@ def served(script: list[Reply], logs: Path, *flags: str) -> int:
         return main(["investigate", str(logs), *reach, *flags])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["native", "text"])
 def test_a_general_model_investigates_by_calls_of_either_form(
     logs: Path, capsys: pytest.CaptureFixture[str], form: str

@@ -188,6 +188,7 @@ def test_a_second_call_while_it_runs_gets_the_same_task(settings: Settings, serv
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_finds_the_same_as_reading_here(settings: Settings, runs: Path) -> None:
     path = archive(runs, "db-cluster")
     here, there = (Request(url, RUN_ID, "unused", settings.access) for url in (path, f"file://{path}"))
@@ -260,6 +261,7 @@ def test_a_server_that_was_killed_says_so_and_goes_on_where_it_can(
     assert after.counts["stored"] + after.counts.get("duplicates", 0) == 30_000
 
 
+@pytest.mark.slow
 def test_queries_answer_while_an_ingestion_runs(settings: Settings, server: FileServer) -> None:
     handler = VictoriaLogsHandler(settings._replace(private_hosts=frozenset({server.host})))
     release = threading.Event()

@@ -267,6 +267,7 @@ async def test_a_prompt_or_resource_that_is_not_there_is_refused_in_words(server
             assert refused.value.code == INVALID_PARAMS
 
 
+@pytest.mark.slow
 async def test_a_client_hears_of_progress(toolbox: Toolbox) -> None:
     heard: list[tuple[float, float | None]] = []
 
@@ -314,6 +315,7 @@ async def test_rows_of_a_stream_are_those_of_its_nodes(server: InvestigatorServe
         assert f"node: {loader} writes no stream node" in said
 
 
+@pytest.mark.slow
 async def test_a_cache_that_was_cleared_is_not_answered_from(toolbox: Toolbox) -> None:
     async with Client(make_server(toolbox)) as client:
         await ingested(client, RUN_ID, "sct-runner")
@@ -332,6 +334,7 @@ async def test_a_run_without_logs_says_what_to_call(toolbox: Toolbox) -> None:
         assert overview["next"][0] == f"get_test_run_info(test_id='{RUN_ID}')"
 
 
+@pytest.mark.slow
 async def test_the_range_of_a_metric_is_that_of_the_run(toolbox: Toolbox) -> None:
     async with Client(make_server(toolbox)) as client:
         await call(client, "get_test_run_info", test_id=RUN_ID)
@@ -529,6 +532,7 @@ async def test_every_call_ends_within_its_deadline_while_argus_hangs(
     assert max(took) < 3.0, took
 
 
+@pytest.mark.slow
 async def test_clients_that_wait_for_an_ingestion_keep_nobody_from_an_answer(tmp_path: Path) -> None:
     release = threading.Event()
     with file_server() as files:

@@ -92,6 +92,15 @@ def test_its_name_is_a_base_model_once_it_is_there(empty_cache: Path) -> None:
     assert locate(["smollm2"]) == {"smollm2": folder}
 
 
+def test_the_template_of_an_older_version_is_replaced(empty_cache: Path) -> None:
+    folder = fetched(empty_cache)
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ messages }}")
+    locate(["smollm2"])
+    assert template.read_text() == fetch.TEMPLATE.read_text()
+    assert main(["fetch", "smollm2"]) == 0, "its hash is noted"
+
+
 @pytest.fixture
 def chat(base_folder: Path) -> ChatFormat:
     """The shipped template on a tokenizer that has no tokens for its marks, as SmolLM2's has none."""
@@ -106,7 +115,7 @@ def test_the_template_shows_tools_calls_and_results_in_the_hermes_form(chat: Cha
     assert chat.style == "hermes"
     assert chat.knows_tools
     text = chat.render(SHOWN, [TOOL], reply=True)
-    assert '<tools>\n{"type": "function"' in text
+    assert "<tools>\nsearch_logs() # Search.\n</tools>" in text
     assert (
         '<tool_call>\n{"name": "search_logs", "arguments": {"keywords": "x"}}\n</tool_call><|im_end|>' in text
     )

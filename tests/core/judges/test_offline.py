@@ -404,6 +404,7 @@ def test_a_report_made_to_be_slow_is_judged_in_no_time(text: str) -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.slow
 def test_ten_thousand_lines_are_judged_within_50_milliseconds() -> None:
     """CPU time, so that whatever else runs does not matter; all but the slowest of 60 verdicts."""
     words = sorted({word for row in incident().logs for word in row.message.split()})

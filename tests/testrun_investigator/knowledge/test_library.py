@@ -42,6 +42,7 @@ def files(library: Library, question: str) -> list[str]:
     return [found.passage.file for found in library.search(question)]
 
 
+@pytest.mark.slow
 def test_the_page_that_means_the_same_comes_first(library: Library) -> None:
     assert files(library, "the hard drive is full")[0] == "disk.md"
     assert files(library, "wrong date and time on a machine")[0] == "clock.md"
