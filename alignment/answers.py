@@ -15,10 +15,20 @@ from alignment.cases import ExplainCase
 from alignment.scorer import message
 
 Tag = Literal[
-    "wrong cause", "symptom", "hallucinated", "generic", "too long", "unsafe action", "better action"
+    "wrong cause",
+    "symptom",
+    "hallucinated",
+    "generic",
+    "too long",
+    "unsafe action",
+    "better action",
+    "incomplete",
 ]
 TAGS: tuple[Tag, ...] = get_args(Tag)
-"""Why an answer is worse. 'better action': the other one's next step is the more useful one."""
+"""Why an answer is worse.
+
+'better action': the other one's next step is the more useful one. 'incomplete': it stops before it has said all.
+"""
 
 SYMPTOM = ('"{}" only follows from it.', '"{}" is a consequence.', '"{}" comes later and is no cause.')
 GENERIC = (
@@ -128,6 +138,12 @@ def _advises_little(case: ExplainCase, rng: random.Random) -> str:
     return _written(case, rng, _cause_line(case), rng.choice(VAGUE))
 
 
+def _stops_early(case: ExplainCase, rng: random.Random) -> str:
+    """Stop behind the symptom, the evidence or the cause. What is said is true."""
+    lines = _written(case, rng, _cause_line(case), case.truth.safe_action).splitlines()
+    return "\n".join(lines[: rng.randint(1, len(lines) - 1)])
+
+
 def _as_cause(line: str) -> str:
     """Say a log line as a cause, without naming its unit first."""
     unit, colon, rest = line.partition(": ")
@@ -147,4 +163,5 @@ FAULTS: dict[Tag, Callable[[ExplainCase, random.Random], str]] = {
     "too long": _says_too_much,
     "unsafe action": _advises_harm,
     "better action": _advises_little,
+    "incomplete": _stops_early,
 }

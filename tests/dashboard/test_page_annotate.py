@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from alignment.answers import TAGS
 from alignment.generator import generate
 from alignment.pairs import from_cases
 from alignment.preferences import read, write
@@ -50,6 +51,8 @@ def test_a_pair_is_shown_blind_and_its_text_is_no_markup(client: httpx.Client) -
     assert "generator" not in page
     assert "<script>alert" not in page
     assert "<mark>" in page
+    keys = re.findall(r'type="checkbox"[^>]*data-key="(\w)"', page)
+    assert len(set(keys)) == len(TAGS), "each tag has a key of its own"
 
 
 def test_a_verdict_is_kept_and_the_next_pair_comes(client: httpx.Client, runs: Path) -> None:
