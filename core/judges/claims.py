@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from core.judges.lexicon import Cue, Found, Span, apart, lexicon
+from core.judges.lexicon import Cue, Found, Span, apart, beginnings, lexicon
 from core.judges.stance import Stance, stance
 
 ENOUGH = 1.0
@@ -81,9 +81,11 @@ def claims(text: str, extra: tuple[tuple[str, Cue], ...] = ()) -> Claims:
 
     The longest phrase wins: "thread pool" is not also a "pool", a "performance regression" no "regression".
     """
+    held = beginnings(text)
     found = [
         Mention(fault, number, place, cue.weight, stance(text, place))
         for number, (fault, cue) in enumerate((*_known_cues(), *extra))
+        if cue.may_stand(held)
         for place in cue.found(text)
         if not _torn(text, place)
     ]
