@@ -19,7 +19,7 @@ LAYERS = (
     ("core.words",),
     ("project_types",),
     ("core",),
-    ("build_logs", "log_search_tools", "make_judge_model", "rewards"),
+    ("build_logs", "llm_judge", "log_search_tools", "make_judge_model", "rewards"),
     ("rollout",),
     (
         "chaos",
