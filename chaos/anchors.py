@@ -53,7 +53,7 @@ def _writes_inside(traffic: Traffic, number: int, one: Candidate) -> bool:
 
 
 def _spots(run: FlowRun, one: Candidate) -> list[Anchor]:
-    """Requests of a run that the candidate hits either way."""
+    """Requests of a run that the candidate hits either way: of each call the first, one for each note."""
     found: list[Anchor] = []
     for node in run.flow.nodes:
         if node.service != one.culprit or node.parent is None:
@@ -67,5 +67,5 @@ def _spots(run: FlowRun, one: Candidate) -> list[Anchor]:
         either = (
             soon & (run.draws[struck.index][HIT] < one.share) & (run.draws[node.index][STUB] < one.mild_share)
         )
-        found += [Anchor(run, index, node) for index in np.flatnonzero(either).tolist()]
+        found += [Anchor(run, index, node) for index in np.flatnonzero(either)[: len(one.notes)].tolist()]
     return found

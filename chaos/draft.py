@@ -65,11 +65,10 @@ class Draft:
     def stamp(self, at_ms: float, service: str | None = None) -> str:
         """A window time as UTC text with milliseconds."""
         off = self._skew_ms.get(service, 0.0) if service else 0.0
-        minute, rest = divmod(self._first_ms + round(at_ms + off), 60_000)
+        minute, rest_ms = divmod(self._first_ms + round(at_ms + off), 60_000)
         if minute not in self._minutes:
             self._minutes[minute] = f"{datetime.fromtimestamp(60 * minute, UTC):%Y-%m-%dT%H:%M:}"
-        second, milliseconds = divmod(rest, 1000)
-        return f"{self._minutes[minute]}{second:02d}.{milliseconds:03d}Z"
+        return f"{self._minutes[minute]}{rest_ms / 1000:06.3f}Z"
 
     def clock(self, at_ms: float) -> str:
         """A window time as HH:MM."""

@@ -78,7 +78,7 @@ def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Fl
     starts = np.concatenate([op.start for op in ops])
     status = np.concatenate([op.status for op in ops])
     tries = np.concatenate([op.tries for op in ops])
-    steps = np.minimum(np.maximum((starts + WINDOW_MS) / STEP_MS, 0), STEPS - 1).astype(np.int64)
+    steps = ((starts + WINDOW_MS) / STEP_MS).astype(np.int64).clip(0, STEPS - 1)
     cells = owners * STEPS + steps
     seen = status >= OK
     extra = np.zeros(len(services) * STEPS, np.int64)
@@ -88,8 +88,10 @@ def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Fl
     cell, failed = cells[seen], status[seen] > OK
     size = len(services) * STEPS
     requests = np.bincount(cell, minlength=size)
-    # one sort of whole numbers that hold the cell above the milliseconds
-    ordered = np.append(np.sort((cell << _MS_BITS) + np.minimum(np.rint(ms), _MOST_MS).astype(np.int64)), 0)
+    # one sort of whole numbers that hold the cell above the milliseconds; they come almost in order, and a
+    # stable sort, which merges, needs a fraction of the time for that
+    keys = (cell << _MS_BITS) + np.minimum(np.rint(ms), _MOST_MS).astype(np.int64)
+    ordered = np.append(np.sort(keys, kind="stable"), 0)
     first = np.cumsum(requests) - requests
     half = ordered[np.minimum(first + requests // 2, len(ms))] & _MOST_MS
     high = ordered[np.minimum(first + (requests * 19) // 20, len(ms))] & _MOST_MS

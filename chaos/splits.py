@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import os
 import random
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+
+from pydantic_core import to_json
 
 from chaos.compose import Order, make_control, make_pair, make_scenario
 from chaos.faults import Pool
@@ -33,7 +34,6 @@ UNSEEN_WORDINGS = ("test", "controls")
 """Splits in which every row is worded unlike train's."""
 LEFT_OUT = ("logs", "spans", "metrics", "events")
 """What a line of scenarios.jsonl leaves out."""
-_COMPACT = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
 
 class Written(NamedTuple):
@@ -110,7 +110,7 @@ def written(job: Job) -> list[Written]:
 
 def as_text(scenario: dict[str, Any]) -> Written:
     """One scenario as its file and its line."""
-    fields = {key: f'"{key}":{_COMPACT.encode(value)}' for key, value in scenario.items()}
+    fields = {key: f'"{key}":{to_json(value).decode()}' for key, value in scenario.items()}
     short = [text for key, text in fields.items() if key not in LEFT_OUT]
     return Written(scenario["id"], f"{{{','.join(fields.values())}}}\n", f"{{{','.join(short)}}}\n")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,21 @@ class Op:
     """How long the caller waited, first attempt included."""
     tries: NDArray[np.int16]
     """How often the caller sent the request."""
+
+
+class Blank(NamedTuple):
+    """Arrays that new calls of a flow share until they get their own; nothing is written into them."""
+
+    none: Mask
+    zero: Floats
+    no_code: Codes
+    one: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, count: int) -> Blank:
+        """For a flow of so many requests."""
+        code = np.zeros(count, np.int16)
+        return cls(np.zeros(count, bool), np.zeros(count), code, code + np.int16(1))
 
 
 @dataclass(eq=False, slots=True)
@@ -129,16 +145,15 @@ class FlowRun:
         self.at = arrivals(self.traffic.stage, self.flow, self.number, dice)
         self.draws = dice.uniform(len(self.flow.nodes), _DRAWS, len(self.at))
         self.hurt = np.zeros(len(self.at), bool)
+        self.blank = Blank.of(len(self.at))
         stage = self.traffic.stage
         self.acting = [
             Acting(number, one, one is self.traffic.guilty) for number, one in enumerate(stage.candidates)
         ]
         self.full = [one for one in self.acting if self.traffic.full(one.candidate, self.flow)]
         self.mild = [one for one in self.acting if self.traffic.mild(one.candidate, self.flow)]
-        everything = np.ones(len(self.at), bool)
-        root = self.flow.nodes[0]
-        self._serve(root, self.at, everything)
-        self.ops[0].wait = self.ops[0].ms
+        root = self._op(self.flow.nodes[0], self.at)
+        root.wait, _, _ = self._serve(root, self.at, np.ones(len(self.at), bool))
 
     @property
     def world(self) -> World:
@@ -171,11 +186,12 @@ class FlowRun:
 
     # ---------------------------------------------------------------------------------------- one operation
 
-    def _serve(self, node: Node, start: Floats, live: Mask) -> tuple[Floats, Mask, Codes]:
+    def _serve(self, op: Op, start: Floats, live: Mask) -> tuple[Floats, Mask, Codes]:
         """Run an operation for the requests in `live`: (milliseconds, succeeded, why not)."""
-        draws, count = self.draws[node.index], len(self.at)
+        node = op.node
+        draws = self.draws[node.index]
         own = self.world.habits[node.service].base_ms * pick(LATENCY, draws[_BASE])
-        why = np.zeros(count, np.int16)
+        why = np.zeros(len(self.at), np.int16)
         going = live.copy()
         if node.parent is not None:
             unlucky = going & (draws[_FAIL] < EVERYDAY_FAILURES)
@@ -185,7 +201,6 @@ class FlowRun:
             if one.candidate.how.inside and node.service in one.candidate.hurts:
                 own, going = self._struck(one, node, start, own, going, why)
         elapsed = own
-        op = self.ops[node.index] = self._blank(node, start)
         for child in node.children:
             wait, fine, late = self._call(node, child, start + elapsed, going)
             elapsed = np.where(going, elapsed + wait, elapsed)
@@ -210,22 +225,20 @@ class FlowRun:
         why[hit] = self.traffic.code("status 503" if one.number % 2 else "status 500")
         return np.where(hit, amount * 300, own), going & ~hit
 
-    def _blank(self, node: Node, start: Floats) -> Op:
-        count = len(self.at)
-        none = np.zeros(count, bool)
-        zero = np.zeros(count)
-        return self.ops.get(node.index) or Op(
-            node, start, zero, np.full(count, ABSENT, np.int16), none, zero, none,
-            np.zeros(count, np.int16), zero, np.ones(count, np.int16),
-        )  # fmt: skip
+    def _op(self, node: Node, start: Floats) -> Op:
+        """A call about which nothing is known yet."""
+        none, zero, no_code, one = self.blank
+        op = Op(node, start, zero, no_code, none, zero, none, no_code, zero, one)
+        self.ops[node.index] = op
+        return op
 
     # ----------------------------------------------------------------------------------------------- one call
 
     def _call(self, node: Node, child: Node, at: Floats, live: Mask) -> tuple[Floats, Mask, Mask]:
         """Call a service: (milliseconds the caller waited, it worked, it was given up at the deadline)."""
         edge = (node.service, child.service)
-        limit = np.full(len(at), self.world.limits_ms[edge])
-        op = self.ops[child.index] = self._blank(child, at)
+        limit = self.world.limits_ms[edge]
+        op = self._op(child, at)
         self._first_attempts(op, edge, at, live, limit)
         lost = np.where(op.stub, op.stub_ms, 0.0)
         sent = at + lost
@@ -233,35 +246,34 @@ class FlowRun:
         if way is None:  # the most frequent case by far
             return self._straight(op, sent, lost, live, limit)
         op.start = sent + way.before
-        ms, fine, why = self._serve(child, op.start, live & ~way.blocked)
+        ms, fine, why = self._serve(op, op.start, live & ~way.blocked)
         self._record(op, way)
         reply = way.before + ms + way.after
-        late = live & ~way.blocked & (reply > limit)
+        late = live & ~way.blocked & (reply > way.limit)
         self._abandon(op, late)
         late |= way.blocked & (way.reason == _TIMED_OUT)
         reason = np.where(way.reason > 0, way.reason, why)
         op.reason = np.where(late, _TIMED_OUT, np.where(live, reason, 0)).astype(np.int16)
-        op.wait = lost + np.where(way.blocked, way.took, np.minimum(reply, limit))
+        op.wait = lost + np.where(way.blocked, way.took, np.minimum(reply, way.limit))
         return op.wait, fine & ~late & ~way.blocked & (way.reason == 0), late
 
     def _straight(
-        self, op: Op, sent: Floats, lost: Floats, live: Mask, limit: Floats
+        self, op: Op, sent: Floats, lost: Floats, live: Mask, limit: float
     ) -> tuple[Floats, Mask, Mask]:
         """A call with nothing in its way: what `_call` returns, for less work."""
         op.start = sent
-        ms, fine, why = self._serve(op.node, sent, live)
+        ms, fine, why = self._serve(op, sent, live)
         late = live & (ms > limit)
         self._abandon(op, late)
         op.reason = np.where(late, _TIMED_OUT, np.where(live, why, 0)).astype(np.int16)
         op.wait = lost + np.minimum(ms, limit)
         return op.wait, fine & ~late, late
 
-    def _first_attempts(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> None:
+    def _first_attempts(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: float) -> None:
         """Attempts that fail, after which the next instance answers."""
         draws = self.draws[op.node.index]
         op.stub = live & (draws[_TROUBLE] < self.world.troubles[edge])
         op.stub_ms = 2 + draws[_AMOUNT] * 60
-        op.stub_late = np.zeros(len(at), bool)
         for one in self.mild:
             if edge[1] not in one.candidate.hurts:
                 continue
@@ -269,11 +281,11 @@ class FlowRun:
             self._note(one, op.node, hit, full=False)
             op.stub |= hit
             if one.candidate.how.late and not one.candidate.how.inner:
-                op.stub_late |= hit
-                op.stub_ms = np.where(hit, np.minimum(limit, PER_TRY_MS), op.stub_ms)
+                op.stub_late = op.stub_late | hit
+                op.stub_ms = np.where(hit, min(limit, PER_TRY_MS), op.stub_ms)
 
-    def _way(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: Floats) -> Way | None:
-        """What happens between caller and callee, if anything. Shortens `limit` where the caller is impatient."""
+    def _way(self, op: Op, edge: tuple[str, str], at: Floats, live: Mask, limit: float) -> Way | None:
+        """What happens between caller and callee, if anything."""
         way = None
         amount = self.draws[op.node.index][_AMOUNT]
         for one in self.full:
@@ -285,11 +297,11 @@ class FlowRun:
                 continue
             hit = live & one.hits(at, self.draws[op.node.index][HIT], full=True)
             self._note(one, op.node, hit, full=True)
-            way = way or Way.clear(len(at))
-            self._obstruct(way, one, hit, amount, limit)
+            way = way or Way.clear(len(at), limit)
+            self._obstruct(way, one, hit, amount)
         return way
 
-    def _obstruct(self, way: Way, one: Acting, hit: Mask, amount: Floats, limit: Floats) -> None:
+    def _obstruct(self, way: Way, one: Acting, hit: Mask, amount: Floats) -> None:
         """One candidate acts on the way."""
         how = one.candidate.strike.mechanism
         low, high = one.candidate.late_ms
@@ -298,13 +310,13 @@ class FlowRun:
         elif how == "slow_link":
             way.after[hit] = low + amount[hit] * (high - low)
         elif how == "caller_deadline":
-            limit[hit] = 40 + 20 * (one.number % 3)
-            way.after[hit] = limit[hit] + amount[hit] * 300
+            way.limit[hit] = 40 + 20 * (one.number % 3)
+            way.after[hit] = way.limit[hit] + amount[hit] * 300
         elif how == "bad_response":
             way.reason[hit] = _UNREADABLE
         else:
             way.blocked |= hit
-            way.took[hit] = limit[hit] if how == "hang" else 2 + amount[hit] * 120
+            way.took[hit] = way.limit[hit] if how == "hang" else 2 + amount[hit] * 120
             known = {"hang": "timeout", "bad_request": "status 400"}
             way.reason[hit] = self.traffic.code(known.get(how, one.candidate.strike.reason))
             if how == "bad_request" or (one.candidate.inferred and how != "hang"):
@@ -326,6 +338,8 @@ class FlowRun:
 class Way:
     """What lies between a caller and its callee, for every request of a flow."""
 
+    limit: Floats
+    """How long the caller waits; an impatient one waits less than usual."""
     before: Floats
     """Delay before the callee begins."""
     after: Floats
@@ -339,10 +353,18 @@ class Way:
     """A blocked one leaves a span."""
 
     @classmethod
-    def clear(cls, count: int) -> Way:
+    def clear(cls, count: int, limit: float) -> Way:
         """Nothing in the way."""
         none, zero = np.zeros(count, bool), np.zeros(count)
-        return cls(zero, zero.copy(), none, zero.copy(), np.zeros(count, np.int16), none.copy())
+        return cls(
+            np.full(count, limit),
+            zero,
+            zero.copy(),
+            none,
+            zero.copy(),
+            np.zeros(count, np.int16),
+            none.copy(),
+        )
 
 
 def arrivals(stage: Stage, flow: Flow, number: int, dice: Dice) -> Floats:
