@@ -6,6 +6,7 @@ folder. Nothing here ranks, so reading needs no torch.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -132,5 +133,8 @@ def finding_path(folder: Path, incident: str) -> Path:
 
 
 def file_name(incident: str) -> str:
-    """Return the id of an incident as a part of a file's name; an id may hold slashes."""
-    return incident.replace("/", "-")
+    """Return the id of an incident as a part of a file's name. An id may hold slashes, a file's name may not."""
+    if "/" not in incident:
+        return incident
+    mark = hashlib.sha256(incident.encode()).hexdigest()[:8]  # without it, a/b and a-b were one file
+    return f"{incident.replace('/', '-')}-{mark}"
