@@ -151,7 +151,11 @@ def last_part(history: Sequence[Mapping[str, float]], share: float = 0.2) -> dic
     """Return the means of the metrics over the last steps."""
     rows = history[-max(1, round(share * len(history))) :]
     names = set(rows[-1]).intersection(*rows)
-    return {name: fmean(row[name] for row in rows) for name in rows[-1] if name in names}
+    return {name: _mean(rows, name) for name in rows[-1] if name in names}
+
+
+def _mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
+    return fmean(row[name] for row in rows)
 
 
 def _steps_done(folder: Path) -> int:

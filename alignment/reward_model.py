@@ -139,12 +139,11 @@ def calibration_error(scored: Sequence[Scored], bins: int = 10) -> float:
 
     A probability below one half is a wrong order stated with the rest of it.
     """
-    kept: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    gaps: dict[int, float] = defaultdict(float)
     for row in scored:
         sure = 1 / (1 + math.exp(-abs(max(-30.0, min(30.0, row.margin)))))
-        kept[min(bins - 1, int(sure * bins))].append((sure, row.margin > 0))
-    gaps = (abs(sum(sure - right for sure, right in rows)) for rows in kept.values())
-    return sum(gaps) / max(1, len(scored))
+        gaps[min(bins - 1, int(sure * bins))] += sure - (row.margin > 0)
+    return sum(map(abs, gaps.values())) / max(1, len(scored))
 
 
 def table(found: Verdict) -> str:

@@ -148,7 +148,11 @@ def _section(heading: str) -> str:
 def names(text: str, terms: Sequence[str]) -> bool:
     """Whether a text names every term group, in any of its wordings."""
     said = text.lower()
-    return bool(terms) and all(any(word in said for word in group.split("|")) for group in terms)
+    return bool(terms) and all(_holds_any(said, group.split("|")) for group in terms)
+
+
+def _holds_any(text: str, words: Sequence[str]) -> bool:
+    return any(word in text for word in words)
 
 
 def alike(text: str, other: str) -> bool:

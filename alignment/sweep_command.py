@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from alignment import train_commands
@@ -30,15 +31,17 @@ def command(arguments: argparse.Namespace) -> int:
     cases = list(read_cases(arguments.cases / "val.jsonl"))[: arguments.validate]
     start = [Registry(arguments.adapters).card(arguments.start).full_name] if arguments.start else []
     let_answer(arguments, [*start, *names], cases, arguments.out)
-    rows = [
-        row(name, cases, {case: answer.text for case, answer in stored(arguments.out, name).items()})
-        for name in (*start, *names)
-    ]
+    rows = [row(name, cases, _texts(arguments.out, name)) for name in (*start, *names)]
     print(table(rows, start[0] if start else None, cases, f"{len(cases)} validation cases"))
     print(
         f"\nuse {chosen(rows[len(start) :]).name}: fewest words where causes are right about as often as the best"
     )
     return 0
+
+
+def _texts(folder: Path, name: str) -> dict[str, str]:
+    """Return a model's stored answers by the case."""
+    return {case: answer.text for case, answer in stored(folder, name).items()}
 
 
 def settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

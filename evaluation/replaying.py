@@ -147,11 +147,12 @@ def retrained(
         )
     trainer = Trainer(model, optimizer, rules, options, base.device)
     history = trainer.train(sequences, _say, lambda: False, seed=state.optimizer_steps)
-    return {name: _over_all([metrics[name] for metrics in history], name) for name in COMPARED}
+    return {name: _over_all(history, name) for name in COMPARED}
 
 
-def _over_all(values: Sequence[float], name: str) -> float:
+def _over_all(history: Sequence[Mapping[str, float]], name: str) -> float:
     """Add up counts; take the mean of everything else."""
+    values = [metrics[name] for metrics in history]
     return sum(values) if name.startswith("num_") else sum(values) / len(values)
 
 

@@ -99,7 +99,7 @@ def _told(counts: Counter[str], before: Sequence[str]) -> str:
     lines = counts.total()
     if any(map(_ID.search, counts)):
         return ""
-    words = all(not any(char.isdigit() for char in value) for value in counts)
+    words = not any(map(str.isdigit, "".join(counts)))
     telling = 1 < len(counts) <= _FEW and (words or lines >= 2 * len(counts))
     if not telling:
         return ""

@@ -17,7 +17,8 @@ def memory_store(incident: Incident) -> SqliteStore:
     connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     create(connection)
     parts = {name: getattr(incident, name) for name in Incident.model_fields}
-    parts |= {field: [vars(row) for row in parts[field]] for field in ("logs", "spans")}
+    for field in ("logs", "spans"):
+        parts[field] = [vars(row) for row in parts[field]]
     connection.execute("BEGIN")
     add_incident(connection, 1, parts, source="memory", digest="")
     index_words(connection, block(1))
