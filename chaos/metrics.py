@@ -88,6 +88,20 @@ def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Fl
     cell, failed = cells[seen], status[seen] > OK
     size = len(services) * STEPS
     requests = np.bincount(cell, minlength=size)
+    half, high = _latencies(cell, ms, requests)
+    flat = {
+        "requests": requests + extra,
+        "errors": np.bincount(cell[failed], minlength=size),
+        "latency_p50_ms": half,
+        "latency_p95_ms": high,
+    }
+    busy: Floats = np.bincount(cell, ms, size) / STEP_MS
+    shape = (len(services), STEPS)
+    return {name: values.reshape(shape) for name, values in flat.items()}, busy.reshape(shape)
+
+
+def _latencies(cell: Whole, ms: Floats, requests: Whole) -> tuple[Whole, Whole]:
+    """The median and the 95th percentile of each cell, at least 1 ms; `requests` counts those of a cell."""
     # one sort of whole numbers that hold the cell above the milliseconds; they come almost in order, and a
     # stable sort, which merges, needs a fraction of the time for that
     keys = (cell << _MS_BITS) + np.minimum(np.rint(ms), _MOST_MS).astype(np.int64)
@@ -95,15 +109,7 @@ def _counts(traffic: Traffic, services: list[str]) -> tuple[dict[str, Whole], Fl
     first = np.cumsum(requests) - requests
     half = ordered[np.minimum(first + requests // 2, len(ms))] & _MOST_MS
     high = ordered[np.minimum(first + (requests * 19) // 20, len(ms))] & _MOST_MS
-    flat = {
-        "requests": requests + extra,
-        "errors": np.bincount(cell[failed], minlength=size),
-        "latency_p50_ms": np.maximum(1, half),
-        "latency_p95_ms": np.maximum(1, high),
-    }
-    busy: Floats = np.bincount(cell, ms, size) / STEP_MS
-    shape = (len(services), STEPS)
-    return {name: values.reshape(shape) for name, values in flat.items()}, busy.reshape(shape)
+    return np.maximum(1, half), np.maximum(1, high)
 
 
 def _levels(traffic: Traffic, services: list[str], requests: Whole, busy: Floats) -> dict[str, Whole]:

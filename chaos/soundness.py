@@ -31,36 +31,40 @@ def sizes(scenario: Scenario) -> Iterator[str]:
 
 def truth(scenario: Scenario) -> Iterator[str]:
     """Where the ground truth contradicts the data."""
-    gold, services = scenario.ground_truth, set(scenario.services)
-    rows = {row.id: row for row in scenario.logs}
-    for row_id in gold.evidence_log_ids:
-        if row_id not in rows:
-            yield f"evidence {row_id} is no log row"
-        elif rows[row_id].service != gold.service:
-            yield f"evidence {row_id} was written by {rows[row_id].service}, not by the culprit {gold.service}"
+    gold = scenario.ground_truth
+    yield from _evidence(scenario)
     if scenario.provenance.generator and gold.fault_type not in FAULT_TYPES and not gold.insufficient:
         yield f"fault type {gold.fault_type!r} is unknown"
     if gold.propagation_path and gold.propagation_path[0] != gold.service:
         yield f"propagation path starts at {gold.propagation_path[0]}, not at the culprit"
-    if stray := sorted(
-        {
-            *gold.propagation_path,
-            *(row.service for row in scenario.logs),
-            *(s.service for s in scenario.spans),
-        }
-        - services
-    ):
+    writers = {row.service for row in scenario.logs} | {span.service for span in scenario.spans}
+    if stray := sorted({*gold.propagation_path, *writers} - set(scenario.services)):
         yield f"{stray[0]} writes or is named but is not in services"
-    spans = {(span.trace_id, span.span_id) for span in scenario.spans}
-    if orphan := next(
-        (s for s in scenario.spans if s.parent_span_id and (s.trace_id, s.parent_span_id) not in spans), None
-    ):
-        yield f"span {orphan.span_id} has a parent that does not exist"
-    traces = {span.trace_id for span in scenario.spans}
-    if lost := [trace for trace in gold.evidence_trace_ids if trace not in traces]:
-        yield f"evidence trace {lost[0]} has no span"
+    yield from _traces(scenario)
     if set(scenario.gold_report.key_log_ids) - set(gold.evidence_log_ids):
         yield "gold report cites rows that are no evidence"
+
+
+def _evidence(scenario: Scenario) -> Iterator[str]:
+    """Evidence that is no row, or none of the culprit's."""
+    culprit = scenario.ground_truth.service
+    rows = {row.id: row for row in scenario.logs}
+    for row_id in scenario.ground_truth.evidence_log_ids:
+        if row_id not in rows:
+            yield f"evidence {row_id} is no log row"
+        elif rows[row_id].service != culprit:
+            yield f"evidence {row_id} was written by {rows[row_id].service}, not by the culprit {culprit}"
+
+
+def _traces(scenario: Scenario) -> Iterator[str]:
+    """Spans without their parent, and evidence without its spans."""
+    spans = {(span.trace_id, span.span_id) for span in scenario.spans}
+    below = (span for span in scenario.spans if span.parent_span_id)
+    if orphan := next((span for span in below if (span.trace_id, span.parent_span_id) not in spans), None):
+        yield f"span {orphan.span_id} has a parent that does not exist"
+    traces = {trace for trace, _ in spans}
+    if lost := [trace for trace in scenario.ground_truth.evidence_trace_ids if trace not in traces]:
+        yield f"evidence trace {lost[0]} has no span"
 
 
 async def judged(scenario: Scenario, judge: Judge) -> AsyncIterator[str]:

@@ -118,6 +118,21 @@ def draw_candidates(
     """
     early = rng.uniform(120_000, 270_000)
     moments = (early, early + rng.uniform(300_000, 390_000))
+    found = _struck(fault, faults, world, rng)
+    if found is None:
+        return None
+    quiet = rng.random() < QUIET_SHARE
+    sides = _sides([(strike, place) for _, strike, place in found], world.topology, rng)
+    return tuple(
+        _candidate(*item, moments[side], world, pool, rng, words, quiet=quiet)
+        for item, side in zip(found, sides, strict=True)
+    ), moments
+
+
+def _struck(
+    fault: Fault, faults: Sequence[Fault], world: World, rng: random.Random
+) -> list[tuple[Fault, Strike, Place]] | None:
+    """Faults at places that do not overlap, the wanted fault first; None when there is no room."""
     turn = rng.randrange(MOST_CANDIDATES)
     taken: set[str] = set()
     found: list[tuple[Fault, Strike, Place]] = []
@@ -135,13 +150,7 @@ def draw_candidates(
             wanted = found[-1]
     if wanted is None or len(found) < LEAST_CANDIDATES:
         return None
-    found = [wanted, *(item for item in found if item is not wanted)][:MOST_CANDIDATES]
-    quiet = rng.random() < QUIET_SHARE
-    sides = _sides([(strike, place) for _, strike, place in found], world.topology, rng)
-    return tuple(
-        _candidate(*item, moments[side], world, pool, rng, words, quiet=quiet)
-        for item, side in zip(found, sides, strict=True)
-    ), moments
+    return [wanted, *(item for item in found if item is not wanted)][:MOST_CANDIDATES]
 
 
 def _sides(spots: Sequence[tuple[Strike, Place]], topology: Topology, rng: random.Random) -> list[int]:

@@ -37,6 +37,22 @@ class Scores(NamedTuple):
     novelty: Floats
 
 
+Score = Callable[[Rows, Scores], Floats]
+"""A number for each row; the highest one is the answer."""
+BY_WORDS: Mapping[str, Score] = {
+    "word n-grams": lambda rows, found: found.word,
+    "character n-grams": lambda rows, found: found.char,
+    "novelty (rarest wording against train)": lambda rows, found: found.novelty - 0.1 * rows.shown[:, 1],
+    "novelty of warnings": lambda rows, found: found.novelty + 99 * (rows.shown[:, 0] >= Level.WARN),
+}
+BY_COMPLAINTS: Mapping[str, Score] = {
+    "complaint counts": lambda rows, found: rows.told[:, 0] + 0.01 * rows.shown[:, 0],
+    "complained of and complains least": lambda rows, found: rows.told[:, 4] + 0.01 * rows.shown[:, 0],
+    "word n-grams + complaints": lambda rows, found: found.word + 0.3 * rows.told[:, 0],
+    "character n-grams + balance of complaints": lambda rows, found: found.char + 0.3 * rows.told[:, 4],
+}
+
+
 class TextModel:
     """Logistic regression over n-grams of the distinct texts, weighted by how often each occurs."""
 
@@ -101,39 +117,28 @@ def fit(scenarios: Iterable[Scenario]) -> Learned:
     reader = Reader(known)
     boosted_words, boosted = _boosted(known)
 
-    def scored(score: Callable[[Rows, Scores], Floats]) -> Rule:
-        def rule(scenario: Scenario, rng: random.Random) -> Report:
-            return quote(scenario.logs[int(np.argmax(score(*reader.scene(scenario))))])
+    def rules(kinds: Mapping[str, Score]) -> dict[str, Rule]:
+        return {name: _rule(reader, score) for name, score in kinds.items()}
 
-        return rule
+    def by_words(rows: Rows, found: Scores) -> Floats:
+        return boosted_words(_table(rows, found, complaints=False))
 
-    words = {
-        "word n-grams": scored(lambda rows, found: found.word),
-        "character n-grams": scored(lambda rows, found: found.char),
-        "novelty (rarest wording against train)": scored(
-            lambda rows, found: found.novelty - 0.1 * rows.shown[:, 1]
-        ),
-        "novelty of warnings": scored(
-            lambda rows, found: found.novelty + 99 * (rows.shown[:, 0] >= Level.WARN)
-        ),
-        "gradient boosting: words, novelty, levels, counts": scored(
-            lambda rows, found: boosted_words(_table(rows, found, complaints=False))
-        ),
-    }
-    complaints = {
-        "complaint counts": scored(lambda rows, found: rows.told[:, 0] + 0.01 * rows.shown[:, 0]),
-        "complained of and complains least": scored(
-            lambda rows, found: rows.told[:, 4] + 0.01 * rows.shown[:, 0]
-        ),
-        "word n-grams + complaints": scored(lambda rows, found: found.word + 0.3 * rows.told[:, 0]),
-        "character n-grams + balance of complaints": scored(
-            lambda rows, found: found.char + 0.3 * rows.told[:, 4]
-        ),
-        "gradient boosting: all row features": scored(
-            lambda rows, found: boosted(_table(rows, found, complaints=True))
-        ),
-    }
-    return Learned(words, complaints)
+    def by_all(rows: Rows, found: Scores) -> Floats:
+        return boosted(_table(rows, found, complaints=True))
+
+    return Learned(
+        rules({**BY_WORDS, "gradient boosting: words, novelty, levels, counts": by_words}),
+        rules({**BY_COMPLAINTS, "gradient boosting: all row features": by_all}),
+    )
+
+
+def _rule(reader: Reader, score: Score) -> Rule:
+    """Quote the row that scores highest."""
+
+    def rule(scenario: Scenario, rng: random.Random) -> Report:
+        return quote(scenario.logs[int(np.argmax(score(*reader.scene(scenario))))])
+
+    return rule
 
 
 def _table(rows: Rows, found: Scores, *, complaints: bool) -> Floats:
