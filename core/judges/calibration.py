@@ -260,18 +260,15 @@ def table(result: Calibration) -> str:
     ]
     lines += ["", f"{'label':<10}{'says right':>12}{'says wrong':>12}{'no verdict':>12}"]
     for label in ("right", "wrong"):
-        lines.append(
-            f"{label:<10}"
-            + "".join(
-                f"{result.confusion.get(f'{label}/{said}', 0):>12}" for said in ("right", "wrong", "none")
-            )
-        )
+        counts = [result.confusion.get(f"{label}/{said}", 0) for said in ("right", "wrong", "none")]
+        lines.append(f"{label:<10}" + "".join(f"{count:>12}" for count in counts))
     for mistake in result.mistakes:
-        said = {True: "right", False: "wrong", None: "no verdict"}[mistake.verdict]
-        label = "right" if mistake.correct else "wrong"
-        lines += [
-            "",
-            f"{mistake.scenario_id} {mistake.category}: label {label}, judge {said}: {mistake.root_cause!r}",
-            f"  {mistake.reason}",
-        ]
+        lines += ["", *_mistake_lines(mistake)]
     return "\n".join(lines)
+
+
+def _mistake_lines(mistake: Mistake) -> tuple[str, str]:
+    said = {True: "right", False: "wrong", None: "no verdict"}[mistake.verdict]
+    label = "right" if mistake.correct else "wrong"
+    head = f"{mistake.scenario_id} {mistake.category}: label {label}, judge {said}: {mistake.root_cause!r}"
+    return head, f"  {mistake.reason}"

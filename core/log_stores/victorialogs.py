@@ -280,16 +280,9 @@ class VictoriaLogsStore:
         new = self._without_known(made)
         clocks = lines.clocks()
         first, last, _ = stretch(clocks, [span[7] for span in span_tuples], series)
-        batch = uuid.uuid4().hex
-        about = {
-            "what": "batch",
-            "ord": wire.order(time.time_ns() // 1000, 0),
-            "_msg": "batch",
-            "log": "-batches",
-        }
-        about |= {} if first is None else {"first": str(first), "last": str(last)}
         if new:
-            self._send([*new, about], batch, clocks)
+            batch = uuid.uuid4().hex
+            self._send([*new, wire.batch_fields(first, last)], batch, clocks)
             self._verify(batch, len(new) + 1)
         with self._lock:
             self._known.clear()

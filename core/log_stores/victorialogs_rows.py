@@ -107,6 +107,13 @@ def metric_fields(series: MetricSeries) -> Iterator[dict[str, str]]:
         }
 
 
+def batch_fields(first_us: int | None, last_us: int | None) -> dict[str, str]:
+    """Return the row that tells of a batch, and what stretch it covers, if anything in it has a clock."""
+    known = {"what": "batch", "ord": order(time.time_ns() // 1000, 0), "_msg": "batch", "log": "-batches"}
+    covered = {} if first_us is None else {"first": str(first_us), "last": str(last_us)}
+    return known | covered
+
+
 def mass_of(clocks: Sequence[int]) -> tuple[int, int] | None:
     if not clocks:
         return None

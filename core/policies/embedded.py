@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.policies.contract import Access, Policy
 from core.policies.openai import connected, openai_chat
 from core.serving.child_service import ChildService
 from project_types import Chat, ConfigurationError, EpisodeConfig
+
+if TYPE_CHECKING:
+    import httpx
 
 FREE_WITHIN_S = 20.0
 """How long to wait for a service that still holds the folder: one that was just told to stop is saving."""
@@ -70,17 +73,7 @@ async def _pinned(base_url: str, name: str, step: str, access: Access) -> str:
     headers = {"Authorization": f"Bearer {access.api_key}"}
     try:
         async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=60, trust_env=False) as http:
-            reply = await http.get("preview/models")
-            reply.raise_for_status()
-            known = [model for model in reply.json()["data"] if model["project"] == access.project]
-            found = next((model for model in known if model["name"] == name), None)
-            if found is None:
-                return _base_model(name, step, sorted(model["name"] for model in known), access)
-            if step:
-                return f"{name}@step{int(step)}"
-            latest = await http.get(f"preview/models/{found['id']}")
-            latest.raise_for_status()
-            return f"{name}@step{int(latest.json()['latest_step'])}"
+            return await _checkpoint(http, name, step, access)
     except httpx.InvalidURL as trouble:
         raise ConfigurationError(
             f"--base-url {base_url}: {trouble}; write http://127.0.0.1:PORT/v1"
@@ -98,6 +91,21 @@ async def _pinned(base_url: str, name: str, step: str, access: Access) -> str:
         raise ConfigurationError(
             f"{base_url}: does not speak the training service's protocol ({trouble!r})"
         ) from trouble
+
+
+async def _checkpoint(http: httpx.AsyncClient, name: str, step: str, access: Access) -> str:
+    """Ask the service which checkpoint is meant. Raises httpx.HTTPError, and KeyError and its kin for odd replies."""
+    reply = await http.get("preview/models")
+    reply.raise_for_status()
+    known = [model for model in reply.json()["data"] if model["project"] == access.project]
+    found = next((model for model in known if model["name"] == name), None)
+    if found is None:
+        return _base_model(name, step, sorted(model["name"] for model in known), access)
+    if step:
+        return f"{name}@step{int(step)}"
+    latest = await http.get(f"preview/models/{found['id']}")
+    latest.raise_for_status()
+    return f"{name}@step{int(latest.json()['latest_step'])}"
 
 
 def _base_model(name: str, step: str, known: list[str], access: Access) -> str:

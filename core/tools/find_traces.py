@@ -75,13 +75,7 @@ class FindTraces(StoreTool):
             return self.answer(*no_such_service(given.service, self.store.services()))
         spans = self.store.spans()
         window = self._window(given.window, spans)
-        found = [
-            trace
-            for trace in traces(spans, service)
-            if (window is None or window.first_us <= trace.root.start_us <= window.last_us)
-            and (given.min_duration is None or trace.known_by.duration_ms >= given.min_duration)
-            and (given.failed is None or bool(trace.failing) == given.failed)
-        ]
+        found = [trace for trace in traces(spans, service) if _wanted(trace, given, window)]
         kinds = _by_request(found)
         text = f"{count(len(found), 'trace')} of {count(len(kinds), 'kind')} of requests"
         text += f" in {told(window, self.store.stretch())}" if window else ""
@@ -119,6 +113,15 @@ class FindTraces(StoreTool):
         left = room - estimate_tokens(f"{head} {tail}")
         text = f"{head} {clip(one_line(worst.root.operation), left)}{tail}"
         return Row(text, estimate_tokens(text), True)
+
+
+def _wanted(trace: FoundTrace, given: FindTracesArguments, window: Stretch | None) -> bool:
+    """Whether a trace has what is asked for; what is not asked for does not matter."""
+    return (
+        (window is None or window.first_us <= trace.root.start_us <= window.last_us)
+        and (given.min_duration is None or trace.known_by.duration_ms >= given.min_duration)
+        and (given.failed is None or bool(trace.failing) == given.failed)
+    )
 
 
 def traces(spans: Iterable[StoredSpan], service: str | None) -> list[FoundTrace]:

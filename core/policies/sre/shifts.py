@@ -244,13 +244,15 @@ def from_rows(
         elif row.service in passing:
             weight *= PASSED_ON
         said[row.service].append((weight, row))
-    found = []
-    for service, parts in said.items():
-        parts.sort(key=lambda one: -one[0])
-        total = parts[0][0] + SUPPORTS * sum(weight for weight, _ in parts[1:])
-        total += SILENT if service in silent else 0.0
-        found.append(Suspicion(service, total, {**blame(parts[0][1]), "suspected_service": service}))
-    return found
+    return [_suspicion(service, parts, silent=service in silent) for service, parts in said.items()]
+
+
+def _suspicion(service: str, parts: list[tuple[float, ShownRow]], *, silent: bool) -> Suspicion:
+    """The weightiest row counts whole, the others support it, and silence adds to them."""
+    parts.sort(key=lambda one: -one[0])
+    total = parts[0][0] + SUPPORTS * sum(weight for weight, _ in parts[1:])
+    total += SILENT if silent else 0.0
+    return Suspicion(service, total, {**blame(parts[0][1]), "suspected_service": service})
 
 
 def _weight(row: ShownRow) -> float:
