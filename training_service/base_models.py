@@ -116,6 +116,8 @@ class Base:
         """The base with an adapter: a fresh one that changes nothing yet, or that of a checkpoint."""
         from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 
+        from training_service.lean_layers import make_lean
+
         shared = {id(tensor): tensor for tensor in (*self.model.parameters(), *self.model.buffers())}
         frame = copy.deepcopy(self.model, shared)
         if checkpoint is not None:
@@ -125,12 +127,14 @@ class Base:
                 raise RequestError(
                     500, f"checkpoint {checkpoint.name} cannot be read ({trouble}); use another step"
                 ) from trouble
+            make_lean(frame.get_decoder().layers)
             return adapted.eval()
         shape = self.lora or LoraShape()
         config = LoraConfig(
             r=shape.rank, lora_alpha=shape.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM
         )
         adapted = get_peft_model(frame, config)
+        make_lean(frame.get_decoder().layers)
         return adapted.eval()
 
     def save(self, model: nn.Module, folder: Path, steps: int) -> None:

@@ -80,6 +80,12 @@ def arithmetic(precision: Precision, device: torch.device) -> AbstractContextMan
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
+def bfloat16_on_cpu(device: torch.device) -> bool:
+    """Tell whether a forward on this device runs in such a context for bfloat16 on a CPU."""
+    inside = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return inside and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
 def _better(float32_ms: float, bfloat16_ms: float) -> Precision:
     return "bfloat16" if bfloat16_ms * CLEARLY < float32_ms else "float32"
 

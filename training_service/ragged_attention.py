@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from training_service import block_attention
+from training_service.precision import bfloat16_on_cpu
 
 NAME = "ragged"
 
@@ -41,7 +42,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, win
     new, seen = query.shape[1], key.shape[1]
     mask = None
     within = window is None or seen <= window
-    if new > 1 and within and _bfloat16_on_cpu(query.device):
+    if new > 1 and within and bfloat16_on_cpu(query.device):
         return block_attention.attend(query, key, value, scaling)
     if new == 1 and not within:
         key, value = key[:, -window:], value[:, -window:]  # type: ignore[operator]
@@ -58,11 +59,6 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, win
         scale=scaling,
         enable_gqa=query.shape[0] != key.shape[0],
     )[0]
-
-
-def _bfloat16_on_cpu(device: torch.device) -> bool:
-    autocast = device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    return autocast and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _attention(
