@@ -67,14 +67,7 @@ def distractors(draft: Draft, rng: random.Random) -> list[dict[str, Any]]:
     """Up to four wrong reports."""
     guilty = draft.guilty
     culprit = guilty.culprit if guilty else ""
-    found: list[dict[str, Any]] = []
-    innocent = [row for row in draft.rows if row.kind == "candidate" and row.service != culprit]
-    rng.shuffle(innocent)
-    told: set[int] = set()
-    for row in innocent:
-        if row.candidate is not None and row.candidate not in told and len(told) < 2:
-            told.add(row.candidate)
-            found.append(_wrong(draft, row, why_innocent(draft, draft.stage.candidates[row.candidate])))
+    found = _innocent(draft, culprit, rng)
     symptoms = [row for row in draft.rows if row.kind == "symptom" and row.service != culprit]
     if symptoms:
         found.append(
@@ -92,6 +85,18 @@ def distractors(draft: Draft, rng: random.Random) -> list[dict[str, Any]]:
             _wrong(draft, row, "the loudest service is where the failures arrive, not where they begin")
         )
     return found[:4]
+
+
+def _innocent(draft: Draft, culprit: str, rng: random.Random) -> list[dict[str, Any]]:
+    """Up to two wrong reports, each of which blames another innocent candidate."""
+    found: dict[int, dict[str, Any]] = {}
+    rows = [row for row in draft.rows if row.kind == "candidate" and row.service != culprit]
+    rng.shuffle(rows)
+    for row in rows:
+        number = row.candidate
+        if number is not None and number not in found and len(found) < 2:
+            found[number] = _wrong(draft, row, why_innocent(draft, draft.stage.candidates[number]))
+    return list(found.values())
 
 
 def why_innocent(draft: Draft, one: Candidate) -> str:

@@ -18,6 +18,7 @@ from chaos.dice import Mask
 from chaos.faults import Values
 from chaos.phrases import Phrasebook
 from chaos.sampling import Sample
+from chaos.stage import Candidate
 from chaos.topologies import Node
 from chaos.traffic import OK, FlowRun, Hits, Op, Traffic
 
@@ -221,36 +222,18 @@ class Reporter:
                     op.node.parent.service, "missed", soft, at, run, index, op.node.parent, place.culprit
                 )
             if candidate.how.inner and not full:
-                self._inner(candidate.strike.reason, place.culprit, place.peer, mechanism, at, run, index, op)
+                self._inner(candidate, at, run, index, op.node)
 
-    def _inner(
-        self,
-        reason: str,
-        culprit: str,
-        peer: str,
-        mechanism: str,
-        at: float,
-        run: FlowRun,
-        index: int,
-        op: Op,
-    ) -> None:
+    def _inner(self, candidate: Candidate, at: float, run: FlowRun, index: int, node: Node) -> None:
         """What one instance of the culprit says about its peer before another instance answers."""
+        strike, (culprit, peer) = candidate.strike, candidate.place
         habit = self.world.habits[culprit]
-        known = {"bad_request": "status 400"}.get(mechanism, reason)
-        if not known:
-            ms = 60 if mechanism == "caller_deadline" else round(self.world.limits_ms[culprit, peer])
-            known = self.book.timeout(habit.style).format(ms=ms)
-        self._say(
-            culprit,
-            "failed",
-            habit.failure_level,
-            at,
-            run,
-            index,
-            op.node,
-            peer=self.world.names[peer],
-            reason=known,
-        )
+        reason = "status 400" if strike.mechanism == "bad_request" else strike.reason
+        if not reason:
+            deadline = 60 if strike.mechanism == "caller_deadline" else self.world.limits_ms[culprit, peer]
+            reason = self.book.timeout(habit.style).format(ms=round(deadline))
+        about = {"peer": self.world.names[peer], "reason": reason}
+        self._say(culprit, "failed", habit.failure_level, at, run, index, node, **about)
 
     def _occasions(self, hits: Iterable[Hits], limit: int) -> list[tuple[float, FlowRun, int, Op, bool]]:
         found = []
