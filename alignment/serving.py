@@ -126,7 +126,8 @@ def build_app(desk: Desk, door: Door) -> FastAPI:
     """Return the application behind its door."""
     app = FastAPI(title="alignment", docs_url=None, redoc_url=None, openapi_url=None)
     router = APIRouter()
-    _routes(router, desk)
+    for routes in (_told_routes, _answer_routes, _adapter_routes):
+        routes(router, desk)
     app.include_router(router)
     app.include_router(router, prefix="/v1")
     app.add_middleware(Guard, door=door, refuse=refused, open_paths=OPEN_PATHS)
@@ -138,7 +139,7 @@ def build_app(desk: Desk, door: Door) -> FastAPI:
     return app
 
 
-def _routes(router: APIRouter, desk: Desk) -> None:
+def _told_routes(router: APIRouter, desk: Desk) -> None:
     @router.get("/health")
     def health() -> dict[str, Any]:
         return {"status": "ok"}
@@ -152,52 +153,28 @@ def _routes(router: APIRouter, desk: Desk) -> None:
     def metrics() -> Response:
         return Response(desk.meter.text(), media_type=MEDIA_TYPE)
 
+
+def _answer_routes(router: APIRouter, desk: Desk) -> None:
     @router.post("/chat/completions")
     async def complete(
         body: Annotated[ChatRequest, Depends(body_of(ChatRequest, CHAT_BYTES))],
     ) -> dict[str, Any]:
-        row = desk.chosen(body.model, body.messages)
-        reply = await desk.meter.measured(
-            row,
-            "chat",
-            lambda: desk.answerer.complete(row, body),
-            lambda said: said["usage"]["completion_tokens"],
-        )
-        head = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-        }
-        return {**head, "model": row, **reply}
+        return await _completed(desk, body)
 
     @router.post("/triage")
     async def triage(
         body: Annotated[TriageRequest, Depends(body_of(TriageRequest, LOG_BYTES))],
     ) -> dict[str, Any]:
-        row = desk.chosen(body.adapter, [{"role": "user", "content": body.log}])
-
-        async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
-            text, _ = await desk.answerer.answer(row, messages, MOST_TOKENS)
-            return text
-
-        lines = body.log.splitlines()[-MOST_LINES:]
-        found = await desk.meter.measured(row, "triage", lambda: explain(lines, ask, row))
-        return found.model_dump()
+        return await _triaged(desk, body)
 
     @router.post("/score")
     async def score(
         body: Annotated[ScoreRequest, Depends(body_of(ScoreRequest, CHAT_BYTES))],
     ) -> dict[str, Any]:
-        model = desk.reward(body.adapter)
-        asked = [message.model_dump() for message in body.messages]
-        try:
-            scores = await desk.meter.measured(
-                model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
-            )
-        except TrainingError as trouble:
-            raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
-        return {"adapter": model.name, "scores": scores}
+        return await _scored(desk, body)
 
+
+def _adapter_routes(router: APIRouter, desk: Desk) -> None:
     @router.post("/load_lora_adapter")
     def load(body: Annotated[LoadRequest, Depends(body_of(LoadRequest, CHAT_BYTES))]) -> dict[str, str]:
         return {"loaded": desk.load(body.lora_name)}
@@ -210,3 +187,43 @@ def _routes(router: APIRouter, desk: Desk) -> None:
             raise RequestError(404, f"{body.lora_name} is not loaded", "model_not_found")
         desk.answerer.drop(body.lora_name)
         return {"unloaded": body.lora_name}
+
+
+async def _completed(desk: Desk, body: ChatRequest) -> dict[str, Any]:
+    row = desk.chosen(body.model, body.messages)
+    reply = await desk.meter.measured(
+        row,
+        "chat",
+        lambda: desk.answerer.complete(row, body),
+        lambda said: said["usage"]["completion_tokens"],
+    )
+    head = {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+    }
+    return {**head, "model": row, **reply}
+
+
+async def _triaged(desk: Desk, body: TriageRequest) -> dict[str, Any]:
+    row = desk.chosen(body.adapter, [{"role": "user", "content": body.log}])
+
+    async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
+        text, _ = await desk.answerer.answer(row, messages, MOST_TOKENS)
+        return text
+
+    lines = body.log.splitlines()[-MOST_LINES:]
+    found = await desk.meter.measured(row, "triage", lambda: explain(lines, ask, row))
+    return found.model_dump()
+
+
+async def _scored(desk: Desk, body: ScoreRequest) -> dict[str, Any]:
+    model = desk.reward(body.adapter)
+    asked = [message.model_dump() for message in body.messages]
+    try:
+        scores = await desk.meter.measured(
+            model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
+        )
+    except TrainingError as trouble:
+        raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
+    return {"adapter": model.name, "scores": scores}

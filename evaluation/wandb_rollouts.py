@@ -83,20 +83,22 @@ def weave_evaluation(name: str, episodes: Sequence[Episode], attributes: Mapping
         eval_attributes=dict(attributes),
     )
     for e in episodes:
-        answer: dict[str, Any] = {
-            "ending": e.outcome.ending.value,
-            "sample": e.sample,
-            "trace": e.metadata.get(TRACE),
-        }
-        if e.report:
-            answer["report"] = e.report.model_dump(mode="json")
-        prediction = log.log_prediction(inputs=questions[e.scenario_id], output=answer)
+        prediction = log.log_prediction(inputs=questions[e.scenario_id], output=_answer(e))
         prediction.log_score({"name": "Judge", "judge": judge}, _verdict(e))
         prediction.log_score(
             "Reward", {"total": e.reward, "grounded": e.outcome.grounded, **e.reward_components}
         )
         prediction.finish()
     log.log_summary({measure: of.value for measure, of in summarise(episodes).whole.measures.items() if of.n})
+
+
+def _answer(e: Episode) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "ending": e.outcome.ending.value,
+        "sample": e.sample,
+        "trace": e.metadata.get(TRACE),
+    }
+    return known | ({"report": e.report.model_dump(mode="json")} if e.report else {})
 
 
 def _question(e: Episode) -> dict[str, Any]:
