@@ -42,8 +42,10 @@ class Sample:
 
     def add(self, run: FlowRun, index: int) -> None:
         """Keep a request, unless there are enough spans."""
+        if self.holds(run, index):
+            return
         size = sum(int(op.status[index] >= OK) + int(op.stub[index]) for op in run.ops.values())
-        if not self.holds(run, index) and self.spans + size <= MOST_SPANS:
+        if self.spans + size <= MOST_SPANS:
             self.kept[run.number].append(index)
             self.spans += size
 

@@ -55,7 +55,7 @@ class Op:
 
 
 class Blank(NamedTuple):
-    """Arrays that new calls of a flow share until they get their own; nothing is written into them."""
+    """Arrays that new calls of a flow share until they get their own; they cannot be written into."""
 
     none: Mask
     zero: Floats
@@ -65,8 +65,8 @@ class Blank(NamedTuple):
     @classmethod
     def of(cls, count: int) -> Blank:
         """For a flow of so many requests."""
-        code = np.zeros(count, np.int16)
-        return cls(np.zeros(count, bool), np.zeros(count), code, code + np.int16(1))
+        shared = (np.broadcast_to(value, count) for value in (np.False_, 0.0, np.int16(0), np.int16(1)))
+        return cls(*shared)
 
 
 @dataclass(eq=False, slots=True)
