@@ -45,7 +45,10 @@ def _topology(parser: argparse.ArgumentParser) -> None:
 def _encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenarios", metavar="SPLIT|DIR", help="train, val, test or a folder of scenarios")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the .npz file to write")
-    _encoder(parser, "vectors to keep: none, minilm or templates of new lines, paths of requests, or several with commas")
+    _encoder(
+        parser,
+        "vectors to keep: none, minilm or templates of new lines, paths of requests, or several with commas",
+    )
     parser.add_argument(
         "--rough",
         type=natural,
@@ -112,7 +115,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=positive, default=8, metavar="N", help="epochs without progress (default 8)"
     )
-    _encoder(parser, "vectors that the networks read: none, minilm or templates of new lines, or paths of requests")
+    _encoder(
+        parser, "vectors that the networks read: none, minilm or templates of new lines, or paths of requests"
+    )
     parser.add_argument(
         "--no-attention", action="store_true", help="ablation: every neighbour counts the same"
     )
