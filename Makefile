@@ -39,7 +39,7 @@ types: .venv/test
 # Three processes share the fast tests of two cores, so that one computes while another waits. The first has all that
 # load torch. Nothing imports or collects what another one runs, and all three take about as long.
 MODELS := $(addprefix tests/,training_service alignment graph_rca chaos failure_analysis)
-SERVERS := $(addprefix tests/,testrun_investigator dashboard importers core/log_stores core/test_redaction.py)
+SERVERS := $(addprefix tests/,testrun_investigator dashboard importers evaluation core/log_stores core/test_redaction.py)
 FAST := fast-models fast-servers fast-rest
 # Without bytecode on disk each of some forty processes that they start would compile the sources again.
 unexport PYTHONDONTWRITEBYTECODE
