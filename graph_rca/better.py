@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.intervals import Interval, paired_difference
 from graph_rca.dataset import Labelled, labelled
@@ -56,11 +57,13 @@ def fresh(count: int, seed: int, encoders: Collection[str] = ()) -> list[Labelle
 
 def compared(name: str, items: Sequence[Labelled], old: Ensemble, new: Ensemble) -> Compared:
     """Rank the same incidents with both."""
-    firsts = [
-        np.array([hits(ranker.probabilities(one.graph), one.truth)[0] for one in items])
-        for ranker in (old, new)
-    ]
-    return Compared(name, float(firsts[0].mean()), float(firsts[1].mean()), paired_difference(*firsts))
+    before, after = _firsts(old, items), _firsts(new, items)
+    return Compared(name, float(before.mean()), float(after.mean()), paired_difference(before, after))
+
+
+def _firsts(ranker: Ensemble, items: Sequence[Labelled]) -> NDArray[np.float64]:
+    """Return how sure it is that the true service comes first, for each incident."""
+    return np.array([hits(ranker.probabilities(one.graph), one.truth)[0] for one in items])
 
 
 def is_better(found: Sequence[Compared]) -> bool:

@@ -109,7 +109,8 @@ def build(
     when = alert or _noticed(profile, book.density(times), times, windows)
     seen = book.view(when)
     wrote = logs.view(incident, windows, when, seen.bad_traces)
-    measured = np.array([any((name, kind) in best for kind in metrics.KINDS) for name in services])
+    with_metrics = {name for name, kind in best if kind in metrics.KINDS}
+    measured = np.array([name in with_metrics for name in services])
     plain = np.concatenate(
         [metrics.features(best, services, profile, times, when), wrote.features, seen.features], axis=1
     )

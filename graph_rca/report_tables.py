@@ -54,7 +54,11 @@ def tables(found: Found, megabytes: Mapping[str, float], faithful: Faithfulness 
 
 def _scores(items: Sequence[Measured]) -> dict[str, Scores]:
     counts, twins = [one.services for one in items], [one.twins for one in items]
-    return {name: summed([one.rows[name] for one in items], counts, twins) for name in items[0].rows}
+
+    def of(ranker: str) -> Scores:
+        return summed([one.rows[ranker] for one in items], counts, twins)
+
+    return {name: of(name) for name in items[0].rows}
 
 
 def _overview(rankers: Sequence[str], scores: _Table, found: Found, *, third: bool = False) -> list[str]:

@@ -11,8 +11,9 @@ import argparse
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from core.command_line import refuse
 from core.episode_store.scenarios import PREFIX
@@ -25,7 +26,7 @@ from graph_rca.encoders import NONE
 from graph_rca.model import Kind, Settings
 from graph_rca.rank_command import chosen_weights
 from graph_rca.train import Epoch, Plan, Trained, train
-from graph_rca.weights import Member, load_ensemble, save_ensemble
+from graph_rca.weights import Ensemble, Member, load_ensemble, save_ensemble
 from project_types import ConfigurationError
 
 ABLATIONS: Sequence[Mapping[str, object]] = (
@@ -93,11 +94,15 @@ def together(folder: Path) -> Path:
     parts = [load_ensemble(path) for path in sorted(folder.glob("*-[0-9]*.safetensors"))]
     facts = {
         "about": "Mean of the networks of this run. Trained on generated incidents only, unless --from named others.",
-        "revision": revision(), "made_by": [{name: part.card[name] for name in _MADE_BY} for part in parts],
+        "revision": revision(), "made_by": [_made_by(part) for part in parts],
     }  # fmt: skip
     path = folder / "together.safetensors"
-    save_ensemble([member for part in parts for member in part.members], path, facts)
+    save_ensemble(list(chain.from_iterable(part.members for part in parts)), path, facts)
     return path
+
+
+def _made_by(part: Ensemble) -> dict[str, Any]:
+    return {name: part.card[name] for name in _MADE_BY}
 
 
 def _compare(arguments: argparse.Namespace, kept: Sequence[Labelled]) -> None:

@@ -185,21 +185,8 @@ def as_json(episode: Episode, store: LogStore) -> str:
             "policy": episode.policy,
             "ending": outcome.ending.value,
             "report": episode.report.model_dump() if episode.report else None,
-            "cited_rows": [
-                {
-                    "id": line.id,
-                    "time": when(line.at_us).isoformat() if line.has_clock else None,
-                    "level": Level(line.level).name,
-                    "service": line.service,
-                    "trace_id": line.trace_id,
-                    "message": line.text,
-                }
-                for line in rows
-            ],
-            "cited_traces": [
-                {"id": trace_id, "spans": [span._asdict() for span in store.trace(trace_id).spans]}
-                for trace_id in episode.cited_trace_ids
-            ],
+            "cited_rows": [_row_json(line) for line in rows],
+            "cited_traces": [_trace_json(store, trace_id) for trace_id in episode.cited_trace_ids],
             "fabricated_ids": outcome.cited_fabricated,
             "tool_calls": outcome.tool_calls,
             "seconds": outcome.seconds,
@@ -208,3 +195,18 @@ def as_json(episode: Episode, store: LogStore) -> str:
         indent=2,
         ensure_ascii=False,
     )
+
+
+def _row_json(line: Line) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "time": when(line.at_us).isoformat() if line.has_clock else None,
+        "level": Level(line.level).name,
+        "service": line.service,
+        "trace_id": line.trace_id,
+        "message": line.text,
+    }
+
+
+def _trace_json(store: LogStore, trace_id: str) -> dict[str, Any]:
+    return {"id": trace_id, "spans": [span._asdict() for span in store.trace(trace_id).spans]}

@@ -217,9 +217,11 @@ def peeked(file: SourceFile) -> tuple[bytes, SourceFile]:
 def files_below(folder: Path) -> list[Path]:
     """Return the files of a folder and its folders by name, hidden ones left out."""
     found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sorted(
-        path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)
-    )
+    return sorted(path for path in found if not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part[0] == "." for part in path.parts)
 
 
 def _shared(names: Sequence[str]) -> int:

@@ -135,9 +135,11 @@ _KEYS = _Keys(_CLOCK_KEYS, _LEVEL_KEYS, _MESSAGE_KEYS, _SERVICE_KEYS, _TRACE_KEY
 def _keys_among(names: tuple[str, ...]) -> _Keys:
     """Return the keys that fields of these names can have. The lines of one file have the same names."""
     there = frozenset(names)
-    return _Keys._make(
-        [key for key in keys if key in there or key.partition(".")[0] in there] for keys in _KEYS
-    )
+
+    def among(keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if key in there or key.partition(".")[0] in there]
+
+    return _Keys._make(map(among, _KEYS))
 
 
 def _take(fields: dict[str, Any], keys: Sequence[str]) -> Any:

