@@ -20,13 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from training_service.checkpoints import load_optimizer, save_optimizer
 from training_service.engine import TrainingError
-from training_service.threads import Threads
+from training_service.side_by_side import add_gradients
 
 T = TypeVar("T")
 Read = TypeVar("Read", contravariant=True)
@@ -111,31 +110,27 @@ class Fitting(Generic[T]):
         """
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimizer = AdamW(trainable, lr=self.recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-        threads, history = Threads(torch.get_num_threads()), self._resumed(optimizer)
+        history = self._resumed(optimizer)
         steps = self.recipe.steps(len(items))
         for step, batch in enumerate(_batches(items, self.recipe, steps)):
             if step < len(history):
                 continue
             if cancelled():
                 raise TrainingError("the training was stopped; start it again to go on")
-            history.append(self._step(batch, optimizer, threads, step, steps))
+            history.append(self._step(batch, optimizer, step, steps))
             report(history[-1])
             if len(history) % self.save_every == 0 or len(history) == steps:
                 self._save(optimizer, history)
         return history
 
-    def _step(
-        self, batch: Sequence[T], optimizer: AdamW, threads: Threads, step: int, steps: int
-    ) -> dict[str, float]:
+    def _step(self, batch: Sequence[T], optimizer: AdamW, step: int, steps: int) -> dict[str, float]:
         began = time.perf_counter()
         weight, sums = sum(map(self.objective.weight, batch)), dict[str, float]()
         tokens = sum(map(self.objective.size, batch))
         optimizer.zero_grad(set_to_none=True)
-        for part in _micro_batches(batch, self.objective.size, self.recipe.micro_batch_tokens):
-            with threads.piece(sum(map(self.objective.size, part))):
-                loss, seen = self.objective.loss(self.model, part)
-                torch.autograd.backward(loss / weight)
-            for name, value in (seen | {"loss": float(loss.detach())}).items():
+        parts = list(_micro_batches(batch, self.objective.size, self.recipe.micro_batch_tokens))
+        for seen in add_gradients(self.model.parameters(), parts, lambda part: self._loss(part, weight)):
+            for name, value in seen.items():
                 sums[name] = sums.get(name, 0.0) + value
         norm = self._clipped(optimizer, sums["loss"])
         for group in optimizer.param_groups:
@@ -145,6 +140,11 @@ class Fitting(Generic[T]):
         means = {name: value / weight for name, value in sums.items()}
         more = {"grad_norm": norm, "learning_rate": self.recipe.rate(step, steps), "tokens": float(tokens)}
         return means | more | {"seconds": seconds}
+
+    def _loss(self, part: Sequence[T], weight: float) -> tuple[Tensor, dict[str, float]]:
+        """Return what a micro-batch adds to the mean of a step, and its sums."""
+        loss, seen = self.objective.loss(self.model, part)
+        return loss / weight, seen | {"loss": float(loss.detach())}
 
     def _clipped(self, optimizer: AdamW, loss: float) -> float:
         trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from training_service.base_models import Base, locate, pick_device
@@ -40,7 +39,6 @@ from training_service.kv_cache import Arena, shape_of
 from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
-from training_service.threads import Threads
 from training_service.training import JobConfig, Trainer, TrainingOptions, make_optimizer, planned_steps
 from training_service.wire import ChatRequest, JobKind, NamedToolChoice
 
@@ -139,7 +137,6 @@ class LocalEngine:
         """`chosen` says how the arithmetic in `options` was picked."""
         self.options = options or EngineOptions()
         self._chosen = chosen
-        self._threads = Threads(torch.get_num_threads())
         self._served = {base.name: _Served(base, self.options) for base in bases}
 
     def base_models(self) -> Sequence[str]:
@@ -282,11 +279,11 @@ class LocalEngine:
         return TrainResult(steps, _mean(history) | left_out)
 
     def _trainer(self, base: Base, model: nn.Module, job: JobConfig) -> Trainer:
-        """Put together what one job needs. What is known about threads stays for the next one."""
+        """Put together what one job needs."""
         options = self.options.training
         optimizer = make_optimizer(model, job.learning_rate, options)
         reference = base.model if job.loss.kl_penalty_coef > 0 else None
-        return Trainer(model, optimizer, job, options, base.device, self._threads, reference)
+        return Trainer(model, optimizer, job, options, base.device, reference)
 
 
 def open_engine(

@@ -22,6 +22,7 @@ from training_service.heads import ScalarModel
 from training_service.precision import Precision, arithmetic
 from training_service.prefix_tree import TokenTree, TreePlan
 from training_service.sequences import TokenSequence
+from training_service.side_by_side import add_gradients
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,16 @@ def update(
     """Take the gradient steps of one iteration and return means over their tokens."""
     ready, sums = whitened(rollouts), dict[str, float]()
     tokens = sum(len(rollout.advantages) for rollout in ready)
+    parts = [ready[start : start + together] for start in range(0, len(ready), together)]
+
+    def part_of_mean(part: Sequence[Rollout]) -> tuple[Tensor, dict[str, float]]:
+        total, seen = loss(model, part, options, precision)
+        return total / tokens, seen | {"loss": float(total.detach())}
+
     for _ in range(options.epochs):
         optimizer.zero_grad(set_to_none=True)
-        for start in range(0, len(ready), together):
-            part, seen = loss(model, ready[start : start + together], options, precision)
-            torch.autograd.backward(part / tokens)
-            for name, number in (seen | {"loss": float(part.detach())}).items():
+        for seen in add_gradients(model.parameters(), parts, part_of_mean):
+            for name, number in seen.items():
                 sums[name] = sums.get(name, 0.0) + number
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         nn.utils.clip_grad_norm_(trained, options.max_grad_norm)

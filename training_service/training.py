@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from training_service.loss import LossConfig, LossSums, loss_sums
 from training_service.precision import Precision
 from training_service.scoring import Scored, micro_batches, score
 from training_service.sequences import TokenSequence
-from training_service.threads import Threads
+from training_service.side_by_side import add_gradients
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,6 @@ class Trainer:
     job: JobConfig
     options: TrainingOptions
     device: torch.device
-    threads: Threads = field(default_factory=lambda: Threads(torch.get_num_threads()))
     base: nn.Module | None = None
     """The reference of the KL penalty."""
 
@@ -138,7 +137,8 @@ class Trainer:
         started = time.perf_counter()
         sampled = sum(sequence.sampled_count for sequence in part)
         self.optimizer.zero_grad(set_to_none=True)
-        passes = [self._pass(batch, sampled) for batch in self._batches(part)]
+        batches = list(self._batches(part))
+        passes = add_gradients(self.model.parameters(), batches, lambda batch: self._pass(batch, sampled))
         loss = sum(float(sums.policy) for sums, _ in passes) / sampled
         norm = self._clip(loss)
         learning_rate = self.job.rate(len(part))
@@ -160,19 +160,18 @@ class Trainer:
             "gradient_seconds": seconds,
         }
 
-    def _pass(self, batch: Sequence[TokenSequence], sampled: int) -> tuple[LossSums, float]:
-        """Run a micro-batch forward and backward; returns its sums and the sum of its entropies.
+    def _pass(self, batch: Sequence[TokenSequence], sampled: int) -> tuple[Tensor, tuple[LossSums, float]]:
+        """Run a micro-batch forward; returns its loss, its sums, and the sum of its entropies.
 
         `sampled` is the number of sampled tokens of the whole step, so that micro-batches add up.
         """
-        with self.threads.piece(sum(len(sequence.tokens) for sequence in batch)):
-            scored = self._score(self.model, batch)
-            with torch.no_grad():
-                reference = None if self.base is None else self._score(self.base, batch).logprobs
-            columns = _columns(batch, self.device)
-            sums = loss_sums(scored.logprobs, **columns, config=self.job.loss, base=reference)
-            (sums.policy / sampled).backward()  # type: ignore[no-untyped-call]
-        return replace(sums, policy=sums.policy.detach()), float(scored.entropies.sum())
+        scored = self._score(self.model, batch)
+        with torch.no_grad():
+            reference = None if self.base is None else self._score(self.base, batch).logprobs
+        columns = _columns(batch, self.device)
+        sums = loss_sums(scored.logprobs, **columns, config=self.job.loss, base=reference)
+        seen = replace(sums, policy=sums.policy.detach()), float(scored.entropies.sum())
+        return sums.policy / sampled, seen
 
     def _score(self, model: nn.Module, batch: Sequence[TokenSequence]) -> Scored:
         return score(model, batch, self.device, self.options.precision)
