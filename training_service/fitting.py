@@ -25,7 +25,7 @@ from torch.optim import AdamW
 
 from training_service.checkpoints import load_optimizer, save_optimizer
 from training_service.engine import TrainingError
-from training_service.side_by_side import add_gradients
+from training_service.side_by_side import add_gradients, lanes
 
 T = TypeVar("T")
 Read = TypeVar("Read", contravariant=True)
@@ -128,7 +128,9 @@ class Fitting(Generic[T]):
         weight, sums = sum(map(self.objective.weight, batch)), dict[str, float]()
         tokens = sum(map(self.objective.size, batch))
         optimizer.zero_grad(set_to_none=True)
-        parts = list(_micro_batches(batch, self.objective.size, self.recipe.micro_batch_tokens))
+        share = math.ceil(tokens / lanes(self.model.parameters()))  # so that no core is left without one
+        limit = min(self.recipe.micro_batch_tokens, share)
+        parts = list(_micro_batches(batch, self.objective.size, limit))
         for seen in add_gradients(self.model.parameters(), parts, lambda part: self._loss(part, weight)):
             for name, value in seen.items():
                 sums[name] = sums.get(name, 0.0) + value

@@ -26,6 +26,12 @@ AT_ONCE = 2
 CORES = torch.get_num_threads()
 
 
+def lanes(parameters: Iterable[nn.Parameter]) -> int:
+    """Return how many micro-batches of such a model are computed at the same time."""
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+    return min(AT_ONCE, CORES) if on_cpu else 1
+
+
 def add_gradients(
     parameters: Iterable[nn.Parameter], micro_batches: Sequence[MicroBatch], loss_of: LossOf[MicroBatch, Seen]
 ) -> list[Seen]:
@@ -34,7 +40,7 @@ def add_gradients(
     Whatever `loss_of` raises is raised here, once the micro-batches under way have ended.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    at_once = min(AT_ONCE, CORES, len(micro_batches)) if _on_cpu(trained) else 1
+    at_once = min(lanes(trained), len(micro_batches))
     if at_once > 1:
         return list(_side_by_side(trained, micro_batches, loss_of, at_once))
     return list(_one_by_one(micro_batches, loss_of))
@@ -65,7 +71,3 @@ def _side_by_side(
                 if gradient is not None:
                     parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
             yield seen
-
-
-def _on_cpu(parameters: Sequence[nn.Parameter]) -> bool:
-    return all(parameter.device.type == "cpu" for parameter in parameters)
