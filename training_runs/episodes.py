@@ -11,15 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.episode_store.episodes import write_episode
-from core.episode_store.tokens import tokens_path, write_tokens
+from core.episode_store.tokens import tokens_path
 from project_types import Episode, Scenario
-from training_runs.rollout_batch import Rollout, Wanted
-
-if TYPE_CHECKING:
-    import art
+from training_runs.rollout_batch import Wanted
 
 
 @contextmanager
@@ -27,18 +23,6 @@ def writing(path: Path) -> Iterator[Callable[[Episode], None]]:
     """Open a file of episodes for appending. What is yielded writes one episode as one line."""
     with path.open("a", encoding="utf-8") as file:
         yield partial(write_episode, file)
-
-
-def with_tokens(rollout: Rollout, path: Path) -> Rollout:
-    """Return a rollout that also stores the token ids of its episode, beside the episodes of `path`."""
-
-    async def played(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
-        trajectory, episode = await rollout(scenario, sample=sample)
-        said = [each for each in trajectory.messages_and_choices if not isinstance(each, dict)]
-        write_tokens(path, episode, said)
-        return trajectory, episode
-
-    return played
 
 
 def forget(path: Path) -> None:

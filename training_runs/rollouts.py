@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.episode_store.run_folder import ROLLOUTS
 from core.episode_store.run_writer import RunWriter
+from core.episode_store.tokens import write_tokens
 from core.log_stores.pinned import PinnedDatabase
 from core.policies.contract import Access
 from core.policies.openai import openai_chat
@@ -21,7 +22,7 @@ from evaluation.ray_executor import on_ray, site_of
 from evaluation.rollout_executor import InProcess, RolloutExecutor, Unit
 from project_types import Chat, Episode, Judge, Scenario, TrainingConfig
 from rewards import training_reward
-from training_runs.episodes import forget, with_tokens, writing
+from training_runs.episodes import forget, writing
 from training_runs.interruption import Interruption
 from training_runs.rollout_batch import Played, Rollout, RolloutBatch, Wanted
 from training_runs.verdict_flips import verdict_flips
@@ -91,7 +92,7 @@ class Rollouts:
             batch = RolloutBatch(
                 title,
                 wanted,
-                with_tokens(self._one(split, at, temperature), path),
+                self._one(split, at, temperature, path),
                 store,
                 failed_share=config.max_failed_share,
                 at_once=config.max_concurrent,
@@ -118,17 +119,25 @@ class Rollouts:
     def _path(self, step: int) -> Path:
         return self._folder.episodes_path("train", step, ROLLOUTS)
 
-    def _one(self, split: str, at: int, temperature: float) -> Rollout:
-        """Return what plays one unit and makes it a trajectory."""
+    def _one(self, split: str, at: int, temperature: float, path: Path) -> Rollout:
+        """Return what plays one unit, stores its tokens beside the episodes of `path`, and makes it a trajectory.
+
+        A trajectory of an evaluation holds messages in place of Choices: nothing is trained on it, and a Choice
+        takes about a kilobyte for each token it wrote.
+        """
         policy = self._model.get_inference_name(at)
         rules = self._config.episode.model_copy(update={"temperature": temperature})
 
         async def played(scenario: Scenario, *, sample: int) -> tuple[art.Trajectory, Episode]:
             unit = Unit(scenario=scenario, sample=sample, policy=policy, config=rules, split=split)
             rolled = await self._executor.play(unit)
+            write_tokens(path, rolled.episode, [choice for choice in rolled.choices if choice is not None])
+            if split != "train":
+                return trajectory(
+                    rolled.episode, [None] * len(rolled.choices), rolled.offered
+                ), rolled.episode
             made = trajectory(rolled.episode, rolled.choices, rolled.offered)
-            if split == "train":
-                made.reward = training_reward(rolled.episode, evidence=self._config.evidence_reward)
+            made.reward = training_reward(rolled.episode, evidence=self._config.evidence_reward)
             return made, rolled.episode
 
         return played
