@@ -64,9 +64,16 @@ class EpisodeConfig(Frozen):
 
 
 EMBEDDED = EpisodeConfig(
-    max_turns=8, tool_budget_tokens=600, max_completion_tokens=192, prompt="brief", tools="full"
+    max_turns=8,
+    tool_budget_tokens=600,
+    max_completion_tokens=192,
+    prompt="brief",
+    provider_timeout_s=900,
+    tools="full",
 )
-"""Rules for `tiny-investigator`: short results for a short context."""
+"""Rules for `tiny-investigator`: short results for a short context, and a patient wait for a service that may share
+two cores among a hundred episodes.
+"""
 
 
 class Ending(StrEnum):

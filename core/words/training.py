@@ -117,7 +117,6 @@ EMBEDDED_TRAINING: Mapping[str, Any] = {
     "max_minutes": 45.0,
     "scale_rewards": False,
     "steps": 45,
-    "step_timeout_minutes": 10.0,
     "val_samples": 2,
     "episode": EMBEDDED.model_dump(),
 }
