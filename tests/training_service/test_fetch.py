@@ -20,6 +20,7 @@ from training_service.chat_format import ChatFormat
 from training_service.examples import demonstration
 
 MODEL = fetch.MODELS["smollm2"]
+INVESTIGATOR = "smollm2-investigator"
 SHOWN: list[dict[str, Any]] = [
     {"role": "system", "content": "Find the cause."},
     {"role": "user", "content": "checkout fails"},
@@ -90,6 +91,28 @@ def test_a_second_fetch_checks_the_hashes(empty_cache: Path, capsys: pytest.Capt
 def test_its_name_is_a_base_model_once_it_is_there(empty_cache: Path) -> None:
     folder = fetched(empty_cache)
     assert locate(["smollm2"]) == {"smollm2": folder}
+
+
+def made_with(models: Path, adapter_sha256: str) -> Path:
+    """A folder of a model with a shipped adapter, as `fetch` leaves it."""
+    folder = models / INVESTIGATOR
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / fetch.SOURCE).write_text(json.dumps({"adapter_sha256": adapter_sha256, "files": {}}))
+    return folder
+
+
+def test_a_model_with_a_shipped_adapter_has_a_name_too(empty_cache: Path) -> None:
+    folder = made_with(empty_cache, fetch.ADAPTED[INVESTIGATOR].sha256)
+    assert locate([INVESTIGATOR]) == {INVESTIGATOR: folder}
+
+
+def test_one_that_was_made_with_an_older_adapter_has_to_be_fetched_again(empty_cache: Path) -> None:
+    made_with(empty_cache, "0" * 64)
+    with pytest.raises(
+        ConfigurationError, match="run: python -m training_service fetch smollm2-investigator"
+    ):
+        locate([INVESTIGATOR])
 
 
 def test_the_template_of_an_older_version_is_replaced(empty_cache: Path) -> None:
