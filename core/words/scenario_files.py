@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,14 +68,21 @@ def read_checked(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
         raise ScenarioError(f"{path}: field {field}: {first['msg']} ({problems})") from trouble
 
 
-def read_scenarios(folder: Path) -> list[Scenario]:
-    """Every `scenario-*.json` of a split folder, in name order. Raises ScenarioError when there is none or
-    one is bad.
+def each_scenario(folder: Path) -> Iterator[Scenario]:
+    """Read every `scenario-*.json` of a split folder in name order, each when it is asked for.
+
+    Raises:
+        ScenarioError: there is none, or one is bad.
     """
     paths = sorted(folder.glob("scenario-*.json"))
     if not paths:
         raise ScenarioError(f"{folder}: no scenario-*.json; run: python -m chaos generate --help")
-    return [read_scenario(path) for path in paths]
+    return map(read_scenario, paths)
+
+
+def read_scenarios(folder: Path) -> list[Scenario]:
+    """Read all of `each_scenario`, with its errors."""
+    return list(each_scenario(folder))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -93,22 +93,25 @@ def test_its_name_is_a_base_model_once_it_is_there(empty_cache: Path) -> None:
     assert locate(["smollm2"]) == {"smollm2": folder}
 
 
-def made_with(models: Path, adapter_sha256: str) -> Path:
+def made_of(models: Path, source: dict[str, Any]) -> Path:
     """A folder of a model with a shipped adapter, as `fetch` leaves it."""
     folder = models / INVESTIGATOR
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    (folder / fetch.SOURCE).write_text(json.dumps({"adapter_sha256": adapter_sha256, "files": {}}))
+    (folder / fetch.SOURCE).write_text(json.dumps(source | {"files": {}}))
     return folder
 
 
 def test_a_model_with_a_shipped_adapter_has_a_name_too(empty_cache: Path) -> None:
-    folder = made_with(empty_cache, fetch.ADAPTED[INVESTIGATOR].sha256)
+    folder = made_of(empty_cache, fetch.ADAPTED[INVESTIGATOR].source)
     assert locate([INVESTIGATOR]) == {INVESTIGATOR: folder}
 
 
-def test_one_that_was_made_with_an_older_adapter_has_to_be_fetched_again(empty_cache: Path) -> None:
-    made_with(empty_cache, "0" * 64)
+@pytest.mark.parametrize("older", [{"adapter_sha256": "0" * 64}, {"sharpness": 1.0}])
+def test_one_that_was_made_otherwise_has_to_be_fetched_again(
+    empty_cache: Path, older: dict[str, Any]
+) -> None:
+    made_of(empty_cache, fetch.ADAPTED[INVESTIGATOR].source | older)
     with pytest.raises(
         ConfigurationError, match="run: python -m training_service fetch smollm2-investigator"
     ):
