@@ -31,6 +31,8 @@ from training_service.chat_format import ChatFormat
 from training_service.checkpoints import Kind, State, load_full, read_state, save_trained, write_state
 from training_service.engine import RequestError
 from training_service.fetch import ADAPTED, MODELS, fetched
+from training_service.half_linears import Halves, halved
+from training_service.precision import Precision
 from training_service.prefix_tree import TokenTree, tree_logits
 
 Adapt = Literal["auto", "full", "lora"]
@@ -70,6 +72,7 @@ class Base:
         self.lora = (
             (lora or LoraShape()) if adapt == "lora" or (adapt == "auto" and size >= FULL_BELOW) else None
         )
+        self._halves: Halves = {}
         _check_runs(self.model, name, device)
 
     def state(self) -> State:
@@ -82,6 +85,14 @@ class Base:
         if state.kind == "base":
             return cast(nn.Module, self.model)
         return self._with_weights(checkpoint, state).requires_grad_(False)
+
+    def for_generating(self, policy: nn.Module, precision: Precision) -> nn.Module:
+        """The model of a checkpoint as it writes: a large one on a CPU has its linear layers in the arithmetic of training.
+
+        A small one stays as it is: its linear layers are not what takes the time.
+        """
+        worth_it = self.lora is not None and self.device.type == "cpu" and precision == "bfloat16"
+        return halved(policy, self.model, self._halves) if worth_it else policy
 
     def trainee(self, checkpoint: Path) -> nn.Module:
         """A private copy of the model of a checkpoint, its trainable parameters marked."""

@@ -35,7 +35,6 @@ from training_service.checkpoints import (
 from training_service.engine import Cancelled, Engine, Report, RequestError, TrainingError, TrainResult
 from training_service.fit_jobs import FitJob
 from training_service.generation import Generator, Job, Stop, Written
-from training_service.half_linears import Halves, halved
 from training_service.kv_cache import Arena, shape_of
 from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
@@ -83,9 +82,7 @@ class _Served:
 
     def __init__(self, base: Base, options: EngineOptions) -> None:
         self.base, self._limit = base, options.loaded_checkpoints
-        large_on_cpu = base.lora is not None and base.device.type == "cpu"
-        self._in_halves = large_on_cpu and options.training.precision == "bfloat16"
-        self._halves: Halves = {}
+        self._precision = options.training.precision
         self._loaded: OrderedDict[str, nn.Module] = OrderedDict()
         self.arena = _arena(base, options)
         self.generator = Generator(self.arena, self._load, base.device, options.concurrent_sequences)
@@ -108,9 +105,7 @@ class _Served:
         """Called on the generating thread only."""
         if checkpoint not in self._loaded:
             policy = self.base.policy(Path(checkpoint))
-            self._loaded[checkpoint] = (
-                halved(policy, self.base.model, self._halves) if self._in_halves else policy
-            )
+            self._loaded[checkpoint] = self.base.for_generating(policy, self._precision)
             while len(self._loaded) > self._limit:
                 oldest, _ = self._loaded.popitem(last=False)
                 self.arena.forget(oldest)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from training_service.base_models import Base, locate, pick_device
 from training_service.generation import Generator, Job
@@ -66,9 +67,11 @@ def measured(base: Base, precision: Precision) -> Speed:
     def draw(count: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
         return rng.integers(0, vocabulary, count, dtype=np.int32)
 
+    policy = base.for_generating(base.model, precision)
+
     def read(count: int) -> None:
         with torch.inference_mode():
-            tree_logits(base.model, TokenTree([draw(count)]), base.device, np.array([count - 1]))
+            tree_logits(policy, TokenTree([draw(count)]), base.device, np.array([count - 1]))
 
     trainee = base.fresh_trainee()
 
@@ -80,7 +83,7 @@ def measured(base: Base, precision: Precision) -> Speed:
 
     reading = READ / _seconds(read, 32, READ)
     training = TRAINED / _seconds(train, 16, TRAINED)
-    return Speed(reading, _writing(base, draw), training)
+    return Speed(reading, _writing(base, policy, draw), training)
 
 
 def _seconds(work: Callable[[int], None], little: int, much: int) -> float:
@@ -90,10 +93,12 @@ def _seconds(work: Callable[[int], None], little: int, much: int) -> float:
     return time.perf_counter() - began
 
 
-def _writing(base: Base, draw: Callable[[int], np.ndarray[tuple[int], np.dtype[np.int32]]]) -> float:
+def _writing(
+    base: Base, policy: nn.Module, draw: Callable[[int], np.ndarray[tuple[int], np.dtype[np.int32]]]
+) -> float:
     """Return how many tokens a second TOGETHER sequences get."""
     arena = Arena(base.model.config, TOGETHER, 64, base.model.dtype, base.device)
-    generator = Generator(arena, lambda _: base.model, base.device, TOGETHER)
+    generator = Generator(arena, lambda _: policy, base.device, TOGETHER)
 
     def write(tokens: int) -> None:
         sampling = [Sampling.seeded(1.0, 1.0, number, 0) for number in range(TOGETHER)]

@@ -68,3 +68,9 @@ def test_checkpoints_share_the_halves_of_their_base(adapted: Base, tmp_path: Pat
     assert {id(layer.weight) for layer in halves_in(trained)} == {
         id(layer.weight) for layer in halves_in(bare)
     }
+
+
+def test_only_a_model_that_is_trained_through_an_adapter_generates_so(adapted: Base, base: Base) -> None:
+    assert halves_in(adapted.for_generating(adapted.model, "bfloat16"))
+    assert adapted.for_generating(adapted.model, "float32") is adapted.model
+    assert base.for_generating(base.model, "bfloat16") is base.model
