@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
+import torch
 from transformers import AutoTokenizer
 
+from core.conversation import opening, tool_schemas
 from core.files import sha256_of
-from project_types import ConfigurationError
+from log_search_tools import tool_types
+from project_types import EMBEDDED, ConfigurationError, Tool, each_scenario
 from training_service import fetch
 from training_service.__main__ import main
-from training_service.base_models import locate
+from training_service.base_models import Base, locate
 from training_service.call_parsing import detect_style
 from training_service.chat_format import ChatFormat
 from training_service.examples import demonstration
+from training_service.prefix_tree import TokenTree, tree_logits
 
 MODEL = fetch.MODELS["smollm2"]
 INVESTIGATOR = "smollm2-investigator"
+SHIPPED = Path("log_scenarios")
 SHOWN: list[dict[str, Any]] = [
     {"role": "system", "content": "Find the cause."},
     {"role": "user", "content": "checkout fails"},
@@ -191,3 +198,28 @@ def test_the_package_becomes_a_model_that_speaks(empty_cache: Path) -> None:
     ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")["input_ids"]
     reply = tokenizer.decode(model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :])
     assert "Paris" in reply
+
+
+@pytest.mark.slow
+def test_with_the_shipped_adapter_it_asks_a_tool(empty_cache: Path) -> None:
+    assert main(["fetch", INVESTIGATOR]) == 0
+    assert main(["fetch", INVESTIGATOR]) == 0, "its hashes are right"
+    base = Base(INVESTIGATOR, empty_cache / INVESTIGATOR, torch.device("cpu"))
+    offered = cast(Sequence[Tool], tool_types(EMBEDDED))
+    incident = next(each_scenario(SHIPPED / "val")).incident
+    prompt = base.chat.prompt(opening(incident, offered, EMBEDDED), tool_schemas(offered)).tokens
+    reply = greedily(base, list(prompt), 48)
+    (call,) = base.chat.message(base.chat.tokenizer.decode(reply), with_calls=True)["tool_calls"]
+    assert call["function"]["name"] in {tool.name for tool in offered}
+    assert isinstance(json.loads(call["function"]["arguments"]), dict)
+
+
+def greedily(base: Base, tokens: list[int], most: int) -> list[int]:
+    """The likeliest reply, up to its end."""
+    ends = base.chat.end_tokens
+    for written in range(most):
+        logits = tree_logits(base.model, TokenTree([np.array(tokens, np.int32)]), base.device)
+        tokens.append(int(logits[-1].argmax()))
+        if tokens[-1] in ends:
+            return tokens[-1 - written : -1]
+    raise AssertionError("the reply has no end")
