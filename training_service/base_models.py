@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ FULL_BELOW = 100_000_000
 bfloat16.
 """
 HASH_WHOLE_BELOW = 1 << 30
+warnings.filterwarnings(
+    "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+)  # peft 0.21 reads it
 
 
 @dataclass(frozen=True)

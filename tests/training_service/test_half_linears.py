@@ -14,6 +14,9 @@ from training_service.base_models import Base
 from training_service.half_linears import HalfLinear, Halves, halved
 from training_service.prefix_tree import TokenTree, tree_logits
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing`"
+)  # pytest undoes the room's own filter
 CPU = torch.device("cpu")
 
 
