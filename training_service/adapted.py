@@ -21,7 +21,9 @@ def write_merged(base: Base, adapter: Path, out: Path, sharpness: float = 1.0) -
     """Write a base model with an adapter (a folder of peft) added to its weights, with all that belongs to it.
 
     Its logits are multiplied by `sharpness`, in the last norm: what it says at temperature 1 is what it said at
-    1 / sharpness before. Raises RequestError when the adapter cannot be read or is of another shape.
+    1 / sharpness before. `base` is used up: its own weights in memory become the merged ones.
+
+    Raises RequestError when the adapter cannot be read or is of another shape.
     """
     adapted: Any = base.with_adapter(adapter)
     merged = adapted.merge_and_unload()

@@ -95,10 +95,10 @@ def fetched(name: str) -> Path | None:
     folder = cache() / name
     if name not in {*MODELS, *ADAPTED} or not (folder / SOURCE).exists():
         return None
-    noted = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
-    if name in ADAPTED and not ADAPTED[name].source.items() <= noted.items():
+    source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+    if name in ADAPTED and not ADAPTED[name].source.items() <= source.items():
         return None
-    _refresh_template(folder)
+    _refresh_template(folder, source)
     return folder
 
 
@@ -147,9 +147,8 @@ def made_once(name: str, free_bytes: int, write: Callable[[Path], Mapping[str, A
     return folder
 
 
-def _refresh_template(folder: Path) -> None:
+def _refresh_template(folder: Path, source: dict[str, Any]) -> None:
     """Give a folder the template of this version. The note is written last, so a kill leaves work, not damage."""
-    source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
     if source["files"].get(CHAT_TEMPLATE) == sha256_of(TEMPLATE):
         return
     try:

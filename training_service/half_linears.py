@@ -4,7 +4,7 @@ Where a processor multiplies bfloat16 faster, reading a prompt with SmolLM2 take
 replies at once 0.73. Keys, values, attention and norms stay exact: attention to single tokens is slower in bfloat16.
 Training computes in bfloat16 on such a processor anyway, so sampler and trainer differ no more than before.
 
-Not here: when that is worth it (`precision`), and training (`lean_layers`).
+Not here: when that is worth it (`base_models`, `precision`), and training (`lean_layers`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from training_service.examples import demonstration
 
 MODEL = fetch.MODELS["smollm2"]
 INVESTIGATOR = "smollm2-investigator"
-SHIPPED = Path("log_scenarios")
+SHIPPED = Path(__file__).parents[2] / "log_scenarios"
 SHOWN: list[dict[str, Any]] = [
     {"role": "system", "content": "Find the cause."},
     {"role": "user", "content": "checkout fails"},
