@@ -7,6 +7,7 @@ one authority of their own. To load the real ones takes 25 ms for each client th
 import gc
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ gc.disable()  # to import torch and litellm makes millions of objects, and none 
 gc.set_threshold(50_000, 20, 20)  # from the first test on
 AUTHORITY = str(Path(__file__).with_name("authority.pem"))
 os.environ.setdefault("SSL_CERT_FILE", AUTHORITY)
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a job in the background, and all that it starts, ignores Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def runs_the_slow_ones(config: pytest.Config) -> bool:

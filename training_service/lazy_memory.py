@@ -3,10 +3,13 @@
 The address space is reserved at once. The system backs a page when it is first written, and takes it back when
 a part is given back. Large pages are switched off here: with them one token of a sequence takes the memory of
 two thousand. On a GPU, and on systems without these calls, it is an ordinary tensor.
+
+`trim_heap` does the same for what lies elsewhere, once something large is over.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import sys
@@ -43,3 +46,13 @@ class LazyTensor:
         first, last = -(-begin // mmap.PAGESIZE), end // mmap.PAGESIZE  # whole pages only
         if last > first:
             self._mapping.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
+
+
+def trim_heap() -> None:
+    """Give back to the system what the heap has freed, where the C library can. It takes milliseconds.
+
+    Each thread that computes gradients has a heap of its own, which otherwise keeps what it once held.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -36,6 +36,7 @@ from training_service.engine import Cancelled, Engine, Report, RequestError, Tra
 from training_service.fit_jobs import FitJob
 from training_service.generation import Generator, Job, Stop, Written
 from training_service.kv_cache import Arena, shape_of
+from training_service.lazy_memory import trim_heap
 from training_service.precision import Asked, Chosen, choose
 from training_service.sampling import Sampling
 from training_service.sequences import batch_of
@@ -236,6 +237,21 @@ class LocalEngine:
 
         `num_sequences` is the number of gradient steps to come: that is what ART's client counts against it.
         """
+        try:
+            return self._job(source, target, rows, config, report, cancelled, kind)
+        finally:
+            trim_heap()
+
+    def _job(
+        self,
+        source: Path,
+        target: Path,
+        rows: list[dict[str, Any]],
+        config: dict[str, Any],
+        report: Report,
+        cancelled: Cancelled,
+        kind: JobKind,
+    ) -> TrainResult:
         if kind == "grpo":
             return self._grpo(source, target, rows, config, report, cancelled)
         try:

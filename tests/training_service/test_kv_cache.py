@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from training_service.base_models import Base
 from training_service.kv_cache import LIVE_S, Arena, Slot
-from training_service.lazy_memory import LazyTensor
+from training_service.lazy_memory import LazyTensor, trim_heap
 from training_service.prefix_tree import Tokens
 
 MIB = 1 << 20
@@ -101,6 +102,21 @@ def test_giving_a_part_back_leaves_the_others_alone() -> None:
     lazy.give_back(lazy.tensor[1])
     assert lazy.tensor[0].eq(0.0).all()
     assert lazy.tensor[2].eq(2.0).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process has")
+def test_what_another_thread_has_freed_goes_back_to_the_system() -> None:
+    def leave_much_behind() -> None:
+        blocks = [torch.ones(MIB // 64) for _ in range(1600)]  # 64 KiB each, from the heap of this thread
+        kept.append(blocks[-1])
+
+    kept: list[torch.Tensor] = []
+    thread = threading.Thread(target=leave_much_behind)
+    thread.start()
+    thread.join()
+    before = resident_mib()
+    trim_heap()
+    assert before - resident_mib() > 80
 
 
 def resident_mib() -> float:
