@@ -22,6 +22,8 @@ from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
 from training_service.checkpoints import write_state
 from training_service.local_engine import EngineOptions, LocalEngine
+from training_service.precision import Precision, choose
+from training_service.training import TrainingOptions
 from training_service.wire import ChatRequest
 
 BASE, EXTRACTIVE = "base", "extractive"
@@ -91,9 +93,14 @@ def keep(folder: Path, answers: Iterable[Answer]) -> None:
 class Answerer:
     """A base model that answers with the adapters of a registry."""
 
-    def __init__(self, base: Base, adapters: Mapping[str, Path]) -> None:
-        """`adapters` holds the checked folder of each row; the bare base needs none."""
-        self._engine = LocalEngine([base], EngineOptions(loaded_checkpoints=max(4, len(adapters) + 1)))
+    def __init__(self, base: Base, adapters: Mapping[str, Path], precision: Precision | None = None) -> None:
+        """`adapters` holds the checked folder of each row; the bare base needs none.
+
+        `precision` is the arithmetic of the linear layers; None picks the one that is faster on this machine.
+        """
+        arithmetic = TrainingOptions(precision=precision or choose("auto", base.device).precision)
+        loaded = max(4, len(adapters) + 1)
+        self._engine = LocalEngine([base], EngineOptions(loaded_checkpoints=loaded, training=arithmetic))
         self._place = tempfile.TemporaryDirectory(prefix="alignment-")
         bare = Path(self._place.name)
         write_state(bare, base.state())

@@ -97,7 +97,7 @@ class Rewarded(ABC):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         self.learning.base.save(self.learning.model, place, number)
-        answerer = Answerer(self.learning.base, {"policy": place})
+        answerer = Answerer(self.learning.base, {"policy": place}, self.learning.precision)
         try:
             return list(
                 await asyncio.gather(*(self._answer(answerer, case, n) for n, case in enumerate(cases)))
