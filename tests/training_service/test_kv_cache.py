@@ -46,12 +46,12 @@ def test_a_conversation_that_goes_on_keeps_its_slot(base: Base) -> None:
 def test_a_prompt_that_begins_alike_gets_a_copy(base: Base) -> None:
     arena = arena_of(base)
     first = written(arena, "a", prompt(*range(50)))
-    arena.keys[0][first.index, :50] = 7.0
+    arena.keys[0][first.index, :, :50] = 7.0
     other = arena.acquire("a", prompt(*range(20), *range(100, 130)))
     assert other is not None
     assert other is not first
     assert other.filled == 20
-    assert arena.keys[0][other.index, :20].eq(7.0).all()
+    assert arena.keys[0][other.index, :, :20].eq(7.0).all()
 
 
 def test_another_checkpoint_shares_nothing(base: Base) -> None:
