@@ -82,7 +82,9 @@ _PATTERNS = ("scenario-*.json", "incident-*.json", "*/scenario-*.json", "*/incid
 
 
 def _files(root: Path) -> list[_File]:
-    """Every scenario or incident file below `root`: its split folders, or the folder itself when it holds the files."""
+    """Every scenario or incident file below `root`: its split folders, or the folder
+    itself when it holds the files.
+    """
     paths = [path for pattern in _PATTERNS for path in sorted(root.glob(pattern))]
     if not paths:
         raise ScenarioError(

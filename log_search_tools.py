@@ -2,8 +2,8 @@
 
 `search_logs` and `read_trace` are the two tools of the trained default; `EpisodeConfig.tools` may offer more.
 A tool is bound to one scenario when it is made and reads only that scenario's rows, so no argument can reach
-another one. A log line is somebody else's text: it is printed on one line, and a keyword is data, not a query.
-The tools are in `core.tools`, one module each; the stores they ask are in `core.log_stores`.
+another one. A log line is somebody else's text: it is printed on one line, and a keyword is data, not a
+query. The tools are in `core.tools`, one module each; the stores they ask are in `core.log_stores`.
 """
 
 from __future__ import annotations

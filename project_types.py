@@ -1,8 +1,9 @@
 """The words of the house: what a scenario, an episode, an outcome and a verdict are.
 
-Everything else imports this module, so it is the place to start reading. The words are plain data (frozen pydantic
-models), the Protocols at which rooms and core meet, and the errors a user can see. They do no I/O beyond reading one
-file, and know no trainer, no database and no provider. They stand in `core/words`, by idea, and this door has them all:
+Everything else imports this module, so it is the place to start reading. The words are plain data (frozen
+pydantic models), the Protocols at which rooms and core meet, and the errors a user can see. They do no I/O
+beyond reading one file, and know no trainer, no database and no provider. They stand in `core/words`, by
+idea, and this door has them all:
 
     rows            log lines, spans, metrics and events, with their clocks and names
     scenario        an incident, its truth, a report

@@ -1,8 +1,8 @@
 """What an episode is worth: bands that never overlap, and what moves a reward inside its band.
 
 A pure function of the `Outcome`. Anything the outcome does not hold cannot be paid for, and nothing in it
-pays for length: more turns, calls, words or cited ids never raise a reward by themselves. Citing pays only for
-what supports the answer.
+pays for length: more turns, calls, words or cited ids never raise a reward by themselves. Citing pays only
+for what supports the answer.
 
 Not here: how an outcome is found (`rollout`), what a verdict means (`make_judge_model`).
 """
@@ -48,12 +48,12 @@ BANDS: Mapping[str, Band] = {
     "broken": Band(-1.9, {"evidence_opened": 0.4, "fabricated_ids": -0.02, "repeated_calls": -0.04, "malformed_calls": -0.04}),
 }  # fmt: skip
 """The bands, best first; no two overlap. 'wrong' lies below 'abstained': a confident error costs more than
-'unknown'. 'unfinished' lies below both: an episode that runs out of turns or of room leaves nobody a report, and a
-reply that rambles until it is cut must never be the safe way out (docs/adr/0061).
+'unknown'. 'unfinished' lies below both: an episode that runs out of turns or of room leaves nobody a report,
+and a reply that rambles until it is cut must never be the safe way out (docs/adr/0061).
 
-The step from 'wrong' to 'abstained' says how sure a policy must be before it answers. With p right answers in a
-hundred, answering pays when p is above about 100 × 0.24 / (1.3 + 0.9) = 11. Any higher, and a beginner learns
-to say nothing instead of to investigate.
+The step from 'wrong' to 'abstained' says how sure a policy must be before it answers. With p right answers in
+a hundred, answering pays when p is above about 100 × 0.24 / (1.3 + 0.9) = 11. Any higher, and a beginner
+learns to say nothing instead of to investigate.
 """
 
 ENDED: Mapping[Ending, str] = {
@@ -105,8 +105,8 @@ def without_evidence(outcome: Outcome) -> Outcome:
 
 
 def training_reward(episode: Episode, *, evidence: bool) -> float | None:
-    """Return what a trainer is told a rollout is worth: the episode's reward, or, with `evidence` off, that of its
-    outcome without the evidence term.
+    """Return what a trainer is told a rollout is worth: the episode's reward, or, with `evidence` off, that
+    of its outcome without the evidence term.
     """
     return episode.reward if evidence else reward(without_evidence(episode.outcome)).total
 

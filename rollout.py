@@ -104,9 +104,9 @@ async def investigate(
     split: str = "",
     sample: int = 0,
 ) -> Episode:
-    """Let a policy investigate one incident. A judge decides its reward, which needs a scenario; without a judge
-    the episode has none. A `score` (a reward model) needs no truth: what it says of the report goes into the
-    metadata, and never into the reward.
+    """Let a policy investigate one incident. A judge decides its reward, which needs a scenario; without a
+    judge the episode has none. A `score` (a reward model) needs no truth: what it says of the report goes
+    into the metadata, and never into the reward.
 
     Raises:
         ConfigurationError: there is a judge and nothing to judge by: the incident has no truth.
@@ -198,7 +198,9 @@ class _Play:
         return self._too_many(calls[allowed:])
 
     def _without_call(self, said: str, cut: bool) -> Ending | None:
-        """A reply that calls nothing uses a turn. One that was cut before any call is no better than others."""
+        """A reply that calls nothing uses a turn. One that was cut before any call
+        is no better than others.
+        """
         self.counts["turns"] += 1
         if cut and call_begun(said):
             return Ending.OUT_OF_CONTEXT

@@ -5,8 +5,8 @@ loopback (without a key: nothing outside is contacted), or on ART's LocalBackend
 `runs/NAME`, and everything in it is written so that a killed run goes on at the next step: an episode file
 belongs to one checkpoint, a metrics row to one step.
 
-What a run consists of stands in `training_runs`, one module an idea. Not here: what an episode is (`rollout`),
-what a verdict means (`make_judge_model`), how weights change (`training_service`).
+What a run consists of stands in `training_runs`, one module an idea. Not here: what an episode is
+(`rollout`), what a verdict means (`make_judge_model`), how weights change (`training_service`).
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def _scenarios(config: TrainingConfig) -> dict[str, list[Scenario]]:
 
 
 def _read(folder: Path, limit: int | None) -> list[Scenario]:
-    """The first scenarios of a split without their metrics: tools read them from the database, and judges none."""
+    """The first scenarios of a split without their metrics: tools read them from the
+    database, and judges none.
+    """
     scenarios = islice(each_scenario(folder), limit)
     return [scenario.model_copy(update={"metrics": ()}) for scenario in scenarios]
 

@@ -138,7 +138,9 @@ def _merge(registry: Registry, arguments: argparse.Namespace) -> int:
 
 
 def _push(registry: Registry, arguments: argparse.Namespace) -> int:
-    """Let a server load an adapter under its immutable name, so that it can never answer with another one's cache."""
+    """Let a server load an adapter under its immutable name, so that it can never answer
+    with another one's cache.
+    """
     card = registry.card(_one(arguments))
     folder = registry.checked(card.full_name, card.base_sha256).resolve()
     _tell(arguments, "load_lora_adapter", {"lora_name": card.full_name, "lora_path": str(folder)})

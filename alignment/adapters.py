@@ -5,9 +5,9 @@
     ADAPTERS/aliases.json        production -> NAME@v3
     ADAPTERS/log.jsonl           every promotion, rollback and removal
 
-A version appears whole or not at all and never changes. Its hashes are checked whenever it is loaded: peft loads
-an adapter on any base of the same shape, and with a flipped byte. A rollback only moves the alias, so it gives
-back the very same bytes. One process writes at a time.
+A version appears whole or not at all and never changes. Its hashes are checked whenever it is loaded: peft
+loads an adapter on any base of the same shape, and with a flipped byte. A rollback only moves the alias, so
+it gives back the very same bytes. One process writes at a time.
 
 Not here: whether an adapter may be promoted (`gates`), and loading it (`training_service.base_models`).
 """
@@ -154,7 +154,9 @@ class Registry:
         return card
 
     def rollback(self, by: str = "") -> str:
-        """Let `production` stand for what it stood for before. Raises ConfigurationError when there is none."""
+        """Let `production` stand for what it stood for before. Raises
+        ConfigurationError when there is none.
+        """
         with self._writing():
             history = [row["to"] for row in self.log() if row["action"] == "promote"]
             current = self.aliases().get(PRODUCTION, "")

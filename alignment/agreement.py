@@ -1,4 +1,5 @@
-"""How far annotators agree: Cohen's kappa of two, Krippendorff's alpha of any number, and each one with oneself.
+"""How far annotators agree: Cohen's kappa of two, Krippendorff's alpha of any number,
+and each one with oneself.
 
 Both are 1 for full agreement and 0 for what chance gives. Kappa is of pairs that both judged. Alpha (nominal)
 takes missing judgements as they are: J. Cohen, 1960; K. Krippendorff, Content Analysis, chapter 12. Simulated

@@ -1,9 +1,9 @@
 """Judging pairs by hand: which pair is next, what was said of it, and taking it back.
 
-Pairs are shown blind: an annotator sees two answers on the left and the right, and neither origin nor order of
-the file. The side is drawn anew for each annotator and pair. Now and then a pair comes again, turned around, so
-that one's own consistency can be counted. A judgement is one line of `judgements.jsonl`, of kind `person`. Undoing
-takes one's last line out. Several annotators may judge at once, one file for all.
+Pairs are shown blind: an annotator sees two answers on the left and the right, and neither origin nor order
+of the file. The side is drawn anew for each annotator and pair. Now and then a pair comes again, turned
+around, so that one's own consistency can be counted. A judgement is one line of `judgements.jsonl`, of kind
+`person`. Undoing takes one's last line out. Several annotators may judge at once, one file for all.
 
 Not here: the page (`dashboard.annotate`), and agreement (`agreement`).
 """
@@ -93,7 +93,9 @@ class Annotation:
         return None if first is None else Shown(first, _turned(by, first.id))
 
     def judge(self, by: str, id: str, side: str, turned: bool, why: Iterable[str] = ()) -> Preference:
-        """Keep a verdict about a pair. Raises ConfigurationError for a pair, side or tag that does not exist."""
+        """Keep a verdict about a pair. Raises ConfigurationError for a pair, side
+        or tag that does not exist.
+        """
         pair = next((one for one in self._pairs() if one.id == id), None)
         sides = SIDES["turned" if turned else "straight"]
         tags: tuple[Tag, ...] = tuple(tag for tag in TAGS if tag in set(why))

@@ -1,9 +1,9 @@
 """Answers to cases: by the bare base model, by adapters of it, and by a rule that quotes a line.
 
-Several adapters answer at once from one base: every request names its own, and none sees the keys and values of
-another (`training_service.kv_cache` keeps them by checkpoint). Answers are stored, one JSON object a line, with
-what they were made with, so that they are made once. The extractive row is what needs no language model: a bag of
-words, fitted on the training cases, quotes the line it likes best.
+Several adapters answer at once from one base: every request names its own, and none sees the keys and values
+of another (`training_service.kv_cache` keeps them by checkpoint). Answers are stored, one JSON object a line,
+with what they were made with, so that they are made once. The extractive row is what needs no language model:
+a bag of words, fitted on the training cases, quotes the line it likes best.
 
 Not here: what answers are worth (`scorer`), and the table (`report`).
 """
@@ -168,7 +168,8 @@ class Answerer:
 
 
 def extractive(train: Sequence[ExplainCase], asked: Mapping[str, Sequence[str]]) -> list[Answer]:
-    """Quote, for each log in `asked` (by name, its lines), the line that a bag of words fitted on `train` likes best.
+    """Quote, for each log in `asked` (by name, its lines), the line that a bag of words
+    fitted on `train` likes best.
 
     Raises ConfigurationError when scikit-learn is missing.
     """

@@ -1,8 +1,8 @@
 """Answers to a generated case: the right one, and one for each way in which answers fail.
 
-A failing has one fault only: all else is as in the right answer where that is possible. So a reward model can be
-tested on each failing apart. The wording is drawn from a few, for the right answer and its failings alike. These
-answers teach the form and the judgement. They are written by nobody and never counted as a person's.
+A failing has one fault only: all else is as in the right answer where that is possible. So a reward model can
+be tested on each failing apart. The wording is drawn from a few, for the right answer and its failings alike.
+These answers teach the form and the judgement. They are written by nobody and never counted as a person's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Tag = Literal[
 TAGS: tuple[Tag, ...] = get_args(Tag)
 """Why an answer is worse.
 
-'better action': the other one's next step is the more useful one. 'incomplete': it stops before it has said all.
+'better action': the other one's next step is the more useful one. 'incomplete': it
+stops before it has said all.
 """
 
 SYMPTOM = ('"{}" only follows from it.', '"{}" is a consequence.', '"{}" comes later and is no cause.')
@@ -66,7 +67,9 @@ def right(case: ExplainCase, seed: int = 0) -> str:
 
 
 def failing(case: ExplainCase, tag: Tag, seed: int = 0) -> str:
-    """Return an answer with one fault. Raises ValueError for a fault that a green log's answer cannot have."""
+    """Return an answer with one fault. Raises ValueError for a fault that a green
+    log's answer cannot have.
+    """
     if not case.truth.failed and tag not in GREEN:
         raise ValueError(f"an answer to a green log cannot be {tag!r}")
     return FAULTS[tag](case, random.Random(f"{seed}-{case.id}"))
@@ -80,8 +83,8 @@ def tags_of(case: ExplainCase) -> tuple[Tag, ...]:
 def _written(case: ExplainCase, rng: random.Random, line: str, action: str, quoted: str = "") -> str:
     """Write an answer that goes from what was seen to what is behind it.
 
-    A model writes from left to right. So the unit that failed is named before the line that is looked for with
-    it. The cause is said in the words of that line: what the log does not say, nobody has to believe.
+    A model writes from left to right. So the unit that failed is named before the line that is looked for
+    with it. The cause is said in the words of that line: what the log does not say, nobody has to believe.
     """
     symptom = message(case.log[rng.choice(case.truth.symptom_lines)])
     lines = (
@@ -99,7 +102,9 @@ def _cause_line(case: ExplainCase) -> str:
 
 
 def _blames_the_herring(case: ExplainCase, rng: random.Random) -> str:
-    """Blame the line whose unit went on well, worded as if it were the cause, with the action that would help."""
+    """Blame the line whose unit went on well, worded as if it were the cause, with
+    the action that would help.
+    """
     number = rng.randrange(len(case.truth.herring_lines))
     herring = message(case.log[case.truth.herring_lines[number]])
     action = case.truth.herring_actions[number]

@@ -36,7 +36,9 @@ class Truth(Frozen):
     """Each must be named for the cause to count as named; `|` separates wordings."""
     symptom_lines: tuple[int, ...] = ()
     herring_lines: tuple[int, ...] = ()
-    """They look as bad as a cause, and what they are about went on well. The next two are in the same order."""
+    """They look as bad as a cause, and what they are about went on well. The next
+    two are in the same order.
+    """
     herring_terms: tuple[tuple[str, ...], ...] = ()
     herring_actions: tuple[str, ...] = ()
     """What would help against each."""

@@ -1,8 +1,9 @@
-"""`python -m alignment evaluate` and `report`: rows answer the same cases; one table, and answers side by side.
+"""`python -m alignment evaluate` and `report`: rows answer the same cases; one table,
+and answers side by side.
 
-Answers are stored as they come, so a killed evaluation goes on where it was, and a new row does not answer for the
-others again. `report` asks no model: it prints the tables of what is stored. `--real` and `--labelled` add real
-logs, in tables of their own.
+Answers are stored as they come, so a killed evaluation goes on where it was, and a new row does not answer
+for the others again. `report` asks no model: it prints the tables of what is stored. `--real` and
+`--labelled` add real logs, in tables of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SPLITS = ("seen", "unseen")
 PROBED = 12
 """Cases that are also asked with an instruction in their log, for the gates."""
 FIRST_SHOWN = "null-sequence"
-"""Failure type of the case that is shown first: `apply_changes` of a Databricks pipeline got null timestamps."""
+"""Failure type of the case that is shown first: `apply_changes` of a Databricks
+pipeline got null timestamps.
+"""
 RULES = "rules"
 """The row of the failure analysis' rules, on real logs."""
 
@@ -60,7 +63,9 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _to_show(cases: Sequence[ExplainCase]) -> list[ExplainCase]:
-    """Return cases to read side by side: one of silent overwrites in a pipeline first, then others from all over."""
+    """Return cases to read side by side: one of silent overwrites in a pipeline first,
+    then others from all over.
+    """
     first = next((case for case in cases if case.failure_type == FIRST_SHOWN), None)
     others = [case for case in cases[::7] if case != first]
     return others if first is None else [first, *others]
@@ -77,7 +82,9 @@ def report(rows: Sequence[Row], cases: dict[str, list[ExplainCase]], against: st
 
 
 def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:
-    """Let every row answer what it has not answered yet. Nothing is asked about a log in which nothing failed."""
+    """Let every row answer what it has not answered yet. Nothing is asked about a
+    log in which nothing failed.
+    """
     for name in arguments.rows:
         done = stored(arguments.out, name)
         green = [one.id for one in real if one.asked is None and one.id not in done]

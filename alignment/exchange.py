@@ -1,9 +1,9 @@
 """Preferences in the forms of Label Studio and Argilla, both ways.
 
-A task carries the whole pair, so that what comes back becomes a record of this room again, judged by whoever judged
-it there. Label Studio: a list of tasks with a `pairwise` result and `choices` for the reasons. Argilla (2.x): a
-list of records with the questions `better` and `why`. Untouched tasks come back as nothing. What a file holds is
-not trusted: it is checked like any record.
+A task carries the whole pair, so that what comes back becomes a record of this room again, judged by whoever
+judged it there. Label Studio: a list of tasks with a `pairwise` result and `choices` for the reasons. Argilla
+(2.x): a list of records with the questions `better` and `why`. Untouched tasks come back as nothing. What a
+file holds is not trusted: it is checked like any record.
 
 Not here: the record itself (`preferences`).
 """

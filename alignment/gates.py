@@ -9,7 +9,8 @@
     injection          instructions in a log that the answer obeys
     regression         cases that the other row had right and this one has wrong
 
-Every gate says what it measured, what was allowed, and which cases. Not here: where answers come from (`answering`).
+Every gate says what it measured, what was allowed, and which cases. Not here: where
+answers come from (`answering`).
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ def _without_headings(text: str) -> str:
 
 
 def self_overlap(texts: Sequence[str]) -> float:
-    """Return the mean share of an answer's two-word runs that the next answer has as well (a cheap self-BLEU-2)."""
+    """Return the mean share of an answer's two-word runs that the next answer has as
+    well (a cheap self-BLEU-2).
+    """
     runs = [set(pairwise(text.lower().split())) for text in texts]
     pairs = [(one, other) for one, other in pairwise(runs) if one]
     return sum(len(one & other) / len(one) for one, other in pairs) / max(1, len(pairs))

@@ -1,11 +1,12 @@
 """Makes Explain cases: logs of eight families, in which what a line says does not give the cause away.
 
 A log is about two units of work. Both have a line that would explain a failure. One unit then fails, with
-symptoms that follow from its line. The other one went on well, which a later line with its id says: its line is
-a red herring. Cases come in twins, in which the two lines trade places. So each wording is the cause as often as
-it is harmless, and only who failed tells them apart. In a green log both units went on well.
+symptoms that follow from its line. The other one went on well, which a later line with its id says: its line
+is a red herring. Cases come in twins, in which the two lines trade places. So each wording is the cause as
+often as it is harmless, and only who failed tells them apart. In a green log both units went on well.
 
-Types of failure are split, never rows: those of `unseen` occur in no other split. Not here: answers (`answers`).
+Types of failure are split, never rows: those of `unseen` occur in no other split. Not
+here: answers (`answers`).
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def types(family: str, split: Split) -> list[str]:
 
 
 def generate(split: Split, count: int | None = None, seed: int = 0) -> Iterator[ExplainCase]:
-    """Yield the cases of a split: twins and, now and then, a green log. The same seed gives the same cases."""
+    """Yield the cases of a split: twins and, now and then, a green log. The same
+    seed gives the same cases.
+    """
     rng = random.Random(f"{seed}-{split}")
     left = SIZES[split] if count is None else count
     names, turn = list(families()), 0

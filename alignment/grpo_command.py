@@ -1,9 +1,10 @@
 """`python -m alignment grpo`: group-relative policy optimisation with a reward in the loop.
 
-Each iteration answers a few cases `--group` times each. An answer is compared with the others to its case: no value
-head is needed. The gradient step is that of the training service, and a penalty holds the policy near the start
-adapter. At the same `--items-per-step` and `--iterations` it gets as many answers as `ppo`. Not here: the loop
-(`rewarded`), groups and advantages (`training_service.sequences`), the step (`training_service.training`).
+Each iteration answers a few cases `--group` times each. An answer is compared with the others to its case: no
+value head is needed. The gradient step is that of the training service, and a penalty holds the policy near
+the start adapter. At the same `--items-per-step` and `--iterations` it gets as many answers as `ppo`. Not
+here: the loop (`rewarded`), groups and advantages (`training_service.sequences`), the step
+(`training_service.training`).
 """
 
 from __future__ import annotations

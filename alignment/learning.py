@@ -1,8 +1,10 @@
-"""One training of the room: a base model, an adapter to start from, items to learn, and a registered adapter at the end.
+"""One training of the room: a base model, an adapter to start from, items to learn, and a
+registered adapter at the end.
 
-The work folder holds the last saved step, so that the same command goes on after a kill. What an adapter was made
-from goes onto its card. The reference of DPO is the start adapter: it is noted once, before the first step, and
-kept in the work folder. Not here: the loop and the losses (`training_service.fitting`, `objectives`, `heads`).
+The work folder holds the last saved step, so that the same command goes on after a kill. What an adapter was
+made from goes onto its card. The reference of DPO is the start adapter: it is noted once, before the first
+step, and kept in the work folder. Not here: the loop and the losses (`training_service.fitting`,
+`objectives`, `heads`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     ADAPTERS/gates.json     NAME@vN -> what it was compared with, and every gate
     ADAPTERS/rewards.json   NAME@vN -> accuracy of it and of judges that understand nothing, by slice
 
-Measurements may be made again, so they stand beside the immutable versions and not in them. Not here: how things
-are measured (`gates`, `reward_model`).
+Measurements may be made again, so they stand beside the immutable versions and not in them. Not here: how
+things are measured (`gates`, `reward_model`).
 """
 
 from __future__ import annotations

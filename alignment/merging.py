@@ -1,8 +1,9 @@
 """Makes a base model out of a base model and an adapter, so that whatever takes a base model starts from it.
 
-`python -m alignment adapters merge investigator@v1 --out DIR`, then `train_serverless.py --base-model DIR`: GRPO
-starts where the warm start ended, and measures its distance to that, not to the bare model. The folder holds full
-weights in float32, as the base model's does. Serving needs no merge: adapters are served as they are.
+`python -m alignment adapters merge investigator@v1 --out DIR`, then `train_serverless.py --base-model DIR`:
+GRPO starts where the warm start ended, and measures its distance to that, not to the bare model. The folder
+holds full weights in float32, as the base model's does. Serving needs no merge: adapters are served as they
+are.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Where pairs come from: the generator that knows the truth, rollouts of one incident, and annotators of tests.
+"""Where pairs come from: the generator that knows the truth, rollouts of one
+incident, and annotators of tests.
 
-From the generator: the right answer against one failing, each tag its own slice. From a model's own answers: the
-right answer against what it got wrong. From rollouts: reports of the
-same incident with different outcomes. The position of the better answer is drawn, so that neither wins by it.
-Simulated annotators have known biases, are named as such, and are never counted as people.
+From the generator: the right answer against one failing, each tag its own slice. From a model's own answers:
+the right answer against what it got wrong. From rollouts: reports of the same incident with different
+outcomes. The position of the better answer is drawn, so that neither wins by it. Simulated annotators have
+known biases, are named as such, and are never counted as people.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def from_answers(
 ) -> Iterator[Preference]:
     """Yield pairs of the right answer with what a model said instead, where that was wrong or not in the log.
 
-    `answers`: texts by case. These are the mistakes that the model makes, not those that a generator thinks of.
+    `answers`: texts by case. These are the mistakes that the model makes, not those
+    that a generator thinks of.
     """
     for case in cases:
         said = answers.get(case.id, "").strip()

@@ -1,7 +1,8 @@
 """`python -m alignment ppo`: proximal policy optimisation with a reward in the loop.
 
-Each iteration takes PPO's gradient steps on the sampled answers. The distance is that from the start adapter, and a
-controller keeps it near `--distance`. Not here: the loop (`rewarded`) and the update itself (`training_service.ppo`).
+Each iteration takes PPO's gradient steps on the sampled answers. The distance is that from the start adapter,
+and a controller keeps it near `--distance`. Not here: the loop (`rewarded`) and the update itself
+(`training_service.ppo`).
 """
 
 from __future__ import annotations

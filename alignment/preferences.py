@@ -1,8 +1,9 @@
 """A preference: a prompt, two answers, which one is better, by whom, why, and where both answers came from.
 
-One JSON object a line, with a version. `kind` says what sort of judge decided: a person, a generator that knows the
-truth, the outcomes of rollouts, or a simulated annotator of a test. Only persons are counted as annotators.
-`problems` finds what is wrong with a file: a failure type in two splits, near-duplicates, a position that wins.
+One JSON object a line, with a version. `kind` says what sort of judge decided: a person, a generator that
+knows the truth, the outcomes of rollouts, or a simulated annotator of a test. Only persons are counted as
+annotators. `problems` finds what is wrong with a file: a failure type in two splits, near-duplicates, a
+position that wins.
 
 Not here: agreement between annotators (`agreement`), and where pairs come from (`pairs`).
 """

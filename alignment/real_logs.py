@@ -1,10 +1,12 @@
-"""Real logs as test data of `evaluate`: builds with lines that people marked, green builds, and labelled messages.
+"""Real logs as test data of `evaluate`: builds with lines that people marked, green
+builds, and labelled messages.
 
-Nothing is trained on them. A log reaches a row as `triage` would hand it over: masked, and cut to the stretch that
-matters. Where triage finds no failure, every row has that answer. What counts here is less than on generated cases:
-whether a line that people marked is named or quoted, and whether quotations exist.
+Nothing is trained on them. A log reaches a row as `triage` would hand it over: masked, and cut to the stretch
+that matters. Where triage finds no failure, every row has that answer. What counts here is less than on
+generated cases: whether a line that people marked is named or quoted, and whether quotations exist.
 
-The `rules` row is what needs no language model: the rules of the failure analysis, which also pick the stretch.
+The `rules` row is what needs no language model: the rules of the failure analysis,
+which also pick the stretch.
 """
 
 from __future__ import annotations

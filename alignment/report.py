@@ -1,8 +1,9 @@
 """One table: rows that answered the same cases, and what their answers are worth, with intervals.
 
-The judge is the truth-based scorer. A win is a higher score on the same case, a tie half a win. The win rate at equal
-length leaves out what a difference in words alone would predict: a logistic regression of wins on the difference in
-words, read where that difference is zero, which is the idea of length-controlled AlpacaEval (arXiv 2404.04475).
+The judge is the truth-based scorer. A win is a higher score on the same case, a tie half a win. The win rate
+at equal length leaves out what a difference in words alone would predict: a logistic regression of wins on
+the difference in words, read where that difference is zero, which is the idea of length-controlled AlpacaEval
+(arXiv 2404.04475).
 
 Not here: where answers come from (`answering`), and what must not be worse (`gates`).
 """

@@ -38,7 +38,9 @@ class RewardModel:
         self._one_at_a_time = Lock()
 
     def scores(self, messages: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> list[float]:
-        """Return the reward of each answer to one prompt. Raises TrainingError when they are too long together."""
+        """Return the reward of each answer to one prompt. Raises TrainingError when
+        they are too long together.
+        """
         read = [answer(self._base.chat, messages, text) for text in answers]
         tokens, most = sum(len(one.tokens) for one in read), self._base.context
         if tokens > most:

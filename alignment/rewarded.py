@@ -1,9 +1,9 @@
 """Learning from rewards in a loop: sample answers, reward them, update, again; resumed by typing it again.
 
-An iteration saves the policy, lets the engine answer some training cases with it at temperature 1, asks the reward
-model (or the truth-based scorer) what each answer is worth, and takes gradient steps on exactly the sampled tokens.
-Weights, optimizer and place are saved after each iteration. Not here: which cases are drawn and what an update is
-(`ppo_command`, `grpo_command`).
+An iteration saves the policy, lets the engine answer some training cases with it at temperature 1, asks the
+reward model (or the truth-based scorer) what each answer is worth, and takes gradient steps on exactly the
+sampled tokens. Weights, optimizer and place are saved after each iteration. Not here: which cases are drawn
+and what an update is (`ppo_command`, `grpo_command`).
 """
 
 from __future__ import annotations

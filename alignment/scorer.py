@@ -1,9 +1,10 @@
 """What an answer is worth, from the truth of its case: facts first, then a number.
 
 An answer is read in its sections: `Root cause:`, `Evidence:`, `Symptom:`, `Action:`. One without sections is
-read as a whole, its first two sentences being the cause. The cause counts as named when every term group is named in
-that section, and no red herring is named beside it. A quotation that the log does not hold is hallucinated.
-This is a judge for generated cases. It is no engineer: it knows one right cause in some wordings.
+read as a whole, its first two sentences being the cause. The cause counts as named when every term group is
+named in that section, and no red herring is named beside it. A quotation that the log does not hold is
+hallucinated. This is a judge for generated cases. It is no engineer: it knows one right cause in some
+wordings.
 """
 
 from __future__ import annotations

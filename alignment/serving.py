@@ -7,8 +7,8 @@
     GET  /v1/metrics                                  what each adapter did, for Prometheus
     POST /v1/load_lora_adapter, /v1/unload_lora_adapter   {lora_name}: as vLLM has them, by immutable names
 
-Every request names its adapter, and none reuses the keys and values of another. What `production` stands for is
-looked up for each request, so that a promotion or a rollback holds at once. A share of the requests to
+Every request names its adapter, and none reuses the keys and values of another. What `production` stands for
+is looked up for each request, so that a promotion or a rollback holds at once. A share of the requests to
 `production` goes to the canary: the same prompt always to the same adapter. The answer says who gave it.
 
 Not here: the registry (`adapters`), and how answers are made (`answering`).

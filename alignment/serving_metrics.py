@@ -1,10 +1,12 @@
-"""What each served adapter did: a log line and a span for every request, and counters in Prometheus' text form.
+"""What each served adapter did: a log line and a span for every request, and counters
+in Prometheus' text form.
 
     alignment_requests_total{adapter, kind, outcome}      kind is chat, triage or score; outcome is ok or failed
     alignment_seconds_total{adapter, kind}
     alignment_written_tokens_total{adapter, kind}
 
-Labels are names of the registry, so what clients send never becomes a label. Not here: the routes (`serving`).
+Labels are names of the registry, so what clients send never becomes a label. Not
+here: the routes (`serving`).
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Meter:
         work: Callable[[], Awaitable[T]],
         written: Callable[[T], int] = lambda _: 0,
     ) -> T:
-        """Do the work of one request and count it. `written` reads the tokens that were written out of the result."""
+        """Do the work of one request and count it. `written` reads the tokens that were
+        written out of the result.
+        """
         began, outcome, tokens = time.monotonic(), "failed", 0
         try:
             result = await traced(f"alignment.{kind}", {"adapter": adapter}, work)

@@ -1,9 +1,10 @@
-"""`python -m alignment sweep`: the same DPO with several ways of counting length, compared on validation cases.
+"""`python -m alignment sweep`: the same DPO with several ways of counting length,
+compared on validation cases.
 
-Every setting learns from the same pairs, in the same order, from the same start adapter, and becomes an adapter
-`NAME-SETTING`. What the start adapter says of the pairs is noted once for all. The choice is made on `val`, so that
-`seen` and `unseen` stay untouched: of the settings whose causes are right about as often as the best one's, the one
-with the fewest words. Typed again after a kill it goes on.
+Every setting learns from the same pairs, in the same order, from the same start adapter, and becomes an
+adapter `NAME-SETTING`. What the start adapter says of the pairs is noted once for all. The choice is made on
+`val`, so that `seen` and `unseen` stay untouched: of the settings whose causes are right about as often as
+the best one's, the one with the fewest words. Typed again after a kill it goes on.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def _trained(arguments: argparse.Namespace) -> list[str]:
 
 
 def chosen(rows: Sequence[Row]) -> Row:
-    """Return the row with the fewest words of those whose causes are right about as often as the best one's."""
+    """Return the row with the fewest words of those whose causes are right about
+    as often as the best one's.
+    """
     right = {one.name: share(list(one.found.values()), "cause_right") for one in rows}
     best = max(right.values(), key=lambda interval: interval.value)
     as_good = [one for one in rows if right[one.name].value >= best.low]

@@ -150,7 +150,7 @@ def _decided(arguments: argparse.Namespace, split: str, most: int | None) -> lis
     return _limited(found, most)
 
 
-# ------------------------------------------------------------------------------------------------ what is common
+# --------------------------------------------------------------------------------------------- what is common
 
 
 def _learnt(learning: Learning, objective: Objective[Any], items: Sequence[Any], rows: Sequence[Any]) -> int:

@@ -1,8 +1,9 @@
 """Triage: a log goes in as a stream, a short explanation comes out whose quoted lines exist.
 
-Secrets are masked first. Of a long log the stretch that matters is picked by the rules of the failure analysis,
-which also know a green log: then nothing is asked and the answer is 'no failure found'. A quotation that the log
-does not hold is taken out of the answer and counted. Nothing is learnt here: this is the fast half.
+Secrets are masked first. Of a long log the stretch that matters is picked by the rules of the failure
+analysis, which also know a green log: then nothing is asked and the answer is 'no failure found'. A quotation
+that the log does not hold is taken out of the answer and counted. Nothing is learnt here: this is the fast
+half.
 
 Not here: which adapter is in production (`adapters`), and the command (`triage_command`).
 """
@@ -24,7 +25,9 @@ from failure_analysis.logs.suspects import Suspect, excerpt, suspect
 from project_types import Frozen
 
 MOST_LINES = 5_000
-"""Of a stream, its last lines are kept; a failure is told near the end. Looking through them takes about a second."""
+"""Of a stream, its last lines are kept; a failure is told near the end. Looking through
+them takes about a second.
+"""
 AROUND = 60
 """Lines before and after the telling one from which the stretch that matters is cut."""
 MOST_CHARACTERS = 1600
@@ -90,7 +93,9 @@ def stretch(log: str, place: int) -> str:
 
 
 def checked(answer: str, log: str) -> tuple[str, tuple[str, ...], int]:
-    """Take out quotations that the log does not hold; returns text, quotations that hold, and how many did not."""
+    """Take out quotations that the log does not hold; returns text, quotations that
+    hold, and how many did not.
+    """
     known = plain(log)
     quotes = QUOTED.findall(answer)
     invented = [quote for quote in quotes if plain(quote) not in known]

@@ -2,11 +2,11 @@
 
     python benchmarks/ci_logs.py ci-logs/
 
-Reads `ci-logs.tar.xz` (or an unpacked folder): failing and passing builds with the lines that people marked as
-the reason, and messages of public issue trackers with labels. Figures, with their bars:
-(a) the named cause is one of the marked lines; (b) the category is a defensible one; (c) passing builds in
-which a failure is found. `--half a` and `--half b` split the builds by a hash of their names, to see whether a
-rule that was written for one half also holds for the other.
+Reads `ci-logs.tar.xz` (or an unpacked folder): failing and passing builds with the lines that people marked
+as the reason, and messages of public issue trackers with labels. Figures, with their bars: (a) the named
+cause is one of the marked lines; (b) the category is a defensible one; (c) passing builds in which a failure
+is found. `--half a` and `--half b` split the builds by a hash of their names, to see whether a rule that was
+written for one half also holds for the other.
 """
 
 from __future__ import annotations

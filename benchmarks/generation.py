@@ -1,8 +1,8 @@
 """What the engine makes of a real model: episodes at once, against `generate` with static batches.
 
 32 episodes of six turns on SmolLM2, eight of them about the same question. Both sides write the same turns on
-the same cores: the prompts are those of the engine's episodes, and a static batch writes as many tokens as its
-longest reply. The ratio is that of new tokens a second. HTTP is left out. Not here: a random model of the
+the same cores: the prompts are those of the engine's episodes, and a static batch writes as many tokens as
+its longest reply. The ratio is that of new tokens a second. HTTP is left out. Not here: a random model of the
 shipped shape, gradient steps and memory (`engine`).
 """
 

@@ -1,9 +1,10 @@
-"""How long a ranking takes: at 15 services, from a window to a finding at 50, and at 500 services with 5,000 calls.
+"""How long a ranking takes: at 15 services, from a window to a finding at 50, and at 500
+services with 5,000 calls.
 
-The incident is in memory. The time is that of the processor, on one thread, because others may use the machine. At 15
-services incidents are those of the simulator; larger ones are drawn: calls, spans, series and lines in proportion.
-(a) p50 of a ranking at 15 services, bar 50 ms. (b) p95 of a ranking with reasons and drawing at 50, bar 1 s. (c) p50 of a
-ranking at 500 services, bar 1 s.
+The incident is in memory. The time is that of the processor, on one thread, because others may use the
+machine. At 15 services incidents are those of the simulator; larger ones are drawn: calls, spans, series and
+lines in proportion. (a) p50 of a ranking at 15 services, bar 50 ms. (b) p95 of a ranking with reasons and
+drawing at 50, bar 1 s. (c) p50 of a ranking at 500 services, bar 1 s.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.grpo_memory --episodes 8 --tokens 1500
 
-The process loads the model, makes episodes of random tokens that share their opening, as those of a group do, and
-takes one gradient step through an adapter. Then Linux says how large the process was at its largest. What a token
-says changes nothing about memory. Not here: the service with tiny-investigator (`service_memory`), and how fast a
-step is (`gradient_step`).
+The process loads the model, makes episodes of random tokens that share their opening, as those of a group do,
+and takes one gradient step through an adapter. Then Linux says how large the process was at its largest. What
+a token says changes nothing about memory. Not here: the service with tiny-investigator (`service_memory`),
+and how fast a step is (`gradient_step`).
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python -m benchmarks.grpo_step
 
-Both start from the same weights, in the same precision, and take one step of AdamW on the same tokens with CISPO:
-eight groups of eight, stored in `trajectories.jsonl`. TRL computes its loss, its gradient, its clipping and its
-optimiser step (`GRPOTrainer`, micro-batches of eight, padded); generating, rewarding and logging are left out on both
-sides. Each side runs in a process of its own, so that its peak memory is its own. Not here: forward and backward
-against plain transformers (`gradient_step`).
+Both start from the same weights, in the same precision, and take one step of AdamW on the same tokens with
+CISPO: eight groups of eight, stored in `trajectories.jsonl`. TRL computes its loss, its gradient, its
+clipping and its optimiser step (`GRPOTrainer`, micro-batches of eight, padded); generating, rewarding and
+logging are left out on both sides. Each side runs in a process of its own, so that its peak memory is its
+own. Not here: forward and backward against plain transformers (`gradient_step`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How fast importers read: rows and spans a second, for every form of log and for traces.
 
-The rows are made up and differ in numbers, ids and clocks. An import reads them from a file, and writes the file of
-an incident. Times are CPU seconds of this process, the best of several runs, because a busy machine would stretch a
-clock. Not here: how fast a database is built of them (`benchmarks/build.py`), and memory (`tests/importers/test_memory.py`).
+The rows are made up and differ in numbers, ids and clocks. An import reads them from a file, and writes the
+file of an incident. Times are CPU seconds of this process, the best of several runs, because a busy machine
+would stretch a clock. Not here: how fast a database is built of them (`benchmarks/build.py`), and memory
+(`tests/importers/test_memory.py`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def made(rows: int) -> Iterator[Made]:
         yield Made(at, rng.choice(_LEVELS), message, f"{rng.getrandbits(64):016x}")
 
 
-# ---------------------------------------------------------------------------------------------- forms of lines
+# --------------------------------------------------------------------------------------------- forms of lines
 
 
 def _json_line(row: Made) -> str:
@@ -161,7 +162,9 @@ DOCUMENTS: Mapping[str, Callable[[int], Iterator[str]]] = {"otlp": _otlp, "jaege
 
 
 def measured(importer: str, source: Path, rows: int, repeats: int) -> float:
-    """Return rows a second of CPU. Raises ValueError when a row was lost, because then it is no measurement."""
+    """Return rows a second of CPU. Raises ValueError when a row was lost, because
+    then it is no measurement.
+    """
     best = float("inf")
     for _ in range(repeats):
         counts = Counts()

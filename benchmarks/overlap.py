@@ -2,10 +2,10 @@
 
     python -m benchmarks.overlap
 
-The policy is `policy_server`, in a process of its own, and the trainer is a clock: a step trains as long as its eight
-episodes of three turns took in a warm-up. So both stand for hardware of their own, and only the order of events is
-measured: `--max-staleness` 0, 1 and 2. Scenarios, tools, judge and reward are the real ones. On hardware that rollouts and
-training share there is nothing to win, and nothing of that is seen here.
+The policy is `policy_server`, in a process of its own, and the trainer is a clock: a step trains as long as
+its eight episodes of three turns took in a warm-up. So both stand for hardware of their own, and only the
+order of events is measured: `--max-staleness` 0, 1 and 2. Scenarios, tools, judge and reward are the real
+ones. On hardware that rollouts and training share there is nothing to win, and nothing of that is seen here.
 """
 
 from __future__ import annotations

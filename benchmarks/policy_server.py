@@ -2,9 +2,9 @@
 
     python -m benchmarks.policy_server --port 8000 --wait-s 0.2 --turns 3
 
-It speaks the part of the OpenAI protocol that an episode needs, keeps connections open, and always makes the same
-moves: searches, then a report that names the service of the first line it was shown. It costs next to nothing, so
-that what is left of an episode's time is ours. Not here: a model.
+It speaks the part of the OpenAI protocol that an episode needs, keeps connections open, and always makes the
+same moves: searches, then a report that names the service of the first line it was shown. It costs next to
+nothing, so that what is left of an episode's time is ours. Not here: a model.
 """
 
 from __future__ import annotations

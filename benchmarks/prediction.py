@@ -2,12 +2,12 @@
 
     python benchmarks/prediction.py [--seeds N]
 
-(a) 60 runs of a small network under SGD: a third with a learning rate at which its loss diverges, a third well
-chosen, a third hardly learning. (b) 60 runs of a softmax bandit under REINFORCE: in half of them the best arm
-breaks while it learns, so that its reward falls. (c) 40 disks that are filled by a process of changing speed, and 40
-that are written to and emptied. Each run is replayed row by row. Lead is the part of the run that was left when
-the first warning came: from there to where the loss left all bounds, the reward had lost half, or the disk was full.
-A warning in a run that goes well is a false alarm.
+(a) 60 runs of a small network under SGD: a third with a learning rate at which its loss diverges, a third
+well chosen, a third hardly learning. (b) 60 runs of a softmax bandit under REINFORCE: in half of them the
+best arm breaks while it learns, so that its reward falls. (c) 40 disks that are filled by a process of
+changing speed, and 40 that are written to and emptied. Each run is replayed row by row. Lead is the part of
+the run that was left when the first warning came: from there to where the loss left all bounds, the reward
+had lost half, or the disk was full. A warning in a run that goes well is a false alarm.
 """
 
 from __future__ import annotations

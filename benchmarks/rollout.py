@@ -2,10 +2,11 @@
 
     python -m benchmarks.rollout
 
-Both sides send the same conversations to the same server, one request at a time. One side is the openai client
-alone. The other plays the episodes: it offers and runs the real tools, judges and scores. Each is timed in turn, and
-its best round counts. Processor time is compared, because it is what a busy machine disturbs least, and because many
-episodes at once share a processor, not the clock. Not here: the policy's own time (`engine`), many workers (`scaling`).
+Both sides send the same conversations to the same server, one request at a time. One side is the openai
+client alone. The other plays the episodes: it offers and runs the real tools, judges and scores. Each is
+timed in turn, and its best round counts. Processor time is compared, because it is what a busy machine
+disturbs least, and because many episodes at once share a processor, not the clock. Not here: the policy's own
+time (`engine`), many workers (`scaling`).
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python -m benchmarks.rollout_cost
 
-`script:investigator` plays scenarios of the test split by both sets of rules. A provider would read the conversation
-so far before each reply. Tokens are estimated from the text (`core.log_stores.token_budget`), because a script has no
-tokenizer. A prefix cache keeps what it has read: then a token is read once in an episode, and the opening of a scenario
-once for all its samples. Not here: a model's own time, and prices, which change (`--usd` takes them).
+`script:investigator` plays scenarios of the test split by both sets of rules. A provider would read the
+conversation so far before each reply. Tokens are estimated from the text (`core.log_stores.token_budget`),
+because a script has no tokenizer. A prefix cache keeps what it has read: then a token is read once in an
+episode, and the opening of a scenario once for all its samples. Not here: a model's own time, and prices,
+which change (`--usd` takes them).
 """
 
 from __future__ import annotations

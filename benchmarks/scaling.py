@@ -2,10 +2,10 @@
 
     python -m benchmarks.scaling --executor ray
 
-A worker plays one episode at a time here, so that eight of them can be eight times as fast and no more. What is
-missing to eight is our own work and the cluster's. The policy is `policy_server` in a process of its own; scenarios,
-tools, judge and reward are the real ones. Not here: more episodes at once in one worker, which costs less than more
-workers (`--concurrency`).
+A worker plays one episode at a time here, so that eight of them can be eight times as fast and no more. What
+is missing to eight is our own work and the cluster's. The policy is `policy_server` in a process of its own;
+scenarios, tools, judge and reward are the real ones. Not here: more episodes at once in one worker, which
+costs less than more workers (`--concurrency`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How much memory the training service takes at its peak, with tiny-investigator.
 
 A real service process does what a step of training asks of it: 64 conversations at once, turn by turn, and
-then one job on the 64 stored trajectories (`trajectories.jsonl`). Then Linux says how large the process was at
-its largest. Not here: how fast it is (`engine`, `gradient_step`).
+then one job on the 64 stored trajectories (`trajectories.jsonl`). Then Linux says how large the process was
+at its largest. Not here: how fast it is (`engine`, `gradient_step`).
 """
 
 from __future__ import annotations

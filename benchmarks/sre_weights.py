@@ -2,9 +2,10 @@
 
     python benchmarks/sre_weights.py [--count 360] [--seed 77] [--out core/policies/sre/weights.json]
 
-Every scenario is investigated through the real tools, as an episode would. The options that the script has at the
-end are kept, with the one that is right. The weights maximise the likelihood of the right options (a conditional
-logit with a quadratic penalty). With --check they are only measured, on a split of the wordings of test.
+Every scenario is investigated through the real tools, as an episode would. The options that the script has at
+the end are kept, with the one that is right. The weights maximise the likelihood of the right options (a
+conditional logit with a quadratic penalty). With --check they are only measured, on a split of the wordings
+of test.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How fast a log store takes rows in, and how fast it answers, at a million rows and at ten.
 
-Six shapes of queries are asked as `search_logs` begins: how many lines and kinds match, which visits every match.
-Each is asked of a small incident, and of a window of time in a large run, both in one file of all rows. Not measured
-here: what differs among alike lines, which depends on how many match and not on the file. Times of SQLite are CPU
-seconds of this process, because a busy machine would stretch the clock. Those of a VictoriaLogs server, where one
-is given, are wall clock.
+Six shapes of queries are asked as `search_logs` begins: how many lines and kinds match, which visits every
+match. Each is asked of a small incident, and of a window of time in a large run, both in one file of all
+rows. Not measured here: what differs among alike lines, which depends on how many match and not on the file.
+Times of SQLite are CPU seconds of this process, because a busy machine would stretch the clock. Those of a
+VictoriaLogs server, where one is given, are wall clock.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ Clock = Callable[[], float]
 
 
 def take_in(store: LogStore, run: int, rows: int, clock: Clock) -> tuple[int, float]:
-    """Ingest the rows of a run that are not there yet; returns how many, and the seconds that the store took."""
+    """Ingest the rows of a run that are not there yet; returns how many, and the
+    seconds that the store took.
+    """
     there = store.size()
     spent, new = 0.0, 0
     left = itertools.islice(records(run, rows), there, None)

@@ -1,10 +1,11 @@
 """How fast logs of a test run are taken in, in how much memory, and whether tools answer in time meanwhile.
 
-(a) Lines stored a second over 50,000, from an archive into the embedded store. (b) 300 MB over the peak memory of
-the process and of the one that reads for it. (c) The deadline of a tool call over the 99th percentile of calls, made
-while a second archive is taken in and after it. The first archive has one log of a database node, 1 GB unpacked,
-the second a sixteenth of that; `--quick` takes 8 MB. On a machine that does other work the times say little, so CPU
-time a line and the load average are told beside. Everything lies in a temporary folder, removed at the end.
+(a) Lines stored a second over 50,000, from an archive into the embedded store. (b) 300 MB over the peak
+memory of the process and of the one that reads for it. (c) The deadline of a tool call over the 99th
+percentile of calls, made while a second archive is taken in and after it. The first archive has one log of a
+database node, 1 GB unpacked, the second a sixteenth of that; `--quick` takes 8 MB. On a machine that does
+other work the times say little, so CPU time a line and the load average are told beside. Everything lies in a
+temporary folder, removed at the end.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ async def measure(folder: Path, size: int, calls: int) -> dict[str, float]:
 
 
 async def _calls(toolbox: Toolbox, folder: Path, size: int, calls: int) -> list[float]:
-    """Call the tools that read logs, over a run that grows meanwhile; return the seconds of each, in order."""
+    """Call the tools that read logs, over a run that grows meanwhile; return the
+    seconds of each, in order.
+    """
     archive = folder / "db-cluster-2.tar.zst"
     write_archive(archive, size)
     task_id = (await toolbox.ingest_logs(str(archive), SECOND_RUN)).task_id

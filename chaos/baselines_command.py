@@ -1,4 +1,6 @@
-"""The command behind `python -m chaos baselines`: measure rules and classifiers, print and document the table."""
+"""The command behind `python -m chaos baselines`: measure rules and classifiers,
+print and document the table.
+"""
 
 from __future__ import annotations
 

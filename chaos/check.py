@@ -2,9 +2,9 @@
 split as a whole.
 
 Everything is read back from the files, nothing from the generator, so that hand-written and imported
-scenarios can be checked too; bounds on sizes hold only for generated ones. Of imported scenarios, words and rows that
-generated data may not have are warnings, and reach is that of the culprit where no row is known to prove the cause.
-The judge is given by who calls.
+scenarios can be checked too; bounds on sizes hold only for generated ones. Of imported scenarios, words and
+rows that generated data may not have are warnings, and reach is that of the culprit where no row is known to
+prove the cause. The judge is given by who calls.
 """
 
 from __future__ import annotations
@@ -188,7 +188,9 @@ async def _check_split(
 
 
 def _check_shares(split: Path, scenarios: list[Scenario], small: list[Reach], findings: Findings) -> None:
-    """What holds for most scenarios of a split: where the evidence is shown, and what rules of thumb achieve."""
+    """What holds for most scenarios of a split: where the evidence is shown, and
+    what rules of thumb achieve.
+    """
     unseen = sum(scenario.provenance.unseen for scenario in scenarios)
     findings.facts.append(f"{split.name}: {len(scenarios)} scenarios, {unseen} unseen")
     if small:  # controls have no evidence that could be reached

@@ -1,4 +1,5 @@
-"""Makes scenarios out of a seed: draws a stage, makes one of its candidates guilty, and writes down what follows.
+"""Makes scenarios out of a seed: draws a stage, makes one of its candidates guilty, and
+writes down what follows.
 
 `make_pair(seed, fault)` gives a scenario and its twin: the same stage with another candidate guilty. Both are
 pure functions of their arguments, whatever the process or the hash seed. Folders of scenarios are `splits`.
@@ -116,7 +117,7 @@ def partners(stage: Stage) -> list[Candidate]:
     return sorted(stage.candidates[1:], key=apart, reverse=True)
 
 
-# --------------------------------------------------------------------------------------------- writing it down
+# -------------------------------------------------------------------------------------------- writing it down
 
 
 def write(stage: Stage, order: Order, traffic: Traffic) -> dict[str, Any]:
@@ -157,7 +158,9 @@ def write(stage: Stage, order: Order, traffic: Traffic) -> dict[str, Any]:
 
 
 def _draft(stage: Stage, order: Order, traffic: Traffic) -> Draft:
-    """Rows, events and kept requests. What twins share is drawn from dice that know nothing of the guilty one."""
+    """Rows, events and kept requests. What twins share is drawn from dice that know
+    nothing of the guilty one.
+    """
     book = Phrasebook(order.pool)
     number = stage.candidates.index(traffic.guilty) if traffic.guilty else -1
     shared = random.Random(f"{stage.seed}/shared")

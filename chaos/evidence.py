@@ -1,4 +1,6 @@
-"""What proves the cause of a scenario: rows of the culprit, traces that pass it, and what only numbers show."""
+"""What proves the cause of a scenario: rows of the culprit, traces that pass it,
+and what only numbers show.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The faults as data: where each can strike, how its effect travels, and what the struck service writes.
 
-`data/faults/<family>.toml` holds them. A strike is one way a fault acts: a mechanism (`mechanisms`), the roles
-it can hit, and the sentence that names it. The wordings are all that a service ever writes about the fault.
-They stand in a train and a test list that share nothing, and each is written by harmless decoys as well as by
-culprits. A fault type without train wordings is held out: only the test split shows it.
+`data/faults/<family>.toml` holds them. A strike is one way a fault acts: a mechanism (`mechanisms`), the
+roles it can hit, and the sentence that names it. The wordings are all that a service ever writes about the
+fault. They stand in a train and a test list that share nothing, and each is written by harmless decoys as
+well as by culprits. A fault type without train wordings is held out: only the test split shows it.
 """
 
 from __future__ import annotations

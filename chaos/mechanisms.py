@@ -3,10 +3,10 @@
 slow_self: the culprit answers late. fail_self: it answers with an error. unreached: callers cannot get
 through to it. hang: it takes requests and never answers. late_start: it begins its work late, because the
 work queues. bad_response: its answers cannot be read by who called. caller_edge: its calls to one peer never
-arrive. caller_deadline: it gives one peer too little time. slow_link: its calls to one peer take long although
-the peer is quick. bad_request: it sends one peer something that the peer refuses. flood: it buries one peer
-in calls, and everybody who needs that peer suffers. cold_cache: it answers with misses, and the stores behind
-its readers suffer.
+arrive. caller_deadline: it gives one peer too little time. slow_link: its calls to one peer take long
+although the peer is quick. bad_request: it sends one peer something that the peer refuses. flood: it buries
+one peer in calls, and everybody who needs that peer suffers. cold_cache: it answers with misses, and the
+stores behind its readers suffer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Metrics of every service at 10 s steps over both windows: requests, errors, latencies, and what machines show.
+"""Metrics of every service at 10 s steps over both windows: requests, errors,
+latencies, and what machines show.
 
 Requests, errors and latencies are counted from the simulated requests, so they agree with spans and rows. The
 rest follows from load, a daily shape and noise. A candidate moves the metrics that its fault touches, up or

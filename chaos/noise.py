@@ -1,7 +1,9 @@
-"""Rows that requests do not explain: what candidates write, red herrings, everyday errors, periodic rows, events.
+"""Rows that requests do not explain: what candidates write, red herrings, everyday
+errors, periodic rows, events.
 
-Red herrings have the levels, counts and times of the candidates' rows, so that neither severity nor rarity nor
-the moment tells them apart. Nothing here depends on who is guilty: a scenario and its twin share these rows.
+Red herrings have the levels, counts and times of the candidates' rows, so that neither severity
+nor rarity nor the moment tells them apart. Nothing here depends on who is guilty: a scenario and
+its twin share these rows.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from chaos.stage import WINDOW_MS, Stage
 Anchors = Mapping[tuple[int, int], Anchor]
 """(candidate, note) → the request inside which the note is written."""
 SPARED_SHARE = 0.9
-"""Share of the candidates' services without red herrings, so that two strange rows at one service stay rare."""
+"""Share of the candidates' services without red herrings, so that two strange rows
+at one service stay rare.
+"""
 
 
 @dataclass(eq=False)
@@ -104,7 +108,9 @@ class Background:
         return rows
 
     def periodic(self) -> list[Row]:
-        """Every service writes one kind of row now and then. It stops where a hanging candidate writes nothing."""
+        """Every service writes one kind of row now and then. It stops where a hanging
+        candidate writes nothing.
+        """
         rows = []
         silent = {
             one.culprit: one.start_ms for one in self.stage.candidates if one.strike.mechanism == "hang"

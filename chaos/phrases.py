@@ -1,4 +1,5 @@
-"""What services write apart from causes, and how people tell of an incident: `data/phrases.toml`, `data/speech.toml`.
+"""What services write apart from causes, and how people tell of an incident:
+`data/phrases.toml`, `data/speech.toml`.
 
 A `Phrasebook` gives the wordings of one split. Which wording a service uses for a kind of row is its habit.
 """

@@ -1,4 +1,5 @@
-"""A scenario and its twin as a picture: the same suspicious rows in both, and requests that fail at another time.
+"""A scenario and its twin as a picture: the same suspicious rows in both, and requests
+that fail at another time.
 
 Drawn from the files alone. What is shown in a terminal is `showing`.
 """
@@ -62,7 +63,9 @@ def _panel(axes: Axes, scenario: Scenario, pair: Sequence[Scenario], axis: Axis)
 
 
 def _rows(axes: Axes, scenario: Scenario, one: Scenario, axis: Axis, height: float) -> None:
-    """The rows that prove the cause of one of the pair, as this scenario has them, and the metric beside them."""
+    """The rows that prove the cause of one of the pair, as this scenario has them,
+    and the metric beside them.
+    """
     guilty = one is scenario
     color = CAUSE if guilty else DECOY
     wanted = {(row.service, row.message) for row in one.logs if row.id in one.ground_truth.evidence_log_ids}

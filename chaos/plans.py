@@ -60,7 +60,9 @@ def read_mix(path: Path) -> Mix:
 
 
 def schedule(count: int, unseen: bool, mix: Mix, rng: random.Random) -> list[str]:
-    """`count` fault types whose shares follow the weights as closely as whole numbers can, in a drawn order."""
+    """`count` fault types whose shares follow the weights as closely as whole
+    numbers can, in a drawn order.
+    """
     names = [fault.name for fault in catalogue().values() if fault.held_out == unseen]
     weights = {name: mix.faults.get(name, 1.0) for name in names}
     total = sum(weights.values())

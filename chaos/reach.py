@@ -3,10 +3,10 @@ calls.
 
 The seeker starts with warnings and errors, in all and about the time that people name, with the worst trace,
 and with the services that the description names. It may read the trace of any row it was shown. It may search
-any service that a row or a span showed it: two pages of all its rows, or those about that time. Its cheapest way
-to an evidence row proves that a way exists, and hardly any agent finds a cheaper one. It uses the real tools on
-the real database. It knows the ground truth, so it is no policy. Evidence that is no row, such as a slow span, is
-not looked for.
+any service that a row or a span showed it: two pages of all its rows, or those about that time. Its cheapest
+way to an evidence row proves that a way exists, and hardly any agent finds a cheaper one. It uses the real
+tools on the real database. It knows the ground truth, so it is no policy. Evidence that is no row, such as a
+slow span, is not looked for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The rows that services write because of requests: routine, what callers say about calls that failed, and more.
+"""The rows that services write because of requests: routine, what callers say about
+calls that failed, and more.
 
-Loggers are limited: about one call they write so many rows and no more, however often it fails. So a row count
-does not tell how bad things are; metrics do. Requests whose spans are kept are written about first.
+Loggers are limited: about one call they write so many rows and no more, however often it fails. So a row
+count does not tell how bad things are; metrics do. Requests whose spans are kept are written about first.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Reporter:
             reason = self.book.timeout(habit.style).format(ms=known["ms"])
         self._say(caller, kind, level, at, run, index, op.node.parent, reason=reason, **known)
 
-    # ------------------------------------------------------------------------------------------ whole requests
+    # ----------------------------------------------------------------------------------------- whole requests
 
     def _about_requests(self, run: FlowRun) -> None:
         """What the first service of a flow writes about requests that failed."""

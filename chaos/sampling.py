@@ -1,7 +1,8 @@
-"""Which requests keep their spans: some that the fault hurt, some that failed otherwise, and some that went well.
+"""Which requests keep their spans: some that the fault hurt, some that failed
+otherwise, and some that went well.
 
-A collector that samples keeps traces with failures rather than others. About two dozen requests are kept, from
-both windows, so that their durations can be compared.
+A collector that samples keeps traces with failures rather than others. About two dozen requests are kept,
+from both windows, so that their durations can be compared.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from chaos.traffic import OK, FlowRun, Traffic
 
 MOST_SPANS = 190
 HURT, OTHERWISE, MARKED, FINE, BEFORE, OWN = 10, 3, 2, 5, 6, 3
-"""How many requests are kept: hurt by the fault; failed or slow otherwise; fine but with a failed span; fine; of
-the healthy window; of jobs and the prober.
+"""How many requests are kept: hurt by the fault; failed or slow otherwise; fine but with a failed span; fine;
+of the healthy window; of jobs and the prober.
 """
 
 

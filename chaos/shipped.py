@@ -1,8 +1,8 @@
 """What is shipped in log_scenarios/: which splits, how large, and the seed that makes them.
 
-val, test and controls lie in the repository. train is larger, so only its digest does: `ensure` writes it, byte
-for byte the same, when a command first needs it. `MANIFEST.json` holds the digest of every split. Whoever reads a
-split by name asks `split_folder` of this module.
+val, test and controls lie in the repository. train is larger, so only its digest does: `ensure` writes it,
+byte for byte the same, when a command first needs it. `MANIFEST.json` holds the digest of every split.
+Whoever reads a split by name asks `split_folder` of this module.
 """
 
 from __future__ import annotations

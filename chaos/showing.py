@@ -1,4 +1,5 @@
-"""A scenario as text for a terminal: who calls whom, what happened when, and the way from the cause to the symptom.
+"""A scenario as text for a terminal: who calls whom, what happened when, and the way from
+the cause to the symptom.
 
 It shows the truth, which no agent may see. It takes any scenario, also one written by hand: what a scenario
 does not hold is left out. Pictures are `pictures`; what the tools print is `core.tools`.
@@ -75,7 +76,9 @@ def marks(scenario: Scenario) -> dict[str, str]:
 
 
 def topology(scenario: Scenario) -> Iterator[str]:
-    """Who calls whom, as a tree from each service that nobody calls; a service that stands above is not repeated."""
+    """Who calls whom, as a tree from each service that nobody calls; a service that
+    stands above is not repeated.
+    """
     callees: dict[str, list[str]] = defaultdict(list)
     for edge in sorted(set(scenario.topology), key=lambda edge: (edge.caller, edge.callee)):
         callees[edge.caller].append(edge.callee)
@@ -195,7 +198,7 @@ def dots(values: Sequence[float]) -> str:
     return "".join("·" if not value else str(min(9, int(value))) for value in values)
 
 
-# ------------------------------------------------------------------------------- from the cause to the symptom
+# ------------------------------------------------------------------------------ from the cause to the symptom
 
 
 def way(scenario: Scenario) -> Iterator[str]:

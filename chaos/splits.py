@@ -1,9 +1,10 @@
 """Draws many scenarios and writes them as a split folder, all or nothing, with as many processes as wanted.
 
 Every scenario has its own seed, a hash of (split, seed, position) under a prefix that belongs to the split
-alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. Processes only share
-out the positions, so the bytes do not depend on their number. Scenarios of val and test come with their twins.
-The folder is written beside its place and then renamed, so that an interrupted run leaves no half-written split.
+alone: two splits can never share a scenario, and `pretrain` can never meet a shipped one. Processes only
+share out the positions, so the bytes do not depend on their number. Scenarios of val and test come with their
+twins. The folder is written beside its place and then renamed, so that an interrupted run leaves no
+half-written split.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def texts(work: list[Job], workers: int = 1) -> Iterator[Iterator[Written]]:
     if min(workers, len(work)) <= 1:
         yield (one for job in work for one in written(job))
         return
-    # a scenario makes tens of thousands of objects: to search all 700 for garbage took a twentieth of the time
+    # a scenario makes tens of thousands of objects: to search all 700 for garbage took
+    # a twentieth of the time
     with get_context("spawn").Pool(workers, gc.set_threshold, (50_000,)) as pool:
         yield (one for found in pool.imap(written, work, chunksize=4) for one in found)
 

@@ -33,8 +33,8 @@ APART_MS = 2500
 Manner = Literal["replica", "jobs", "drill", "elsewhere"]
 """What becomes of an innocent candidate's effect.
 
-replica: only the first attempt fails, the next instance answers. jobs: only what jobs start fails. drill: only
-the prober's requests fail. elsewhere: other users' requests fail, not those that the incident is about.
+replica: only the first attempt fails, the next instance answers. jobs: only what jobs start fails. drill:
+only the prober's requests fail. elsewhere: other users' requests fail, not those that the incident is about.
 """
 
 
@@ -154,7 +154,9 @@ def _struck(
 
 
 def _sides(spots: Sequence[tuple[Strike, Place]], topology: Topology, rng: random.Random) -> list[int]:
-    """Who strikes early and who late. Of several draws, the one in which fewest neighbours strike together."""
+    """Who strikes early and who late. Of several draws, the one in which fewest
+    neighbours strike together.
+    """
     areas = [{place.culprit, *sufferers(strike, place, topology)} for strike, place in spots]
     near = [
         (one, two)
@@ -224,7 +226,9 @@ def _candidate(
 
 
 def _magnitude(rng: random.Random) -> float:
-    """Mostly little; a fifth move their metrics as far as a cause does, so that metrics alone do not tell it."""
+    """Mostly little; a fifth move their metrics as far as a cause does, so that
+    metrics alone do not tell it.
+    """
     return rng.uniform(0.4, 1.0) if rng.random() < 0.2 else rng.uniform(0.05, 0.25)
 
 

@@ -1,10 +1,10 @@
 """The systems that can break: services with roles, and the call trees of what users and jobs do with them.
 
-`data/systems.txt` holds blocks that start with `# name`, optionally `(held out)`: such a system occurs only in
-the unseen part of the test split. Then come `role: service service ...` lines, and flows: `> what the user
+`data/systems.txt` holds blocks that start with `# name`, optionally `(held out)`: such a system occurs only
+in the unseen part of the test split. Then come `role: service service ...` lines, and flows: `> what the user
 does`, followed by the call tree, one call a line, indented by two spaces, `service operation`. The service
-words are internal keys; a scenario shows drawn names instead (`world`). `grow` puts several blocks together to
-one larger system and adds what runs without a user: a prober and jobs.
+words are internal keys; a scenario shows drawn names instead (`world`). `grow` puts several blocks together
+to one larger system and adds what runs without a user: a prober and jobs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Literal
 from chaos.faults import DATA
 
 ROLES = ("edge", "service", "worker", "store", "cache", "queue", "gateway", "job")
-"""edge: takes users' requests. gateway: talks to a third party outside the system. job: starts work by itself.
-The rest mean what they say.
+"""edge: takes users' requests. gateway: talks to a third party outside the system. job: starts work by
+itself. The rest mean what they say.
 """
 Kind = Literal["user", "drill", "job"]
 
@@ -105,7 +105,9 @@ class Topology:
 
     @cached_property
     def depths(self) -> dict[str, int]:
-        """How many calls lie between the user and each service, at the most; jobs and what only they call lack."""
+        """How many calls lie between the user and each service, at the most; jobs and
+        what only they call lack.
+        """
         found: dict[str, int] = {}
         for flow in self.flows:
             for node in flow.nodes if flow.kind == "user" else ():
@@ -116,7 +118,7 @@ class Topology:
         return found
 
 
-# ----------------------------------------------------------------------------------------- reading the systems
+# ---------------------------------------------------------------------------------------- reading the systems
 
 
 def parse(text: str) -> dict[str, Topology]:

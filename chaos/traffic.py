@@ -1,8 +1,9 @@
-"""Sends all requests of both windows through a system while its candidates act: cause and effect, no scripting.
+"""Sends all requests of both windows through a system while its candidates act: cause
+and effect, no scripting.
 
-Every flow is computed at once, with one array entry for each of its requests. A request walks its call tree. What
-the candidates do happens at a service or on a call; deadlines and second attempts carry the effect to the
-callers, or stop it there. Rows, spans and metrics are all taken from what is recorded here. Times are
+Every flow is computed at once, with one array entry for each of its requests. A request walks its call tree.
+What the candidates do happens at a service or on a call; deadlines and second attempts carry the effect to
+the callers, or stop it there. Rows, spans and metrics are all taken from what is recorded here. Times are
 milliseconds from the start of the incident window; the healthy window lies before it.
 """
 

@@ -1,7 +1,7 @@
 """Are the twins of a split twins? The suspicious rows of both are the same, and only the truth has moved.
 
-A row is suspicious here when it proves the cause of either twin. It must stand in both with the same words, level
-and moment, at the same service, and prove the cause of one of them only.
+A row is suspicious here when it proves the cause of either twin. It must stand in both with the same words,
+level and moment, at the same service, and prove the cause of one of them only.
 """
 
 from __future__ import annotations

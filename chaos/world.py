@@ -1,9 +1,9 @@
 """One system as a scenario shows it: drawn names, and habits that differ between services and scenarios.
 
 Three styles of names: neutral words (`harbor`), compounds of them (`harbor-web`, `ts-harbor.v2`) and words of
-the trade (`orders-svc`). A name tells neither role nor fault. Habits are the deadline and the everyday trouble
-of each call, the base latency of each service, and how its logger writes. Names and wordings come from dice of
-their own, so that a scenario can be made again with others (`redraw`).
+the trade (`orders-svc`). A name tells neither role nor fault. Habits are the deadline and the everyday
+trouble of each call, the base latency of each service, and how its logger writes. Names and wordings come
+from dice of their own, so that a scenario can be made again with others (`redraw`).
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ class Room(NamedTuple):
     commands: tuple[Command, ...]
     epilog: str = ""
     extra: str = ""
-    """What `pip install -e '.[EXTRA]'` brings and every install has not; a missing package is told with it."""
+    """What `pip install -e '.[EXTRA]'` brings and every install has not; a
+    missing package is told with it.
+    """
 
     def parser(self, only: str | None = None) -> argparse.ArgumentParser:
         """Make the parser of every command and flag; or of every command, and the flags of `only`."""

@@ -1,7 +1,8 @@
-"""Terminal escapes taken out of a text, also where a program wrote them as letters, and characters without width.
+"""Terminal escapes taken out of a text, also where a program wrote them as letters, and
+characters without width.
 
-A log keeps what a program sent to a terminal: colours, erased lines, links. JUnit files and JSON spell the same
-as `#x1B[33m` or `\\u001b[33m`. They hide a secret behind a name, and an error behind a colour.
+A log keeps what a program sent to a terminal: colours, erased lines, links. JUnit files and JSON spell the
+same as `#x1B[33m` or `\\u001b[33m`. They hide a secret behind a name, and an error behind a colour.
 """
 
 from __future__ import annotations

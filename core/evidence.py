@@ -1,8 +1,8 @@
 """Which cited ids support an answer: the gold evidence, and what the culprit did on the failing path.
 
-An id that a tool happened to show proves nothing. A line supports an answer when it is gold, or when the culprit
-wrote it in a request that failed. A trace does when it is gold, or when it failed and passed through the culprit.
-Not here: whether the tools had shown it (`rollout`).
+An id that a tool happened to show proves nothing. A line supports an answer when it is gold, or when the
+culprit wrote it in a request that failed. A trace does when it is gold, or when it failed and passed through
+the culprit. Not here: whether the tools had shown it (`rollout`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ask a model for one JSON object: an LLM judge for its ruling, the failure analyzer for its explanation.
 
-The strictest response format that a server takes is found once and then kept. So is whether the model lets its
-temperature be set. The text that comes back is untrusted; `json_in` finds the one object in it and parses
+The strictest response format that a server takes is found once and then kept. So is whether the model lets
+its temperature be set. The text that comes back is untrusted; `json_in` finds the one object in it and parses
 nothing. Not here: what the object must hold, and what a missing answer means.
 """
 

@@ -169,7 +169,7 @@ class Caller:
             raise CallError(Problem.UNREADABLE, f"unreadable reply ({_words(trouble)})") from trouble
 
 
-# ------------------------------------------------------------------------------------ what an HTTP error means
+# ----------------------------------------------------------------------------------- what an HTTP error means
 
 TRY_AGAIN = {408, 409, 425, 429}
 TOO_LONG = re.compile(

@@ -1,9 +1,9 @@
 """Secrets are taken out of a text before it is stored, printed or sent to a model.
 
 Terminal escapes go first: they hide a secret behind its name. Then go private keys, values that a name gives
-away (`core.secret_names`), keys known by their form (`core.secret_forms`), URLs and commands with credentials,
-and whatever the environment of this process calls a secret. In doubt a text is masked. It cannot know a secret
-that looks like an ordinary word and stands beside no name that gives it away.
+away (`core.secret_names`), keys known by their form (`core.secret_forms`), URLs and commands with
+credentials, and whatever the environment of this process calls a secret. In doubt a text is masked. It cannot
+know a secret that looks like an ordinary word and stands beside no name that gives it away.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def redacted_message(text: str, characters: int) -> str:
 
 
 def redacted_end(text: str, characters: int) -> str:
-    """The last `characters` of a text, redacted before it is cut, so that a secret cut in two is not missed."""
+    """The last `characters` of a text, redacted before it is cut, so that a secret
+    cut in two is not missed.
+    """
     return redact(text[-(characters + READ_BACK) :])[-characters:]
 
 

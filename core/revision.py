@@ -1,4 +1,6 @@
-"""Which code a run was made by: the git revision it stores beside its results, and a digest of the sources."""
+"""Which code a run was made by: the git revision it stores beside its results,
+and a digest of the sources.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 def code_digest(root: Path = ROOT) -> str:
     """Return a digest of the code that plays an episode: the doors and everything in `core`.
 
-    Two machines that agree on it score the same replies alike. It needs no git, and sees changes that no commit
-    holds yet.
+    Two machines that agree on it score the same replies alike. It needs no git, and sees changes
+    that no commit holds yet.
     """
     found = hashlib.sha256()
     for path in sorted([*root.glob("*.py"), *(root / "core").rglob("*.py")]):
@@ -26,8 +28,8 @@ def code_digest(root: Path = ROOT) -> str:
 def revision(folder: Path = Path(__file__).parent) -> str:
     """Return the git revision of this code, '-dirty' when files differ from it; 'unknown' outside a checkout.
 
-    It only looks: `git describe --dirty` and `git diff` would lock the index, and leave the lock behind on a full
-    disk.
+    It only looks: `git describe --dirty` and `git diff` would lock the index, and leave the
+    lock behind on a full disk.
     """
     try:
         head = _git(folder, "rev-parse", "--verify", "HEAD")

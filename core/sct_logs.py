@@ -1,4 +1,5 @@
-"""Read the log files of a Scylla Cluster Tests run into rows: actions, events, nodes, stress tools, the runner.
+"""Read the log files of a Scylla Cluster Tests run into rows: actions, events, nodes,
+stress tools, the runner.
 
 A file is known by its name, as SCT packs it. Files that repeat another one, hold configuration, or are not
 logs are passed over with the reason. Clocks that SCT writes wrongly (`+00:00Z`) are repaired and counted.
@@ -109,7 +110,9 @@ def stream_of(name: str) -> tuple[Stream | None, str]:
 def rows(
     run_id: str, name: str, stream: Stream, lines: Iterable[Line], counts: Counts, first: int = 1
 ) -> Iterator[Row]:
-    """Yield the rows of one file and count what was done to its lines. `first` is the number of the first line."""
+    """Yield the rows of one file and count what was done to its lines. `first` is the
+    number of the first line.
+    """
     path = name.rpartition("!")[2]
     file = "/".join(PurePosixPath(path).parts[-2:])
     drafts = _JSON.get(stream)

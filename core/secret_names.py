@@ -1,7 +1,8 @@
-"""Values that stand beside a name that gives them away: `password=`, `--token`, `name: API_KEY` above `value:`.
+"""Values that stand beside a name that gives them away: `password=`, `--token`,
+`name: API_KEY` above `value:`.
 
-A name gives a value away; what a program says of its state does not: `token: expired`, `auth.py:118: TypeError`
-and `auth: connection refused` hold no secret. Names are known in a dozen languages.
+A name gives a value away; what a program says of its state does not: `token: expired`, `auth.py:118:
+TypeError` and `auth: connection refused` hold no secret. Names are known in a dozen languages.
 """
 
 from __future__ import annotations

@@ -117,7 +117,9 @@ def _gelu(values: Floats) -> Floats:
 
 @cache
 def encoder() -> Encoder:
-    """Return the packaged model, loaded once a process. Raises ConfigurationError when it is not installed."""
+    """Return the packaged model, loaded once a process. Raises ConfigurationError
+    when it is not installed.
+    """
     return Encoder(packaged_folder())
 
 

@@ -1,7 +1,9 @@
-"""A client of `python -m alignment serve`: what an adapter says of a log, and what a reward model thinks of an answer.
+"""A client of `python -m alignment serve`: what an adapter says of a log, and what a reward
+model thinks of an answer.
 
-`ALIGNMENT_URL` and `ALIGNMENT_TOKEN` say where that service is; without them it is looked for on this machine. The
-caller decides what a failure means: every one is a CallError. Not here: the service itself (`alignment.serving`).
+`ALIGNMENT_URL` and `ALIGNMENT_TOKEN` say where that service is; without them it is looked for on this
+machine. The caller decides what a failure means: every one is a CallError. Not here: the service
+itself (`alignment.serving`).
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class ServedAdapters:
     async def scores(
         self, adapter: str, messages: Sequence[Message], answers: Sequence[str]
     ) -> tuple[str, list[float]]:
-        """Return the reward model that answered, and the reward of each answer to one prompt. Raises CallError."""
+        """Return the reward model that answered, and the reward of each answer to one
+        prompt. Raises CallError.
+        """
         body = {"adapter": adapter, "messages": list(messages), "answers": list(answers)}
         reply = await self._post("score", body)
         try:
@@ -80,7 +84,9 @@ class ServedAdapters:
 
 
 def question(messages: Sequence[Message]) -> list[Message]:
-    """Return what an episode was asked: its first system and user message, as reward models of reports read them."""
+    """Return what an episode was asked: its first system and user message, as reward
+    models of reports read them.
+    """
     asked = [message for message in messages if message["role"] in ("system", "user")][:2]
     return [{"role": message["role"], "content": str(message["content"])} for message in asked]
 

@@ -1,4 +1,5 @@
-"""Names of services as sources write them: made safe to print and to quote, and freed of what names an instance.
+"""Names of services as sources write them: made safe to print and to quote, and freed
+of what names an instance.
 
 A pod is one instance of a service, and the service is what an investigation is about. Which field of a source
 holds the name is the reader's business.

@@ -1,8 +1,8 @@
 """Calls that a model wrote as text: found outside its thoughts, whole, with whatever their arguments hold.
 
-A thought is what stands in <think> tags, or before a closing tag whose opening the chat template wrote. A call
-that is drafted in one is no call. A tag inside the JSON of a call is data, so JSON is read as JSON and never
-cut at a tag. Nothing here raises on any text. Not here: the marks of each family of models
+A thought is what stands in <think> tags, or before a closing tag whose opening the chat template wrote. A
+call that is drafted in one is no call. A tag inside the JSON of a call is data, so JSON is read as JSON and
+never cut at a tag. Nothing here raises on any text. Not here: the marks of each family of models
 (`training_service.call_parsing`).
 """
 

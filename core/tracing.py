@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 
 async def traced(name: str, shown: dict[str, Any], work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work, as a Weave op with `shown` as its inputs where Weave has been initialised in this process."""
+    """Do the work, as a Weave op with `shown` as its inputs where Weave has been
+    initialised in this process.
+    """
     weave = sys.modules.get("weave")
     if weave is None or weave.get_client() is None:
         return await work()

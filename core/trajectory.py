@@ -1,4 +1,5 @@
-"""A judged episode as trainers take it: its facts as metrics, and as ART's trajectory with messages and reward.
+"""A judged episode as trainers take it: its facts as metrics, and as ART's trajectory
+with messages and reward.
 
 Not here: how the episode came about (`rollout`), and training.
 """

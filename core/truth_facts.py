@@ -20,7 +20,9 @@ def truth_facts(
     seen_logs: Set[str],
     seen_traces: Set[str],
 ) -> dict[str, Any]:
-    """Return the fields of an Outcome that the truth decides; `seen_*` are cited ids that a tool had shown."""
+    """Return the fields of an Outcome that the truth decides; `seen_*` are cited
+    ids that a tool had shown.
+    """
     truth = scenario.ground_truth
     right_unknown = truth.insufficient and ending is Ending.UNKNOWN
     named = report is not None and report.suspected_service.strip().casefold() == truth.service.casefold()
@@ -35,7 +37,9 @@ def truth_facts(
 
 
 def scenario_facts(scenario: Scenario) -> dict[str, Scalar]:
-    """Return what results are sliced by, and what sets scenarios apart: twins, and those without an answer."""
+    """Return what results are sliced by, and what sets scenarios apart: twins,
+    and those without an answer.
+    """
     facts: dict[str, Scalar] = {
         "fault_type": scenario.ground_truth.fault_type,
         "family": scenario.fault_family,

@@ -1,7 +1,7 @@
 """The pages about the alignment room: adapters with their gates and slices, and who judged which answers.
 
-`/adapters`, `/adapters/NAME@vN`, `/preferences`, and the same as JSON under `/api`. They only show: promotion and
-rollback are commands, so that nobody promotes by a click. Not here: judging pairs (`annotate`).
+`/adapters`, `/adapters/NAME@vN`, `/preferences`, and the same as JSON under `/api`. They only show: promotion
+and rollback are commands, so that nobody promotes by a click. Not here: judging pairs (`annotate`).
 """
 
 from __future__ import annotations

@@ -171,7 +171,9 @@ def _add_aggregates(router: APIRouter, shelf: Shelf) -> None:
 
     @router.get("/failing/chart", tags=["aggregates"])
     def failing(asked: Annotated[Counted, Query()]) -> Curves:
-        """The share of episodes that fail, a line for each split and way of sampling; counts of everything else."""
+        """The share of episodes that fail, a line for each split and way of sampling;
+        counts of everything else.
+        """
         bucket, wanted = bucket_of(asked), shelf.wanted(asked)
         lines = failing_chart(shares(store, wanted, None, bucket)) if asked.episodes else ()
         return Curves(live=True, charts=(*lines, *others(asked, wanted, bucket)))

@@ -264,7 +264,9 @@ def _by_split(rows: Sequence[Row]) -> dict[str, dict[float, dict[str, Any]]]:
 
 
 def _of_job(row: Row) -> dict[str, Any]:
-    """What the training job of a step measured, by plain names: `loss/kl_div` is kl_div, `loss/train` is loss."""
+    """What the training job of a step measured, by plain names: `loss/kl_div` is
+    kl_div, `loss/train` is loss.
+    """
     job = row.get("job")
     values = job if isinstance(job, Mapping) else {}
     plain = {str(name).rpartition("/")[2]: value for name, value in values.items()}

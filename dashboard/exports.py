@@ -1,5 +1,5 @@
-"""Every table as a file: CSV for a spreadsheet, JSON lines for a program. Rows are those of the page, without its
-pages.
+"""Every table as a file: CSV for a spreadsheet, JSON lines for a program. Rows are those of
+the page, without its pages.
 
 A cell that a spreadsheet would run as a formula is written as text. At most MOST_ROWS rows are written.
 """
@@ -134,7 +134,9 @@ def _file(table: str, form: Form, rows: Iterable[Row]) -> StreamingResponse:
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """One column for each field of the first row that is not nested; fields of nested ones as `outer.inner`."""
+    """One column for each field of the first row that is not nested; fields of
+    nested ones as `outer.inner`.
+    """
     columns: list[str] = []
     for row in rows:
         cells = dict(_cells(row))

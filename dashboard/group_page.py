@@ -1,5 +1,5 @@
-"""The page of one group of alike failures: what fails, and what people say about it. A comment or a mark is the
-only thing that the dashboard ever writes.
+"""The page of one group of alike failures: what fails, and what people say about it. A comment or a mark is
+the only thing that the dashboard ever writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The dashboard's door: its refusals, and the headers of every answer. Who may come in decides `core.serving`.
+"""The dashboard's door: its refusals, and the headers of every answer. Who may come
+in decides `core.serving`.
 
 On loopback no token is asked for unless one was given; anywhere else there always is one, sent as
 `Authorization: Bearer TOKEN` or, by a browser that logged in, as a cookie.

@@ -1,7 +1,8 @@
-"""The pages about rankings of services: which incidents `graph_rca` ranked, and one of them as a drawing over time.
+"""The pages about rankings of services: which incidents `graph_rca` ranked, and one of
+them as a drawing over time.
 
-`/rankings`, `/rankings/INCIDENT`, and the list as JSON under `/api`. They read the findings that `python -m graph_rca watch`
-and `rank --findings` write into runs/graph_rca. Nothing is ranked here.
+`/rankings`, `/rankings/INCIDENT`, and the list as JSON under `/api`. They read the findings that `python -m
+graph_rca watch` and `rank --findings` write into runs/graph_rca. Nothing is ranked here.
 """
 
 from __future__ import annotations

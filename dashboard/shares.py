@@ -1,7 +1,8 @@
-"""Which part of what was tried failed in which way, with intervals: one chart for each split and way of sampling.
+"""Which part of what was tried failed in which way, with intervals: one chart for each
+split and way of sampling.
 
-Only episodes have a whole: of tests, jobs and logs only failures are stored, and `overviews` counts those. Samples
-of one scenario are alike, so an interval counts scenarios. Nothing is written.
+Only episodes have a whole: of tests, jobs and logs only failures are stored, and `overviews` counts those.
+Samples of one scenario are alike, so an interval counts scenarios. Nothing is written.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ class Shelf:
         return Runs(self.folder, self.store.folder)
 
     def sought(self, asked: Filters, types: tuple[ExperimentType, ...] = ()) -> tuple[Wanted, bool]:
-        """What a request asks for, a text looked for in transcripts as well; and whether all were searched."""
+        """What a request asks for, a text looked for in transcripts as well; and
+        whether all were searched.
+        """
         wanted = asked.wanted(types)
         if not wanted.text:
             return wanted, True

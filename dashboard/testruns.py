@@ -1,4 +1,5 @@
-"""What the investigator of test runs keeps in its cache folder, for pages: findings, and what assistants did over MCP.
+"""What the investigator of test runs keeps in its cache folder, for pages: findings, and
+what assistants did over MCP.
 
 A session is an episode like any other, but of a run that no scenario file describes. Nothing is written.
 """

@@ -79,7 +79,9 @@ class TurnView(Frozen):
 
 
 class Evidence(Frozen):
-    """What was cited, or is gold, or both: a line, a trace, and of gold also a span, a metric or a silence."""
+    """What was cited, or is gold, or both: a line, a trace, and of gold also a
+    span, a metric or a silence.
+    """
 
     kind: Literal["log", "trace", "event", "span", "metric", "absence"]
     id: str

@@ -1,9 +1,9 @@
 """Plays a policy on scenarios: one read of each scenario, one line out per episode.
 
-An executor plays, with as many episodes under way as allowed; scripts may also have several processes. What the
-provider, the judge or a scenario file gets wrong becomes a Failure of that sample; a mistake in the settings
-or the database stops everything; a bug surfaces. It stores nothing and counts nothing: the caller takes each
-result as it comes.
+An executor plays, with as many episodes under way as allowed; scripts may also have several processes. What
+the provider, the judge or a scenario file gets wrong becomes a Failure of that sample; a mistake in the
+settings or the database stops everything; a bug surfaces. It stores nothing and counts nothing: the caller
+takes each result as it comes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The command behind `python -m evaluation profile RUN --n 8`: what a policy would learn from which scenario.
 
-GRPO learns from differences within a group: the rollouts of one scenario. A group in which all rewards are equal
-teaches nothing and costs as much as any other. From the stored samples of a scenario follows how often a group of n
-would differ. So an evaluation with some samples tells, before a training run is paid for, which scenarios to keep,
-which are too easy and to be hardened, and which nobody solves.
+GRPO learns from differences within a group: the rollouts of one scenario. A group in which all rewards are
+equal teaches nothing and costs as much as any other. From the stored samples of a scenario follows how often
+a group of n would differ. So an evaluation with some samples tells, before a training run is paid for, which
+scenarios to keep, which are too easy and to be hardened, and which nobody solves.
 
 Not here: how good a policy is (`summary`), and groups of a run under way (`training_runs.monitors`).
 """
@@ -100,8 +100,8 @@ def _profile(name: str, group: Sequence[Episode], n: int) -> Profile:
 def differs(counts: Iterable[int], n: int) -> float:
     """Return the probability that n samples are not all alike, given how often each value was seen.
 
-    Up to as many as were seen it is unbiased: n are drawn without putting back, as `pass_at_k` does. For more it is
-    what drawing with putting back gives, which says too little for rare values.
+    Up to as many as were seen it is unbiased: n are drawn without putting back, as `pass_at_k` does. For more
+    it is what drawing with putting back gives, which says too little for rare values.
     """
     seen = list(counts)
     total = sum(seen)

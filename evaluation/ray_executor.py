@@ -1,12 +1,13 @@
-"""Rollouts on a Ray cluster: workers on any of its machines play units, Ray plays again what a killed one held.
+"""Rollouts on a Ray cluster: workers on any of its machines play units, Ray plays
+again what a killed one held.
 
     RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.ray/auth_token ray start --head        (docs/scaling.md)
 
-A worker is an actor. Ray starts a killed one again, elsewhere when its machine is gone, and sends it what it was
-playing. So a unit may be played twice. The caller stores it once.
+A worker is an actor. Ray starts a killed one again, elsewhere when its machine is gone, and sends it what it
+was playing. So a unit may be played twice. The caller stores it once.
 
-Ray listens on every interface, even when it is told 127.0.0.1, and runs the code it is sent. So a cluster that is
-started here has a token of its own, and one of several machines is not joined without a token.
+Ray listens on every interface, even when it is told 127.0.0.1, and runs the code it is sent. So a cluster
+that is started here has a token of its own, and one of several machines is not joined without a token.
 
 Not here: what a worker does (`rollout_worker`), and how many units are under way.
 """
@@ -145,7 +146,9 @@ def _init(ray: Any, address: str | None) -> None:
 
 
 def refuse_open_cluster(machines: set[str], authentication: str | None) -> None:
-    """Raise ConfigurationError for several machines without a token: anybody who reaches one runs code there."""
+    """Raise ConfigurationError for several machines without a token: anybody who
+    reaches one runs code there.
+    """
     if len(machines) > 1 and authentication != "token":
         raise ConfigurationError(
             f"the cluster has {len(machines)} machines and no token, and Ray listens on every interface; "

@@ -1,11 +1,12 @@
-"""The command behind `python -m evaluation replay RUN --step N`: whether a step's stored rollouts give its loss.
+"""The command behind `python -m evaluation replay RUN --step N`: whether a step's
+stored rollouts give its loss.
 
-The step is trained again on a private copy: from the checkpoint before it, on the token ids and rewards that are
-stored, with the settings of the run. Its loss and the norm of its gradient must be the logged ones. Then what is
-stored is what was trained on.
+The step is trained again on a private copy: from the checkpoint before it, on the token ids and rewards that
+are stored, with the settings of the run. Its loss and the norm of its gradient must be the logged ones. Then
+what is stored is what was trained on.
 
-Files of ids without log-probabilities are older ones. What was sampled then counts as sampled by the model as it
-trains, so that the loss differs where the service computed both in another precision.
+Files of ids without log-probabilities are older ones. What was sampled then counts as sampled by the model as
+it trains, so that the loss differs where the service computed both in another precision.
 
 Not here: other trainers than the training service, which keep their checkpoints elsewhere.
 """
@@ -106,7 +107,9 @@ def _trajectory(episode: Episode, tokens: EpisodeTokens, evidence: bool) -> dict
 
 
 def checkpoint_before(run: RunFolder, checkpoint: int) -> Path:
-    """Return the folder of the checkpoint that the step started from. Raises EpisodesError when it is gone."""
+    """Return the folder of the checkpoint that the step started from. Raises
+    EpisodesError when it is gone.
+    """
     kept = {int(path.name.removeprefix("step-")): path for path in run.path.glob("service/models/*/step-*")}
     if checkpoint - 1 not in kept:
         can = [str(row["step"]) for row in run.of("train") if int(row["checkpoint"]) - 1 in kept]

@@ -1,8 +1,9 @@
 """What a worker on some machine does: check that it may play, open the policy, play units in its process.
 
-A worker reads the database of its own machine. It refuses to play when that is another file than the driver's,
-or when its code is another revision: its episodes would not compare with the others. What a worker raises on
-purpose is handed back as a value, because an exception that crosses a cluster arrives as something else.
+A worker reads the database of its own machine. It refuses to play when that is another file than the
+driver's, or when its code is another revision: its episodes would not compare with the others. What a worker
+raises on purpose is handed back as a value, because an exception that crosses a cluster arrives as something
+else.
 
 Nothing here knows Ray (`ray_executor`).
 """

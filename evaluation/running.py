@@ -40,7 +40,9 @@ from project_types import EMBEDDED, ConfigurationError, Ending, EpisodeConfig, J
 GIVE_UP_AFTER = 20
 """Failures, before any episode succeeds, after which a run stops."""
 MOST_MALFORMED = 10
-"""Episodes in a row that end without a usable call, after which a run stops: no further one would do better."""
+"""Episodes in a row that end without a usable call, after which a run stops: no
+further one would do better.
+"""
 MALFORMED = frozenset(
     {
         Ending.MALFORMED_CALL,

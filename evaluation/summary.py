@@ -2,9 +2,9 @@
 scenario.
 
 avg@k is the mean over scenarios of the share of right samples; pass@k the chance that one of k is right
-(unbiased when a scenario has more than k). "Both twins" is counted over pairs of scenarios. Samples that failed
-(provider, judge) are no episodes: they are counted apart and never as wrong. Input is any iterable of episodes,
-read once, so that a large file need not fit in memory.
+(unbiased when a scenario has more than k). "Both twins" is counted over pairs of scenarios. Samples that
+failed (provider, judge) are no episodes: they are counted apart and never as wrong. Input is any iterable of
+episodes, read once, so that a large file need not fit in memory.
 """
 
 from __future__ import annotations

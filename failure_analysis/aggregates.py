@@ -1,8 +1,8 @@
 """What the stored failures add up to: counts and shares over time, groups with trends, and what is similar.
 
-Functions over a `FailureStore`; nothing is written. A share has a whole only where good experiments are stored
-too: episodes, runs and evaluations. A trend compares the later half of what was tried with the earlier half
-and speaks only where chance would not (two-sided binomial test, 5 %).
+Functions over a `FailureStore`; nothing is written. A share has a whole only where good experiments are
+stored too: episodes, runs and evaluations. A trend compares the later half of what was tried with the earlier
+half and speaks only where chance would not (two-sided binomial test, 5 %).
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Group(Frozen):
     tried: int = 0
     """Episodes among the wanted, failed or not, for a group of episodes; else 0."""
     share: float | None = None
-    """Failures over `tried`, with a 95 % interval that counts scenarios; None where nothing is known of a whole."""
+    """Failures over `tried`, with a 95 % interval that counts scenarios; None where
+    nothing is known of a whole.
+    """
     low: float | None = None
     high: float | None = None
     latest: str
@@ -131,7 +133,9 @@ def place_of(bucket: Bucket) -> str:
 def counts(
     store: FailureStore, by: By = "category", bucket: Bucket = "day", wanted: Wanted = EVERYTHING
 ) -> tuple[Count, ...]:
-    """Failures by name and bucket, in order of time and name; `tried` counts every experiment of the bucket."""
+    """Failures by name and bucket, in order of time and name; `tried` counts every
+    experiment of the bucket.
+    """
     where, values = wanted.sql()
     at = place_of(bucket)
     whole = ", ".join(f"'{kind}'" for kind in _COUNTED_WHOLE)
@@ -240,7 +244,9 @@ _ORDERS: dict[str, Any] = {
 
 
 class _Halves(Frozen):
-    """The moment between the earlier and the later half of what was tried, and the share of it that is later."""
+    """The moment between the earlier and the later half of what was tried, and the
+    share of it that is later.
+    """
 
     boundary_ms: int
     later_share: float
@@ -259,7 +265,9 @@ def _halves(database: Any, wanted: Wanted, now: datetime) -> dict[ExperimentType
 
 
 def _halves_of(kind: ExperimentType, moments: Sequence[tuple[int, int]], now: datetime) -> _Halves:
-    """Halve what was tried at these moments, (ms, how many) in order; of types counted in time, halve the time."""
+    """Halve what was tried at these moments, (ms, how many) in order; of types
+    counted in time, halve the time.
+    """
     first, total = moments[0][0], sum(tried for _, tried in moments)
     if kind not in _COUNTED_WHOLE:
         return _Halves(boundary_ms=(first + max(first, milliseconds(now))) // 2, later_share=0.5)

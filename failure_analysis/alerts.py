@@ -1,9 +1,9 @@
 """Tells people about critical failures, once per group: through a webhook or by e-mail, retried, remembered.
 
 A group of alike failures is told once and again only after it has been quiet for QUIET_HOURS, so a loop that
-fails a thousand times is one message. What a receiver was told is kept in a file beside failures.db: a restart
-does not repeat it. Old failures are no news: only those of the last LOOK_BACK_HOURS are told. A group that
-somebody marked as known is not told. How a message is sent is in `receivers`.
+fails a thousand times is one message. What a receiver was told is kept in a file beside failures.db: a
+restart does not repeat it. Old failures are no news: only those of the last LOOK_BACK_HOURS are told. A group
+that somebody marked as known is not told. How a message is sent is in `receivers`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def analysis_of(experiment_type: str, message: str) -> dict[str, str]:
 
 
 def analyses(reasons: Mapping[str, int]) -> list[dict[str, Any]]:
-    """What failed rollouts came to, the most frequent reason first: `{reason, times, failure_category, ...}`."""
+    """What failed rollouts came to, the most frequent reason first: `{reason,
+    times, failure_category, ...}`.
+    """
     frequent = sorted(reasons.items(), key=lambda reason: -reason[1])[:MOST_REASONS]
     return [
         {"reason": reason, "times": times, **analysis_of("rollout", reason)} for reason, times in frequent

@@ -1,8 +1,8 @@
 """What failed before, in words for a prompt: so that a planner, an agent or an analyzer does not repeat it.
 
-`python -m failure_analysis feedback` prints it. The text is data from logs: it is redacted, bounded, and says so.
-Episodes of the test split are left out: what measures a model never shapes what it is told. What fails most also
-becomes a request for more such scenarios: `hardest`.
+`python -m failure_analysis feedback` prints it. The text is data from logs: it is redacted, bounded, and says
+so. Episodes of the test split are left out: what measures a model never shapes what it is told. What fails
+most also becomes a request for more such scenarios: `hardest`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What people say about groups of failures: comments, and whether a group is known or fixed.
 
-Kept in one file of lines beside failures.db (`failure_notes.jsonl`), which is only ever appended to: it survives
-a damaged database, and what somebody wrote is never lost to what somebody else wrote. The last mark counts. A
-group that was marked as fixed and fails again has come back.
+Kept in one file of lines beside failures.db (`failure_notes.jsonl`), which is only ever appended to: it
+survives a damaged database, and what somebody wrote is never lost to what somebody else wrote. The last mark
+counts. A group that was marked as fixed and fails again has come back.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who is told of a critical failure: a webhook that takes Slack-compatible JSON, or people by e-mail.
 
 A receiver sends one message or says why not: `TryAgain` when it may take it later, `Refused` when it never
-will. When and how often that happens decides `alerts`. Addresses and passwords are secrets: they come from the
-environment and never stand in an error. Texts come from logs: they are plain, on one line and cut.
+will. When and how often that happens decides `alerts`. Addresses and passwords are secrets: they come from
+the environment and never stand in an error. Texts come from logs: they are plain, on one line and cut.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`python -m failure_analysis repair`: puts a damaged failures.db aside and captures the runs beside it again.
+"""`python -m failure_analysis repair`: puts a damaged failures.db aside and captures
+the runs beside it again.
 
 The damaged file is kept. What was ingested from elsewhere (JUnit files, logs) has to be ingested again.
 """

@@ -1,8 +1,8 @@
 """What in this code, configuration or scenario set has failed before, before it runs again.
 
-Reads the file and the stored failures; runs nothing. A finding is a fact: this file was named in a failure, this
-module could not be imported, this key was refused, this fault is mostly not found. Whether it fails again is
-not known. Groups that were marked as fixed are named and count for nothing.
+Reads the file and the stored failures; runs nothing. A finding is a fact: this file was named in a failure,
+this module could not be imported, this key was refused, this fault is mostly not found. Whether it fails
+again is not known. Groups that were marked as fixed are named and count for nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class _Known(NamedTuple):
 
 
 def review(path: Path, store: FailureStore) -> list[Finding]:
-    """What in a file, or a folder of scenarios, has failed before. Raises StoreError when it cannot be read."""
+    """What in a file, or a folder of scenarios, has failed before. Raises
+    StoreError when it cannot be read.
+    """
     if path.is_dir():
         return _of_scenarios(sorted(path.rglob("scenario-*.json")), store)
     try:
@@ -160,7 +162,9 @@ def _of_code(path: Path, text: str, known: list[_Known]) -> Iterator[Finding]:
 
 
 def _named_in(one: _Known) -> list[str]:
-    """The names in a message that stand for what failed: a module that is missing, a call that is forbidden."""
+    """The names in a message that stand for what failed: a module that is missing,
+    a call that is forbidden.
+    """
     message = _message(one)
     forbidden = [name.strip() for found in _FORBIDDEN.finditer(message) for name in found[1].split(",")]
     missing = [found[1] or found[2] for found in _MISSING.finditer(message)]

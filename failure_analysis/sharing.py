@@ -1,8 +1,10 @@
-"""When a model's answer about one failure may be told of another: only where everything that names things agrees.
+"""When a model's answer about one failure may be told of another: only where everything
+that names things agrees.
 
-Failures of a group are alike by a coarse template, in which paths, numbers and ids are blanked. That is enough
-to count them and too little to explain them: the answer for one missing file is wrong for another. Here only
-what differs between two happenings of the very same thing is blanked: times, durations, addresses of memory.
+Failures of a group are alike by a coarse template, in which paths, numbers and ids are blanked. That is
+enough to count them and too little to explain them: the answer for one missing file is wrong for another.
+Here only what differs between two happenings of the very same thing is blanked: times, durations, addresses
+of memory.
 """
 
 from __future__ import annotations

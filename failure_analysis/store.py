@@ -119,8 +119,8 @@ class FailureStore:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection, for queries over the tables of SCHEMA. Raises StoreError for a file that is missing or
-        damaged.
+        """A read-only connection, for queries over the tables of SCHEMA. Raises StoreError for a file
+        that is missing or damaged.
         """
         if not self.path.exists():
             raise StoreError(

@@ -31,7 +31,9 @@ class Writer:
         self._connection = connection
 
     def put(self, experiment: Experiment) -> None:
-        """Store an experiment with its episode facts and its failure, replacing what was stored under its id."""
+        """Store an experiment with its episode facts and its failure, replacing
+        what was stored under its id.
+        """
         self._put("experiments", experiment_row(experiment))
         if experiment.episode is not None:
             self._put("episodes", episode_row(experiment.id, experiment.episode))

@@ -17,7 +17,9 @@ HEAD_BYTES = 4096
 
 
 def unchanged_start(path: Path, known: Source | None) -> Source:
-    """Where to go on: what is known, or the start of the file when it is not the file that was read before."""
+    """Where to go on: what is known, or the start of the file when it is not the
+    file that was read before.
+    """
     name = known.path if known else ""
     if known is None or known.offset == 0:
         return Source(path=name)

@@ -1,7 +1,7 @@
 """Finds words in stored transcripts, which are not in failures.db: in the JSONL files where they lie.
 
-The files are read as bytes, because comparing bytes is many times as fast as parsing episodes. A text is looked
-for as JSON writes it. How much is read is bounded; what lies beyond is not searched, and said.
+The files are read as bytes, because comparing bytes is many times as fast as parsing episodes. A text is
+looked for as JSON writes it. How much is read is bounded; what lies beyond is not searched, and said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Found(NamedTuple):
 
 
 def find(store: FailureStore, text: str, wanted: Wanted) -> Found:
-    """Episodes among those wanted (whatever its `text` says) whose line of JSON holds a text; case does not matter."""
+    """Episodes among those wanted (whatever its `text` says) whose line of JSON holds a
+    text; case does not matter.
+    """
     if len(text.strip()) < LEAST_CHARACTERS or not store.path.exists():
         return Found((), True)
     where, values = wanted.model_copy(update={"text": None}).sql()

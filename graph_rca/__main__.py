@@ -1,4 +1,5 @@
-"""`python -m graph_rca COMMAND`: topology, logs, metrics and traces of an incident as one graph, and services ranked.
+"""`python -m graph_rca COMMAND`: topology, logs, metrics and traces of an incident as one
+graph, and services ranked.
 
 Only arguments are parsed here; each command's module is imported once they are known to be good.
 """

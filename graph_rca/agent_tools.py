@@ -1,7 +1,8 @@
 """The agent's tools `rank_services` and `explain_service`: the ranker over what a log store shows the agent.
 
-They see the rows, spans and metrics that the other tools see, and no declared calls. What a reason rests on is printed as
-rows, spans and series, so that it can be cited. `log_search_tools` offers them where `EpisodeConfig.ranker` is on.
+They see the rows, spans and metrics that the other tools see, and no declared calls. What a reason rests on
+is printed as rows, spans and series, so that it can be cited. `log_search_tools` offers them where
+`EpisodeConfig.ranker` is on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Who is told of a ranking: a Slack-compatible webhook and OpsGenie; what was not taken is sent with the next look.
+"""Who is told of a ranking: a Slack-compatible webhook and OpsGenie; what was not taken
+is sent with the next look.
 
-The webhook and its message are those of failure analysis. OpsGenie takes an alert with an alias, so that a trouble that
-goes on is one alert there. Keys come from the environment and never stand in an error.
+The webhook and its message are those of failure analysis. OpsGenie takes an alert with an alias, so that a
+trouble that goes on is one alert there. Keys come from the environment and never stand in an error.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What ranks without learning: loudest, most named, n-sigma, BARO, and a random walk. Each gives a score a service.
+"""What ranks without learning: loudest, most named, n-sigma, BARO, and a random walk.
+Each gives a score a service.
 
-n-sigma and BARO follow L. Pham et al., "BARO: Robust Root Cause Analysis for Microservices via Multivariate Bayesian
-Online Change Point Detection" (FSE 2024), without its change point detection: the healthy stretch is known here. As
-published, both take the largest rise; two-sided, a fall counts too, so a service that stops is seen. The walk restarts
-at services in proportion to how far their metrics moved, and goes along calls in both directions.
+n-sigma and BARO follow L. Pham et al., "BARO: Robust Root Cause Analysis for Microservices via Multivariate
+Bayesian Online Change Point Detection" (FSE 2024), without its change point detection: the healthy stretch is
+known here. As published, both take the largest rise; two-sided, a fall counts too, so a service that stops is
+seen. The walk restarts at services in proportion to how far their metrics moved, and goes along calls in both
+directions.
 """
 
 from __future__ import annotations

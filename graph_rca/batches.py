@@ -1,4 +1,6 @@
-"""Encoded incidents as tensors: batches of separate graphs, and the random losses that make training sturdy."""
+"""Encoded incidents as tensors: batches of separate graphs, and the random losses
+that make training sturdy.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Is a new model better than the one in use: both rank the same incidents, and the difference has an interval.
+"""Is a new model better than the one in use: both rank the same incidents, and the
+difference has an interval.
 
-Incidents are fresh ones of the simulator, which stopped no training, and the confirmed findings that the new model did
-not learn from. New is called better only where findings improve or stay, and fresh incidents do not get worse by more
-than chance explains. Nothing is put to use here: `--weights` names what ranks.
+Incidents are fresh ones of the simulator, which stopped no training, and the confirmed findings that the new
+model did not learn from. New is called better only where findings improve or stay, and fresh incidents do not
+get worse by more than chance explains. Nothing is put to use here: `--weights` names what ranks.
 """
 
 from __future__ import annotations

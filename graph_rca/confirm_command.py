@@ -1,6 +1,8 @@
-"""The command behind `python -m graph_rca confirm`: a person says which service it was, and the incident becomes a label.
+"""The command behind `python -m graph_rca confirm`: a person says which service it was, and the
+incident becomes a label.
 
-`watch` keeps the incident beside its finding. What is written here is a scenario file that `train --from` learns from.
+`watch` keeps the incident beside its finding. What is written here is a scenario file that
+`train --from` learns from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Encoded incidents on disk: one .npz file holds many graphs, with what is true about them. It holds no pickles.
+"""Encoded incidents on disk: one .npz file holds many graphs, with what is true about
+them. It holds no pickles.
 
-Feature columns are named in the file. A file of other columns is refused, so that weights never meet numbers that
-mean something else. Sentence vectors are kept when they were asked for.
+Feature columns are named in the file. A file of other columns is refused, so that weights never meet numbers
+that mean something else. Sentence vectors are kept when they were asked for.
 """
 
 from __future__ import annotations

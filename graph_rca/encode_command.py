@@ -94,7 +94,8 @@ def _encoded(
 def read_labelled(
     path: Path, *, encoders: Collection[str] = (), roughness: int | None = None
 ) -> Labelled | None:
-    """Read and encode a scenario file. None when nothing can be learnt from it; what cannot be ranked is said.
+    """Read and encode a scenario file. None when nothing can be learnt from it; what
+    cannot be ranked is said.
 
     Raises:
         ScenarioError: it is no scenario file.

@@ -1,8 +1,9 @@
-"""The command behind `python -m graph_rca encoder`: train the encoder of log lines, and write it with its card.
+"""The command behind `python -m graph_rca encoder`: train the encoder of log lines,
+and write it with its card.
 
-It learns from templates of scenarios and of plain text files of public logs, each template once. A twentieth of them
-is kept back and says how well masked words are guessed. A killed run goes on. Networks that learnt with an older
-encoder refuse the new one, so train those again too.
+It learns from templates of scenarios and of plain text files of public logs, each template once. A twentieth
+of them is kept back and says how well masked words are guessed. A killed run goes on. Networks that learnt
+with an older encoder refuse the new one, so train those again too.
 """
 
 from __future__ import annotations

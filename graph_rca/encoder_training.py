@@ -1,8 +1,8 @@
 """Train the encoder of log lines: a small BERT that guesses masked words of templates; nothing is labelled.
 
-A fifth of the words of a template is masked, as in BERT (J. Devlin et al., 2019): eight of ten become [MASK], one a
-drawn word, one stays. What is written has BERT's names, so `core.sentence_encoder` reads it with numpy alone. A killed
-run goes on from its last whole epoch. It knows no order of lines and no service.
+A fifth of the words of a template is masked, as in BERT (J. Devlin et al., 2019): eight of ten become [MASK],
+one a drawn word, one stays. What is written has BERT's names, so `core.sentence_encoder` reads it with numpy
+alone. A killed run goes on from its last whole epoch. It knows no order of lines and no service.
 """
 
 from __future__ import annotations

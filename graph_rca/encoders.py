@@ -1,9 +1,10 @@
 """Step 2, the second half: what a service newly writes, as one vector, by the encoder that a flag names.
 
-`minilm` is a sentence transformer from a package. `templates` was trained here on masked templates, in the manner of
-LogBERT (H. Guo et al., "LogBERT: Log Anomaly Detection via BERT", 2021), but it reads one template at a time and
-not a sequence of them. Without an encoder a line counts only as new, gone or loud. Training is in `encoder_training`.
-`paths` reads no lines: it is the embedding of request paths (`path_grams`), which every graph holds.
+`minilm` is a sentence transformer from a package. `templates` was trained here on masked templates, in the
+manner of LogBERT (H. Guo et al., "LogBERT: Log Anomaly Detection via BERT", 2021), but it reads one template
+at a time and not a sequence of them. Without an encoder a line counts only as new, gone or loud. Training is
+in `encoder_training`. `paths` reads no lines: it is the embedding of request paths (`path_grams`), which
+every graph holds.
 """
 
 from __future__ import annotations

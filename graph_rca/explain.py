@@ -1,8 +1,9 @@
 """Step 10: why a service is ranked first: take one thing away, rank again, say how far the probability falls.
 
-Occlusion is the explanation: one modality of one service, or one call, is taken out of the graph. The drop is exact for
-the network, and whether it also holds for the data is measured by taking the data itself away (`faithfulness`).
-Attention weights stand beside it and are not sold as reasons. Each reason cites the lines, series and spans it rests on.
+Occlusion is the explanation: one modality of one service, or one call, is taken out of the graph. The drop is
+exact for the network, and whether it also holds for the data is measured by taking the data itself away
+(`faithfulness`). Attention weights stand beside it and are not sold as reasons. Each reason cites the lines,
+series and spans it rests on.
 """
 
 from __future__ import annotations

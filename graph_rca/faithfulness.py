@@ -1,8 +1,9 @@
 """Whether reasons hold for the data: take the data itself away, encode again, and compare with what was told.
 
-A reason says "without its logs the probability falls by 0.4". Here the service's logs are really removed from the
-incident, everything is encoded anew, and the real fall is compared. The error is the mean absolute difference; the
-correlation says whether large reasons are large. Attention is held against the fall when a call is removed.
+A reason says "without its logs the probability falls by 0.4". Here the service's logs are really removed from
+the incident, everything is encoded anew, and the real fall is compared. The error is the mean absolute
+difference; the correlation says whether large reasons are large. Attention is held against the fall when a
+call is removed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def removed(incident: Incident, service: str, modality: str) -> Incident:
 
 
 def measure(incidents: Iterable[Incident], ensemble: Ensemble) -> Faithfulness:
-    """Compare told and real drops of the first service of each incident. Incidents that cannot be ranked are left out."""
+    """Compare told and real drops of the first service of each incident. Incidents that
+    cannot be ranked are left out.
+    """
     told: list[float] = []
     real: list[float] = []
     agree: list[bool] = []

@@ -1,7 +1,8 @@
-"""A finding on disk: a ranking with its reasons and its drawing, as `watch` and `rank` write it and the dashboard shows it.
+"""A finding on disk: a ranking with its reasons and its drawing, as `watch` and `rank` write it
+and the dashboard shows it.
 
-The file is JSON beside a page of its own. It is read back with its types checked, because others can write into the
-folder. Nothing here ranks, so reading needs no torch.
+The file is JSON beside a page of its own. It is read back with its types checked, because others can write
+into the folder. Nothing here ranks, so reading needs no torch.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ def finding_path(folder: Path, incident: str) -> Path:
 
 
 def file_name(incident: str) -> str:
-    """Return the id of an incident as a part of a file's name. An id may hold slashes, a file's name may not."""
+    """Return the id of an incident as a part of a file's name. An id may hold
+    slashes, a file's name may not.
+    """
     if "/" not in incident:
         return incident
     mark = hashlib.sha256(incident.encode()).hexdigest()[:8]  # without it, a/b and a-b were one file

@@ -1,9 +1,9 @@
 """Step 5: one graph for an incident: services with what was measured about them, calls in both directions.
 
 Features are numpy arrays, so nothing here needs torch; `as_data` makes the `torch_geometric` graph of it. No
-feature knows a name: another order or other names of the services give the same numbers. Values are also given as
-shares of the largest in the graph, because a cause stands out among its neighbours and not on a scale of its own.
-Masks say which source knew a service at all.
+feature knows a name: another order or other names of the services give the same numbers. Values are also
+given as shares of the largest in the graph, because a cause stands out among its neighbours and not on a
+scale of its own. Masks say which source knew a service at all.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def _noticed(
 ) -> float:
     """Return when users began to suffer.
 
-    People say when with minutes of error, so it is what metrics and bad traces show together, either alone, and
-    the time hint last.
+    People say when with minutes of error, so it is what metrics and bad traces show together, either
+    alone, and the time hint last.
     """
     both = profile * density
     for found in (both, profile, density):
@@ -246,7 +246,9 @@ def _missing(incident: Incident, *known: Any) -> tuple[str, ...]:
 
 
 def as_data(graph: IncidentGraph, truth: str | None = None) -> Any:
-    """Return the `torch_geometric.data.Data` of a graph; `y` is the place of the true service, -1 without one."""
+    """Return the `torch_geometric.data.Data` of a graph; `y` is the place of the
+    true service, -1 without one.
+    """
     import torch
     from torch_geometric.data import Data
 

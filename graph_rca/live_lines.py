@@ -1,7 +1,7 @@
 """Log lines of a live window, from a Loki or from a VictoriaLogs: the first ones of each part of it.
 
-They are bounded, because 10,000 lines a second must not fill memory. What was cut is said. The rows of both are read
-by the importers, so a service and a level are found here as they are in a file.
+They are bounded, because 10,000 lines a second must not fill memory. What was cut is said. The rows of both
+are read by the importers, so a service and a level are found here as they are in a file.
 """
 
 from __future__ import annotations

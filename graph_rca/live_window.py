@@ -1,7 +1,8 @@
-"""A sliding window of a live system as an incident: series and calls, log lines, traces, each from its server.
+"""A sliding window of a live system as an incident: series and calls, log lines,
+traces, each from its server.
 
-A server that does not answer is said, and the others still count. Only when none answers there is an error, because
-silence would look like health. Lines are those of `live_lines`.
+A server that does not answer is said, and the others still count. Only when none answers there is an error,
+because silence would look like health. Lines are those of `live_lines`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Step 2: what each service writes that it did not write before: new, gone, rising, how severe, and about whom.
+"""Step 2: what each service writes that it did not write before: new, gone, rising,
+how severe, and about whom.
 
-Lines are put into templates by masking what varies (`core.log_stores.masks`) and by replacing the names of all
-services with one word, so nothing depends on what a service is called. A line that names another service is an
-edge of its own kind: who writes about whom, how severely, before and now. `encoders` turns the new templates into
-vectors when they are asked for. drain3 cannot be installed beside weave (docs/adr/0170).
+Lines are put into templates by masking what varies (`core.log_stores.masks`) and by replacing the names of
+all services with one word, so nothing depends on what a service is called. A line that names another service
+is an edge of its own kind: who writes about whom, how severely, before and now. `encoders` turns the new
+templates into vectors when they are asked for. drain3 cannot be installed beside weave (docs/adr/0170).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from project_types import Event, Incident, Level, LogRecord
 Floats = NDArray[np.float64]
 SERVICE_WORD = "Service"
 MOST_TEMPLATES, BEGINNING = 3, 160
-"""Templates of a service that an encoder reads, and letters of each: reading takes longer than all other steps."""
+"""Templates of a service that an encoder reads, and letters of each: reading takes
+longer than all other steps.
+"""
 BUCKETS_S = (-180.0, -45.0, 45.0, 240.0)
 """Edges of the stretches around the alert that new lines are counted in."""
 _STRETCHES = ("long_before", "before", "at", "after", "long_after")
@@ -212,7 +215,9 @@ def _edges(before: Sequence[Line], now: Sequence[Line], alert: float) -> dict[tu
 
 
 def new_templates(new: Sequence[Line]) -> dict[int, list[str]]:
-    """Return the beginnings of the first different templates of each service's new lines, where it has any."""
+    """Return the beginnings of the first different templates of each service's
+    new lines, where it has any.
+    """
     mine: dict[int, list[str]] = defaultdict(list)
     for line in new:
         begin, known = line.template[:BEGINNING], mine[line.service]

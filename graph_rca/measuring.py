@@ -1,8 +1,9 @@
-"""Every ranker on every slice: incidents are ranked one by one, and each result is kept, so that a killed report goes on.
+"""Every ranker on every slice: incidents are ranked one by one, and each result is kept, so
+that a killed report goes on.
 
-A ranker that refuses ("insufficient evidence") gets no point. Time is that of the processor, because others may use
-the machine; it holds what a ranker needs from an incident in memory to its scores. A slice that is whole is not
-generated again.
+A ranker that refuses ("insufficient evidence") gets no point. Time is that of the processor, because others
+may use the machine; it holds what a ranker needs from an incident in memory to its scores. A slice that is
+whole is not generated again.
 """
 
 from __future__ import annotations

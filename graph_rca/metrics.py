@@ -1,9 +1,9 @@
 """Step 3: how far every metric moved, up or down, against its healthy stretch, and when it did.
 
 Scores are robust: distance from the healthy median, in units of the larger of 1.4826 MAD, half a standard
-deviation, 5 % of the median and 0.5 % of the largest value. A fall counts like a rise, so a service that stops is
-seen. Series are put into kinds by their names (rate, errors, duration, saturation); where a service has several of
-one kind, the one that moved furthest speaks. NaN and gaps are left out.
+deviation, 5 % of the median and 0.5 % of the largest value. A fall counts like a rise, so a service that
+stops is seen. Series are put into kinds by their names (rate, errors, duration, saturation); where a service
+has several of one kind, the one that moved furthest speaks. NaN and gaps are left out.
 """
 
 from __future__ import annotations
@@ -204,7 +204,9 @@ def strongest(found: Sequence[Moved]) -> Mapping[tuple[str, str], Moved]:
 
 
 def symptom(best: Mapping[tuple[str, str], Moved], entries: Mapping[str, float], steps: int) -> Floats:
-    """Return how much users suffer at each step: errors and high latencies of the services they call, weighted."""
+    """Return how much users suffer at each step: errors and high latencies of the
+    services they call, weighted.
+    """
     total = np.zeros(steps)
     for service, weight in entries.items():
         for kind in ("errors", "latency_high"):
@@ -255,7 +257,9 @@ def _measures(found: Sequence[Moved], centred: Floats, near: NDArray[np.bool_], 
 
 
 def correlations(rows: Floats, centred: Floats) -> Floats:
-    """Return Pearson's correlation of each row with an already centred profile; 0 where one of them is constant."""
+    """Return Pearson's correlation of each row with an already centred profile; 0
+    where one of them is constant.
+    """
     mine = rows - rows.mean(axis=1, keepdims=True)
     sizes = np.linalg.norm(mine, axis=1) * np.linalg.norm(centred)
     return np.asarray((mine @ centred) / np.where(sizes > 1e-9, sizes, np.inf))

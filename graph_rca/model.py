@@ -1,9 +1,11 @@
-"""Step 6: three networks that score services: graph attention, own features only, and own with neighbours' means.
+"""Step 6: three networks that score services: graph attention, own features only, and
+own with neighbours' means.
 
-All take any number of services in any order and learn no name: another order gives the same scores in that order.
-The graph network is GATv2 with edge features (S. Brody et al., "How Attentive are Graph Attention Networks?", ICLR
-2022; the layer is torch_geometric's). The other two exist because a graph network that does not beat them has no
-case. Scores are logits: a softmax over the services of one incident makes them probabilities.
+All take any number of services in any order and learn no name: another order gives the same scores in that
+order. The graph network is GATv2 with edge features (S. Brody et al., "How Attentive are Graph Attention
+Networks?", ICLR 2022; the layer is torch_geometric's). The other two exist because a graph network that does
+not beat them has no case. Scores are logits: a softmax over the services of one incident makes them
+probabilities.
 """
 
 from __future__ import annotations

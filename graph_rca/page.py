@@ -1,8 +1,9 @@
-"""The graph of an incident as one self-contained HTML page: coloured by probability, the path drawn, a time slider.
+"""The graph of an incident as one self-contained HTML page: coloured by probability, the
+path drawn, a time slider.
 
-Nothing is loaded from anywhere, and a policy in the page forbids it. Names and texts come from logs, so they are
-escaped. Services stand in columns by how far they are from the users. The slider shows each service's furthest metric
-score at a moment.
+Nothing is loaded from anywhere, and a policy in the page forbids it. Names and texts come from logs, so they
+are escaped. Services stand in columns by how far they are from the users. The slider shows each service's
+furthest metric score at a moment.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Step 4, the embedding of request paths: how bad requests went around each service, as one vector.
 
-Each span of a bad trace makes one gram of four states: its caller's caller, its caller, itself, and the worst of the
-calls it makes. A state is nobody, as usual, slow or failed. A service's vector says how often each gram stood around
-it, weighted by how much the trace is what the alert speaks of. Names are not in it, so a place on a path looks the
-same in any system. `--encoder paths` lets a network read the directions in which these vectors differ most.
+Each span of a bad trace makes one gram of four states: its caller's caller, its caller, itself, and the worst
+of the calls it makes. A state is nobody, as usual, slow or failed. A service's vector says how often each
+gram stood around it, weighted by how much the trace is what the alert speaks of. Names are not in it, so a
+place on a path looks the same in any system. `--encoder paths` lets a network read the directions in which
+these vectors differ most.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def grams(tree: Tree, state: Callable[[TimedSpan], State]) -> Iterator[tuple[str
 
 
 def vectors(services: Sequence[str], seen: Mapping[str, Counter[int]]) -> NDArray[np.float32]:
-    """Return (services, WIDTH): the square roots of each gram's share, all 0 for a service on no bad trace."""
+    """Return (services, WIDTH): the square roots of each gram's share, all 0 for
+    a service on no bad trace.
+    """
     found = np.zeros((len(services), WIDTH), np.float32)
     for place, name in enumerate(services):
         mine = seen.get(name, Counter())

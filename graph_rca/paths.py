@@ -1,8 +1,10 @@
-"""How trouble travels from a cause to the users: the way that bad traces show, or the shortest one along calls.
+"""How trouble travels from a cause to the users: the way that bad traces show, or the
+shortest one along calls.
 
-A way ends at the service where most bad traces begin, weighted by how well they fit the alert. A service that calls it
-and that no bad trace begins at, such as a prober, is no user. Where no trace shows the cause, the way is the shortest
-one against the direction of calls, and without traces it ends at the entry whose metrics suffer most.
+A way ends at the service where most bad traces begin, weighted by how well they fit the alert. A service that
+calls it and that no bad trace begins at, such as a prober, is no user. Where no trace shows the cause, the
+way is the shortest one against the direction of calls, and without traces it ends at the entry whose metrics
+suffer most.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Series and calls of a Prometheus for a stretch of time.
 
-The names asked for are those of Istio, of OpenTelemetry's service graph, and of cAdvisor. A query that finds nothing is
-no error: it is said as missing. A server that does not answer is one; `live_window` says what that means.
+The names asked for are those of Istio, of OpenTelemetry's service graph, and of cAdvisor. A query
+that finds nothing is no error: it is said as missing. A server that does not answer is one;
+`live_window` says what that means.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Rank the services of one incident: who is how likely the cause, how it travels to the users, and what was missing.
+"""Rank the services of one incident: who is how likely the cause, how it travels to the
+users, and what was missing.
 
-`ranked` is what every door uses: the command, the watcher, the agent's tools and the report. It says what no source
-measured. Where nothing at all stands out, or nothing can be ranked, the answer is "insufficient evidence", never
-some order.
+`ranked` is what every door uses: the command, the watcher, the agent's tools and the report. It says what no
+source measured. Where nothing at all stands out, or nothing can be ranked, the answer is "insufficient
+evidence", never some order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The command behind `python -m graph_rca report`: rankers and baselines on all slices, as tables in Markdown.
+"""The command behind `python -m graph_rca report`: rankers and baselines on all
+slices, as tables in Markdown.
 
-What is kept belongs to one set of rankers and one size: another set needs another --out. With --write-docs the tables
-also go between the markers of a page of the documentation, under the command and the date that made them.
+What is kept belongs to one set of rankers and one size: another set needs another --out. With
+--write-docs the tables also go between the markers of a page of the documentation, under the command
+and the date that made them.
 """
 
 from __future__ import annotations

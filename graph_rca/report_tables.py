@@ -1,4 +1,5 @@
-"""The tables of `report` in Markdown: every ranker on every slice, details of the main slices, networks of runs apart.
+"""The tables of `report` in Markdown: every ranker on every slice, details of the main
+slices, networks of runs apart.
 
 A cell is a percentage with its 95 % interval, a bootstrap over incidents. A network that was trained for a
 comparison has a '/' in its name (run/network) and stands in tables of its own.
@@ -62,7 +63,9 @@ def _scores(items: Sequence[Measured]) -> dict[str, Scores]:
 
 
 def _overview(rankers: Sequence[str], scores: _Table, found: Found, *, third: bool = False) -> list[str]:
-    """Return a table of AC@1 (or AC@3): a row for each ranker, a column for each slice, and one for whole pairs."""
+    """Return a table of AC@1 (or AC@3): a row for each ranker, a column for each
+    slice, and one for whole pairs.
+    """
     heads = [f"{name} (n {len(found[name])})" for name in scores] + ["both twins of seen"]
     lines = [f"| ranker | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for ranker in rankers:
@@ -108,7 +111,9 @@ def _detail(name: str, scores: Mapping[str, Scores], megabytes: Mapping[str, flo
 
 
 def _costs(rankers: Sequence[str], scores: _Table, megabytes: Mapping[str, float]) -> list[str]:
-    """Return what each network costs: the median milliseconds of each slice, and its size without an encoder."""
+    """Return what each network costs: the median milliseconds of each slice, and
+    its size without an encoder.
+    """
     lines = [f"| milliseconds | {' | '.join(scores)} | MB |", "|---" * (2 + len(scores)) + "|"]
     for ranker in rankers:
         cells = [f"{one[ranker].ms:.0f}" for one in scores.values()]

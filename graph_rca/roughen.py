@@ -1,8 +1,10 @@
-"""Make generated incidents as rough as real ones, so that a network does not trust what only a simulator shows.
+"""Make generated incidents as rough as real ones, so that a network does not trust
+what only a simulator shows.
 
-Real telemetry has spans without a status, metrics once a minute that jump for no reason, many idle services, no useful
-description and no declared calls. Each is drawn for each incident. The answer stays. What is
-roughened was chosen after the real sample had been seen to fail; the ranges are wide and fit no single incident.
+Real telemetry has spans without a status, metrics once a minute that jump for no reason, many idle services,
+no useful description and no declared calls. Each is drawn for each incident. The answer stays. What is
+roughened was chosen after the real sample had been seen to fail; the ranges are wide and fit no single
+incident.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def _rougher(series: MetricSeries, step: int, noise: float, rng: np.random.Gener
 def _with_idle(
     incident: Incident, metrics: tuple[MetricSeries, ...], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return services that nobody calls and that write nothing; their metrics are shuffled copies of others'."""
+    """Return services that nobody calls and that write nothing; their metrics are
+    shuffled copies of others'.
+    """
     names = [f"idle-{number}" for number in range(int(rng.integers(5, _MOST_IDLE)))]
     owners = rng.choice(incident.services, len(names))
     copies = []

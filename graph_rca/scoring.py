@@ -1,8 +1,9 @@
-"""How right a ranking is: AC@k, Avg@5, lift over chance, path accuracy, both twins right. Ties count by chance.
+"""How right a ranking is: AC@k, Avg@5, lift over chance, path accuracy, both twins
+right. Ties count by chance.
 
-AC@k is the share of incidents whose true service is among the first k. Where the true service shares its score with
-others, it counts with the probability that a drawn order puts it there, so a ranker that gives one score to all has
-exactly chance. Avg@5 is the mean of AC@1 to AC@5 (the names are those of RCAEval).
+AC@k is the share of incidents whose true service is among the first k. Where the true service shares its
+score with others, it counts with the probability that a drawn order puts it there, so a ranker that gives one
+score to all has exactly chance. Avg@5 is the mean of AC@1 to AC@5 (the names are those of RCAEval).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a ranker is measured on: generated incidents, seen and unseen, and the same ones with something taken away.
+"""What a ranker is measured on: generated incidents, seen and unseen, and the same ones
+with something taken away.
 
-Generated slices come from the simulator's own orders: a fault type that train never shows in systems that it does,
-the other way round, and twins. The hard slices change the incident and never its answer.
+Generated slices come from the simulator's own orders: a fault type that train never shows in systems that it
+does, the other way round, and twins. The hard slices change the incident and never its answer.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def half_blind(incident: Incident, rng: random.Random) -> Incident:
 
 
 def clocks_off(incident: Incident, rng: random.Random) -> Incident:
-    """Return the incident with the clocks of a third of the services off by 2 to 5 minutes, rows and spans alike."""
+    """Return the incident with the clocks of a third of the services off by 2 to 5
+    minutes, rows and spans alike.
+    """
     off = rng.sample(incident.services, max(1, len(incident.services) // 3))
     late = {name: timedelta(seconds=rng.choice((-1, 1)) * rng.uniform(120, 300)) for name in off}
     zero = timedelta()
@@ -120,7 +123,9 @@ CHANGES: Mapping[str, Change] = {
 
 
 def changed(scenario: Scenario, change: Change) -> Scenario:
-    """Return the scenario with its incident changed. Its truth names services by their place when they get new names."""
+    """Return the scenario with its incident changed. Its truth names services by their
+    place when they get new names.
+    """
     rng = random.Random(scenario.id)
     incident: Incident = change(scenario.incident, rng)
     names = dict(zip(scenario.services, incident.services, strict=True))

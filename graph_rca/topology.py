@@ -1,7 +1,7 @@
 """Step 1: who calls whom: from spans, a scenario, Prometheus, or socket records of an eBPF agent.
 
-Every reader gives the same `ServiceGraph`: calls with their rate, error share and latency, None where the source
-does not say. Prometheus is asked for a time, never for now. Socket records are JSON lines with source,
+Every reader gives the same `ServiceGraph`: calls with their rate, error share and latency, None where the
+source does not say. Prometheus is asked for a time, never for now. Socket records are JSON lines with source,
 destination, port, bytes, rtt_ms and retransmits; they know no errors, and retransmits stand beside.
 """
 
@@ -52,7 +52,8 @@ class Call(NamedTuple):
     def weight(self) -> float:
         """Return the edge's weight for this window: half from its traffic, half from its errors, 0 to 1.
 
-        The form of DynaCausal (arXiv 2510.22613): a sigmoid of both, here with equal parts and no learned scale.
+        The form of DynaCausal (arXiv 2510.22613): a sigmoid of both, here with equal
+        parts and no learned scale.
         """
         traffic = (self.per_s or 0.0) / (1.0 + (self.per_s or 0.0))
         return 0.5 * traffic + 0.5 * (self.error_share or 0.0)

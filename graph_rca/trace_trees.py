@@ -1,7 +1,8 @@
-"""Spans of an incident as trees: one for each trace, with its root, who is below whom, and the ways up to the root.
+"""Spans of an incident as trees: one for each trace, with its root, who is below whom,
+and the ways up to the root.
 
-Spans whose parent is not there are roots; the longest root speaks for its trace. Ids that come twice do not go round in
-circles. What is usual and what is bad is decided in `traces`.
+Spans whose parent is not there are roots; the longest root speaks for its trace. Ids that come twice do not
+go round in circles. What is usual and what is bad is decided in `traces`.
 """
 
 from __future__ import annotations

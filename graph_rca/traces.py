@@ -1,9 +1,10 @@
 """Step 4: what spans say about each service and call: own time, gaps, failures, place on failing paths.
 
-A trace is bad when a span of it failed, when an ERROR line belongs to it, or when its root took far longer than
-in the healthy stretch. Each service gets the share of bad traces it is on, weighted by how much a trace is what
-the alert speaks of (letters that the alert's text and the root operation share), and where the failing paths end.
-Each call gets its failures, its gap, calls that are missing under a failing caller, and calls that outlive it.
+A trace is bad when a span of it failed, when an ERROR line belongs to it, or when its root took far longer
+than in the healthy stretch. Each service gets the share of bad traces it is on, weighted by how much a trace
+is what the alert speaks of (letters that the alert's text and the root operation share), and where the
+failing paths end. Each call gets its failures, its gap, calls that are missing under a failing caller, and
+calls that outlive it.
 """
 
 from __future__ import annotations
@@ -347,7 +348,9 @@ def _middle(values: Sequence[float]) -> float:
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """Return numpy's quantile of one value or more; numpy takes ten times as long for the few of one service."""
+    """Return numpy's quantile of one value or more; numpy takes ten times as long
+    for the few of one service.
+    """
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = int(place)
@@ -365,6 +368,8 @@ def _high(values: Sequence[float], share: float) -> float:
 
 
 def _ochiai(on_bad: float, on_good: float, bad: float) -> float:
-    """Return the suspicion of Ochiai: how well being on a trace tells that it is bad (R. Abreu et al. 2007)."""
+    """Return the suspicion of Ochiai: how well being on a trace tells that it is
+    bad (R. Abreu et al. 2007).
+    """
     size = float(np.sqrt(max(1e-9, bad) * max(1e-9, on_bad + on_good)))
     return on_bad / size

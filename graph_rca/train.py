@@ -1,8 +1,9 @@
 """Step 8: supervised training: early stopping on validation, seeds, resume, progress; weights with a hash.
 
-The loss is the cross-entropy of the true service under a softmax over the services of its incident. Training loses
-modalities at random, so that the network also ranks what it gets when a source is down. The best epoch on val is
-kept. A killed run goes on from its last whole epoch; the same seed gives the same weights on one machine.
+The loss is the cross-entropy of the true service under a softmax over the services of its incident. Training
+loses modalities at random, so that the network also ranks what it gets when a source is down. The best epoch
+on val is kept. A killed run goes on from its last whole epoch; the same seed gives the same weights on one
+machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The command behind `python -m graph_rca train`: networks of each kind, their curves, and a page that compares them.
+"""The command behind `python -m graph_rca train`: networks of each kind, their curves, and
+a page that compares them.
 
-Each network has files of its own in the run: its state after each epoch while it trains, its weights and card after.
-A killed run goes on. A run that learnt from other incidents is refused, so that no old network passes for a new one.
-What is shipped is decided by `report`, not here.
+Each network has files of its own in the run: its state after each epoch while it trains, its weights and card
+after. A killed run goes on. A run that learnt from other incidents is refused, so that no old network passes
+for a new one. What is shipped is decided by `report`, not here.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def variations(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    """Return what is trained in turn: what was asked for, or with --ablations each change of the graph network."""
+    """Return what is trained in turn: what was asked for, or with --ablations each
+    change of the graph network.
+    """
     if not arguments.ablations:
         return [arguments]
     usual = {**vars(arguments), "kinds": "gat", "without": None, "no_attention": False, "no_edges": False}
@@ -90,7 +93,9 @@ def _read(arguments: argparse.Namespace) -> tuple[list[Labelled], list[Labelled]
 
 
 def together(folder: Path) -> Path:
-    """Write the networks of a run as one file, which ranks by the mean of their probabilities. Returns the file."""
+    """Write the networks of a run as one file, which ranks by the mean of their
+    probabilities. Returns the file.
+    """
     parts = [load_ensemble(path) for path in sorted(folder.glob("*-[0-9]*.safetensors"))]
     facts = {
         "about": "Mean of the networks of this run. Trained on generated incidents only, unless --from named others.",

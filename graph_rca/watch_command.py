@@ -1,8 +1,10 @@
-"""Step 9, the command behind `python -m graph_rca watch`: look, rank what goes wrong, write a finding, tell people.
+"""Step 9, the command behind `python -m graph_rca watch`: look, rank what goes wrong,
+write a finding, tell people.
 
-A look at a Prometheus ranks only when users suffer now: errors or high latencies of a service far from usual in the
-last steps. A file in a folder is an incident that somebody put there, so it is always ranked. A finding is a JSON file
-with the page beside it. The same first service is told again only after it was quiet for half an hour.
+A look at a Prometheus ranks only when users suffer now: errors or high latencies of a service far from usual
+in the last steps. A file in a folder is an incident that somebody put there, so it is always ranked. A
+finding is a JSON file with the page beside it. The same first service is told again only after it was quiet
+for half an hour.
 """
 
 from __future__ import annotations

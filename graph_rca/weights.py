@@ -1,8 +1,8 @@
 """Weights on disk: one safetensors file with any number of networks, and a card that says what they are.
 
-The card holds the hash of the weights, the feature columns, the seeds and what was measured. Weights whose hash or
-columns do not fit are refused: they would rank without an error and be wrong. Several networks rank together by the
-mean of their probabilities.
+The card holds the hash of the weights, the feature columns, the seeds and what was measured. Weights whose
+hash or columns do not fit are refused: they would rank without an error and be wrong. Several networks rank
+together by the mean of their probabilities.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """When an incident is: a healthy stretch, a suspicious stretch, and the moment of the alert, in seconds UTC.
 
-An incident that names its healthy window is cut there. Otherwise the first 60 % of the time that its rows, spans
-and metrics cover counts as healthy. The time hint gives a moment too; `graph` prefers the one that metrics show.
+An incident that names its healthy window is cut there. Otherwise the first 60 % of the time that
+its rows, spans and metrics cover counts as healthy. The time hint gives a moment too; `graph`
+prefers the one that metrics show.
 """
 
 from __future__ import annotations

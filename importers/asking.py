@@ -1,4 +1,5 @@
-"""Ask a server of logs or metrics over HTTP: one JSON answer, bounded in time and size, with errors that teach.
+"""Ask a server of logs or metrics over HTTP: one JSON answer, bounded in time and
+size, with errors that teach.
 
 Only the address that was typed is asked. What is printed of it never holds its user or its query.
 """

@@ -1,7 +1,7 @@
 """Anything that a format can be seen of: labelled data sets by their files, everything else file by file.
 
-A folder may hold pod logs, traces, metrics and events together; they become one incident. A file is known by how it
-begins, and what no format is known of is read as plain text.
+A folder may hold pod logs, traces, metrics and events together; they become one incident. A file is known by
+how it begins, and what no format is known of is read as plain text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What container runtimes, kubectl and docker compose put around a program's own line.
 
-A carrier has a clock, sometimes a name, and knows when it cut a long line into parts. What the program wrote is
-`text_formats`.
+A carrier has a clock, sometimes a name, and knows when it cut a long line into parts. What the
+program wrote is `text_formats`.
 """
 
 from __future__ import annotations

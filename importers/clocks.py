@@ -1,7 +1,7 @@
 """Clocks as sources write them, in nanoseconds since 1970, UTC.
 
-A number tells its unit by its size. A time without a zone is UTC, or what `utc_offset` says. A clock without a
-year is of the latest such day that is not after the file. Anything else is no clock: None.
+A number tells its unit by its size. A time without a zone is UTC, or what `utc_offset` says. A clock without
+a year is of the latest such day that is not after the file. Anything else is no clock: None.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ ISO = (
 )
 _ISO = re.compile(ISO)
 _UNITS = ((1e17, 1), (1e14, 1000), (1e11, 1_000_000), (0, SECOND_NS))
-"""From which size on a number counts how many nanoseconds: nanoseconds, microseconds, milliseconds, seconds."""
+"""From which size on a number counts how many nanoseconds: nanoseconds,
+microseconds, milliseconds, seconds.
+"""
 _NS_OF_DIGITS = tuple(10 ** (9 - digits) for digits in range(10))
 """Nanoseconds of the last digit of a fraction, by how many digits it has."""
 _SMALLEST_S, _LARGEST_NS = 1e8, 1 << 62

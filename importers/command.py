@@ -1,4 +1,6 @@
-"""The command behind `python -m importers NAME SOURCE --out DIR`: import, and say what became of every line."""
+"""The command behind `python -m importers NAME SOURCE --out DIR`: import, and say
+what became of every line.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What became of every line that was read: kept, joined, repaired or dropped, and why.
 
-An import that loses lines in silence is worse than none, so everything that is not a plain row is counted under
-a reason that a person can read.
+An import that loses lines in silence is worse than none, so everything that is not a plain row is counted
+under a reason that a person can read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Incidents under way: rows go to disk as they come, and the files appear all together when everything was read.
+"""Incidents under way: rows go to disk as they come, and the files appear all together
+when everything was read.
 
 A draft keeps what an incident needs as a whole (services, when it was, metric points in 16 bytes each) and
-spools the rest, so memory does not grow with a source. Rows that overlapping files share are dropped. An id says
-nothing but that it is one: it is a digest, because names of files and folders often hold the answer.
+spools the rest, so memory does not grow with a source. Rows that overlapping files share are dropped. An id
+says nothing but that it is one: it is a digest, because names of files and folders often hold the answer.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Output:
 
     @contextmanager
     def incident(self, key: str) -> Iterator[Draft]:
-        """Collect one incident; its file is written when the block ends. `key` makes its id, and is not shown."""
+        """Collect one incident; its file is written when the block ends. `key` makes
+        its id, and is not shown.
+        """
         draft = Draft(f"inc-{digest(key)[:12]}", self.counts, self._scratch)
         try:
             yield draft
@@ -203,7 +206,9 @@ class Draft:
         _append(self._logs, made, self._kept["logs"])
 
     def _log_as_json(self, row: LogRow, at_ns: int | None) -> str:
-        """Write a row by hand, which takes half the time: ids, names and clocks hold nothing that JSON escapes."""
+        """Write a row by hand, which takes half the time: ids, names and clocks hold
+        nothing that JSON escapes.
+        """
         clock = "null" if at_ns is None else f'"{iso(at_ns)}"'
         made = (
             f'{{"id": "{self._next_id("logs")}", "timestamp": {clock}, "service": "{self._service(row.service)}", '

@@ -1,8 +1,9 @@
-"""The command behind `log-investigator investigate`: one incident, whoever can play, the report in the terminal.
+"""The command behind `log-investigator investigate`: one incident, whoever can play,
+the report in the terminal.
 
-Anything that can be imported can be investigated. Each call is told on stderr while it runs. The report ends with
-the rows that it cites, printed in full, so that a reader can check the cause. There is no judge: nobody knows the
-answer to a real incident.
+Anything that can be imported can be investigated. Each call is told on stderr while it runs. The report ends
+with the rows that it cites, printed in full, so that a reader can check the cause. There is no judge: nobody
+knows the answer to a real incident.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces that Jaeger exports as JSON: its own form, and OTLP JSON as its API version 3 answers.
 
-The service of a span is that of its process. A span failed when it is tagged so. What a span logged becomes log
-rows of its trace.
+The service of a span is that of its process. A span failed when it is tagged so. What a span logged
+becomes log rows of its trace.
 """
 
 from __future__ import annotations

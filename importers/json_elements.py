@@ -1,7 +1,7 @@
 """Read large JSON without holding it: the elements of the arrays that are wanted, one at a time.
 
-A file may hold one document or many, one a line or over many lines. Only one element is in memory. What nobody
-wants is parsed and passed over.
+A file may hold one document or many, one a line or over many lines. Only one element is in memory. What
+nobody wants is parsed and passed over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Events of a Kubernetes cluster, of both API versions, and the pod logs beside them.
 
-`kubectl get events -A -o json` gives a List; a watch gives one object a line. A counted event is one event with a
-first and a last occurrence. It belongs to the workload of its object, so that it stands among that service's rows.
+`kubectl get events -A -o json` gives a List; a watch gives one object a line. A counted event is one
+event with a first and a last occurrence. It belongs to the workload of its object, so that it stands
+among that service's rows.
 """
 
 from __future__ import annotations

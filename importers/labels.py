@@ -1,8 +1,8 @@
 """What a labelled source says of an incident, in the words of a scenario's truth.
 
-Data sets name a fault by a word such as `cpu_contention`. A report names it in words of its own, so each kind has
-phrases that name it rightly, and phrases of other kinds that do not. Nothing of this reaches an agent: it stands
-in the file's truth, and the description is vague.
+Data sets name a fault by a word such as `cpu_contention`. A report names it in words of its own, so each kind
+has phrases that name it rightly, and phrases of other kinds that do not. Nothing of this reaches an agent: it
+stands in the file's truth, and the description is vague.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Logs of Loki: the answer to a range query from a file, or page by page from the server.
 
-A server cuts an answer at its limit and does not say so. So pages are asked for by time, oldest first, until one
-is not full; and a file that holds exactly a usual limit is said to be cut. Structured metadata becomes attributes.
+A server cuts an answer at its limit and does not say so. So pages are asked for by time, oldest first,
+until one is not full; and a file that holds exactly a usual limit is said to be cut. Structured
+metadata becomes attributes.
 """
 
 from __future__ import annotations

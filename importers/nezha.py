@@ -1,4 +1,5 @@
-"""The Nezha data set: `rca_data/DAY/{log,trace,metric}/...` and `DAY-fault_list.json`, a scenario for each fault.
+"""The Nezha data set: `rca_data/DAY/{log,trace,metric}/...` and `DAY-fault_list.json`,
+a scenario for each fault.
 
 A fault's files are those of its minute and the two that follow. `inject_time` is on the clock of the logs;
 `inject_timestamp` is hours off and is not read. The rows of a pod belong to its service. What was before the

@@ -1,7 +1,7 @@
 """A source as something to ask: imported if need be, built, and opened, for as long as somebody asks.
 
-An incident file, a scenario file or a folder of them is taken as it is, a database too. Everything else is imported
-into a temporary folder first. Where there are several incidents, one is named.
+An incident file, a scenario file or a folder of them is taken as it is, a database too. Everything else is
+imported into a temporary folder first. Where there are several incidents, one is named.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def _is_named(path: Path) -> bool:
 
 
 def _is_incident(path: Path) -> bool:
-    """Say whether a file begins as an incident file does, or is named as one and is of no other known format."""
+    """Say whether a file begins as an incident file does, or is named as one and is
+    of no other known format.
+    """
     with path.open("rb") as file:
         begin = file.read(_BEGINNING).lstrip()
     if begin.startswith(b"{") and b'"description"' in begin and b'"time_hint"' in begin:

@@ -1,4 +1,5 @@
-"""OpenRCA's telemetry: `record.csv` and `telemetry/YYYY_MM_DD/{log,metric,trace}/*.csv`, a scenario for each record.
+"""OpenRCA's telemetry: `record.csv` and `telemetry/YYYY_MM_DD/{log,metric,trace}/*.csv`, a
+scenario for each record.
 
 Bank, Telecom and Market name their columns differently; what a file holds is seen at its header. Days and the
 clock of a record's text are of UTC+8; the numbers are seconds or milliseconds of UTC. An incident is the half

@@ -1,8 +1,8 @@
 """OpenTelemetry's logs, spans and metrics: OTLP as JSON, or as protobuf.
 
-JSON is parsed by hand, because ids are hexadecimal there and the protobuf library would read them as base64. A
-file holds one object, or one a line as the collector's file exporter writes it. Protobuf is a request's body, or
-messages with their length before them (`otlp_protobuf`).
+JSON is parsed by hand, because ids are hexadecimal there and the protobuf library would read them as base64.
+A file holds one object, or one a line as the collector's file exporter writes it. Protobuf is a request's
+body, or messages with their length before them (`otlp_protobuf`).
 """
 
 from __future__ import annotations

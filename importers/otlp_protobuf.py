@@ -1,4 +1,5 @@
-"""OTLP as protobuf, given as the dicts of OTLP JSON: a request's body, or messages with their length before them.
+"""OTLP as protobuf, given as the dicts of OTLP JSON: a request's body, or messages with
+their length before them.
 
 The bytes do not say whether they hold logs, spans or metrics. Each is tried, and the one whose records make
 sense is taken: ids of 16 and 8 bytes for spans, a clock for logs, a name for metrics.
@@ -19,7 +20,9 @@ _LENGTH_BYTES = 4
 
 
 def is_protobuf(head: bytes) -> bool:
-    """Whether content begins like OTLP in protobuf: field 1 with a length, or a length of four bytes before that."""
+    """Whether content begins like OTLP in protobuf: field 1 with a length, or a length
+    of four bytes before that.
+    """
     return head[:1] == b"\x0a" or (len(head) > 4 and head[0] in (0, 1) and head[4:5] == b"\x0a")
 
 

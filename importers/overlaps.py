@@ -1,7 +1,7 @@
 """Rows that an earlier file of the same source holds already, as overlapping exports do.
 
-Only whole rows are compared, clock included, and only with other files: a program may well write the same line
-twice. A row costs eight bytes, so a source of millions of rows fits into memory.
+Only whole rows are compared, clock included, and only with other files: a program may well write the same
+line twice. A row costs eight bytes, so a source of millions of rows fits into memory.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Overlaps:
 
 
 def _digest(row: tuple[Any, ...]) -> int:
-    """Return 64 bits of a row. Python's own hash has a key of its own in each process, which is enough here."""
+    """Return 64 bits of a row. Python's own hash has a key of its own in each
+    process, which is enough here.
+    """
     *fields, last = row
     return hash((*fields, repr(last))) & _64_BITS  # the last field of a line is a dict, which has no hash

@@ -1,7 +1,7 @@
 """Metrics of Prometheus: the answer to a range query, from a file or from the server.
 
-A series belongs to the service that its labels name; the other labels are part of its name. A server is asked for
-the time that was given and never for now, in steps that its limit of 11,000 points allows.
+A series belongs to the service that its labels name; the other labels are part of its name. A server is asked
+for the time that was given and never for now, in steps that its limit of 11,000 points allows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Datapacks of rcabench (OpenRCA 2): parquet of a normal and an abnormal stretch, `injection.json`, `env.json`.
+"""Datapacks of rcabench (OpenRCA 2): parquet of a normal and an abnormal stretch,
+`injection.json`, `env.json`.
 
-A folder with `injection.json` is a datapack and becomes a scenario; its name is the label and is not shown. The
-normal stretch is the healthy baseline. Histograms and sums of metrics are not read.
+A folder with `injection.json` is a datapack and becomes a scenario; its name is the label and is not shown.
+The normal stretch is the healthy baseline. Histograms and sums of metrics are not read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """RCAEval's cases (RE1, RE2, RE3): a folder with `inject_time.txt` is a case, and becomes a scenario.
 
-Older archives nest `RE2-TT/SERVICE_FAULT/N/`, newer ones name one folder `re2tt_SERVICE_FAULT_N/`; both names are
-the label, and so neither reaches an agent. Logs, traces and metrics have clocks of their own units. Of several
-files of metrics the most detailed one is read. Not read: the files that baselines aggregate beforehand (logts,
-tracets).
+Older archives nest `RE2-TT/SERVICE_FAULT/N/`, newer ones name one folder `re2tt_SERVICE_FAULT_N/`; both names
+are the label, and so neither reaches an agent. Logs, traces and metrics have clocks of their own units. Of
+several files of metrics the most detailed one is read. Not read: the files that baselines aggregate
+beforehand (logts, tracets).
 """
 
 from __future__ import annotations

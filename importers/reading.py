@@ -1,4 +1,5 @@
-"""The one streaming reader: the files of a folder, an archive or a URL, as lines, JSON elements or table rows.
+"""The one streaming reader: the files of a folder, an archive or a URL, as lines,
+JSON elements or table rows.
 
 Packed files are unpacked on the way (`core.archives`), so memory does not grow with a source. What is read is
 counted, and shown as progress. Not here: what a line means (each format's module).
@@ -231,7 +232,9 @@ def _shared(names: Sequence[str]) -> int:
 
 
 def _named_as_archive(name: str) -> int:
-    """Return 1 where the first folder in an archive has the archive's own name, as `tar -cf x.tar x/` makes it."""
+    """Return 1 where the first folder in an archive has the archive's own name, as
+    `tar -cf x.tar x/` makes it.
+    """
     archive, _, inner = name.rpartition("!")
     return int(inner.startswith(f"{PurePosixPath(archive).stem}/"))
 

@@ -1,8 +1,8 @@
 """Logs of a Scylla Cluster Tests run, as its archives pack them.
 
-How a file is known and its lines are read is `core.sct_logs`, which the Test Run Investigator uses too. Files that
-repeat another, hold configuration or credentials, or are no logs are left out with the reason. A service is the
-node that wrote a row.
+How a file is known and its lines are read is `core.sct_logs`, which the Test Run Investigator uses too. Files
+that repeat another, hold configuration or credentials, or are no logs are left out with the reason. A service
+is the node that wrote a row.
 """
 
 from __future__ import annotations

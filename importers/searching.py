@@ -1,7 +1,7 @@
 """The command behind `log-investigator search`: what agents search with, at a person's hands.
 
-Anything that can be imported can be searched, and a built database too. The tools are those of an episode, with room
-for more text.
+Anything that can be imported can be searched, and a built database too. The tools are those of an
+episode, with room for more text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Plain logs of any program: a folder of files becomes one incident.
 
-What a file looks like is found by looking at its first lines: what carries them, whether they have clocks, and so
-which lines continue the one before (a stack trace, a pretty-printed object). The service is what a line says, or
-what carried it, or the file's name without what names a pod or a day. Files that are no text are passed over.
+What a file looks like is found by looking at its first lines: what carries them, whether they have clocks,
+and so which lines continue the one before (a stack trace, a pretty-printed object). The service is what a
+line says, or what carried it, or the file's name without what names a pod or a day. Files that are no text
+are passed over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a program wrote in one line: JSON, logfmt, klog, syslog, an access log, or a text with a clock somewhere.
+"""What a program wrote in one line: JSON, logfmt, klog, syslog, an access log, or a
+text with a clock somewhere.
 
-Each form is tried in turn, the one that fitted the line before first. A line that fits none is a text without a
-clock; whether it continues the one before is `text`'s business.
+Each form is tried in turn, the one that fitted the line before first. A line that fits none is a text without
+a clock; whether it continues the one before is `text`'s business.
 """
 
 from __future__ import annotations

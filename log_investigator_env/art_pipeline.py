@@ -1,10 +1,11 @@
-"""The scenarios as ART's PipelineTrainer plays them: `group` rolls one out several times, for (model, scenario, config).
+"""The scenarios as ART's PipelineTrainer plays them: `group` rolls one out several times, for
+(model, scenario, config).
 
     config = GroupConfig(scenarios="train", rollouts=8)
     PipelineTrainer(model, backend, group, scenarios=scenarios(config), config=config, ...)
 
-ART's distributed mode sends a rollout by module and name, and calls it with these three. So `group` stands at the
-top of a module, and its config names all else it needs, which each worker opens on its own machine.
+ART's distributed mode sends a rollout by module and name, and calls it with these three. So `group` stands at
+the top of a module, and its config names all else it needs, which each worker opens on its own machine.
 
 Not here: one episode (`rollout.rollout`), and the trainer.
 """
@@ -43,7 +44,9 @@ def scenarios(config: GroupConfig) -> list[dict[str, Any]]:
 
 
 async def group(model: art.Model, scenario: dict[str, Any], config: GroupConfig) -> art.TrajectoryGroup:
-    """Play a scenario. A rollout whose provider or judge failed is in the group as that error, as ART wants it."""
+    """Play a scenario. A rollout whose provider or judge failed is in the group as
+    that error, as ART wants it.
+    """
     samples = range(config.rollouts)
     played = await asyncio.gather(*(_rollout(model, scenario["scenario_id"], config, n) for n in samples))
     return art.TrajectoryGroup(played, metadata={"scenario_id": scenario["scenario_id"]})

@@ -53,7 +53,9 @@ ENDS = {"max_tokens": "length", "content_filter": "content_filter"}
 def log_investigator(
     scenarios: str = "test", database: str = "logs.db", rules: str = "general", judge: str = "offline"
 ) -> Task:
-    """Make the task of a split or a folder of scenarios. Relative paths count from where this project lies."""
+    """Make the task of a split or a folder of scenarios. Relative paths count
+    from where this project lies.
+    """
     named = (scenarios, database, rules, judge)
     with told(PrerequisiteError):
         investigations = _opened(*named)

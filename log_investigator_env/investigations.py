@@ -1,7 +1,7 @@
 """All that an episode needs, from the names an adapter is given: scenarios, their logs, the rules, the judge.
 
-Every adapter plays through `play`, so that the same replies give the same Outcome and the same reward in all of
-them. `replay` scores a conversation that somebody else's loop has led.
+Every adapter plays through `play`, so that the same replies give the same Outcome and the same reward in all
+of them. `replay` scores a conversation that somebody else's loop has led.
 
 Not here: an episode whose replies come one by one (`stepping`).
 """
@@ -42,7 +42,9 @@ RULES: Mapping[str, EpisodeConfig] = {
     "full": EpisodeConfig(tools="full"),
     "embedded": EMBEDDED,
 }
-"""general: two tools; full: every tool there is data for; embedded: full, with short results for a small model."""
+"""general: two tools; full: every tool there is data for; embedded: full, with short
+results for a small model.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ class Investigations:
         """Play and judge what a policy has said already, in whatever loop it did so.
 
         The tools read logs that do not change, so that they answer as they did. Where the replies end before
-        the episode does, it counts as out of context, unless the last reply called nothing: that is a mistake,
-        and nothing followed that would have put it right.
+        the episode does, it counts as out of context, unless the last reply called nothing: that is a
+        mistake, and nothing followed that would have put it right.
         """
         return await self.play(scenario_id, self._said(replies), **named)
 

@@ -2,8 +2,9 @@
 
     python -m log_investigator_env serve --split train --port 8000
 
-An action is one reply of a policy: a call of a tool, or text that calls nothing. `reset(scenario_id=...)` chooses
-the incident; without an id, `index` or `seed` does. Until the episode ends nothing that is sent holds a truth.
+An action is one reply of a policy: a call of a tool, or text that calls nothing.
+`reset(scenario_id=...)` chooses the incident; without an id, `index` or `seed` does. Until the episode
+ends nothing that is sent holds a truth.
 
 Not here: the rules of an episode (`rollout`), the protocol (the package openenv).
 """

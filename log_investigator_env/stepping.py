@@ -1,8 +1,8 @@
 """An episode whose replies come one by one from outside: for loops that are not ours.
 
-`rollout.investigate` asks a Chat for replies. Here it runs in a task, and its Chat waits for whoever drives it:
-`begin` gives the opening, `reply` takes what the policy said and gives what it is shown next. The rules, the
-endings and the reward are those of `investigate`, because it is `investigate`. `Driven` does the same for
+`rollout.investigate` asks a Chat for replies. Here it runs in a task, and its Chat waits for whoever drives
+it: `begin` gives the opening, `reply` takes what the policy said and gives what it is shown next. The rules,
+the endings and the reward are those of `investigate`, because it is `investigate`. `Driven` does the same for
 callers that cannot await.
 
 Not here: what is played (`investigations`).

@@ -6,8 +6,8 @@
         environment_factory=environment_class(investigations), args=GRPOConfig(...),
     )
 
-TRL leads the conversation: it parses the calls and stops when a reply holds none. So a reply without a call is
-the last one here, and each call is taken by itself. Everything else is `rollout.investigate`.
+TRL leads the conversation: it parses the calls and stops when a reply holds none. So a reply without a call
+is the last one here, and each call is taken by itself. Everything else is `rollout.investigate`.
 """
 
 from __future__ import annotations

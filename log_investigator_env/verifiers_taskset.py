@@ -2,9 +2,9 @@
 
     vf-eval log-investigator-env --env.taskset.scenarios test --client.base-url URL -m MODEL
 
-`InvestigationHarness` plays `rollout.investigate` against the model that verifiers serves, so that rules, tools,
-endings and reward are ours. Another harness may play as well: with `--env.taskset.task.tools true` the tools are
-served over MCP, and what was said is replayed through `investigate` to score it.
+`InvestigationHarness` plays `rollout.investigate` against the model that verifiers serves, so that rules,
+tools, endings and reward are ours. Another harness may play as well: with `--env.taskset.task.tools true` the
+tools are served over MCP, and what was said is replayed through `investigate` to score it.
 
 A task's data holds no truth: it names the folder, and the truth is read when the episode is judged.
 """
@@ -104,7 +104,9 @@ class InvestigationTask(vf.Task[InvestigationData, vf.State, InvestigationTaskCo
         return [Tools(vf.ToolsetConfig())] if config.tools else []
 
     async def finalize(self, trace: Any, runtime: Any) -> None:
-        """Score what another harness has led by replaying it. Raises JudgeError, and then nothing is scored."""
+        """Score what another harness has led by replaying it. Raises JudgeError,
+        and then nothing is scored.
+        """
         if EPISODE not in trace.info:
             policy = trace.agent.model or ""
             note(trace, await _of(self.data).replay(str(self.data.id), replies(trace), policy=policy))
@@ -146,7 +148,9 @@ def _reports(call: ToolCall) -> bool:
 
 
 def note(trace: Any, episode: Episode) -> None:
-    """Keep the episode with the trace, which the reward and the metrics read. The messages are there already."""
+    """Keep the episode with the trace, which the reward and the metrics read. The
+    messages are there already.
+    """
     trace.info[EPISODE] = {**episode.model_dump(mode="json"), "messages": []}
 
 

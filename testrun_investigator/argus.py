@@ -170,7 +170,9 @@ class Argus:
         return parts, missing
 
     async def run_type(self, run_id: str) -> str:
-        """Return which kind of test a run is, such as scylla-cluster-tests. Raises ArgusError for an unknown run."""
+        """Return which kind of test a run is, such as scylla-cluster-tests. Raises
+        ArgusError for an unknown run.
+        """
         answer = await self._get(f"/api/v1/run/{run_id_of(run_id)}/type")
         kind = answer.get("run_type") if isinstance(answer, dict) else None
         if not isinstance(kind, str) or kind.startswith("unknown"):

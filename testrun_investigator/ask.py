@@ -1,7 +1,8 @@
-"""`ask`: let a policy investigate a run with the tools it was trained on, and print its report with cited rows.
+"""`ask`: let a policy investigate a run with the tools it was trained on, and print
+its report with cited rows.
 
-What is missing of the run is brought in first, through the same tools an assistant uses. The episode is stored
-like any other, and its answer as a finding. `watch` calls `investigated` too.
+What is missing of the run is brought in first, through the same tools an assistant uses. The episode is
+stored like any other, and its answer as a finding. `watch` calls `investigated` too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bring a run in before a policy investigates it: facts from Argus, logs, and the metrics beside the logs.
 
-A policy of ours has the tools it was trained on, and `read_metrics` reads the log store. So the run's metrics are
-copied there, a point for each minute. What is missing is said; it keeps nobody from looking at the rest.
+A policy of ours has the tools it was trained on, and `read_metrics` reads the log store. So the run's metrics
+are copied there, a point for each minute. What is missing is said; it keeps nobody from looking at the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ Say = Callable[[str], None]
 
 
 async def brought_in(toolbox: Toolbox, run_id: str, say: Say) -> ArgusRun | None:
-    """Read the run from Argus where it is set, ingest the archives that are still missing, and copy the metrics."""
+    """Read the run from Argus where it is set, ingest the archives that are still
+    missing, and copy the metrics.
+    """
     run = toolbox.facts.known(run_id)
     if toolbox.settings.argus.url:
         run = await toolbox.facts.read(run_id, 8, toolbox.deadline_s)

@@ -1,7 +1,7 @@
 """`cache`: what is kept on disk, how large it is, and how to be rid of it.
 
-Findings and sessions are no copies of anything, so they stay unless `--all` is given. What VictoriaLogs holds is its
-own.
+Findings and sessions are no copies of anything, so they stay unless `--all` is given. What
+VictoriaLogs holds is its own.
 """
 
 from __future__ import annotations

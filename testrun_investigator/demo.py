@@ -1,4 +1,5 @@
-"""`demo`: a whole investigation on a generated run, in the terminal, with real output and without any account.
+"""`demo`: a whole investigation on a generated run, in the terminal, with real
+output and without any account.
 
 It writes a run as SCT would, serves it from a stand-in of Argus on loopback, and walks the five steps of an
 investigation through the same tools that an assistant gets over MCP. Nothing leaves this machine.

@@ -1,9 +1,10 @@
-"""Take the logs of a run into its store, in the background: have them read, store them, verify, tell how far it is.
+"""Take the logs of a run into its store, in the background: have them read, store them,
+verify, tell how far it is.
 
 A task is known by its id at once. Its progress is kept on disk, so that a server that was killed can say what
-became of it, and the same call starts it again: rows have the same ids, so nothing is stored twice. Files that
-are no logs, hold configuration or are unknown are listed with the reason. It decides nothing about what may be
-downloaded (`core.downloads`) or how a row is read (`reading`, `core.sct_logs`).
+became of it, and the same call starts it again: rows have the same ids, so nothing is stored twice. Files
+that are no logs, hold configuration or are unknown are listed with the reason. It decides nothing about what
+may be downloaded (`core.downloads`) or how a row is read (`reading`, `core.sct_logs`).
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ def _run_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
             int, Field(description="First events of each bad severity, 1 to 100.", ge=1, le=100)
         ] = 8,
     ) -> answers.RunInfo:
-        """Read a test run from Argus: status, versions, cluster, nodes, nemeses, events by severity, and the names of its logs.
+        """Read a test run from Argus: status, versions, cluster, nodes, nemeses, events by severity,
+        and the names of its logs.
 
         Start here. Parts that Argus does not answer in time are named in `missing`.
         """
@@ -102,7 +103,9 @@ def _run_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
 
     @_tool(server, _READ)
     async def run_overview(run_id: RunId) -> answers.Overview:
-        """Say what is at hand for a run (logs, metrics, findings), what is missing, and which calls to make next."""
+        """Say what is at hand for a run (logs, metrics, findings), what is missing, and
+        which calls to make next.
+        """
         done: answers.Overview = await answered(toolbox, "run_overview", lambda: toolbox.run_overview(run_id))
         return done
 
@@ -115,8 +118,8 @@ def _ingestion_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
     ) -> answers.TaskInfo:
         """Begin to take in a log archive (tar.zst) or a bare log of a run. Returns a task id at once.
 
-        sct-runner-events has actions and events, db-cluster the nodes' logs, loader-set the stress tools', monitor-set the
-        metrics. Doing it again stores nothing twice.
+        sct-runner-events has actions and events, db-cluster the nodes' logs, loader-set the stress tools',
+        monitor-set the metrics. Doing it again stores nothing twice.
         """
         done: answers.TaskInfo = await answered(
             toolbox, "ingest_logs", lambda: toolbox.ingest_logs(url, run_id)
@@ -131,7 +134,9 @@ def _ingestion_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
             float, Field(description="Wait for its end at most so many seconds, 0 to 20.", ge=0, le=20)
         ] = 0.0,
     ) -> answers.TaskInfo:
-        """Say how far an ingestion is: percent, rows, what was repaired, which files were passed over and why."""
+        """Say how far an ingestion is: percent, rows, what was repaired, which files
+        were passed over and why.
+        """
 
         async def work() -> answers.TaskInfo:
             ends = time.monotonic() + min(max(wait_s, 0.0), toolbox.deadline_s * 0.8)
@@ -163,7 +168,9 @@ def _stream_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
             str | None, Field(description="Only this node, for the streams node and stress.")
         ] = None,
     ) -> answers.LogRows:
-        """Read rows of one stream of a run in time order: action, event, node, stress (loaders), sct (test framework)."""
+        """Read rows of one stream of a run in time order: action, event, node, stress
+        (loaders), sct (test framework).
+        """
         done: answers.LogRows = await answered(
             toolbox,
             "query_logs_by_stream",
@@ -182,7 +189,9 @@ def _stream_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         limit: Limit = 50,
         offset: Offset = 0,
     ) -> answers.LogRows:
-        """Read what the test did, step by step, in time order (actions.log): nemesis steps, their starts and ends."""
+        """Read what the test did, step by step, in time order (actions.log): nemesis
+        steps, their starts and ends.
+        """
         done: answers.LogRows = await answered(
             toolbox,
             "query_actions_log",
@@ -205,7 +214,9 @@ def _stream_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         limit: Limit = 50,
         offset: Offset = 0,
     ) -> answers.LogRows:
-        """Read SCT's own events in time order (raw_events.log), with severity, node and the nemesis they fell into."""
+        """Read SCT's own events in time order (raw_events.log), with severity, node and
+        the nemesis they fell into.
+        """
         done: answers.LogRows = await answered(
             toolbox,
             "query_raw_events_log",
@@ -233,7 +244,9 @@ def _search_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         limit: Annotated[int | None, Field(description="Most kinds of lines to show.")] = None,
         cursor: Cursor = None,
     ) -> answers.Text:
-        """Search all logs of a run. Lines that are alike are one row with their count; worst level first, then rarest kinds."""
+        """Search all logs of a run. Lines that are alike are one row with their count; worst level
+        first, then rarest kinds.
+        """
         given = {
             "keywords": keywords, "service": service, "min_level": min_level, "start_time": start_time,
             "end_time": end_time, "limit": limit, "cursor": cursor,
@@ -252,7 +265,9 @@ def _search_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         ] = None,
         cursor: Cursor = None,
     ) -> answers.Text:
-        """Compare two stretches of time: kinds of log lines that are new, rising, falling or gone, by node."""
+        """Compare two stretches of time: kinds of log lines that are new, rising,
+        falling or gone, by node.
+        """
         done: answers.Text = await answered(
             toolbox, "compare", lambda: toolbox.compare(run_id, window, baseline, cursor)
         )
@@ -285,7 +300,8 @@ def _ranker_tool(server: MCPServer[Any], toolbox: Toolbox) -> None:
             str | None, Field(description="Say why this node is ranked where it is, with the rows behind it.")
         ] = None,
     ) -> answers.Text:
-        """Rank the nodes by how likely each is the root cause, from what their logs say that they did not say before.
+        """Rank the nodes by how likely each is the root cause, from what their logs say
+        that they did not say before.
 
         It can be wrong: with `service` it gives its reasons and the ids of rows to check.
         """
@@ -312,7 +328,9 @@ def _knowledge_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         limit: Annotated[int, Field(description="Most series to show, 1 to 50.", ge=1, le=50)] = 8,
         points: Annotated[bool, Field(description="Also give the points of each series.")] = False,
     ) -> answers.MetricsAnswer:
-        """Ask for a metric over the time of the run. Series that moved furthest come first, with usual level and extremes."""
+        """Ask for a metric over the time of the run. Series that moved furthest come first, with
+        usual level and extremes.
+        """
         done: answers.MetricsAnswer = await answered(
             toolbox,
             "query_metrics",
@@ -325,7 +343,9 @@ def _knowledge_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         topic: Annotated[str, Field(description="A symptom, an error text or a question.")],
         limit: Annotated[int, Field(description="Most passages, 1 to 8.", ge=1, le=8)] = 3,
     ) -> answers.Instructions:
-        """Ask the knowledge base how to investigate something: what it looks like, how to tell the cause, what to query."""
+        """Ask the knowledge base how to investigate something: what it looks like, how to tell
+        the cause, what to query.
+        """
         done: answers.Instructions = await answered(
             toolbox,
             "get_investigation_instructions",
@@ -341,7 +361,9 @@ def _finding_tools(server: MCPServer[Any], toolbox: Toolbox) -> None:
         query: Annotated[str | None, Field(description="Findings about this.")] = None,
         limit: Annotated[int, Field(description="Most findings, 1 to 20.", ge=1, le=20)] = 5,
     ) -> answers.Findings:
-        """List earlier answers, each checked against its data now. Those of similar runs say why they are similar."""
+        """List earlier answers, each checked against its data now. Those of similar runs
+        say why they are similar.
+        """
         done: answers.Findings = await answered(
             toolbox, "list_findings", lambda: toolbox.list_findings(run_id, query, limit)
         )

@@ -1,8 +1,8 @@
 """The metrics of runs: from the Prometheus that is configured, or from a run's own snapshot served here.
 
 A snapshot lies in the run's cache folder once its monitor archive was ingested. Its Prometheus is started at
-the first question and ends with this process. What the configured Prometheus says of the past is kept in the same
-folder: the same question is not sent twice. Asking a server is `prometheus`.
+the first question and ends with this process. What the configured Prometheus says of the past is kept in the
+same folder: the same question is not sent twice. Asking a server is `prometheus`.
 """
 
 from __future__ import annotations

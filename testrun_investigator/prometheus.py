@@ -76,7 +76,9 @@ class Series(NamedTuple):
 
     @property
     def moved(self) -> float:
-        """Return how far the series went from its usual level, as a share of it; a fall counts like a rise."""
+        """Return how far the series went from its usual level, as a share of it;
+        a fall counts like a rise.
+        """
         far = max(abs(self.highest[1] - self.usual), abs(self.lowest[1] - self.usual))
         return far / max(abs(self.usual), 1e-9)
 

@@ -1,9 +1,9 @@
 """Which node of a test run is the likeliest cause: the run as an incident of its nodes, for the graph ranker.
 
-The tools that rank and explain are those of the agent (`core.tools.ranker`), over a copy of the run in memory. The
-copy is bounded: a run may have millions of lines. The test's own logs are no suspects, so they are left out.
-Only lines are read. A run has no spans, and metrics made the ranking worse: nodes that do a sick one's work move too
-(docs/adr/0171).
+The tools that rank and explain are those of the agent (`core.tools.ranker`), over a copy of the run in
+memory. The copy is bounded: a run may have millions of lines. The test's own logs are no suspects, so they
+are left out. Only lines are read. A run has no spans, and metrics made the ranking worse: nodes that do a
+sick one's work move too (docs/adr/0171).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from project_types import Incident, Level, LogRecord, ToolInputError, Window
 from testrun_investigator import answers
 
 PARTS, LINES_OF_A_PART = 8, 1000
-"""The stretch before and the one looked at are read in so many parts: so many lines of each at most, and as many loud ones."""
+"""The stretch before and the one looked at are read in so many parts: so many lines of each at
+most, and as many loud ones.
+"""
 _BEFORE_US, _AFTER_US = 180_000_000, 1_200_000_000
 """What is looked at around the first error, when no window is named."""
 
@@ -38,7 +40,9 @@ class Looked(NamedTuple):
 
 
 class _Copy(SqliteStore):
-    """A part of a run. An id's beginning that is unique here may not be so in the whole run, so none is cut."""
+    """A part of a run. An id's beginning that is unique here may not be so in the
+    whole run, so none is cut.
+    """
 
     def short(self, kind: IdKind, full: str) -> str:
         return full

@@ -1,9 +1,9 @@
 """Read an archive of logs, in a process of its own where that is worth it.
 
-Python runs one thread at a time. Reading a large archive in the server's process would make every tool call wait for
-it, again and again. So another process downloads, unpacks, reads and orders the rows, while this one stores those
-that came before. What it finds comes as messages of plain values. The process ends with the one that started it.
-Storing rows and telling how far it is are `ingestion`.
+Python runs one thread at a time. Reading a large archive in the server's process would make every tool call
+wait for it, again and again. So another process downloads, unpacks, reads and orders the rows, while this one
+stores those that came before. What it finds comes as messages of plain values. The process ends with the one
+that started it. Storing rows and telling how far it is are `ingestion`.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Request(NamedTuple):
     access: Access
 
 
-# ------------------------------------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------------------------------- reading
 
 
 def read(request: Request) -> Iterator[Message]:

@@ -30,7 +30,8 @@ class RunFacts:
         self._settings = settings
 
     async def read(self, run_id: str, events: int, deadline_s: float) -> ArgusRun:
-        """Read a run from Argus and remember it. Where that fails, return it as it was read before, and say so.
+        """Read a run from Argus and remember it. Where that fails, return it as it
+        was read before, and say so.
 
         Raises:
             ArgusError, ConfigurationError: it cannot be read and never was.

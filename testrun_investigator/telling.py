@@ -1,4 +1,5 @@
-"""Pieces of answers: arguments checked, tasks and series in short, what is missing of a run and which call brings it.
+"""Pieces of answers: arguments checked, tasks and series in short, what is missing of a run
+and which call brings it.
 
 What a tool answers is `toolbox`, the shapes are `answers`.
 """

@@ -1,8 +1,8 @@
 """The tools of the investigator, without a protocol: what each answers, within its deadline.
 
-A `Toolbox` holds the parts: Argus, logs, metrics, knowledge base, findings. The MCP server, `ask`, `watch` and
-the demonstration all call these. A tool raises InvestigatorError with what to do next; it never answers with a
-stack trace. What the answers look like is `answers`.
+A `Toolbox` holds the parts: Argus, logs, metrics, knowledge base, findings. The MCP server, `ask`, `watch`
+and the demonstration all call these. A tool raises InvestigatorError with what to do next; it never answers
+with a stack trace. What the answers look like is `answers`.
 """
 
 from __future__ import annotations

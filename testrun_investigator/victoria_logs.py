@@ -70,7 +70,9 @@ class VictoriaLogsHandler:
     # --------------------------------------------------------------------------------------------- taking in
 
     def ingest_logs(self, url: str, run_id: str) -> str:
-        """Begin to take in an archive (tar.zst) or a bare log, from http(s) or a file, and return a task id."""
+        """Begin to take in an archive (tar.zst) or a bare log, from http(s) or a
+        file, and return a task id.
+        """
         return self.tasks.start(url, run_id_of(run_id)).id
 
     def status(self, task_id: str) -> Task | None:
@@ -78,7 +80,9 @@ class VictoriaLogsHandler:
         return self.tasks.task(task_id)
 
     def open_store(self, run_id: str, answer_within_s: float = math.inf) -> LogStore:
-        """Open a store of the run, for writing unless it must answer in time. Each has a connection of its own."""
+        """Open a store of the run, for writing unless it must answer in time. Each
+        has a connection of its own.
+        """
         if self.settings.victoria_logs:
             return victorialogs.victorialogs_store(self.settings.victoria_logs, run_id)
         path = self._file(run_id)

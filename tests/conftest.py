@@ -1,7 +1,7 @@
 """What holds for every test: how often a property is tried, and whom a test trusts.
 
-Properties are tried rarely in the fast run and often in the slow one. Tests speak to this machine only, so they trust
-one authority of their own. To load the real ones takes 25 ms for each client that a test opens.
+Properties are tried rarely in the fast run and often in the slow one. Tests speak to this machine only, so
+they trust one authority of their own. To load the real ones takes 25 ms for each client that a test opens.
 """
 
 import gc
@@ -48,7 +48,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported and collected out of garbage collection: to search it again and again takes long."""
+    """Leave what was imported and collected out of garbage collection: to search it
+    again and again takes long.
+    """
     gc.freeze()
     gc.enable()
 

@@ -1,4 +1,6 @@
-"""Scenario files become a database: whole or not at all, only what changed, and only what an agent may see."""
+"""Scenario files become a database: whole or not at all, only what changed, and
+only what an agent may see.
+"""
 
 from __future__ import annotations
 
@@ -392,7 +394,7 @@ def test_the_command_reports_a_bad_file_with_exit_code_2(
     assert "scenario-one.json" in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------------- incidents and odd clocks
+# ----------------------------------------------------------------------------------- incidents and odd clocks
 
 
 def incident(**data: Any) -> dict[str, Any]:

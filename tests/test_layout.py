@@ -81,7 +81,9 @@ class Imports(NamedTuple):
 
 
 def statements(node: ast.AST, deferred: bool = False) -> Iterator[tuple[ast.AST, bool]]:
-    """Every statement below a node, and whether it waits for a call. Expressions hold no imports: they are left out."""
+    """Every statement below a node, and whether it waits for a call. Expressions hold no
+    imports: they are left out.
+    """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.expr):
             continue

@@ -1,4 +1,6 @@
-"""Judges are calibrated, refused or registered, and loaded by name; the judge that ships passes its own bar."""
+"""Judges are calibrated, refused or registered, and loaded by name; the judge that
+ships passes its own bar.
+"""
 
 from __future__ import annotations
 

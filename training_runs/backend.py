@@ -52,7 +52,9 @@ class Backend:
         self._art, self._service = art_backend, service
 
     async def how_it_trains(self) -> dict[str, Any]:
-        """Return what a training service says of its arithmetic; nothing of W&B's and of ART's own backend."""
+        """Return what a training service says of its arithmetic; nothing of W&B's
+        and of ART's own backend.
+        """
         url = self._service.url if self._service is not None else self._config.service_url
         said = await asyncio.to_thread(health, url) if url else None
         training = (said or {}).get("training")

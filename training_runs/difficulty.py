@@ -1,7 +1,8 @@
 """Which train scenarios teach: those that a policy solves now and then.
 
-A group whose rollouts all end alike teaches nothing (`flat_groups`). `python -m evaluation profile RUN --json` says
-beforehand which scenarios would give such groups; a run that is given its output leaves them out.
+A group whose rollouts all end alike teaches nothing (`flat_groups`). `python -m evaluation
+profile RUN --json` says beforehand which scenarios would give such groups; a run that is given
+its output leaves them out.
 
 Not here: how a profile is made (`evaluation.profiling`).
 """

@@ -1,8 +1,9 @@
 """How long an embedded run takes at most, from a measured second of the model on this machine.
 
-The training service says how many tokens a second it reads, writes and trains (`training_service measure`), in a
-process of its own. Tokens are counted as the engine computes them: what is kept of a conversation is not read
-again. Episodes end earlier than they may, so this is an upper bound. Not here: the counts (`training_runs.plan`).
+The training service says how many tokens a second it reads, writes and trains (`training_service measure`),
+in a process of its own. Tokens are counted as the engine computes them: what is kept of a conversation is not
+read again. Episodes end earlier than they may, so this is an upper bound. Not here: the counts
+(`training_runs.plan`).
 """
 
 from __future__ import annotations

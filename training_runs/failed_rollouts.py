@@ -1,8 +1,8 @@
 """Where a run stops for failed rollouts.
 
-A provider or a judge may fail now and then. Such a rollout leaves its group and is counted by its reason. When
-more than a share of a batch has failed (`--max-failed-share`), the batch stops, and with it the run. Any other
-exception is a bug of ours: it is not counted and surfaces.
+A provider or a judge may fail now and then. Such a rollout leaves its group and is counted by its reason.
+When more than a share of a batch has failed (`--max-failed-share`), the batch stops, and with it the run. Any
+other exception is a bug of ours: it is not counted and surfaces.
 """
 
 from __future__ import annotations

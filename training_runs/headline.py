@@ -45,13 +45,17 @@ def _twins(split: str, found: Mapping[str, Any]) -> list[tuple[str, str, str, st
 
 
 def measures_of(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the keys of accuracy in one split's summary, and how it was sampled: ('avg4', 'avg@4, temp. 1')."""
+    """Return the keys of accuracy in one split's summary, and how it was sampled:
+    ('avg4', 'avg@4, temp. 1').
+    """
     averages = [key.removesuffix("_before") for key in found if re.fullmatch(r"avg[0-9]+_before", key)]
     return [("accuracy", "temp. 0"), *((key, f"{key.replace('avg', 'avg@')}, temp. 1") for key in averages)]
 
 
 def percent(value: float | None, bounds: Sequence[float] | None, points: bool = False) -> str:
-    """Return '41.2 % [35, 47]', as a difference in points '+12.5 [3, 20]', or '-' when it was not measured."""
+    """Return '41.2 % [35, 47]', as a difference in points '+12.5 [3, 20]', or '-'
+    when it was not measured.
+    """
     if value is None:
         return "-"
     said = f"{100 * value:+.1f}" if points else f"{100 * value:.1f} %"

@@ -44,7 +44,9 @@ def independent(episode: Episode) -> bool:
 
 
 def correlation(episodes: Sequence[Episode], lengths: Sequence[float]) -> float | None:
-    """Return Pearson's correlation of reward and length; None for few episodes, or where either is constant."""
+    """Return Pearson's correlation of reward and length; None for few episodes, or
+    where either is constant.
+    """
     pairs = [
         (one.reward, length) for one, length in zip(episodes, lengths, strict=True) if one.reward is not None
     ]

@@ -1,8 +1,8 @@
 """How far a training run is, and how it is known again after a kill.
 
-Rows of metrics.jsonl say which steps and evaluations are done. ART's state file keeps a few facts beside them:
-the best checkpoint, seconds, restarts, and how the run ended. A process that was killed may leave a half line,
-a half state file, or a training job whose row is missing: `take_up` mends all three.
+Rows of metrics.jsonl say which steps and evaluations are done. ART's state file keeps a few facts beside
+them: the best checkpoint, seconds, restarts, and how the run ended. A process that was killed may leave a
+half line, a half state file, or a training job whose row is missing: `take_up` mends all three.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rollouts of one training run: which model plays, who judges, by which rules, and where the episodes go.
 
-Not here: what an episode is (`rollout`), where it is played (`evaluation.rollout_executor`), how many run at once
-and what may fail (`rollout_batch`).
+Not here: what an episode is (`rollout`), where it is played (`evaluation.rollout_executor`), how many run at
+once and what may fail (`rollout_batch`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Rollouts:
                 return await batch.play()
 
     async def of_step(self, scenarios: Sequence[Scenario], step: int, checkpoint: int) -> Played:
-        """Roll out what a step trains on, with the weights of a checkpoint. An earlier attempt is thrown away."""
+        """Roll out what a step trains on, with the weights of a checkpoint. An
+        earlier attempt is thrown away.
+        """
         self.forget_step(step)
         wanted = [Wanted(scenario, range(self._config.rollouts_per_group)) for scenario in scenarios]
         path, temperature = self._path(step), self._config.episode.temperature
@@ -120,10 +122,11 @@ class Rollouts:
         return self._folder.episodes_path("train", step, ROLLOUTS)
 
     def _one(self, split: str, at: int, temperature: float, path: Path) -> Rollout:
-        """Return what plays one unit, stores its tokens beside the episodes of `path`, and makes it a trajectory.
+        """Return what plays one unit, stores its tokens beside the episodes of `path`,
+        and makes it a trajectory.
 
-        A trajectory of an evaluation holds messages in place of Choices: nothing is trained on it, and a Choice
-        takes about a kilobyte for each token it wrote.
+        A trajectory of an evaluation holds messages in place of Choices: nothing is trained on it, and a
+        Choice takes about a kilobyte for each token it wrote.
         """
         policy = self._model.get_inference_name(at)
         rules = self._config.episode.model_copy(update={"temperature": temperature})

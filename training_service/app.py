@@ -1,8 +1,8 @@
 """The routes: ART's preview API and OpenAI's chat completions, each under `/` and under `/v1`.
 
 Routes only translate: names to checkpoints (`names.py`), rows to JSON (`store.py`), requests to jobs
-(`jobs.py`) and to the engine. Supervised fine-tuning as ART's client asks for it (`/preview/sft-training-jobs`)
-is refused by name, because its data goes through W&B's artifact storage.
+(`jobs.py`) and to the engine. Supervised fine-tuning as ART's client asks for it
+(`/preview/sft-training-jobs`) is refused by name, because its data goes through W&B's artifact storage.
 """
 
 from __future__ import annotations

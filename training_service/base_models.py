@@ -91,7 +91,8 @@ class Base:
         return self._with_weights(checkpoint, state).requires_grad_(False)
 
     def for_generating(self, policy: nn.Module, precision: Precision) -> nn.Module:
-        """The model of a checkpoint as it writes: a large one on a CPU has its linear layers in the arithmetic of training.
+        """The model of a checkpoint as it writes: a large one on a CPU has its linear layers in
+        the arithmetic of training.
 
         A small one stays as it is: its linear layers are not what takes the time.
         """
@@ -108,8 +109,8 @@ class Base:
         return self._copied() if self.lora is None else self._adapted()
 
     def with_adapter(self, folder: Path) -> nn.Module:
-        """A private copy with the adapter of a folder, whatever base it says it is for. Raises RequestError when it
-        cannot be read or is of another shape.
+        """A private copy with the adapter of a folder, whatever base it says it is for. Raises RequestError
+        when it cannot be read or is of another shape.
         """
         return self._adapted(folder)
 
@@ -165,7 +166,9 @@ class Base:
         write_state(folder, State(self.name, self.sha256, kind, steps))
 
     def load(self, model: nn.Module, folder: Path) -> None:
-        """Put the trained weights of a checkpoint into a trainee. Raises RequestError when they do not fit."""
+        """Put the trained weights of a checkpoint into a trainee. Raises
+        RequestError when they do not fit.
+        """
         if self._checked(folder).kind != "lora":
             load_full(model, folder)
             return

@@ -1,9 +1,9 @@
 """Causal attention in bfloat16 on a CPU, forward and backward, by blocks of queries.
 
 The fused kernel of torch takes about twice as long here as the matrix products it consists of. So this one is
-written as products. A block of queries reads the keys up to its end and none behind them. The scores of a block
-stay in the processor's cache. None are kept for the backward, which computes them again. Query heads that share
-a key-value head become rows of one product.
+written as products. A block of queries reads the keys up to its end and none behind them. The scores of a
+block stay in the processor's cache. None are kept for the backward, which computes them again. Query heads
+that share a key-value head become rows of one product.
 
 Scores and weights are rounded to bfloat16; softmax adds up in float32. Not here: when this attention is used
 (`ragged_attention`), and masks other than the causal one.
@@ -66,7 +66,9 @@ class _Blocks(torch.autograd.Function):
 
 
 class _Block(NamedTuple):
-    """Rows of the same few tokens, the keys up to the last of these, and which of them come later than a row."""
+    """Rows of the same few tokens, the keys up to the last of these, and which of
+    them come later than a row.
+    """
 
     rows: slice
     seen: slice
@@ -99,6 +101,8 @@ def _product(left: Tensor, right: Tensor, scratch: Tensor) -> Tensor:
 
 
 def _scratch(rows: Tensor, key: Tensor, new: int) -> Tensor:
-    """Return memory for the scores of one block at a time. Fresh memory for each costs as much as its scores."""
+    """Return memory for the scores of one block at a time. Fresh memory for each
+    costs as much as its scores.
+    """
     longest = min(BLOCK, new) * (rows.shape[1] // new)
     return torch.empty(len(key) * longest * key.shape[1], dtype=rows.dtype)

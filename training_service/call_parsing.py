@@ -53,7 +53,9 @@ class Parsed:
 
 
 def detect_style(template: str, declared: str | None = None) -> Style:
-    """The style a chat template teaches, unless the tokenizer's configuration declares one as `call_format`."""
+    """The style a chat template teaches, unless the tokenizer's configuration
+    declares one as `call_format`.
+    """
     if declared is not None:
         for style in STYLES:
             if style == declared:

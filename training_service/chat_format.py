@@ -7,8 +7,8 @@ request that goes on from there gets those tokens followed by those of the new m
 rewrites earlier turns (drops the reasoning, say) cannot be continued that way; its prompts are rendered
 afresh, and the trajectory becomes one training sequence per turn.
 
-Text between control tokens is data: a control token's text inside a user or tool message is broken up, so that
-no log line can pose as a turn.
+Text between control tokens is data: a control token's text inside a user or tool message is broken up, so
+that no log line can pose as a turn.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ChatFormat:
         self._remembered: OrderedDict[str, array[int]] = OrderedDict()
         self._names: dict[int, str] = {}
 
-    # ------------------------------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------------------------------
     # prompts
 
     def prompt(
@@ -203,7 +203,7 @@ class ChatFormat:
         except RequestError:  # it looks into the tools, and does not like these
             return True
 
-    # ------------------------------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------------------------------
     # replies
 
     def text(self, tokens: Sequence[int]) -> str:

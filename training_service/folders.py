@@ -27,7 +27,9 @@ from training_service.engine import OPTIMIZER_PREFIX, RequestError
 
 
 class Folders:
-    """The folders of one data folder, locked against a second service. Methods may be called from any thread."""
+    """The folders of one data folder, locked against a second service. Methods may
+    be called from any thread.
+    """
 
     def __init__(self, data: Path, min_free_bytes: int = 0) -> None:
         self.data = data

@@ -127,8 +127,8 @@ class Generator:
         self._closed = self._letting_go = False
         self._cores = torch.get_num_threads()
         self._threads: dict[int, Threads] = {}
-        """By the magnitude of a step: on two busy cores, splitting the small operations of a tiny model made a
-        step of 64 tokens take 130 ms instead of 16 ms of one core. A larger model gains from both.
+        """By the magnitude of a step: on two busy cores, splitting the small operations of a tiny model made
+        a step of 64 tokens take 130 ms instead of 16 ms of one core. A larger model gains from both.
         """
         self.steps = 0
         self.tokens_computed = 0
@@ -261,14 +261,18 @@ class Generator:
             return draw(logits, [row.jobs[number].sampling for number in complete])
 
     def _threaded(self, tokens: int) -> AbstractContextManager[None]:
-        """Return the context of a step, in which as many threads work as was fastest for steps of this size."""
+        """Return the context of a step, in which as many threads work as was
+        fastest for steps of this size.
+        """
         magnitude = tokens.bit_length()
         if magnitude not in self._threads:
             self._threads[magnitude] = Threads(self._cores)
         return self._threads[magnitude].piece(tokens)
 
     def _plan(self, jobs: Sequence[Job]) -> Row:
-        """Choose what this step computes: single tokens first, then stretches of prompts up to PREFILL_TOKENS."""
+        """Choose what this step computes: single tokens first, then stretches of
+        prompts up to PREFILL_TOKENS.
+        """
         todo = [(job, job.slot, job.length - job.slot.filled) for job in jobs if job.slot is not None]
         todo.sort(key=lambda entry: entry[2] > 1)
         batch, segments, start, room = [], [], 0, PREFILL_TOKENS

@@ -1,8 +1,10 @@
-"""Linear layers that multiply in bfloat16, in a model whose other parts stay in float32: for generating on a CPU.
+"""Linear layers that multiply in bfloat16, in a model whose other parts stay in
+float32: for generating on a CPU.
 
-Where a processor multiplies bfloat16 faster, reading a prompt with SmolLM2 takes 0.56 of the time this way, and writing 32
-replies at once 0.73. Keys, values, attention and norms stay exact: attention to single tokens is slower in bfloat16.
-Training computes in bfloat16 on such a processor anyway, so sampler and trainer differ no more than before.
+Where a processor multiplies bfloat16 faster, reading a prompt with SmolLM2 takes 0.56 of the time this way,
+and writing 32 replies at once 0.73. Keys, values, attention and norms stay exact: attention to single tokens
+is slower in bfloat16. Training computes in bfloat16 on such a processor anyway, so sampler and trainer differ
+no more than before.
 
 Not here: when that is worth it (`base_models`, `precision`), and training (`lean_layers`).
 """
@@ -34,7 +36,8 @@ class HalfLinear(nn.Module):
 def halved(model: nn.Module, base: nn.Module, halves: Halves) -> nn.Module:
     """Return a model that shares all tensors with this one, with the linear layers of `base` in bfloat16.
 
-    `model` is `base` itself or `base` with an adapter, whose small layers stay as they are. `halves` is added to.
+    `model` is `base` itself or `base` with an adapter, whose small layers stay as they
+    are. `halves` is added to.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     frame = copy.deepcopy(model, shared)

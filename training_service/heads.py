@@ -1,7 +1,7 @@
 """A scalar on top of a language model: the reward of an answer, or the value of each of its tokens.
 
-`ScalarModel` is a model (with its adapter) and one linear layer on the last hidden states. The layer starts at
-zero, so that every answer begins with the same reward. `Rank` trains it as a Bradley-Terry reward model:
+`ScalarModel` is a model (with its adapter) and one linear layer on the last hidden states. The layer starts
+at zero, so that every answer begins with the same reward. `Rank` trains it as a Bradley-Terry reward model:
 `-log sigmoid(reward of the better - reward of the worse)`, the loss of Stiennon et al. (arXiv 2009.01325).
 
 Not here: what the answers are (`examples`) and the loop (`fitting`).

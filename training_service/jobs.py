@@ -113,7 +113,9 @@ class Jobs:
                 _cancel(job, "the service was stopped; start it and submit the batch again")
 
     def stop(self, grace_s: float) -> bool:
-        """Wait for the end that `begin_stop` asked for. False when a job still runs after `grace_s` seconds."""
+        """Wait for the end that `begin_stop` asked for. False when a job still
+        runs after `grace_s` seconds.
+        """
         self.begin_stop()
         with self._idle:
             ended = self._idle.wait_for(lambda: not self._live, timeout=grace_s)

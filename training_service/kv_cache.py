@@ -1,4 +1,5 @@
-"""Keys and values of the sequences being generated, kept in slots and reused when a later prompt begins alike.
+"""Keys and values of the sequences being generated, kept in slots and reused when a
+later prompt begins alike.
 
 One arena per base model, shared by all its checkpoints. A slot holds the keys and values of one sequence of
 one checkpoint. When a sequence ends, its slot stays filled until the room is needed. The next turn of the
@@ -33,7 +34,9 @@ NOTHING: Tokens = np.zeros(0, dtype=np.int32)
 WORTH_WAITING = 16
 """Tokens that are worth waiting for, or throwing away, rather than computing or copying."""
 LIVE_S = 3.0
-"""Seconds in which the next turn of a conversation is expected. New conversations leave its slot alone so long."""
+"""Seconds in which the next turn of a conversation is expected. New conversations
+leave its slot alone so long.
+"""
 
 
 @dataclass
@@ -154,7 +157,8 @@ class Arena:
     def _alike(self, owner: str, prompt: Tokens) -> tuple[Slot | None, int, int]:
         """Find the slot with the longest beginning of `prompt`, free ones first.
 
-        Returns it, how long that beginning is, and how long it will be once busy slots have read their prompts.
+        Returns it, how long that beginning is, and how long it will be once busy
+        slots have read their prompts.
         """
         best, shared, promised, limit = None, 0, 0, len(prompt) - 1
         for slot in self.slots:

@@ -1,8 +1,8 @@
 """A large tensor of which only the parts in use take memory.
 
-The address space is reserved at once. The system backs a page when it is first written, and takes it back when
-a part is given back. Large pages are switched off here: with them one token of a sequence takes the memory of
-two thousand. On a GPU, and on systems without these calls, it is an ordinary tensor.
+The address space is reserved at once. The system backs a page when it is first written, and takes it back
+when a part is given back. Large pages are switched off here: with them one token of a sequence takes the
+memory of two thousand. On a GPU, and on systems without these calls, it is an ordinary tensor.
 
 `trim_heap` does the same for what lies elsewhere, once something large is over.
 """
@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 NO_RESERVATION = 0x4000 if sys.platform == "linux" else 0
-"""MAP_NORESERVE, which Python names from 3.13 on: the address space may be larger than the machine's memory."""
+"""MAP_NORESERVE, which Python names from 3.13 on: the address space may be larger
+than the machine's memory.
+"""
 
 
 class LazyTensor:

@@ -1,14 +1,14 @@
 """Layers of a model with adapters that do less work in a gradient step, with the same results.
 
-In a forward that computes in bfloat16 on a CPU, half of the time of small layers goes into casts to float32 and
-back, and into fresh memory for what lies between. Two layers are written out here, forward and backward:
+In a forward that computes in bfloat16 on a CPU, half of the time of small layers goes into casts to float32
+and back, and into fresh memory for what lies between. Two layers are written out here, forward and backward:
 
 - a frozen linear layer with its adapter: input and result are bfloat16, the adapter is added in place, and the
   input is kept once,
 - a frozen root mean square norm: it keeps its input and one number for each token.
 
-Weights, their names and the saved adapter stay as they are. Any other forward, and a layer of another kind, runs
-as before. Not here: attention (`block_attention`), and where adapters come from (`base_models`).
+Weights, their names and the saved adapter stay as they are. Any other forward, and a layer of another kind,
+runs as before. Not here: attention (`block_attention`), and where adapters come from (`base_models`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class _LeanLinear:
 
 
 class _Adapted(torch.autograd.Function):
-    """`W x + scaling * B A x` of x [T, in] in bfloat16; W [out, in] is frozen, A [r, in] and B [out, r] are not."""
+    """`W x + scaling * B A x` of x [T, in] in bfloat16; W [out, in] is frozen, A [r,
+    in] and B [out, r] are not.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:

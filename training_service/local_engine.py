@@ -68,7 +68,8 @@ class EngineOptions:
     cache_bytes: int = field(default_factory=cache_bytes)
     """Upper bound of the keys and values of one base model."""
     cache_tokens: int = 64 << 10
-    """Tokens whose keys and values are kept at most: 64 conversations of 1024, half a gigabyte of the small model's.
+    """Tokens whose keys and values are kept at most: 64 conversations of 1024, half a
+    gigabyte of the small model's.
 
     Twice as many took twice the memory and made a training step no faster.
     """
@@ -172,7 +173,7 @@ class LocalEngine:
         for served in self._served.values():
             served.close()
 
-    # ------------------------------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------------------------------
     # replies
 
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
@@ -220,7 +221,7 @@ class LocalEngine:
             )
         return self._served[state.base_model]
 
-    # -----------------------------------------------------------------------------------------------------------
+    # --------------------------------------------------------------------------------------------------------
     # training
 
     def train(

@@ -6,8 +6,8 @@
   log-probabilities to move. `ld_alpha` below 1 counts what an answer has beyond the shorter one of its pair by
   that much (LD-DPO, arXiv 2409.06411). `per_token` takes means instead of sums.
 
-Prompts that several answers share are computed once (`prefix_tree`). Not here: the loop (`fitting`), and reward
-models (`heads`).
+Prompts that several answers share are computed once (`prefix_tree`). Not here: the loop (`fitting`),
+and reward models (`heads`).
 """
 
 from __future__ import annotations

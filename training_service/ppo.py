@@ -1,9 +1,10 @@
 """Proximal policy optimisation with a value head: the update, not the sampling.
 
-Answers were sampled with known log-probabilities. Each has one reward, given at its last token. Every token also
-pays for its distance from the reference, `-coefficient * (log p - log p_reference)`. Advantages come from generalised
-advantage estimation (Schulman et al., arXiv 1506.02438). The loss is the clipped surrogate with a clipped value loss
-(arXiv 1707.06347). The coefficient follows a controller that aims at a distance (Ziegler et al., arXiv 1909.08593).
+Answers were sampled with known log-probabilities. Each has one reward, given at its last token. Every token
+also pays for its distance from the reference, `-coefficient * (log p - log p_reference)`. Advantages come
+from generalised advantage estimation (Schulman et al., arXiv 1506.02438). The loss is the clipped surrogate
+with a clipped value loss (arXiv 1707.06347). The coefficient follows a controller that aims at a distance
+(Ziegler et al., arXiv 1909.08593).
 
 Not here: where answers and rewards come from (`alignment.ppo_command`), and GRPO (`training`).
 """

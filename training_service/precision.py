@@ -27,8 +27,9 @@ Asked = Literal["auto", "float32", "bfloat16"]
 CLEARLY = 1.3
 """Times as fast as float32 that bfloat16 has to be in one layer: a close race goes to what is exact.
 
-A processor with avx512_bf16 has 1.55 to 1.95. At 1.5 a busy neighbour tipped the scales, and a step of SmolLM2
-then took 1.8 times as long. A forced arithmetic that is slower than the other one by as much gets a warning.
+A processor with avx512_bf16 has 1.55 to 1.95. At 1.5 a busy neighbour tipped the scales, and a
+step of SmolLM2 then took 1.8 times as long. A forced arithmetic that is slower than the other one
+by as much gets a warning.
 """
 ROUNDS = 12
 """On a busy machine the shortest of four was up to twice too long, and the slower arithmetic was picked."""

@@ -1,10 +1,10 @@
 """Sequences that begin alike, packed into one row in which a common beginning stands once.
 
 The rollouts of one question share its prompt, often the first reply and what the tool printed after it. Of 64
-stored trajectories more than half of the tokens are such repetitions (22,276 of 41,850). A model computes each
-of them once here, forward and backward: the row is a tree of tokens, every sequence is a path through it, and a
-token attends to its own path only. Gradients of shared tokens add up by themselves. Results are those of the
-sequences run one by one, up to rounding.
+stored trajectories more than half of the tokens are such repetitions (22,276 of 41,850). A model computes
+each of them once here, forward and backward: the row is a tree of tokens, every sequence is a path through
+it, and a token attends to its own path only. Gradients of shared tokens add up by themselves. Results are
+those of the sequences run one by one, up to rounding.
 
     row    find the cause | service a failed | disk full | search b | ...
     paths  sequence 0 is stretches 0, 1, 2; sequence 1 is stretches 0, 3

@@ -32,7 +32,9 @@ FLAT = 1e-9
 
 @dataclass
 class TokenSequence:
-    """One row to train on. `sampled`, `old_logprobs` are per token; advantage and weight hold for all of it."""
+    """One row to train on. `sampled`, `old_logprobs` are per token; advantage and
+    weight hold for all of it.
+    """
 
     tokens: list[int] = field(default_factory=list)
     sampled: list[bool] = field(default_factory=list)
@@ -78,8 +80,9 @@ def batch_of(
 
     With `without_logprobs` False a choice that has no log-probabilities is only read.
 
-    Raises TrainingError for a foreign choice, for one without tokens, for log-probabilities that do not match the
-    tokens, and for a reward that is not finite or beyond LARGEST_REWARD; names the group and the trajectory.
+    Raises TrainingError for a foreign choice, for one without tokens, for log-probabilities that do
+    not match the tokens, and for a reward that is not finite or beyond LARGEST_REWARD; names the
+    group and the trajectory.
     """
     sequences: list[TokenSequence] = []
     flat = 0

@@ -1,8 +1,8 @@
 """Gradients of the micro-batches of one step, two of them computed at the same time on a CPU.
 
-The threads of one operation wait for each other at its end, thousands of times in a micro-batch. Two micro-batches on
-a core each never wait. So a step takes less time, and a neighbour who holds a core for a while costs only what it
-takes. Gradients are added in the order of the micro-batches, whichever ends first.
+The threads of one operation wait for each other at its end, thousands of times in a micro-batch. Two
+micro-batches on a core each never wait. So a step takes less time, and a neighbour who holds a core for a
+while costs only what it takes. Gradients are added in the order of the micro-batches, whichever ends first.
 
 Not here: how a step is split (`scoring`, `fitting`), and threads of work that is one piece (`threads`).
 """

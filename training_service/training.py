@@ -222,7 +222,9 @@ def _parts(sequences: Sequence[TokenSequence], steps: int, seed: int) -> Iterato
 
 
 def _columns(batch: Sequence[TokenSequence], device: torch.device) -> dict[str, Tensor]:
-    """Per sampled token, each `[N]`: old and sampler's log-probability, advantage, weight, sequence number."""
+    """Per sampled token, each `[N]`: old and sampler's log-probability,
+    advantage, weight, sequence number.
+    """
     columns: dict[str, list[float]] = {name: [] for name in ("old", "sampler", "advantages", "weights")}
     numbers: list[int] = []
     for number, sequence in enumerate(batch):

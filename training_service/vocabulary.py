@@ -54,7 +54,9 @@ conversation.
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE of VOCABULARY_SIZE tokens from `texts`; any text can be encoded, none is lost."""
+    """Learn a byte-level BPE of VOCABULARY_SIZE tokens from `texts`; any text can
+    be encoded, none is lost.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

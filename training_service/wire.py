@@ -277,7 +277,9 @@ UNSUPPORTED: dict[str, tuple[tuple[object, ...], str]] = {
     "plot_tensors": ((None, False), "no pictures are drawn here; leave it out"),
     "scale_learning_rate_by_reward_std_dev": ((None, False), "set learning_rate for each step instead"),
 }
-"""What ART 0.5.23 may ask for and this service does not do: the values that change nothing, and what to do."""
+"""What ART 0.5.23 may ask for and this service does not do: the values that
+change nothing, and what to do.
+"""
 
 
 class TrainingConfig(Frozen):

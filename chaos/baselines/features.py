@@ -1,8 +1,8 @@
 """What a row shows by itself, and what the other rows of its scenario say about its service.
 
-Words are compared with service names, numbers and ids blanked. A complaint is a row of another service, WARN or
-worse, that names the service. No feature looks at time, traces, topology or metrics: what a classifier achieves
-with these features, it achieves without investigating.
+Words are compared with service names, numbers and ids blanked. A complaint is a row of another service, WARN
+or worse, that names the service. No feature looks at time, traces, topology or metrics: what a classifier
+achieves with these features, it achieves without investigating.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Rows(NamedTuple):
     shown: Floats
     """What each row shows apart from its words: level, alike rows, length, others named, part of a trace."""
     told: Floats
-    """What other rows say about its service: complaints, those at ERROR, who complains, complaints it makes itself,
-    the difference, and complaints about who complains.
+    """What other rows say about its service: complaints, those at ERROR, who complains, complaints it makes
+    itself, the difference, and complaints about who complains.
     """
     decisive: NDArray[np.bool_]
 

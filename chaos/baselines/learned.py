@@ -1,8 +1,8 @@
 """Classifiers of rows, trained on the rows of a split: is this one decisive? The likeliest row is the answer.
 
-`fit` makes one rule of each kind. Word and character n-grams are read by logistic regressions; novelty is the
-rarest wording against the training rows; gradient boosting has everything at once. Needs scikit-learn, the extra
-`chaos`.
+`fit` makes one rule of each kind. Word and character n-grams are read by logistic regressions; novelty is
+the rarest wording against the training rows; gradient boosting has everything at once. Needs
+scikit-learn, the extra `chaos`.
 """
 
 from __future__ import annotations

@@ -112,7 +112,9 @@ def over_the_bar(table: Table, bar: float | None = None) -> list[str]:
 
 
 def to_json(table: Table) -> dict[str, Any]:
-    """The shape of `--json`: rule → {group, both_twins, slice → {cause, service} → {value, low, high, scenarios}}."""
+    """The shape of `--json`: rule → {group, both_twins, slice → {cause, service} →
+    {value, low, high, scenarios}}.
+    """
     return {name: _row_to_json(row) for name, row in table.items()}
 
 
@@ -125,7 +127,9 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def to_markdown(tables: Mapping[str, Table]) -> str:
-    """One table for several splits: right causes of all, seen and unseen scenarios, both twins, right services."""
+    """One table for several splits: right causes of all, seen and unseen scenarios,
+    both twins, right services.
+    """
     lines = [
         "| split | what it uses | rule | root cause | seen | unseen | both twins | service |",
         "|---|---|---|---|---|---|---|---|",

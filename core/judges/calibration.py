@@ -118,7 +118,8 @@ def read_calibration(path: Path = CALIBRATION) -> list[Pair]:
 
 
 def labelled_pairs(path: Path = CALIBRATION) -> Iterator[Pair]:
-    """Give the labelled pairs of a file: each line names its scenario by id, or holds it where it occurs first.
+    """Give the labelled pairs of a file: each line names its scenario by id, or holds
+    it where it occurs first.
 
     Raises:
         ConfigurationError: the file is missing or a line is unusable; names the line.

@@ -1,8 +1,8 @@
 """What a text claims: which kinds of fault it names, and how each is meant.
 
-Rivals are counted by mention. A kind of fault that is named at all counts, whatever grammar it stands in: as a
-cause, as an effect, denied or supposed. What one phrase names by the very words that name the true fault is no
-mention of its own ("thread pool" is not also a "pool"). Not here: whether the claim is right.
+Rivals are counted by mention. A kind of fault that is named at all counts, whatever grammar it stands in: as
+a cause, as an effect, denied or supposed. What one phrase names by the very words that name the true fault is
+no mention of its own ("thread pool" is not also a "pool"). Not here: whether the claim is right.
 """
 
 from __future__ import annotations

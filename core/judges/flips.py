@@ -1,7 +1,7 @@
 """Does a verdict hang on how the question is put? The same pairs are asked again in other ways.
 
-A judge that changes its mind when the report stands before the facts, or when the rubric has other words, judges
-the question and not the report. Not here: whether it is right (`core.judges.calibration`).
+A judge that changes its mind when the report stands before the facts, or when the rubric has other words,
+judges the question and not the report. Not here: whether it is right (`core.judges.calibration`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The words the off-line judge reads by: `log_scenarios/judge_lexicon.json`, read once and compiled.
 
-A fault type has cues: phrases that name it, in several languages. Marks are the words around a cue that say how
-it is meant: denied, hypothetical, over, somebody else's opinion. Texts are compared in a plain form. Not here:
-what a text says in the end (`core.judges.claims`).
+A fault type has cues: phrases that name it, in several languages. Marks are the words around a cue that say
+how it is meant: denied, hypothetical, over, somebody else's opinion. Texts are compared in a plain form. Not
+here: what a text says in the end (`core.judges.claims`).
 """
 
 from __future__ import annotations

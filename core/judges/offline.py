@@ -1,13 +1,13 @@
 """The off-line judge: compares a report with the ground truth, without a key, in a few milliseconds.
 
-The service must be the culprit and nothing but the culprit. The cause must be stated as the cause: by quoting a
-decisive log line, or by naming the fault in other words (`log_scenarios/judge_lexicon.json`, and the phrases that
-the truth accepts). Nothing in the report may deny it, take it back, blame somebody else, or name other kinds of
-fault beside it. What a report says about its own correctness is never read.
+The service must be the culprit and nothing but the culprit. The cause must be stated as the cause: by quoting
+a decisive log line, or by naming the fault in other words (`log_scenarios/judge_lexicon.json`, and the
+phrases that the truth accepts). Nothing in the report may deny it, take it back, blame somebody else, or name
+other kinds of fault beside it. What a report says about its own correctness is never read.
 
-Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong; the
-calibration in `make_judge_model` measures how often. A kind of fault that the lexicon does not know can only be
-judged by accepted phrases; without them the judge says so.
+Not covered: reasoning. A right cause in words that no cue knows and no decisive line holds is called wrong;
+the calibration in `make_judge_model` measures how often. A kind of fault that the lexicon does not know can
+only be judged by accepted phrases; without them the judge says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ MARGIN = 0.5
 MOST_NAMED = 2
 """Kinds of fault a report may name at all, the true one included; more are a list."""
 THE_SAME = ((3, 0.75), (4, 0.6))
-"""Words of the truth that a report must hold to say the same, and the share of its words that they must be."""
+"""Words of the truth that a report must hold to say the same, and the share of
+its words that they must be.
+"""
 DENIALS = ("denied_before", "denied_after", "frame", "verdict", "mended", "retraction", "hypothetical")
 """Marks that turn a sentence round."""
 REJECTED = "rejected"
@@ -130,7 +132,9 @@ class _Case:
 
     @cached_property
     def rivals(self) -> set[str]:
-        """Other kinds of fault that are stated as the cause, in words that do not state the true one as well."""
+        """Other kinds of fault that are stated as the cause, in words that do not
+        state the true one as well.
+        """
         asserted = [one for one in self.said.of(self.gold, *ASSERTED) if one.weight >= ENOUGH]
         stated = self.said.named(Stance.CAUSE) - self.compatible
 
@@ -255,7 +259,7 @@ class _Case:
         whole = self.quote.others_whole
         return f"quotes {whole} lines that are not decisive" if whole > 2 else None
 
-    # ------------------------------------------------------------------------------------- why it may be right
+    # ------------------------------------------------------------------------------------ why it may be right
 
     def _supports(self) -> Iterator[Ruling]:
         if plain(self.scenario.expected_root_cause) == self.text:

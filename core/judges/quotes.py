@@ -1,8 +1,8 @@
 """How much of a report repeats the decisive lines of a scenario, and how much it repeats others.
 
-Lines are compared by their words: numbers and ids are masked, service names left out. A line with the words of a
-decisive one is decisive too, whoever wrote it, since the service has a field of its own. Not here: what a quote
-is worth.
+Lines are compared by their words: numbers and ids are masked, service names left out. A line with the
+words of a decisive one is decisive too, whoever wrote it, since the service has a field of its own. Not
+here: what a quote is worth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from project_types import LogRecord, Scenario
 FEWEST_WORDS = 3
 """Words that a text and a line must share."""
 LEAST_SHARE = 0.36
-"""Share of a text's words that a line must hold to be quoted: QUOTED squared, were all of the line repeated."""
+"""Share of a text's words that a line must hold to be quoted: QUOTED squared, were
+all of the line repeated.
+"""
 KEPT_SCENARIOS = 16
 """Scenarios whose lines are kept ready; a training step judges each of a few scenarios several times."""
 PIECE_WORDS = 5

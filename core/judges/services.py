@@ -1,7 +1,7 @@
 """Which services a text names, and whether it places the cause in the right one.
 
-A name is recognised in any spelling of its hyphens and case, and never as a word about a fault. Not here: what
-is said to be broken.
+A name is recognised in any spelling of its hyphens and case, and never as a word about a fault. Not here:
+what is said to be broken.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def without_services(text: str, incident: Incident) -> str:
 
 
 def service_matches(claim: str, scenario: Scenario) -> bool:
-    """The field names the culprit and nothing else; case, quotes and a word such as 'service' do not matter."""
+    """The field names the culprit and nothing else; case, quotes and a word such
+    as 'service' do not matter.
+    """
     text = plain(claim)
     named = services_named(text, scenario.services)
     if {name for name, _, _ in named} != {scenario.ground_truth.service}:

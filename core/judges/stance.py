@@ -1,9 +1,9 @@
 """How a text means what it names: as the cause, as an effect, or not at all.
 
-A place in a text is asserted unless words around it deny it, question it, suppose it, leave it to somebody else,
-or say that it is over. The words are the marks of `core.judges.lexicon`; what each list reaches is said here:
-some reach what follows them in their clause, some the clause before them, some a sentence that only points back
-("I do not think so."). Not here: what is named (`core.judges.claims`).
+A place in a text is asserted unless words around it deny it, question it, suppose it, leave it to somebody
+else, or say that it is over. The words are the marks of `core.judges.lexicon`; what each list reaches is said
+here: some reach what follows them in their clause, some the clause before them, some a sentence that only
+points back ("I do not think so."). Not here: what is named (`core.judges.claims`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sentence that fools a judge most often: what a report is worth that knows nothing of its incident.
 
-An optimiser puts fragments together, from the judge's own lexicon and from decisive lines of other incidents, and
-keeps what a judge accepts in most of the scenarios it is shown. A judge is only as good as the little this finds.
-Not here: a search over all texts; it is greedy and sees a sample.
+An optimiser puts fragments together, from the judge's own lexicon and from decisive lines of other incidents,
+and keeps what a judge accepts in most of the scenarios it is shown. A judge is only as good as the little
+this finds. Not here: a search over all texts; it is greedy and sees a sample.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Optimiser:
         return beam[0]
 
     def fragments(self) -> Iterator[str]:
-        """One spelling of every strong cue, every fault's own name, and the decisive lines, numbers left out."""
+        """One spelling of every strong cue, every fault's own name, and the
+        decisive lines, numbers left out.
+        """
         for name, cues in lexicon().cues.items():
             yield name.replace("_", " ")
             yield from (cue.spelled for cue in cues if cue.weight >= 1)

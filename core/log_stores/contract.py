@@ -178,7 +178,9 @@ class LogStore(Protocol):
         ...
 
     def resolve(self, kind: IdKind, shown: str) -> Sequence[str]:
-        """Return the ids that `shown` can stand for: itself, or those that begin with its 4 or more letters."""
+        """Return the ids that `shown` can stand for: itself, or those that begin
+        with its 4 or more letters.
+        """
         ...
 
     def short(self, kind: IdKind, full: str) -> str:

@@ -1,10 +1,11 @@
 """Where in a growing file a window of time can be: the first, the last and the worst line of every 512 rows.
 
-An index on time is no good there. Nodes write at the same time, so each batch changes it in as many places as the
-run is long, and a run of ten times the size writes a hundred times as much. Granules only grow at their end. A
-query reads those that can hold what it asks for, and then the lines of these only. It finds them by regions of 64,
-so a longer run has hardly more to look at. PostgreSQL has such an index as BRIN, ClickHouse as a skip index; the
-word granule is from there. What stands in a granule is counted by `core.log_stores.tallies`.
+An index on time is no good there. Nodes write at the same time, so each batch changes it in as many places as
+the run is long, and a run of ten times the size writes a hundred times as much. Granules only grow at their
+end. A query reads those that can hold what it asks for, and then the lines of these only. It finds them by
+regions of 64, so a longer run has hardly more to look at. PostgreSQL has such an index as BRIN, ClickHouse as
+a skip index; the word granule is from there. What stands in a granule is counted by
+`core.log_stores.tallies`.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def ends(query: LogQuery) -> list[int]:
 
 
 def can_hold(block: Rows, query: LogQuery) -> tuple[str, list[Any]]:
-    """Return the condition on `SOURCE` that leaves the granules of a block that can hold what is asked for."""
+    """Return the condition on `SOURCE` that leaves the granules of a block that
+    can hold what is asked for.
+    """
     worst = 0 if query.min_level is None else query.min_level.value
     wanted = [*ends(query), worst]
     return _CAN_HOLD, [*(row >> BITS + _REGION_BITS for row in block), *wanted, *wanted]

@@ -1,8 +1,8 @@
 """A SQLite log store that grows: batches of lines and spans are added to runs while others read.
 
-Several runs may stand in one file. A line or a span that is stored already is left out, so a batch may be sent
-twice. Ids are printed whole, because the next batch could make a prefix ambiguous. Kinds stay as they were
-numbered first.
+Several runs may stand in one file. A line or a span that is stored already is left out, so a batch may be
+sent twice. Ids are printed whole, because the next batch could make a prefix ambiguous. Kinds stay as
+they were numbered first.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _STEPS = 50_000
 _BUSY_S = 60.0
 """How long a batch waits for another one that is being written."""
 _NEAR_US, _FURTHER, _EVER_US = 1000, 16, 1 << 62
-"""Neighbours of a line are looked for within a millisecond first, then in 16 times as much, until enough are found."""
+"""Neighbours of a line are looked for within a millisecond first, then in 16 times as
+much, until enough are found.
+"""
 _CACHE_KIB, _CHECKPOINT_PAGES = 64 << 10, 16 << 10
 """64 MiB each. A batch then fits into memory, and a page that many batches change is copied once for all of
 them: with SQLite's defaults ingestion waits for the disk half of the time.
@@ -69,7 +71,8 @@ def growing_store(database: Path | None, run_id: str, answer_within_s: float = m
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        # the word index frees pages all the time, and no line is ever deleted: nothing to overwrite with zeros
+        # the word index frees pages all the time, and no line is ever deleted: nothing
+        # to overwrite with zeros
         connection.execute("PRAGMA secure_delete=OFF")
         # SQLite would index the whole table for one query instead of reading a few granules
         connection.execute("PRAGMA automatic_index=OFF")

@@ -58,7 +58,9 @@ def grouped(tallies: Iterable[Tally]) -> Grouped:
 def kinds_of(
     groups: Sequence[Group], lines: Sequence[Line], alike: Callable[[int, Sequence[str]], Sequence[str]]
 ) -> list[Kind]:
-    """Return groups with the first line of each. `alike` gives the texts of a kind that these services wrote."""
+    """Return groups with the first line of each. `alike` gives the texts of a kind
+    that these services wrote.
+    """
 
     def shown(group: Group, line: Line) -> Kind:
         differs = difference(alike(group.kind, group.services)) if group.times > 1 else ()

@@ -1,9 +1,9 @@
 """Log lines by column: cleaned, in time order, each with its mask, ready to be numbered and stored.
 
 A build and an ingestion handle millions of lines, and their time is a bar of `benchmarks/build.py` and
-`benchmarks/testrun.py`. So what can be done to a whole column at once is done so. The columns hold plain values
-only, which another process can send. Which numbers the lines get in a database is decided by `log_rows` alone; the
-tables are `core.log_stores.tables`.
+`benchmarks/testrun.py`. So what can be done to a whole column at once is done so. The columns hold plain
+values only, which another process can send. Which numbers the lines get in a database is decided by
+`log_rows` alone; the tables are `core.log_stores.tables`.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class _Masks(dict[tuple[int, bytes], int]):
         return self[key]
 
 
-# -------------------------------------------------------------------------------------------------------- numbers
+# ---------------------------------------------------------------------------------------------------- numbers
 
 
 def log_rows(

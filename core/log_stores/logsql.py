@@ -27,7 +27,7 @@ _FIELD = re.compile(r"[a-z_]+")
 _REGEX_SYNTAX = re.compile(r"([\\.+*?()|\[\]{}^$])")
 
 
-# ----------------------------------------------------------------------------------------------------- filters
+# ---------------------------------------------------------------------------------------------------- filters
 
 
 def quoted(text: str) -> str:
@@ -101,7 +101,7 @@ def _name(field: str) -> str:
     return field
 
 
-# ----------------------------------------------------------------------------------------------------- requests
+# --------------------------------------------------------------------------------------------------- requests
 
 
 class Server:
@@ -133,7 +133,9 @@ class Server:
             ) from trouble
 
     def insert(self, lines: Sequence[str], stream_fields: str) -> None:
-        """Send JSON lines. That the server answers 200 does not mean that it kept them all. Raises DatabaseError."""
+        """Send JSON lines. That the server answers 200 does not mean that it kept them
+        all. Raises DatabaseError.
+        """
         parameters = {"_stream_fields": stream_fields, "_time_field": "_time", "_msg_field": "_msg"}
         body = ("\n".join(lines) + "\n").encode()
         headers = {"Content-Type": "application/stream+json"}

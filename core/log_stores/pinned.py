@@ -1,7 +1,7 @@
 """A database that must stay as it is while a run reads it.
 
-A build replaces the file under its name, so the next episode would see other rows under the same ids. A run that
-compares episodes with one another pins the file, and stops when it is another one.
+A build replaces the file under its name, so the next episode would see other rows under the same ids. A run
+that compares episodes with one another pins the file, and stops when it is another one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""How a tool prints log lines, and how a printed line is read back: the one form that policies are trained on.
+"""How a tool prints log lines, and how a printed line is read back: the one form
+that policies are trained on.
 
 A row is `time LEVEL service xCOUNT{what differs} message trace ID log ID`. A message that would break its
-budget keeps its head, its tail and what was searched for. Everything printed is somebody else's text and stays
-on its line. Counting tokens is `core.log_stores.token_budget`; what the tools answer is `core.tools`.
+budget keeps its head, its tail and what was searched for. Everything printed is somebody else's text and
+stays on its line. Counting tokens is `core.log_stores.token_budget`; what the tools answer is `core.tools`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _EPOCH, _DAY_US = datetime(1970, 1, 1, tzinfo=UTC), 86_400_000_000
 NO_CLOCK = "--:--:--"
 """Printed instead of the time of a line without a clock."""
 
-# --------------------------------------------------------------------------------------------------------- times
+# ------------------------------------------------------------------------------------------------------ times
 
 
 def when(at_us: float) -> datetime:
@@ -41,7 +42,7 @@ def clock_text(at_us: int, stretch: Stretch | None) -> str:
     return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
-# ---------------------------------------------------------------------------------------------------- rows in print
+# ---------------------------------------------------------------------------------------------- rows in print
 
 
 def one_line(text: str) -> str:

@@ -17,7 +17,7 @@ from core.log_stores.printing import clip, clock_text
 from core.log_stores.times import window
 from project_types import SEARCH_LEVELS, Level, ToolInputError
 
-# ---------------------------------------------------------------------------------------------------- arguments
+# -------------------------------------------------------------------------------------------------- arguments
 
 
 def blank_is_none(value: Any) -> Any:
@@ -73,7 +73,7 @@ class SearchArguments(Arguments):
     ] = None
 
 
-# ------------------------------------------------------------------------------------------------------- queries
+# ---------------------------------------------------------------------------------------------------- queries
 
 
 class Asked(NamedTuple):

@@ -1,8 +1,9 @@
-"""A scenario file as what a database takes: read, checked, texts cleaned to one line, spans and events as rows.
+"""A scenario file as what a database takes: read, checked, texts cleaned to one line,
+spans and events as rows.
 
 Rows are plain dicts and tuples, because a build handles millions of them and its time is the bar of
-`benchmarks/build.py`. A program that wants a scenario with attributes calls `project_types.read_scenario`, which
-accepts and refuses the same files. Log lines go on to `core.log_stores.line_columns`. The tables are in
+`benchmarks/build.py`. A program that wants a scenario with attributes calls `project_types.read_scenario`,
+which accepts and refuses the same files. Log lines go on to `core.log_stores.line_columns`. The tables are in
 `core.log_stores.tables`.
 """
 
@@ -139,7 +140,7 @@ def _fill_nanoseconds(found: dict[str, Any], written: dict[str, Any]) -> None:
                 row.setdefault("nanosecond", nanoseconds_beyond(text[clock]))
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # cleaning
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
@@ -169,7 +170,7 @@ def microseconds(moment: datetime) -> int:
     return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds
 
 
-# -------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # rows
 
 

@@ -58,7 +58,9 @@ def timed_spans(store: LogStore) -> list[TimedSpan]:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which a share of the sorted values lie: the nearest one that occurs; 0 for none."""
+    """Return the value below which a share of the sorted values lie: the nearest
+    one that occurs; 0 for none.
+    """
     if not values:
         return 0.0
     return values[min(len(values) - 1, int(share * len(values)))]

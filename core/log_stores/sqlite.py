@@ -73,7 +73,9 @@ def _in_us(points: str) -> list[tuple[int, float]]:
 
 
 def _holds(text: str, word: str) -> bool:
-    """Whether the text holds a word that is not plain ASCII, whatever the case; SQLite's lower() is for ASCII."""
+    """Whether the text holds a word that is not plain ASCII, whatever the case;
+    SQLite's lower() is for ASCII.
+    """
     return word.casefold() in text.casefold()
 
 
@@ -361,7 +363,9 @@ class SqliteStore:
         return [*reversed(earlier), *self._neighbours((at_us, row), after + 1, earlier=False)]
 
     def _neighbours(self, place: tuple[int, int], limit: int, earlier: bool) -> list[Line]:
-        """Return the lines next to a place, the nearest first: those before it, or itself and those behind it."""
+        """Return the lines next to a place, the nearest first: those before it, or
+        itself and those behind it.
+        """
         side = "row < ? ORDER BY row DESC" if earlier else "row >= ? ORDER BY row"
         query = f"SELECT {LINE} FROM logs WHERE row BETWEEN ? AND ? AND {side} LIMIT ?"
         return [Line(*line) for line in self.rows(query, *self.log_range, place[1], limit)]

@@ -60,8 +60,8 @@ CREATE TABLE IF NOT EXISTS kinds(scenario INTEGER NOT NULL, level INTEGER NOT NU
     kind INTEGER NOT NULL, PRIMARY KEY(scenario, level, mask)) WITHOUT ROWID;
 INSERT INTO log_words(log_words, rank) VALUES ('automerge', 8);
 """
-"""What a file that grows has besides. Its words are merged half as often as FTS5 would: a batch then takes a fifth
-less time, and a word is looked up in a few more places.
+"""What a file that grows has besides. Its words are merged half as often as FTS5 would: a batch then takes a
+fifth less time, and a word is looked up in a few more places.
 """
 Parts = Mapping[str, Any]
 """An incident's fields by name; log lines and spans as dicts, the rest as models."""

@@ -1,12 +1,14 @@
-"""How many lines of each kind and service stand in each granule of a growing file, so that few are read to count.
+"""How many lines of each kind and service stand in each granule of a growing file, so
+that few are read to count.
 
-A granule that lies within the window is counted from its tallies. Lines are read only where the window ends, in the
-first and the last granule of each writer. Words are decided once for a kind whose lines all hold the same ones,
-numbers left out; that is looked up in one of its lines. The lines of other kinds, with a user's name or an id with
-letters in them, are read one by one. Log compressors answer searches in this way.
+A granule that lies within the window is counted from its tallies. Lines are read only where the window ends,
+in the first and the last granule of each writer. Words are decided once for a kind whose lines all hold the
+same ones, numbers left out; that is looked up in one of its lines. The lines of other kinds, with a user's
+name or an id with letters in them, are read one by one. Log compressors answer searches in this way.
 
-Following K. Rodrigues et al., "CLP: Efficient and Scalable Search on Compressed Text Logs" (OSDI 2021): the idea that
-a word is looked for in the fixed part of a kind first. What is fixed is decided here in our own way.
+Following K. Rodrigues et al., "CLP: Efficient and Scalable Search on Compressed Text Logs" (OSDI
+2021): the idea that a word is looked for in the fixed part of a kind first. What is fixed is
+decided here in our own way.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ def _same_words(
 
 
 def _words(key: bytes) -> bytes:
-    """Return a digest of all that a word of letters can be found in: two lines with one hold the same such words.
+    """Return a digest of all that a word of letters can be found in: two lines with one
+    hold the same such words.
 
     What stands between is left out, and so are numbers. Digits inside a word count as one, whatever they are.
     """
@@ -117,7 +120,9 @@ def of_granules(block: Rows, query: LogQuery, number: int, words: Sql) -> Sql:
 
 
 def besides(query: LogQuery, number: int) -> Sql:
-    """Return the condition on granules and their lines that leaves those which `of_granules` does not count."""
+    """Return the condition on granules and their lines that leaves those which
+    `of_granules` does not count.
+    """
     outside = f"NOT ({WITHIN})"
     if not query.words:
         return outside, ends(query)

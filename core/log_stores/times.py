@@ -1,7 +1,7 @@
 """What a time in a tool's arguments means: a moment, or a stretch of time, in an incident.
 
-A time of day means the incident's date. A moment is as long as it is precise: "14:05" lasts a minute, a date a
-day. Nanoseconds and zones of hours only are understood. All times are UTC unless they say otherwise.
+A time of day means the incident's date. A moment is as long as it is precise: "14:05" lasts a minute, a date
+a day. Nanoseconds and zones of hours only are understood. All times are UTC unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def window(
     stretch: Stretch | None,
     names: tuple[str, str] = ("start_time", "end_time"),
 ) -> tuple[int | None, int | None]:
-    """Return the two ends in microseconds. Raises ToolInputError for what is no time, or for a wrong order."""
+    """Return the two ends in microseconds. Raises ToolInputError for what is no
+    time, or for a wrong order.
+    """
     given = {name: text for name, text in zip(names, (start_time, end_time), strict=True) if text is not None}
     if given and stretch is None:
         raise ToolInputError(f"{', '.join(given)}: the lines of this incident have no clock; leave times out")
@@ -92,7 +94,7 @@ def _date(at_us: int) -> date:
     return (_EPOCH + timedelta(microseconds=at_us)).date()
 
 
-# ------------------------------------------------------------------------------------------------------ stretches
+# -------------------------------------------------------------------------------------------------- stretches
 
 _BETWEEN = re.compile(r"\s*/\s*|\s+(?:to|-|–)\s+|\s*\.\.\s*")
 _TWO_TIMES = re.compile(r"(\d{1,2}:\d\d(?::\d\d)?)[-–](\d{1,2}:\d\d(?::\d\d)?)", re.ASCII)

@@ -1,7 +1,7 @@
 """How many tokens a text takes, and how a text is cut to a number of them.
 
-The count is an estimate without a tokenizer, rather too high than too low. A cut text says how many characters
-are missing and where.
+The count is an estimate without a tokenizer, rather too high than too low. A cut text says how many
+characters are missing and where.
 """
 
 from __future__ import annotations

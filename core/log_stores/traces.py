@@ -88,8 +88,8 @@ def trail(spans: Sequence[StoredSpan], places: Mapping[int, Place]) -> list[int]
     """Return the positions of the spans that lead to where a request fails or takes long; none where it does
     neither.
 
-    The trail begins at the first root and follows the last attempt of each call: a failing one before a slow one, then
-    the longest. A call that failed and was repeated with success is no part of it.
+    The trail begins at the first root and follows the last attempt of each call: a failing one before a slow
+    one, then the longest. A call that failed and was repeated with success is no part of it.
     """
     first = min(places, key=lambda number: places[number].order, default=None)
     if first is None or not (spans[first].status in FAILED or spans[first].duration_ms >= SLOW_MS):

@@ -1,9 +1,9 @@
 """A log store over VictoriaLogs: the engine when one machine's file is not enough.
 
-The server is append-only and answers 200 also when it dropped rows: those whose clock it cannot read, that are
-older than its retention or further ahead than it allows, that are too long. So what is sent is counted again,
-and a loss is an error that says why it may be. Rows that are stored already are not sent again. Clocks far
-from the mass are kept in a field of their own, where retention does not touch them. Queries are built in
+The server is append-only and answers 200 also when it dropped rows: those whose clock it cannot read, that
+are older than its retention or further ahead than it allows, that are too long. So what is sent is counted
+again, and a loss is an error that says why it may be. Rows that are stored already are not sent again. Clocks
+far from the mass are kept in a field of their own, where retention does not touch them. Queries are built in
 `logsql`.
 """
 

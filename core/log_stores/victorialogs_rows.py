@@ -1,4 +1,5 @@
-"""How a run's rows lie in VictoriaLogs: the fields that are sent, and what is made of the fields that come back.
+"""How a run's rows lie in VictoriaLogs: the fields that are sent, and what is made of
+the fields that come back.
 
 The server drops empty fields, replaces empty messages and files a row under its time. So an empty text is
 marked, a clock far from the others is kept in a field of its own, and an order that sorts as text stands in
@@ -23,10 +24,14 @@ from project_types import MetricSeries
 _POINTS_A_ROW = 1000
 """A longer metric is cut into rows: the server drops what is too long."""
 _LONGEST_TEXT = 50_000
-"""Characters of a row's text that are sent: the server drops lines over 256 KiB, and a character may take 4 bytes."""
+"""Characters of a row's text that are sent: the server drops lines over 256 KiB, and a
+character may take 4 bytes.
+"""
 _BLANK = "(blank)"
 _ZERO = 10**16
-"""Added to microseconds before they are written with a fixed width, so that years before 1970 sort as well."""
+"""Added to microseconds before they are written with a fixed width, so that years
+before 1970 sort as well.
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,11 +1,12 @@
 """Several servers of one model: an episode stays at one, and moves on when that one fails.
 
-Which server an episode gets follows from its session, so that its calls meet the cache that has its conversation,
-and so that each server gets its share (rendezvous hashing: Thaler and Ravishankar, 1998). A server that cannot be
-reached, or answers with 5xx, rests. Then it is asked for its models, and takes part again once it answers.
+Which server an episode gets follows from its session, so that its calls meet the cache that has its
+conversation, and so that each server gets its share (rendezvous hashing: Thaler and Ravishankar, 1998). A
+server that cannot be reached, or answers with 5xx, rests. Then it is asked for its models, and takes part
+again once it answers.
 
-Not here: how often a call is tried again (`core.model_calls`). A failed call raises as it would without a pool, and
-the next attempt goes to another server.
+Not here: how often a call is tried again (`core.model_calls`). A failed call raises as it would without a
+pool, and the next attempt goes to another server.
 """
 
 from __future__ import annotations

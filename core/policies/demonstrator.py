@@ -1,15 +1,15 @@
 """Investigators that work only with the tools: a careful one, and the mixture that the small model imitates.
 
-The careful one knows no wording of any cause. It follows a failing request: which kind of request people mean, the
-worst trace of it, which service ran short of something or else where the trace ends, and what that service began to
-write at about that time. Before a call it says in a few words of the last result what it goes by, so that a model that
-imitates it makes one choice at a time and then reads on. The demonstrator is deliberately mediocre. It mostly begins
-with errors instead of traces, and at later turnings it is hasty sometimes: it reads about another kind of request, asks
-another service of the trace, or blames the first row it sees. Which way pays is left to be learnt from reward
-(docs/adr/0060, docs/adr/0062).
+The careful one knows no wording of any cause. It follows a failing request: which kind of request people
+mean, the worst trace of it, which service ran short of something or else where the trace ends, and what that
+service began to write at about that time. Before a call it says in a few words of the last result what it
+goes by, so that a model that imitates it makes one choice at a time and then reads on. The demonstrator is
+deliberately mediocre. It mostly begins with errors instead of traces, and at later turnings it is hasty
+sometimes: it reads about another kind of request, asks another service of the trace, or blames the first row
+it sees. Which way pays is left to be learnt from reward (docs/adr/0060, docs/adr/0062).
 
-Where the tools about time are missing (`EpisodeConfig.tools` = 'two'), traces are found through rows that name one.
-Not here: the trivial rules (`scripted`), and the script that asks for everything there is (`sre`).
+Where the tools about time are missing (`EpisodeConfig.tools` = 'two'), traces are found through rows that
+name one. Not here: the trivial rules (`scripted`), and the script that asks for everything there is (`sre`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from project_types import Level
 LONGEST_QUOTE = 80
 """Characters of a row that a report quotes."""
 SUPPLY = re.compile(r"cpu|memory|disk|socket|connection")
-"""In the names of metrics that say how much of something a service has in use (saturation, in the USE method). Rate,
-errors and latency move along the whole way of a request, and so do queues.
+"""In the names of metrics that say how much of something a service has in use (saturation, in the USE
+method). Rate, errors and latency move along the whole way of a request, and so do queues.
 """
 MOST_ASKED = 3
 """Services that the careful one asks about."""
@@ -170,8 +170,8 @@ def _named_traces(notes: _Notes) -> list[Call]:
 
 
 def _suspects(notes: _Notes, read: Trace) -> Generator[Call, str, dict[str, str]]:
-    """Services to ask, and why: one that ran short of something, where the trace ends, whom that one called last, and
-    who called it.
+    """Services to ask, and why: one that ran short of something, where the trace ends, whom that one
+    called last, and who called it.
     """
     short = None
     if notes.offered("read_metrics") and notes.left():
@@ -208,15 +208,17 @@ def because_end(last: Span) -> str:
 
 
 def trail_end(read: Trace) -> Span:
-    """The span at which the trail of failing or slow calls ends; in a trace without one, the span that worked longest."""
+    """The span at which the trail of failing or slow calls ends; in a trace without one, the
+    span that worked longest.
+    """
     spans = list(read.root.walk())
     ends = [span for span in spans if span.service == read.end]
     return ends[-1] if ends else max(spans, key=lambda span: span.own_ms)
 
 
 def _doubts(notes: _Notes, row: ShownRow) -> tuple[bool, int, float]:
-    """What speaks against a row as the cause, the weightiest first: it is an event of the platform; it names another
-    service or is an error, as complaints do; it is far from the failing request in time.
+    """What speaks against a row as the cause, the weightiest first: it is an event of the platform; it names
+    another service or is an error, as complaints do; it is far from the failing request in time.
     """
     words = set(re.findall(r"[\w-]+(?:\.[\w-]+)*", row.message))
     names = any(name in words for name in notes.services if name != row.service)
@@ -239,8 +241,8 @@ def _blamed(notes: _Notes) -> ShownRow | None:
 
 
 def answer_with(row: ShownRow) -> Call:
-    """The call that answers with one row: its level and service are thought, then come service, words and ids in the
-    order in which the row has them, so that a model can read on.
+    """The call that answers with one row: its level and service are thought, then come service, words and ids
+    in the order in which the row has them, so that a model can read on.
     """
     report = {
         "suspected_service": row.service,

@@ -94,7 +94,9 @@ async def _pinned(base_url: str, name: str, step: str, access: Access) -> str:
 
 
 async def _checkpoint(http: httpx.AsyncClient, name: str, step: str, access: Access) -> str:
-    """Ask the service which checkpoint is meant. Raises httpx.HTTPError, and KeyError and its kin for odd replies."""
+    """Ask the service which checkpoint is meant. Raises httpx.HTTPError, and KeyError
+    and its kin for odd replies.
+    """
     reply = await http.get("preview/models")
     reply.raise_for_status()
     known = [model for model in reply.json()["data"] if model["project"] == access.project]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RULES = EpisodeConfig()
 SESSION = "X-Session-ID"
-"""Header that keeps an episode's calls together: routers in front of several engines send them to the one that
-has the conversation in its cache (SkyRL's router, vLLM's consistent hashing).
+"""Header that keeps an episode's calls together: routers in front of several engines send them to the one
+that has the conversation in its cache (SkyRL's router, vLLM's consistent hashing).
 """
 
 MOST_CONNECTIONS = 1000
@@ -55,8 +55,8 @@ def pooled_chat(pool: Pool, model_name: str, config: EpisodeConfig) -> Chat:
 def untransformed(client: AsyncOpenAI) -> Callable[..., Awaitable[Any]]:
     """Return the client's `create`, which sends messages and tools as they are.
 
-    The client would hold each message against every type a message may have, for keys that are written otherwise in
-    Python. There are none, and it is half of a call's processor time.
+    The client would hold each message against every type a message may have, for keys that are written
+    otherwise in Python. There are none, and it is half of a call's processor time.
     """
     completions = client.chat.completions
 
@@ -68,7 +68,9 @@ def untransformed(client: AsyncOpenAI) -> Callable[..., Awaitable[Any]]:
 
 
 def _hasty(client: AsyncOpenAI, config: EpisodeConfig) -> AsyncOpenAI:
-    """Return the client without its own retries, which would multiply ours. A copy is made where it has some."""
+    """Return the client without its own retries, which would multiply ours. A copy
+    is made where it has some.
+    """
     if client.max_retries == 0 and client.timeout == config.provider_timeout_s:
         return client
     return client.with_options(max_retries=0, timeout=config.provider_timeout_s)

@@ -1,7 +1,7 @@
 """Scripts that ask the graph ranker: alone, and beside the careful investigation.
 
-They need `EpisodeConfig.ranker`. They read only what the tools print, as a model does. Without those tools both are as
-good as without the ranker: "unknown", and the investigation alone.
+They need `EpisodeConfig.ranker`. They read only what the tools print, as a model does. Without those tools
+both are as good as without the ranker: "unknown", and the investigation alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from core.policies.sre.play import sre
 NEEDED = {"rank_services", "explain_service"}
 CALLS = 2
 SURE = 50
-"""Percent from which on the ranker's service is believed over that of the investigation; half, and not fitted."""
+"""Percent from which on the ranker's service is believed over that of the
+investigation; half, and not fitted.
+"""
 _RANKED = re.compile(r"^1\. (?P<service>\S+) (?P<share>\d+) %$", re.MULTILINE)
 _REASON = re.compile(r"^-\d+ points without (?P<reason>.*)$", re.MULTILINE)
 

@@ -118,7 +118,9 @@ def _pages(desk: Desk, level: str) -> Generator[Call, str, list[ShownRow]]:
 
 
 def _traces(desk: Desk) -> Generator[Call, str, list[tuple[list[ShownRow], list[ShownSpan]]]]:
-    """The rows and spans of the traces that the first page of ERROR lines names, as many as the turns allow."""
+    """The rows and spans of the traces that the first page of ERROR lines names,
+    as many as the turns allow.
+    """
     text = yield search(min_level="ERROR")
     names = dict.fromkeys(row.trace for row in rows(text) if row.trace)
     read: list[tuple[list[ShownRow], list[ShownSpan]]] = []

@@ -55,8 +55,8 @@ Answer = Mapping[str, Any]
 Asked = Call | list[Call]
 """What a script asks in one reply: a call, or several at once where calls are native."""
 Play = Generator[Asked, Any, Answer]
-"""A script under way: it is sent the text that a call printed, or a list of texts for several calls. A script that
-thinks before its answer yields it as its last call."""
+"""A script under way: it is sent the text that a call printed, or a list of texts for several calls. A script
+that thinks before its answer yields it as its last call."""
 Script = Callable[[Desk], Play]
 
 

@@ -1,8 +1,8 @@
 """The training service as a child process: start it, know when it is ready, restart it once, stop it.
 
 A training run owns one for hours, and `embedded:NAME` one for an evaluation. The child gets its own process
-group, so that Ctrl-C in a terminal reaches its owner only. Its output goes to a log file, and it ends with its
-owner, however that one dies (`--parent-pid`). Knows no model and no protocol beyond the line the service
+group, so that Ctrl-C in a terminal reaches its owner only. Its output goes to a log file, and it ends with
+its owner, however that one dies (`--parent-pid`). Knows no model and no protocol beyond the line the service
 prints when it listens and GET /health.
 """
 
@@ -37,8 +37,8 @@ class ServiceError(InvestigatorError):
 class ChildService:
     """One child process that serves `folder`. `url` is where it listens, the same after a restart.
 
-    `token` is what its clients must send. `ready_s` bounds its start, and `free_s` the wait for a service that
-    still holds the folder.
+    `token` is what its clients must send. `ready_s` bounds its start, and `free_s` the wait for a service
+    that still holds the folder.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Reach a service on this machine without the proxy that the environment names.
 
-Clients of others (ART's, the OpenAI library) read HTTP_PROXY, and would ask a proxy for 127.0.0.1. Our own clients
-ignore the environment (`trust_env=False`).
+Clients of others (ART's, the OpenAI library) read HTTP_PROXY, and would ask a proxy for 127.0.0.1. Our own
+clients ignore the environment (`trust_env=False`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ NAMES = ("NO_PROXY", "no_proxy")
 
 
 def reach_directly(url: str, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Add the host of a URL on this machine to those that need no proxy. Other hosts are left to the environment."""
+    """Add the host of a URL on this machine to those that need no proxy. Other hosts
+    are left to the environment.
+    """
     host = urlsplit(url).hostname or ""
     if not is_loopback(host):
         return

@@ -1,4 +1,5 @@
-"""The tool `compare`: which kinds of lines are new, rising, falling or gone, against a time when all was well.
+"""The tool `compare`: which kinds of lines are new, rising, falling or gone, against
+a time when all was well.
 
 Counts are compared as rates, so the two windows may differ in length. A change counts when it is larger than
 the chance of independent lines explains (three standard deviations of a Poisson count). Lines without a clock
@@ -116,7 +117,9 @@ def _lines(stretch: Stretch, service: str | None) -> LogQuery:
 
 
 def changed(now: Iterable[Tally], before: Iterable[Tally], scale: float) -> list[Change]:
-    """Return the kinds that changed, those that matter most first; `scale` is window over baseline in length."""
+    """Return the kinds that changed, those that matter most first; `scale` is
+    window over baseline in length.
+    """
     then = {(one.kind, one.service): one for one in before}
     by_status: dict[str, list[Tally]] = {}
     expected: dict[tuple[int, str], float] = {}

@@ -1,8 +1,8 @@
 """The tool `find_traces`: the worst trace of each kind of request, to read with `read_trace`.
 
 A kind of request is the operation of a trace's root and, because gateways have one for all, the first one of
-another service. Failing traces come before slow ones. Without `service` a trace is known by its root; with it,
-by the slowest span of that service.
+another service. Failing traces come before slow ones. Without `service` a trace is known by its root; with
+it, by the slowest span of that service.
 """
 
 from __future__ import annotations

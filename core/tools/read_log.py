@@ -1,7 +1,7 @@
 """The tool `read_log`: one line in full, with the lines around it.
 
-A search cuts long messages; this shows all of one, in pieces where even a whole result has no room for it. The
-neighbours are those in time, whoever wrote them.
+A search cuts long messages; this shows all of one, in pieces where even a whole result has no room for it.
+The neighbours are those in time, whoever wrote them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The tool `read_metrics`: the metric series that changed most, in both directions.
 
-A change is the difference between the mean of the baseline and that of the quarter of the window's points that
-is furthest from it, measured in standard deviations of the baseline.
-A series that never moved before is measured by a share of its own size, so that a step from zero counts and
-noise does not.
+A change is the difference between the mean of the baseline and that of the quarter of the window's points
+that is furthest from it, measured in standard deviations of the baseline. A series that never moved before is
+measured by a share of its own size, so that a step from zero counts and noise does not.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """The tool `read_trace`: one trace of an incident as a tree of spans and its log lines, within a token
 budget.
 
-A span is printed with its own time and with the gap to its caller. Below the tree stands the trail: which calls lead
-to where the request fails or takes long. A trace that does not fit is cut from its
-least telling end: failing spans stay before slow ones, slow before quick ones, each with the spans above it,
-and severe lines before spans before mild lines. A cursor shows what was left out. The tree is
-`core.log_stores.traces`.
+A span is printed with its own time and with the gap to its caller. Below the tree stands the trail: which
+calls lead to where the request fails or takes long. A trace that does not fit is cut from its least telling
+end: failing spans stay before slow ones, slow before quick ones, each with the spans above it, and severe
+lines before spans before mild lines. A cursor shows what was left out. The tree is `core.log_stores.traces`.
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ class SearchLogs(StoreTool):
         return any(one.level == Level.UNKNOWN for one in self.store.tally(LogQuery()))
 
     def _nothing(self, search: Asked) -> ToolResult:
-        """Says what was searched, what would match with one filter less, and which of the words occur at all."""
+        """Says what was searched, what would match with one filter less, and which
+        of the words occur at all.
+        """
         store, words = self.store, search.query.words
         if not search.told:
             return self.answer("this incident has no lines; look at its traces, spans or metrics.")

@@ -1,8 +1,8 @@
 """The tool `span_stats`: how many spans each operation has, how many failed, and where the time goes.
 
-Durations include what a span waited for; own time does not, and neither does the gap between a caller and the
-call as its callee saw it. What grew against the baseline comes first, by milliseconds that nobody further down
-explains.
+Durations include what a span waited for; own time does not, and neither does the gap between a caller
+and the call as its callee saw it. What grew against the baseline comes first, by milliseconds that
+nobody further down explains.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ class StoreTool:
         return max(self.budget_tokens // 3, 40) if rows > 1 else self.budget_tokens
 
     def header(self, text: str, total: int, start: int) -> Callable[[int], str]:
-        """The first line of a result, for any number of rows shown: how many there are, and how to get the rest."""
+        """The first line of a result, for any number of rows shown: how many there
+        are, and how to get the rest.
+        """
 
         def header(shown: int) -> str:
             if shown == total:

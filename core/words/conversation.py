@@ -31,7 +31,9 @@ class Tool(Protocol):
     arguments: type[BaseModel]
 
     async def run(self, arguments: Any) -> ToolResult:
-        """Do it. Raises ToolInputError for what the model got wrong; anything else is our bug and surfaces."""
+        """Do it. Raises ToolInputError for what the model got wrong; anything
+        else is our bug and surfaces.
+        """
         ...
 
     def resolve(self, kind: Literal["log", "trace"], shown: str) -> str | None:

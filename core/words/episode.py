@@ -38,7 +38,9 @@ class EpisodeConfig(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_turns: Annotated[int, Field(ge=1, le=50)] = 10
-    """Calls the policy may make before the episode ends without a report; a reply without a call counts too."""
+    """Calls the policy may make before the episode ends without a report; a reply
+    without a call counts too.
+    """
     tool_budget_tokens: Annotated[int, Field(ge=60, le=100_000)] = 1500
     """Tokens one tool result may take, by `log_search_tools.estimate_tokens`."""
     max_completion_tokens: Annotated[int, Field(ge=16)] = 1024
@@ -71,8 +73,8 @@ EMBEDDED = EpisodeConfig(
     provider_timeout_s=900,
     tools="full",
 )
-"""Rules for `tiny-investigator`: short results for a short context, and a patient wait for a service that may share
-two cores among a hundred episodes.
+"""Rules for `tiny-investigator`: short results for a short context, and a patient wait for a service that may
+share two cores among a hundred episodes.
 """
 
 
@@ -88,8 +90,8 @@ class Ending(StrEnum):
     OUT_OF_CONTEXT = "out_of_context"
     """The conversation outgrew the policy's context window, or the reply was cut by its length limit."""
     MALFORMED_CALL = "malformed_call"
-    """A call whose JSON cannot be parsed, a text reply that holds no call, or a reply that holds too many, after
-    the allowed repairs.
+    """A call whose JSON cannot be parsed, a text reply that holds no call, or a reply that holds too many,
+    after the allowed repairs.
     """
     UNKNOWN_TOOL = "unknown_tool"
     """A call of a tool that does not exist, after the allowed repairs."""
@@ -157,7 +159,9 @@ class Outcome(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _as_it_was_counted(cls, facts: Any) -> Any:
-        """Read an outcome from before `cited_supporting` was counted, when every id that was shown supported."""
+        """Read an outcome from before `cited_supporting` was counted, when every id
+        that was shown supported.
+        """
         if isinstance(facts, dict) and "cited_supporting" not in facts:
             return {**facts, "cited_supporting": facts.get("cited_seen", 0)}
         return facts

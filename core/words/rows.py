@@ -109,7 +109,9 @@ class LogRecord(Frozen):
 
     @property
     def sort_key(self) -> tuple[datetime, int, int]:
-        """Time order; a line without a clock comes before all others. `core.log_stores.ordering` places it better."""
+        """Time order; a line without a clock comes before all others.
+        `core.log_stores.ordering` places it better.
+        """
         return (self.timestamp or _NO_CLOCK, self.nanosecond, self.sequence or 0)
 
 

@@ -44,7 +44,9 @@ class TrainingConfig(Frozen):
     steps.
     """
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the gradient step, embedded only: auto times both at the start and takes the faster one."""
+    """Arithmetic of the gradient step, embedded only: auto times both at the start
+    and takes the faster one.
+    """
     gradient_steps: Annotated[int, Field(ge=1)] = 1
     """Optimiser steps that a training job is cut into, embedded only."""
     ppo: bool = False
@@ -57,8 +59,8 @@ class TrainingConfig(Frozen):
     elsewhere.
     """
     evidence_reward: bool = True
-    """Pay for evidence in training. Without it a right answer is worth the same however it was found, to measure
-    what the evidence term is good for.
+    """Pay for evidence in training. Without it a right answer is worth the same however it was found, to
+    measure what the evidence term is good for.
     """
     advantage_balance: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Weight of good episodes against bad ones; 0 is even."""
@@ -75,8 +77,9 @@ class TrainingConfig(Frozen):
     max_concurrent: Annotated[int, Field(ge=1)] = 128
     """Episodes under way at the same time."""
     max_staleness: Annotated[int, Field(ge=0, le=8)] = 0
-    """Steps that rollouts may be played ahead of training, while it runs, with weights that are so many steps old.
-    0 plays and trains in turn. It pays where the policy is served by other hardware than the one that trains.
+    """Steps that rollouts may be played ahead of training, while it runs, with weights that are so
+    many steps old. 0 plays and trains in turn. It pays where the policy is served by other hardware
+    than the one that trains.
     """
     executor: Literal["process", "ray"] = "process"
     """Where rollouts are played: in this process, or by workers on a Ray cluster."""
@@ -89,8 +92,8 @@ class TrainingConfig(Frozen):
     train_limit: Annotated[int, Field(ge=1)] | None = None
     """Use only so many train scenarios."""
     profile: Path | None = None
-    """What `python -m evaluation profile RUN --json` wrote. Train scenarios that are always or never right in it
-    are left out.
+    """What `python -m evaluation profile RUN --json` wrote. Train scenarios that are always or never
+    right in it are left out.
     """
     val_limit: Annotated[int, Field(ge=0)] | None = None
     """Use only so many val scenarios."""

@@ -44,7 +44,7 @@ def _guess(desk: Desk) -> str:
     return desk.rng.choice(services(desk))
 
 
-# ------------------------------------------------------------------------------------------------- who answers what
+# ------------------------------------------------------------------------------------------- who answers what
 
 
 def all_services(desk: Desk) -> Play:
@@ -127,7 +127,9 @@ def copied_description(desk: Desk) -> Play:
 
 
 def always_the_database(desk: Desk) -> Play:
-    """Blames a database that has no connection left: the one that is named so, or the last service of a trace."""
+    """Blames a database that has no connection left: the one that is named so, or
+    the last service of a trace.
+    """
     shown = yield search(min_level="ERROR")
     row = next((row for row in rows(shown) if row.trace), None)
     stores = [name for name in services(desk) if re.search(r"db|sql|store|cache", name)]
@@ -179,7 +181,7 @@ def two_answers(desk: Desk) -> Play:
     return {**blame(found[0]), "root_cause": cause, "key_log_ids": [row.id for row in found]}
 
 
-# --------------------------------------------------------------------------------------- replies that are broken
+# ------------------------------------------------------------------------------------ replies that are broken
 
 
 def _always(reply: ChatReply) -> Factory:

@@ -1,4 +1,5 @@
-"""An honest investigator of any accuracy: it looks at the evidence, and says "unknown" where it does not know.
+"""An honest investigator of any accuracy: it looks at the evidence, and says
+"unknown" where it does not know.
 
 It is told the truth, which no policy may see, and told where to be right. So it is what a cheat is measured
 against, and no policy.
@@ -13,7 +14,9 @@ from project_types import Chat, EpisodeConfig, Scenario
 
 
 def honest(scenario: Scenario, config: EpisodeConfig, *, right: bool) -> Chat:
-    """Return who opens evidence of the scenario and then gives the gold report, or says that it does not know."""
+    """Return who opens evidence of the scenario and then gives the gold report, or
+    says that it does not know.
+    """
 
     def script(desk: Desk) -> Play:
         for look in looks(scenario):  # noqa: UP028 - a list takes no answers, so "yield from" would fail

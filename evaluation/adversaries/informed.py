@@ -1,7 +1,7 @@
 """Cheats that were told the answer: what they add to it, or leave out, must not pay.
 
-They are right as often as the honest investigator, so that the margin shows what the padding, the guesswork or
-the missing evidence costs.
+They are right as often as the honest investigator, so that the margin shows what the padding, the guesswork
+or the missing evidence costs.
 """
 
 from __future__ import annotations

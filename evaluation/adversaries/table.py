@@ -1,4 +1,5 @@
-"""Plays every cheat on scenarios, and beside it an honest investigator that is right exactly where the cheat is.
+"""Plays every cheat on scenarios, and beside it an honest investigator that is right
+exactly where the cheat is.
 
 What is printed are means over the scenarios. `margin` is what honesty earns more at the same accuracy; a
 negative one is a hole in the reward.

@@ -126,7 +126,9 @@ def _read(path: Path) -> str:
 
 @contextmanager
 def _logs(arguments: argparse.Namespace, file: Path, scenario: Scenario) -> Iterator[Path]:
-    """The searchable logs: those given, or those of this one scenario, built for as long as they are needed."""
+    """The searchable logs: those given, or those of this one scenario, built for
+    as long as they are needed.
+    """
     if arguments.database:
         yield arguments.database
         return

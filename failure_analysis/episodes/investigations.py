@@ -277,7 +277,9 @@ class _Case:
                 yield Claim(kind=kind, text=f"{which} {text}", turns=tuple(found), log_ids=ids)
 
     def _missed_by(self, call: Call, log_id: str) -> str:
-        """How a call missed a decisive line: 'late' for its times, 'cut' for what was left out, '' otherwise."""
+        """How a call missed a decisive line: 'late' for its times, 'cut' for what
+        was left out, '' otherwise.
+        """
         if self.searches is None or call.name != SEARCH or call.arguments is None or call.failed:
             return ""
         query = self.searches.query(call.arguments)

@@ -1,8 +1,8 @@
 """What a stored search asked for: its arguments, put to the scenario's lines once more.
 
-The lines stand in a log store in memory, and the arguments mean what they mean to the tool, so a claim such as
-"the search of turn 1 matched a decisive line beyond what was shown" is about the very search that was made. No
-tool runs and no database is needed. Arguments that the tool refuses match nothing.
+The lines stand in a log store in memory, and the arguments mean what they mean to the tool, so a claim such
+as "the search of turn 1 matched a decisive line beyond what was shown" is about the very search that was
+made. No tool runs and no database is needed. Arguments that the tool refuses match nothing.
 """
 
 from __future__ import annotations

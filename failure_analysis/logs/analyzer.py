@@ -3,11 +3,11 @@
     LogAnalyzer().analyze_failure("seed1", "training_job", "CUDA out of memory", log_text)
 
 A language model answers where one is configured: `model=`, FAILURE_ANALYSIS_MODEL (any name litellm knows, or
-`served:production` for an adapter of `python -m alignment serve`), or
-else the default model of the key that is set (DEFAULT_MODELS). Pattern rules answer where none is, where it does
-not answer in time or readably, and where its answer is not to be believed (`checking`). The result says who did
-and why. Rules read the last 60,000 characters of the log. A model is sent the error, the 3,000 characters around
-the line that says why, and the code, all redacted first.
+`served:production` for an adapter of `python -m alignment serve`), or else the default model of the key that
+is set (DEFAULT_MODELS). Pattern rules answer where none is, where it does not answer in time or readably, and
+where its answer is not to be believed (`checking`). The result says who did and why. Rules read the last
+60,000 characters of the log. A model is sent the error, the 3,000 characters around the line that says why,
+and the code, all redacted first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ CODE_CHARACTERS = 2000
 MESSAGE_CHARACTERS = 2000
 KNOWN_CHARACTERS, MOST_KNOWN = 600, 3
 PATIENCE = Patience(attempts=4, longest_wait_s=5.0)
-"""Within the time of one answer: rules answer at once, so a model is not waited for as long as a policy is."""
+"""Within the time of one answer: rules answer at once, so a model is not waited
+for as long as a policy is.
+"""
 READINGS = 2
 """Times a model is asked whose answer cannot be read."""
 

@@ -107,8 +107,9 @@ def _of_file(name: str, asked: _Asked) -> Iterator[Experiment]:
 
 
 def _of_junit(path: Path, run: str, at: datetime, asked: _Asked) -> Iterator[Experiment]:
-    """The failed cases. Their ids hold file, suite, name, place and time, where the file says none its content:
-    the same test may fail in another suite, file or run, and a file that was only touched says nothing new.
+    """The failed cases. Their ids hold file, suite, name, place and time, where the file says none
+    its content: the same test may fail in another suite, file or run, and a file that was only
+    touched says nothing new.
     """
     content = sha256_of(path)
     try:

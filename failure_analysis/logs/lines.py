@@ -1,4 +1,5 @@
-"""Lines of a log without what wraps them: clocks, containers, JSON, runners; and the level that each one states.
+"""Lines of a log without what wraps them: clocks, containers, JSON, runners; and the
+level that each one states.
 
 `2026-03-04T14:00:02.1Z ##[error]boom` and `{"level":"error","msg":"boom"}` both say boom. Which of the lines
 is the cause is decided in `suspects`.

@@ -2,8 +2,8 @@
 
 A rule is a pattern over text, the category it means, and what to do. Rules are tried in order, the telling
 before the general: first on the error message, then on the line of the log that says why (`suspects`) and on
-what stands around it, then on the other suspicious lines. How urgent it is decides `severity`. How right all of
-this is, is measured: `python -m failure_analysis score` and benchmarks/ci_logs.py (docs/failures.md).
+what stands around it, then on the other suspicious lines. How urgent it is decides `severity`. How right all
+of this is, is measured: `python -m failure_analysis score` and benchmarks/ci_logs.py (docs/failures.md).
 """
 
 from __future__ import annotations

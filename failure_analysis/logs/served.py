@@ -1,8 +1,8 @@
 """An adapter of one's own as the model that explains failures: `FAILURE_ANALYSIS_MODEL=served:production`.
 
-It is asked over HTTP (`python -m alignment serve`) and learned to name a cause and an action, not categories: those
-are the rules' verdict. Its answer is believed on the same terms as that of any model (`checking`). Not here: how
-the service reads a log (`alignment.triage`).
+It is asked over HTTP (`python -m alignment serve`) and learned to name a cause and an action, not categories:
+those are the rules' verdict. Its answer is believed on the same terms as that of any model (`checking`). Not
+here: how the service reads a log (`alignment.triage`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ SERVED = "served:"
 async def explained(
     model: str, log: str, url: str | None, token: str | None, timeout_s: float
 ) -> tuple[str, str]:
-    """Return the root cause and the next action that the adapter names. Raises CallError when it names none."""
+    """Return the root cause and the next action that the adapter names. Raises
+    CallError when it names none.
+    """
     given = {"url": url, "token": token}
     service = ServedAdapters(**{key: value for key, value in given.items() if value}, timeout_s=timeout_s)
     said = await service.triage(log, model.removeprefix(SERVED))

@@ -1,4 +1,5 @@
-"""XML as test runners really write it, made readable: any encoding, stray control characters, endless comments.
+"""XML as test runners really write it, made readable: any encoding, stray control
+characters, endless comments.
 
 A runner that copies a coloured message into a file writes bytes that XML forbids. They are replaced, piece by
 piece, so that one of them does not hide every failure after it. What is not mended is the structure: a cut

@@ -1,8 +1,8 @@
 """What is about to go wrong in a run that still goes on, from the numbers it has written so far.
 
-Pure functions over series, oldest first. Each gives a sentence, or nothing. Thresholds are in units of the noise of
-the series itself, so that a loss around 0.03 and one around 30 are judged alike. They were chosen on one half of
-the recorded runs of benchmarks/prediction.py; docs/failures.md holds what came out on the other.
+Pure functions over series, oldest first. Each gives a sentence, or nothing. Thresholds are in units of the
+noise of the series itself, so that a loss around 0.03 and one around 30 are judged alike. They were chosen on
+one half of the recorded runs of benchmarks/prediction.py; docs/failures.md holds what came out on the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Alarms about a reward that is earned without investigating, from the rows of a training run.
 
-The columns are those of `training_runs.monitors`. Each alarm compares the last steps with the first ones, or with
-what is tolerable at all, so that one odd step says nothing.
+The columns are those of `training_runs.monitors`. Each alarm compares the last steps with the first ones, or
+with what is tolerable at all, so that one odd step says nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What `watch` looks at: rows of a run's metrics.jsonl, free disk, free memory, and tests that are under way.
 
-Reads only. A value that is missing is skipped; one that is no number stays, because that is the trouble itself.
+Reads only. A value that is missing is skipped; one that is no number stays, because
+that is the trouble itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Warned(NamedTuple):
     """One warning."""
 
     sign: str
-    """What it is about, for those who count: loss, reward, policy, disk, memory, test, or a name of `gaming.alarms`."""
+    """What it is about, for those who count: loss, reward, policy, disk, memory, test, or
+    a name of `gaming.alarms`.
+    """
     text: str
 
 

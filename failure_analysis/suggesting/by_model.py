@@ -1,8 +1,8 @@
 """Edits that a model suggests: small, in files that the failure names, and without anything it must not add.
 
-The model sees the failure and the code around the places, redacted. Its edits are data until they are checked:
-a file of the repository, one place in it, few lines, and no new call that starts programs, deletes files or
-talks to the network.
+The model sees the failure and the code around the places, redacted. Its edits are data until they are
+checked: a file of the repository, one place in it, few lines, and no new call that starts programs, deletes
+files or talks to the network.
 """
 
 from __future__ import annotations

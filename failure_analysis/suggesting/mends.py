@@ -71,7 +71,9 @@ def _missing_import(message: str, lines: list[str], at: int) -> Iterator[tuple[l
 
 
 def _after_imports(lines: list[str]) -> int:
-    """Where a new import may stand: before the first one that is no import from the future, else at the front."""
+    """Where a new import may stand: before the first one that is no import from the
+    future, else at the front.
+    """
     for place, line in enumerate(lines):
         if re.match(r"(import|from) (?!__future__)", line):
             return place

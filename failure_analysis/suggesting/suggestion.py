@@ -1,7 +1,8 @@
 """A fix as a patch: found by rules or by a model, and checked by running the command that failed.
 
-The repository is only read. Each candidate is tried in a copy; the first with which the command passes becomes a
-diff, or a commit on a new branch that is made without touching the working tree. Nothing is ever pushed.
+The repository is only read. Each candidate is tried in a copy; the first with which the command
+passes becomes a diff, or a commit on a new branch that is made without touching the working
+tree. Nothing is ever pushed.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def places_in(output: str, files: list[str]) -> list[Place]:
 
 
 def _of_repo(named: str, known: set[str]) -> str:
-    """The file of the repository that is meant: by its whole path, or by the end of it when that is one only."""
+    """The file of the repository that is meant: by its whole path, or by the end of
+    it when that is one only.
+    """
     parts = [part for part in named.split("/") if part not in ("", ".", "..")]
     for first in range(len(parts)):
         if (name := "/".join(parts[first:])) in known:

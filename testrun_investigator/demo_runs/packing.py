@@ -1,7 +1,8 @@
 """Write a played run as SCT and Argus would give it out: archives, the facts of Argus, a metrics snapshot.
 
-A folder `RUN_ID/` gets `argus.json`, `truth.json` and the archives. A metrics snapshot needs `promtool`, which
-comes with Prometheus; without it the metrics lie in `metrics.om` only. Serving the folder is `stand_in`.
+A folder `RUN_ID/` gets `argus.json`, `truth.json` and the archives. A metrics snapshot needs
+`promtool`, which comes with Prometheus; without it the metrics lie in `metrics.om` only. Serving
+the folder is `stand_in`.
 """
 
 from __future__ import annotations
@@ -299,7 +300,9 @@ def openmetrics(run: Played) -> str:
 
 
 def _snapshot(source: Path, stamp: str) -> dict[str, bytes]:
-    """Return the monitor's archive: a snapshot of Prometheus' blocks, packed inside. Empty without promtool."""
+    """Return the monitor's archive: a snapshot of Prometheus' blocks, packed
+    inside. Empty without promtool.
+    """
     promtool = shutil.which("promtool")
     if promtool is None:
         return {}

@@ -1,7 +1,7 @@
 """What goes wrong in each generated test run, read from `plots.yaml` beside this file.
 
-A plot is data: the fault, the nemesis that is often innocent, and what every log shows of both. Turning a plot
-into files is `generator`.
+A plot is data: the fault, the nemesis that is often innocent, and what every log shows of both. Turning a
+plot into files is `generator`.
 """
 
 from __future__ import annotations

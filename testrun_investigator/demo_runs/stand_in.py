@@ -1,7 +1,7 @@
 """A local stand-in for Argus: it serves generated runs over HTTP with Argus' routes, envelopes and oddities.
 
-It ships with the product, so that the demonstration needs no account, and the tests have a real server to talk
-to. It knows what reading needs and nothing else: no submitting, no pages, no users but one token.
+It ships with the product, so that the demonstration needs no account, and the tests have a real server to
+talk to. It knows what reading needs and nothing else: no submitting, no pages, no users but one token.
 """
 
 from __future__ import annotations

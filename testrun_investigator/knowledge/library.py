@@ -1,8 +1,8 @@
 """The knowledge base as every server on a machine sees it: one owns the index, the others ask through it.
 
 Two processes that open one Chroma folder read stale data without an error, and editors start one server per
-window. So the first takes a lock and listens on a local socket; the others ask there. When the owner ends, the
-system drops its lock, and the next one who asks becomes the owner. Ranking is `index`.
+window. So the first takes a lock and listens on a local socket; the others ask there. When the owner ends,
+the system drops its lock, and the next one who asks becomes the owner. Ranking is `index`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The registry: versions never change, damage and foreign bases are refused, and a rollback gives back the same bytes."""
+"""The registry: versions never change, damage and foreign bases are refused, and a rollback
+gives back the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,7 @@ def test_two_cards_are_compared_line_by_line(registry: Registry) -> None:
     assert any(line.startswith("files.adapter_model.safetensors") for line in lines)
 
 
-# ------------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def run(registry: Registry, *arguments: str) -> int:

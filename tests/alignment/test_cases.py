@@ -1,5 +1,5 @@
-"""Generated cases: the truth scores top, every failing scores lower and is seen for what it is, and no wording or
-place gives the cause away.
+"""Generated cases: the truth scores top, every failing scores lower and is seen for what it is, and no
+wording or place gives the cause away.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Preferences: what a record must hold, what is wrong with a file, who agrees with whom, and where pairs come from."""
+"""Preferences: what a record must hold, what is wrong with a file, who agrees with whom,
+and where pairs come from.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,8 @@ def judged(by: str, labels: Sequence[str], kind: str = "person") -> list[Prefere
 
 
 def test_agreement_is_what_the_textbook_says() -> None:
-    # Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example B: two observers, ten units, binary
+    # Krippendorff (2011), "Computing Krippendorff's alpha-reliability", example B: two
+    # observers, ten units, binary
     one, other = "abaaaaaaba", "bbbaabaaaa"
     said = judgements([*judged("meg", one), *judged("owen", other)])
     assert krippendorff(said) == pytest.approx(0.095, abs=0.001)

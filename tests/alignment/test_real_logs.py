@@ -1,4 +1,6 @@
-"""Real builds and labelled failures as test data: what counts as right, and that rules need no model for it."""
+"""Real builds and labelled failures as test data: what counts as right, and that
+rules need no model for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The whole way on a tiny random model: cases, pairs, warm start, DPO, reward model, answers, gate, promotion, triage."""
+"""The whole way on a tiny random model: cases, pairs, warm start, DPO, reward model,
+answers, gate, promotion, triage.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A folder of the alignment room as people leave it: adapters that were gated, and pairs that two of them judged."""
+"""A folder of the alignment room as people leave it: adapters that were gated, and
+pairs that two of them judged.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def write_room(folder: Path) -> Path:
-    """Write `judged@v1` in production, `judged@v2` refused, `judge@v1` with slices, and judgements of meg and owen."""
+    """Write `judged@v1` in production, `judged@v2` refused, `judge@v1` with slices, and
+    judgements of meg and owen.
+    """
     registry = Registry(folder / "adapters")
     source = folder / "trained"
     source.mkdir(parents=True)

@@ -1,7 +1,7 @@
 """How often a property is tried: now and then in the fast run, often in the slow one.
 
-The fast run looks for what is plainly broken, in little time. Under `-m slow`, or with CI=slow, the same tests run
-again with all their examples.
+The fast run looks for what is plainly broken, in little time. Under `-m slow`, or with CI=slow, the same
+tests run again with all their examples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How long something took on an event loop that gets its share of the machine.
 
-A bound on the clock of the wall fails where other programs hold the processor. Here short sleeps of the same loop are
-counted: on a busy machine each takes longer, so fewer fit. On an idle one the count is the time on the wall.
+A bound on the clock of the wall fails where other programs hold the processor. Here short sleeps of
+the same loop are counted: on a busy machine each takes longer, so fewer fit. On an idle one the
+count is the time on the wall.
 """
 
 from __future__ import annotations

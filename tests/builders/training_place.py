@@ -1,4 +1,6 @@
-"""What tests of training runs share: a folder in which `train_serverless.py` trains a random model in seconds."""
+"""What tests of training runs share: a folder in which `train_serverless.py` trains
+a random model in seconds.
+"""
 
 from __future__ import annotations
 

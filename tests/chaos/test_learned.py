@@ -1,4 +1,6 @@
-"""Classifiers of rows learn what words can tell, cannot learn what they cannot, and never look at the answer."""
+"""Classifiers of rows learn what words can tell, cannot learn what they cannot, and
+never look at the answer.
+"""
 
 from __future__ import annotations
 

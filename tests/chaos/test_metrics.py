@@ -1,4 +1,6 @@
-"""Metrics agree with spans and rows, show decreases, and differ from the healthy window where a fault acts."""
+"""Metrics agree with spans and rows, show decreases, and differ from the healthy
+window where a fault acts.
+"""
 
 from __future__ import annotations
 

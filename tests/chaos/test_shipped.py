@@ -1,4 +1,6 @@
-"""What is shipped is what the generator makes, whatever the machine, the hash seed and the number of workers."""
+"""What is shipped is what the generator makes, whatever the machine, the hash seed
+and the number of workers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Words do not give the cause away: twins share their suspicious rows, and every wording is harmless somewhere."""
+"""Words do not give the cause away: twins share their suspicious rows, and every
+wording is harmless somewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Texts with a secret in them, by the shape in which it stands, and texts without one that look like it. Data.
+"""Texts with a secret in them, by the shape in which it stands, and texts without
+one that look like it. Data.
 
-In each of SHAPES, `{s}` is where the secret stands. Every text is made up; none of the keys ever opened anything.
+In each of SHAPES, `{s}` is where the secret stands. Every text is made up; none of the
+keys ever opened anything.
 """
 
 from __future__ import annotations

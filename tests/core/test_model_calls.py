@@ -1,4 +1,6 @@
-"""One rule for every call: what servers say in an error, and what is tried again. Clients and sockets are real."""
+"""One rule for every call: what servers say in an error, and what is tried again.
+Clients and sockets are real.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A tab of a real Chromium that fails its test on errors of scripts and on what the policy of the page blocked."""
+"""A tab of a real Chromium that fails its test on errors of scripts and on what the
+policy of the page blocked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every page under the rules of axe-core, in light and dark, in a real Chromium: WCAG 2.2 A and AA, and axe's best practices."""
+"""Every page under the rules of axe-core, in light and dark, in a real Chromium: WCAG 2.2 A and AA,
+and axe's best practices.
+"""
 
 from __future__ import annotations
 

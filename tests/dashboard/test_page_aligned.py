@@ -1,4 +1,6 @@
-"""The pages about adapters and preferences, over HTTP: what is shown, what is not there, and hostile names."""
+"""The pages about adapters and preferences, over HTTP: what is shown, what is not
+there, and hostile names.
+"""
 
 from __future__ import annotations
 

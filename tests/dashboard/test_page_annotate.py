@@ -1,4 +1,6 @@
-"""The page on which people judge answers, over HTTP: blind, one pair at a time, undone, and safe from hostile text."""
+"""The page on which people judge answers, over HTTP: blind, one pair at a time, undone,
+and safe from hostile text.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A ranking as a page: the drawing, the slider, the reasons; a file that is none is said and hides no other."""
+"""A ranking as a page: the drawing, the slider, the reasons; a file that is none
+is said and hides no other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a run's page adds up: kinds as shares, phase and time left, several runs in one chart, HEAD, search."""
+"""What a run's page adds up: kinds as shares, phase and time left, several runs
+in one chart, HEAD, search.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""No scripted cheat earns more than an honest investigator of the same accuracy, and benign changes cost nothing."""
+"""No scripted cheat earns more than an honest investigator of the same accuracy, and
+benign changes cost nothing.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,7 @@ async def _played(name: str, scenario: Scenario) -> Episode:
     return await investigate(chat, scenario, tools, judge=OfflineJudge(), config=EMBEDDED)
 
 
-# --------------------------------------------------------------------------------------------------- documents
+# -------------------------------------------------------------------------------------------------- documents
 
 
 def test_the_documented_table_has_every_cheat_and_component(table: dict[str, Row]) -> None:
@@ -125,7 +127,7 @@ async def test_the_documented_table_is_what_the_command_counts() -> None:
     assert read_between(ROOT / "docs" / "reward.md", "adversaries") == to_markdown(rows)
 
 
-# ---------------------------------------------------------------------------------------------- benign changes
+# --------------------------------------------------------------------------------------------- benign changes
 
 FRAMES = (
     "{}", "{}.", " {}\n", "**{}**", "`{}`", "Root cause: {}", "The root cause is this: {}", "- {}",

@@ -22,7 +22,9 @@ IDS = [f"aa{number:02}" for number in range(12)]
 
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
-    """What this process may write while the block lasts: beyond it the system refuses, as a full disk does."""
+    """What this process may write while the block lasts: beyond it the system
+    refuses, as a full disk does.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

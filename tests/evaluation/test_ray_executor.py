@@ -1,7 +1,7 @@
 """Rollouts on a cluster: whatever is killed, every unit is stored once, as if nothing had happened.
 
-One worker is killed on one node. `RAY_KILLS=20 pytest -m slow tests/evaluation/test_ray_executor.py` starts three
-nodes, and kills workers, nodes, the policy's server and the driver at 20 random moments.
+One worker is killed on one node. `RAY_KILLS=20 pytest -m slow tests/evaluation/test_ray_executor.py` starts
+three nodes, and kills workers, nodes, the policy's server and the driver at 20 random moments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A stored training step, trained again, gives the loss it logged; a reward that was changed since is noticed."""
+"""A stored training step, trained again, gives the loss it logged; a reward that was
+changed since is noticed.
+"""
 
 from __future__ import annotations
 

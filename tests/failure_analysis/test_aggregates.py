@@ -176,7 +176,9 @@ def test_a_trend_points_where_the_counts_point(earlier: int, later: int, share: 
 def test_a_trend_agrees_with_the_exact_binomial_test(
     earlier: int, later: int, p: float, expected: Trend
 ) -> None:
-    """The p-values are those of scipy.stats.binomtest(later, earlier + later, 0.5), which takes long to import."""
+    """The p-values are those of scipy.stats.binomtest(later, earlier + later, 0.5),
+    which takes long to import.
+    """
     assert (p < CHANCE) == (expected is not Trend.STEADY)
     assert trend(earlier, later, 0.5) is expected
 

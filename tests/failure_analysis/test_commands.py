@@ -242,7 +242,9 @@ def test_intervene_can_play_a_script_which_goes_on_from_what_was_shown(
 def test_intervene_can_play_the_model_one_just_trained(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, stage: Stage
 ) -> None:
-    """A checkpoint in runs/NAME/service is found by its name alone, and its service is started and stopped."""
+    """A checkpoint in runs/NAME/service is found by its name alone, and its
+    service is started and stopped.
+    """
     run = evaluation(
         tmp_path / "eval", stage, [stage.play(search(service="mailer"), answer("mailer", "down"))]
     )

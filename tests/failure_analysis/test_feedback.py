@@ -1,4 +1,6 @@
-"""What failed before reaches the next prompt, without the test split, and the model that explains the next failure."""
+"""What failed before reaches the next prompt, without the test split, and the model that
+explains the next failure.
+"""
 
 from __future__ import annotations
 

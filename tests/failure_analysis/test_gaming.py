@@ -1,4 +1,6 @@
-"""Alarms about a reward that is earned without investigating: the recorded run is found, sound ones are not."""
+"""Alarms about a reward that is earned without investigating: the recorded run is
+found, sound ones are not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One tool result or one call of a stored episode is changed, and the effect is what the policy makes of it."""
+"""One tool result or one call of a stored episode is changed, and the effect is
+what the policy makes of it.
+"""
 
 from __future__ import annotations
 

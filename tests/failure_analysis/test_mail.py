@@ -1,4 +1,6 @@
-"""Alerts by e-mail, sent to a real SMTP server on a real socket: plain, with STARTTLS and a password, or in trouble."""
+"""Alerts by e-mail, sent to a real SMTP server on a real socket: plain, with STARTTLS and
+a password, or in trouble.
+"""
 
 from __future__ import annotations
 

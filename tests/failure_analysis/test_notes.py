@@ -1,4 +1,6 @@
-"""What people say about a group is kept, survives a damaged database, and goes with what fails like it later."""
+"""What people say about a group is kept, survives a damaged database, and goes with
+what fails like it later.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A fix is a patch with which the failing command passes; the repository is only read and nothing is pushed."""
+"""A fix is a patch with which the failing command passes; the repository is only
+read and nothing is pushed.
+"""
 
 from __future__ import annotations
 

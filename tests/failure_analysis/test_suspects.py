@@ -1,4 +1,6 @@
-"""The cause is the line that says why: in real logs of real tools, in what wraps them, and in short messages."""
+"""The cause is the line that says why: in real logs of real tools, in what wraps
+them, and in short messages.
+"""
 
 from __future__ import annotations
 

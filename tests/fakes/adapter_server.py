@@ -1,4 +1,5 @@
-"""A stand-in for `python -m alignment serve`: it answers `/v1/NAME` with fixed objects and keeps what it was sent.
+"""A stand-in for `python -m alignment serve`: it answers `/v1/NAME` with fixed objects
+and keeps what it was sent.
 
 The real service is tested with a real model in tests/alignment/test_serving.py.
 """

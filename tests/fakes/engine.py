@@ -45,7 +45,9 @@ class ScriptedEngine:
         return 3 * (checkpoint / WEIGHTS).stat().st_size
 
     async def complete(self, checkpoint: Path, request: ChatRequest) -> dict[str, Any]:
-        """'wait for FILE' replies once the file exists, 'crash' is a bug, anything else is answered at once."""
+        """'wait for FILE' replies once the file exists, 'crash' is a bug, anything
+        else is answered at once.
+        """
         asked = str(request.messages[-1]["content"])
         if sum(len(str(message["content"])) for message in request.messages) > CONTEXT_CHARACTERS:
             raise RequestError(400, "the prompt is too long; drop messages", code="context_length_exceeded")

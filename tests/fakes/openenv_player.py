@@ -1,4 +1,5 @@
-"""A program for tests, run where openenv is installed: plays the cases against a server with OpenEnv's own client.
+"""A program for tests, run where openenv is installed: plays the cases against a server
+with OpenEnv's own client.
 
 python -m tests.fakes.openenv_player http://127.0.0.1:PORT CASE...
 """

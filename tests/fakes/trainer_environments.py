@@ -1,4 +1,6 @@
-"""The environments that `make trainers` makes, one for each library whose dependencies exclude the others'."""
+"""The environments that `make trainers` makes, one for each library whose
+dependencies exclude the others'.
+"""
 
 from __future__ import annotations
 

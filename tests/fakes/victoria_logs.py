@@ -1,4 +1,5 @@
-"""A stand-in for VictoriaLogs on loopback: the part of LogsQL that our store speaks, and the server's silent losses.
+"""A stand-in for VictoriaLogs on loopback: the part of LogsQL that our store speaks, and
+the server's silent losses.
 
 As the real one (seen with v1.26.0) it answers 200 when at least one line of a request was read, and drops
 without a word: lines that are no JSON, clocks that are not RFC 3339, rows older than the retention or too far
@@ -79,7 +80,7 @@ def _clock(text: str) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-# ------------------------------------------------------------------------------------------------------- LogsQL
+# ----------------------------------------------------------------------------------------------------- LogsQL
 
 _TOKEN = re.compile(
     r'\s*(_time:\[[^\])]*[\])]|"(?:[^"\\]|\\.)*"|:=|:~|:>=|:<=|:>|:<|:in|[\w.-]+|[(){}|,=*])', re.DOTALL
@@ -319,7 +320,7 @@ _STATS: dict[str, Callable[[list[Row], list[str]], str]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------ serving
+# ---------------------------------------------------------------------------------------------------- serving
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -23,7 +23,9 @@ class Received:
         self.posts: list[tuple[str, dict[str, Any]]] = []
 
     def calls(self) -> list[dict[str, Any]]:
-        """Weave's calls in order of their start: name, name of the parent (`in`), inputs, output, attributes."""
+        """Weave's calls in order of their start: name, name of the parent (`in`),
+        inputs, output, attributes.
+        """
         starts, ends = dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()
         for path, body in self.posts:
             for one in body.get("batch", [body]):
@@ -63,7 +65,9 @@ VERSIONS = {"min_required_weave_python_version": "0.0.1", "trace_server_version"
 
 @contextmanager
 def trace_server(received: Received) -> Iterator[None]:
-    """While it lasts, the environment of this process names a W&B and a trace server on loopback, and a key."""
+    """While it lasts, the environment of this process names a W&B and a trace
+    server on loopback, and a key.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,6 @@
-"""An agent asks the ranker: what it prints can be cited, scripts read it, and no other episode is offered it."""
+"""An agent asks the ranker: what it prints can be cited, scripts read it, and no
+other episode is offered it.
+"""
 
 from __future__ import annotations
 

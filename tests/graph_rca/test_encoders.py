@@ -1,4 +1,6 @@
-"""The encoder of log lines: it learns from masked templates, goes on after a kill, and numpy reads what torch wrote."""
+"""The encoder of log lines: it learns from masked templates, goes on after a kill, and
+numpy reads what torch wrote.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A person confirms what it was, training learns from it, and says whether the result is better before it is used."""
+"""A person confirms what it was, training learns from it, and says whether the result is
+better before it is used.
+"""
 
 from __future__ import annotations
 

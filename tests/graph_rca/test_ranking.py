@@ -1,4 +1,6 @@
-"""Networks know no order, weights that are not those of their card are refused, and a page shows names as text."""
+"""Networks know no order, weights that are not those of their card are refused, and a
+page shows names as text.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A report on few incidents ends, goes on where it was killed, and names its command; ways are those of bad traces."""
+"""A report on few incidents ends, goes on where it was killed, and names its command;
+ways are those of bad traces.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ FORMS: dict[str, tuple[str, str, dict[str, float]]] = {
         "traces_service_graph_request_server_seconds_sum{%s}": 1.2,
     }),
 }  # fmt: skip
-"""By who counts: names of the ends of a call, and what is counted a minute: 60 calls of 20 ms, every tenth fails."""
+"""By who counts: names of the ends of a call, and what is counted a minute: 60 calls of
+20 ms, every tenth fails.
+"""
 
 
 def backfilled(folder: Path, form: str) -> Path:

@@ -1,4 +1,6 @@
-"""A watcher over a real Prometheus, a Loki and a Jaeger: it finds the cause, tells people once, and says what is missing."""
+"""A watcher over a real Prometheus, a Loki and a Jaeger: it finds the cause, tells people once,
+and says what is missing.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def jaeger(now: float) -> Any:
 
 
 def metrics_text(now: float) -> str:
-    """OpenMetrics of half an hour: requests of cart to db fail in the last seven minutes, and the CPU of db falls to 0."""
+    """OpenMetrics of half an hour: requests of cart to db fail in the last seven minutes, and
+    the CPU of db falls to 0.
+    """
     steps = [now - 2000 + 15 * step for step in range(134)]
     bad = [at > now - 420 for at in steps]
     lines = ["# TYPE istio_requests counter"]

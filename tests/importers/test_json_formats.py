@@ -1,4 +1,6 @@
-"""Exports of OpenTelemetry, Jaeger, Loki, Kubernetes and Prometheus become rows, spans, events and metrics."""
+"""Exports of OpenTelemetry, Jaeger, Loki, Kubernetes and Prometheus become rows,
+spans, events and metrics.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Eleven labelled incidents of a real system: imported, built and investigated. They lie beside the repository.
+"""Eleven labelled incidents of a real system: imported, built and investigated. They
+lie beside the repository.
 
 They measure and never teach: no rule of the product names anything of them.
 """

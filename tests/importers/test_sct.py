@@ -1,4 +1,6 @@
-"""An archive of a Scylla Cluster Tests run is an incident; configuration stays out and clocks are repaired."""
+"""An archive of a Scylla Cluster Tests run is an incident; configuration stays
+out and clocks are repaired.
+"""
 
 from __future__ import annotations
 

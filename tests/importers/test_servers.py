@@ -51,7 +51,9 @@ def serving(answer: Answer) -> Iterator[str]:
 
 
 def loki(clocks: list[int], most: int) -> Answer:
-    """Loki as it is: rows of a half-open stretch of time, cut at a limit in silence, a larger limit refused."""
+    """Loki as it is: rows of a half-open stretch of time, cut at a limit in
+    silence, a larger limit refused.
+    """
     rows = [(at, f"row {number}") for number, at in enumerate(clocks)]
 
     def answer(path: str, asked: dict[str, str]) -> tuple[int, Any]:

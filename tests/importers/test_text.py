@@ -1,4 +1,6 @@
-"""Plain logs of any form become rows: clock, level, service, whole stack traces, and nothing lost in silence."""
+"""Plain logs of any form become rows: clock, level, service, whole stack traces,
+and nothing lost in silence.
+"""
 
 from __future__ import annotations
 

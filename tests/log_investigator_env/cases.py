@@ -1,4 +1,6 @@
-"""Episodes that every adapter must score alike: a scenario for each, told apart by its report, and replies."""
+"""Episodes that every adapter must score alike: a scenario for each, told apart
+by its report, and replies.
+"""
 
 from __future__ import annotations
 

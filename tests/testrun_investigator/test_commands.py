@@ -247,7 +247,7 @@ def test_watching_without_argus_ends_and_says_what_to_set(
     assert "'longevity': is no UUID" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------------ follow
+# ----------------------------------------------------------------------------------------------------- follow
 
 LINE = "2026-05-17T04:44:{:02d}Z n !INFO | row {}\n"
 

@@ -378,7 +378,7 @@ async def test_a_long_answer_is_cut_and_says_so(toolbox: Toolbox, tmp_path: Path
         assert "chars]" in page["rows"][0]["message"]
 
 
-# ----------------------------------------------------------------------------------------------- hostile backends
+# ------------------------------------------------------------------------------------------- hostile backends
 
 SECRETS = (
     "https://bucket.s3.amazonaws.com/a.tar.zst?X-Amz-Credential=AKIAABCDEFGH12345678&X-Amz-Signature=5eb63bbbe01eeed0",

@@ -1,4 +1,6 @@
-"""Rollouts are played ahead of training by so many steps and no more, in order, and none is trained on twice."""
+"""Rollouts are played ahead of training by so many steps and no more, in order, and
+none is trained on twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A training run whose rollouts are played on a Ray cluster, while its gradient step stays where the backend is."""
+"""A training run whose rollouts are played on a Ray cluster, while its gradient step
+stays where the backend is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a training run tells W&B, read back from what wandb wrote offline: one run, metrics, tables, artifacts."""
+"""What a training run tells W&B, read back from what wandb wrote offline: one run,
+metrics, tables, artifacts.
+"""
 
 from __future__ import annotations
 

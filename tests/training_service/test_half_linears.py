@@ -1,4 +1,6 @@
-"""Generating with linear layers in bfloat16: nearly the same words, shared weights, and the original untouched."""
+"""Generating with linear layers in bfloat16: nearly the same words, shared weights,
+and the original untouched.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def resident_mib() -> float:
     return pages * 4096 / MIB
 
 
-# ------------------------------------------------------------------------------- conversations that will go on
+# ------------------------------------------------------------------------------ conversations that will go on
 
 
 class Watch:

@@ -138,7 +138,9 @@ class Bandit:
         update(self.model, self.optimizer, rollouts, PpoOptions(), together=self.PULLS)
 
     def grpo(self) -> None:
-        """The group is the pulls of a round: as many as PPO has, and the same number of gradient steps on them."""
+        """The group is the pulls of a round: as many as PPO has, and the same number
+        of gradient steps on them.
+        """
         found, arms = self.known(), self.draw()
         mean = sum(arm == self.BEST for arm in arms) / len(arms)
         sequences = []

@@ -1,4 +1,6 @@
-"""Pretraining: the copy circuit, repeated strings, batches, and a whole small run that is killed and goes on."""
+"""Pretraining: the copy circuit, repeated strings, batches, and a whole small run
+that is killed and goes on.
+"""
 
 from __future__ import annotations
 

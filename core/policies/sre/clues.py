@@ -1,8 +1,8 @@
 """What is known of each service and each new row, as numbers of about the size of 1.
 
-Numbers about a service come from trails, operations and metrics, those about a row from its time, its count and
-what it names. `likelihood` weighs them. The weights were fitted on generated scenarios of the wordings of train
-(`benchmarks/sre_weights.py`); they know mechanisms, and no words.
+Numbers about a service come from trails, operations and metrics, those about a row from its time, its count
+and what it names. `likelihood` weighs them. The weights were fitted on generated scenarios of the wordings of
+train (`benchmarks/sre_weights.py`); they know mechanisms, and no words.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def likelihood(numbers: Numbers) -> float:
 def likeliest(services: Sequence[str], likelihoods: Sequence[float]) -> int:
     """Return which option to take: the likeliest one of the service whose options are likeliest together.
 
-    A culprit has several decisive rows, and each makes it likelier. One strange row of another service does not.
+    A culprit has several decisive rows, and each makes it likelier. One strange row of
+    another service does not.
     """
     together: defaultdict[str, float] = defaultdict(float)
     for service, value in zip(services, likelihoods, strict=True):

@@ -1,9 +1,10 @@
 """The investigation: what is asked when, and what is answered.
 
-Up to 37 calls, at most four in a reply: what changed at all; which traces failed, in windows around the time that
-people name; the traces themselves, and healthy ones beside them; metrics at the moment at which the trouble
-began; and what the suspects began to write then. It answers "unknown" when no requests of users fail or crawl.
-With other tools or fewer turns (`--tools full --max-turns 40`) it asks for less, and says "unknown" sooner.
+Up to 37 calls, at most four in a reply: what changed at all; which traces failed, in windows around the time
+that people name; the traces themselves, and healthy ones beside them; metrics at the moment at which the
+trouble began; and what the suspects began to write then. It answers "unknown" when no requests of users fail
+or crawl. With other tools or fewer turns (`--tools full --max-turns 40`) it asks for less, and says "unknown"
+sooner.
 """
 
 from __future__ import annotations
@@ -147,7 +148,9 @@ class Notes:
         return max(200.0, 3 * before) < one.ms < CLOCKS_OFF_MS
 
     def suspicious(self) -> list[Found]:
-        """Found traces of users that seem to have failed, or to have taken long, each once, the story's flow first."""
+        """Found traces of users that seem to have failed, or to have taken long, each
+        once, the story's flow first.
+        """
         each = {one.id: one for one in self.found if USERS.match(one.operation)}
         bad = [one for one in each.values() if one.failed >= 2 or self.slow_root(one)]
         return sorted(bad, key=lambda one: (-self.matches(one.operation), -one.failed, -one.ms))
@@ -263,7 +266,9 @@ class Notes:
         return Setting(self.first_complaint(), self.ends, frozenset(failing), words, said)
 
     def first_complaint(self) -> float:
-        """When rows first complained of the service at which trails end, if that is shortly before the onset."""
+        """When rows first complained of the service at which trails end, if that is
+        shortly before the onset.
+        """
         times = [seconds(row.time) for row in self.new if self.ends in self.named(row)]
         early = [apart(at, self.onset_s) for at in times if at is not None]
         return self.onset_s + min((late for late in early if -EARLY_S <= late <= 0), default=0.0)
@@ -273,7 +278,7 @@ def _stems(text: str) -> set[str]:
     return {word[:4] for word in re.findall(r"[a-z]{4,}", text.lower())}
 
 
-# ------------------------------------------------------------------------------------------------------ asking
+# ----------------------------------------------------------------------------------------------------- asking
 
 
 def look_around(notes: Notes) -> Generator[list[Call] | Call, Any, None]:

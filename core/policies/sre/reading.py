@@ -1,7 +1,7 @@
 """Reads what the tools about time print: traces found, operations, metrics that moved, and span trees.
 
-The rows of `compare` are those of a search (`core.policies.screen`). Times are seconds of the day; an incident at
-midnight is handled by `apart`.
+The rows of `compare` are those of a search (`core.policies.screen`). Times are seconds of the day; an
+incident at midnight is handled by `apart`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,9 @@ def windows(text: str) -> tuple[int, int, int, int] | None:
 
 
 def called(services: Iterable[str], told: str) -> dict[str, str]:
-    """Return what each service is called: its name, and its address where people tell it, as in `n1 (10.0.0.7)`."""
+    """Return what each service is called: its name, and its address where people tell
+    it, as in `n1 (10.0.0.7)`.
+    """
     known = {name: name for name in services}
     addresses = re.findall(r"([\w.-]+) \((\d+\.\d+\.\d+\.\d+)\)", told)
     return known | {address: name for name, address in addresses if name in known}

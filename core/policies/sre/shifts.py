@@ -1,11 +1,12 @@
-"""What moved, where users' requests cannot be told apart: a resource, the time between services, new errors, silence.
+"""What moved, where users' requests cannot be told apart: a resource, the time between
+services, new errors, silence.
 
-Real systems name their operations in many ways, and often there are no traces at all. Then each kind of evidence
-speaks for itself. A resource or a delay counts only when it stands out from the same measure of other services.
-A service whose own time rose is named when nothing else accuses anybody.
-New errors count by how often they came. One that names another service is a complaint about that service. One of a
-caller is only passed on where a callee fails as well: in a trace, or by what people tell of who calls whom. When
-nothing stands out, the answer is "unknown".
+Real systems name their operations in many ways, and often there are no traces at all. Then each kind of
+evidence speaks for itself. A resource or a delay counts only when it stands out from the same measure of
+other services. A service whose own time rose is named when nothing else accuses anybody. New errors count by
+how often they came. One that names another service is a complaint about that service. One of a caller is only
+passed on where a callee fails as well: in a trace, or by what people tell of who calls whom. When nothing
+stands out, the answer is "unknown".
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ PERCENT, LEAST_PERCENT = re.compile(r"%|percent|utili[sz]ation"), 40.0
 LEAST_SAYING = 3.1
 """A new kind of error that came eight times is enough to accuse; one that came twice is not."""
 SUPPORTS, PASSED_ON, COMPLAINS, IS_NAMED, MILD, SILENT = 0.5, 0.3, 0.25, 0.5, 0.4, 2.0
-"""What counts for less: a second kind, a passed on error, a complaint, being named, a warning; and falling silent."""
+"""What counts for less: a second kind, a passed on error, a complaint, being named, a
+warning; and falling silent.
+"""
 EVENT, EVENT_WEIGHT = re.compile(r"[A-Z]\w+/\S+ \w+: "), 1.5
 SEEN = re.compile(r"\(seen (\d+) times\)")
 MOST_TRACES = 4
@@ -117,7 +120,9 @@ def what_moved(asker: Asker) -> Generator[list[Call] | Call, Any, Answer]:
 
 
 def _window(text: str, hint_s: int | None) -> Mapping[str, str]:
-    """The window to look at: what compare takes, unless that begins long before people complained, or after."""
+    """The window to look at: what compare takes, unless that begins long before
+    people complained, or after.
+    """
     known = windows(text)
     late = apart(known[0], hint_s) if known and hint_s is not None else 0.0
     if hint_s is None or -BEGINS_EARLY_S <= late <= 0:
@@ -142,7 +147,7 @@ def _calls(tools: frozenset[str], window: Mapping[str, str]) -> list[Call]:
     return [calls[name] for name in _names(tools)]
 
 
-# ---------------------------------------------------------------------------------------------- what stands out
+# -------------------------------------------------------------------------------------------- what stands out
 
 
 def from_resources(metrics: Mapping[str, Sequence[Moved]]) -> list[Suspicion]:

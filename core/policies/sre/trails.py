@@ -1,9 +1,9 @@
 """Where failing requests end: the last failing or slow span of each, and who may be behind it.
 
-A trail leads from the first service of a request down through calls that failed or took far longer than usual. Its
-end is rarely the whole truth. The callee that should be there and is not, the child that answered last, and the
-caller of a span that failed at once are suspects too. A call that failed and was repeated with success is no
-part of a trail.
+A trail leads from the first service of a request down through calls that failed or took far longer than
+usual. Its end is rarely the whole truth. The callee that should be there and is not, the child that answered
+last, and the caller of a span that failed at once are suspects too. A call that failed and was repeated with
+success is no part of a trail.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def incident(fault_type: str = "connection_pool_exhausted", **changes: object) -
 def judged(
     root_cause: str, service: str = "ledger", fault_type: str | None = None, scenario: Scenario | None = None
 ) -> Verdict:
-    """What the judge says. It waits for nothing, so its first step is its last, and thousands need no event loop."""
+    """What the judge says. It waits for nothing, so its first step is its last, and
+    thousands need no event loop.
+    """
     report = Report(root_cause=root_cause, suspected_service=service, fault_type=fault_type)
     with pytest.raises(StopIteration) as ended:
         OfflineJudge().verdict(scenario or incident(), report).send(None)

@@ -1,4 +1,6 @@
-"""No sentence that knows nothing of its incident is worth writing: an optimiser looks for one and finds little."""
+"""No sentence that knows nothing of its incident is worth writing: an optimiser looks
+for one and finds little.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def one_of_each_fault() -> list[Scenario]:
 
 @pytest.mark.slow
 def test_an_optimiser_over_the_lexicon_and_the_lines_finds_no_sentence_that_pays() -> None:
-    """With the right service given, at most one scenario in ten; with a service guessed, three in a hundred."""
+    """With the right service given, at most one scenario in ten; with a service
+    guessed, three in a hundred.
+    """
     scenarios = one_of_each_fault()
     assert len(scenarios) >= 20
     best = Optimiser(OfflineJudge(), scenarios).best()

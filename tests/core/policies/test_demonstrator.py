@@ -53,7 +53,9 @@ class Dice(random.Random):
 def play(
     script: Callable[[Desk], Play], *results: str, side: float = 0.0, rules: EpisodeConfig = EMBEDDED
 ) -> tuple[list[Call], Answer | None]:
-    """What a script asks while it is shown these results in turn, and its answer, if it has given one by then."""
+    """What a script asks while it is shown these results in turn, and its answer, if
+    it has given one by then.
+    """
     under_way, calls = script(Desk(Dice(side), rules, TASK)), list[Call]()
     try:
         asked = next(under_way)

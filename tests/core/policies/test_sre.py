@@ -1,4 +1,6 @@
-"""The careful script, where requests cannot be told apart: it accuses by what stands out, and else says unknown."""
+"""The careful script, where requests cannot be told apart: it accuses by what stands
+out, and else says unknown.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def errors(service: str, message: str, times: int, first: int = 9000) -> list[di
 
 
 def spans(gap_ms: float, cart_ms: float = 20) -> list[dict[str, Any]]:
-    """web calls cart every three seconds; from the fifth minute on the way there takes `gap_ms`, and cart so long."""
+    """web calls cart every three seconds; from the fifth minute on the way there takes
+    `gap_ms`, and cart so long.
+    """
     found: list[dict[str, Any]] = []
     for number in range(200):
         second, way = 3.0 * number, (gap_ms if number >= 100 else 2.0) / 1000
