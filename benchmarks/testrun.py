@@ -127,6 +127,8 @@ async def _calls(toolbox: Toolbox, folder: Path, size: int, calls: int) -> list[
             with suppress(InvestigatorError):  # at first there is nothing to ask
                 await call
             took.append(time.monotonic() - start)
+    while (await toolbox.get_ingestion_status(task_id, wait_s=1)).state == "running":
+        pass  # it still writes into the folder, which the caller may remove
     return sorted(took)
 
 

@@ -8,6 +8,8 @@ import gc
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,8 @@ gc.disable()  # to import torch and litellm makes millions of objects, and none 
 gc.set_threshold(50_000, 20, 20)  # from the first test on
 AUTHORITY = str(Path(__file__).with_name("authority.pem"))
 os.environ.setdefault("SSL_CERT_FILE", AUTHORITY)
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a job in the background, and all that it starts, ignores Ctrl-C
+# a job in the background, and all that it starts, ignores Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -61,3 +62,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items if runs_the_slow_ones(config) else ():
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what a command said that should have ended well and did not."""
+    report = yield
+    failure = call.excinfo.value if call.excinfo else None
+    if isinstance(failure, subprocess.CalledProcessError) and failure.stderr:
+        said = failure.stderr if isinstance(failure.stderr, str) else failure.stderr.decode(errors="replace")
+        report.sections.append(("stderr of the command", said))
+    return report
