@@ -26,11 +26,13 @@ from project_types import ConfigurationError
 from training_service.base_models import Base, LoraShape, locate, pick_device
 from training_service.checkpoints import read_state
 from training_service.engine import RequestError, TrainingError
-from training_service.fitting import PROGRESS, Fitting, Objective, Recipe
+from training_service.fitting import Fitting, Objective, Recipe, progress_in
 from training_service.heads import HEAD, ScalarModel
 from training_service.precision import Precision, choose
 
 WORK = Path("runs/alignment/work")
+NOTED = ".noted"
+"""Below the adapters: what an adapter that DPO started from says of each pair."""
 
 
 class Learning:
@@ -77,6 +79,24 @@ class Learning:
     def origin(self, data: str) -> str:
         """Return what makes a work folder another one: the data's digest, the start adapter, and the base."""
         return f"{data} from {self.start.full_name if self.start else 'the base'} {self.base.sha256}"
+
+    def reference(self, data: str) -> Path:
+        """Return where it is noted what the start adapter says of these rows, for
+        every run that starts there.
+        """
+        files = dict(self.start.files) if self.start else {}
+        key = digest([data, self.base.sha256, files, self.precision])
+        return self.registry.folder / NOTED / f"{key[:32]}.pt"
+
+    def check(self, data: str) -> None:
+        """Raise ConfigurationError when the work folder is of another training,
+        before anything is computed.
+        """
+        begun = progress_in(self.work / "last")
+        if begun is not None and begun["data"] != self.origin(data):
+            raise ConfigurationError(
+                f"{self.work} is of other pairs or another start; give another --name or --work"
+            )
 
     def run(self, objective: Objective[Any], items: Sequence[Any], data: str) -> list[dict[str, float]]:
         """Train with a progress bar; returns the metrics of every step. `data` is the digest of the rows.
@@ -161,5 +181,5 @@ def _mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
 
 
 def _steps_done(folder: Path) -> int:
-    path = folder / PROGRESS
-    return len(json.loads(path.read_text(encoding="utf-8"))["history"]) if path.exists() else 0
+    begun = progress_in(folder)
+    return 0 if begun is None else len(begun["history"])

@@ -10,7 +10,6 @@ the best one's, the one with the fewest words. Typed again after a kill it goes 
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,20 +54,16 @@ def settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def _trained(arguments: argparse.Namespace) -> list[str]:
     """Train what is not there yet and return the full name of each setting's adapter."""
-    registry, names, noted = Registry(arguments.adapters), [], None
+    registry, names = Registry(arguments.adapters), []
     for label, changes in settings(arguments).items():
         name = f"{arguments.name}-{label}"
         work = (arguments.work or WORK / arguments.name) / label
-        if noted is not None and not (work / train_commands.REFERENCE).exists():
-            work.mkdir(parents=True, exist_ok=True)
-            shutil.copy(noted, work)
         if not any(card.name == name for card in registry.cards()):
             own = vars(arguments) | changes | {"command": "dpo", "name": name, "work": work}
             train_commands.command(argparse.Namespace(**own))
         if arguments.dry_run:
             print(f"that is for each of {len(settings(arguments))} settings")
             break
-        noted = work / train_commands.REFERENCE if (work / train_commands.REFERENCE).exists() else noted
         names.append(registry.card(name).full_name)
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -26,9 +27,6 @@ from training_service.fitting import Objective
 from training_service.heads import Rank
 from training_service.measure import measured
 from training_service.objectives import Imitate, Prefer, Referred, referred
-
-REFERENCE = "reference.pt"
-"""In a work folder: what the start adapter says of each pair, noted before the first step."""
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -95,32 +93,26 @@ def _dpo(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         tokens = sum(len(one.chosen.tokens) + one.rejected.sampled_count for one in pairs)
         return _said_how_long(learning, tokens, read=tokens)  # the reference reads every pair once
-    return _learnt(learning, objective, _with_reference(learning, pairs, learning.origin(digest(rows))), rows)
+    return _learnt(learning, objective, _with_reference(learning, pairs, digest(rows)), rows)
 
 
 def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -> list[Referred]:
-    """Note what the start adapter says of each pair, or read what was noted before a restart."""
-    path = learning.work / REFERENCE
+    """Note what the start adapter says of each pair, or read what an earlier run noted."""
+    learning.check(data)
+    path = learning.reference(data)
     if path.exists():
         kept = torch.load(path, weights_only=True)
-        if kept["data"] != data:
-            raise ConfigurationError(
-                f"{learning.work} is of other pairs or another start; give another --name or --work"
-            )
         return [
             Referred(one, tuple(c), tuple(r))
             for one, c, r in zip(pairs, kept["chosen"], kept["rejected"], strict=True)
         ]
     with tqdm(total=len(pairs), unit="pair", desc="reference", mininterval=5) as bar:
         found = referred(learning.model, pairs, learning.base.device, learning.precision, noted=bar.update)
-    learning.work.mkdir(parents=True, exist_ok=True)
-    noted = {
-        "data": data,
-        "chosen": [one.chosen for one in found],
-        "rejected": [one.rejected for one in found],
-    }
-    torch.save(noted, path.with_suffix(".half"))
-    path.with_suffix(".half").rename(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noted = {"chosen": [one.chosen for one in found], "rejected": [one.rejected for one in found]}
+    fresh = path.with_suffix(f".{os.getpid()}")
+    torch.save(noted, fresh)
+    fresh.rename(path)
     return found
 
 

@@ -175,9 +175,9 @@ class Fitting(Generic[T]):
         """
         if self.folder is None or self.keeper is None:
             return []
-        if not (recovered(self.folder) / PROGRESS).exists():
+        progress = progress_in(self.folder)
+        if progress is None:
             return []
-        progress: dict[str, Any] = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
         if (progress["recipe"], progress["data"]) != (asdict(self.recipe), self.data):
             raise TrainingError(
                 f"{self.folder} was begun with other settings or data; give the same ones to go on, or another folder"
@@ -185,6 +185,12 @@ class Fitting(Generic[T]):
         self.keeper.load(self.folder)
         load_optimizer(self.model, optimizer, self.folder, len(progress["history"]))
         return list(progress["history"])
+
+
+def progress_in(folder: Path) -> dict[str, Any] | None:
+    """Return what was saved of a training: its recipe, its data and its history. None when nothing was."""
+    path = recovered(folder) / PROGRESS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:

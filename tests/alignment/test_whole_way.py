@@ -131,9 +131,20 @@ def test_a_sweep_trains_every_setting_once_and_says_which_to_use(
         assert "\nuse swept-" in capsys.readouterr().out
     names = [card.full_name for card in Registry(lab.adapters).cards() if card.name.startswith("swept")]
     assert names == ["swept-ld0@v1", "swept-ld1@v1", "swept-per-token@v1"]
-    work = lab.place / "work" / "swept"
-    noted = {(folder / "reference.pt").read_bytes() for folder in work.iterdir()}
-    assert len(noted) == 1, "what the start adapter says is the same for all"
+    noted = {path: path.stat().st_mtime_ns for path in (lab.adapters / ".noted").iterdir()}
+    assert lab.run("dpo", "--name", "once-more", "--start", "warm@v1", "--limit", "4") == 0
+    assert noted == {path: path.stat().st_mtime_ns for path in (lab.adapters / ".noted").iterdir()}, (
+        "what the start adapter says of these pairs is noted once for all that start there"
+    )
+
+
+def test_a_work_folder_of_other_pairs_is_refused_before_the_reference_reads_them(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noted = len(list((lab.adapters / ".noted").iterdir()))
+    assert lab.run("dpo", "--name", "once-more", "--start", "warm@v1", "--limit", "6") == 2
+    assert "is of other pairs or another start" in capsys.readouterr().err
+    assert len(list((lab.adapters / ".noted").iterdir())) == noted
 
 
 def test_a_reward_model_that_learned_nothing_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
