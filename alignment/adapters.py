@@ -118,7 +118,7 @@ class Registry:
     def log(self) -> list[dict[str, str]]:
         """Return promotions, rollbacks and removals, oldest first."""
         path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
 
     # ------------------------------------------------------------------------------------------------ writing

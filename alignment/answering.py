@@ -52,7 +52,7 @@ def stored(folder: Path, row: str) -> dict[str, Answer]:
     """Return the answers of a row by case; none when there is no file. A line that was cut is left out."""
     path = answers_file(folder, row)
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             answer = Answer.model_validate_json(line)
         except ValueError:  # the process was killed while it wrote this line

@@ -77,7 +77,7 @@ def prompt(log: str) -> list[dict[str, str]]:
 def read_cases(path: Path) -> Iterator[ExplainCase]:
     """Read cases, one a line. Raises ConfigurationError that names file, line and fix."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as trouble:
         raise ConfigurationError(
             f"{path}: {trouble.strerror}; make cases with: python -m alignment cases --out {path.parent}"

@@ -109,7 +109,7 @@ def now() -> datetime:
 def read(path: Path) -> Iterator[Preference]:
     """Read preferences. Raises ConfigurationError that names file, line, field and fix."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as trouble:
         raise ConfigurationError(
             f"{path}: {trouble.strerror}; make pairs with: python -m alignment pairs --out {path}"

@@ -113,7 +113,7 @@ def of_message(row: dict[str, Any]) -> Answer:
 def measure(folder: Path, half: str = "") -> tuple[list[Answer], dict[str, str]]:
     """Every answer, and the passing builds in which a failure was found, with its cause."""
     labels = builds(folder, half)
-    rows = [json.loads(line) for line in (folder / "messages.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (folder / "messages.jsonl").read_bytes().splitlines()]
     rows = [row for row in rows if half in ("", half_of(row["id"]))]
     green = {
         label["id"]: found.root_cause

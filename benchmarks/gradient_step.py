@@ -52,7 +52,7 @@ def stored_groups(count: int | None = None) -> list[Json]:
     """Read the first `count` groups of stored rollouts as ART has them, each reply with its exact tokens."""
     tokenizer = load_tokenizer(MODEL)
     groups: dict[int, list[Json]] = {}
-    for line in STORED.read_text(encoding="utf-8").splitlines():
+    for line in STORED.read_bytes().splitlines():
         rollout = json.loads(line)
         entries = list(_entries(rollout["messages"], tokenizer))
         groups.setdefault(rollout["group"], []).append(

@@ -113,7 +113,7 @@ def _combined(split: Path, *, written: bool) -> Iterator[str]:
             yield f"{combined} is missing; generate the split again"
         return
     told = {}
-    for number, line in enumerate(combined.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(combined.read_bytes().splitlines(), 1):
         try:
             row = json.loads(line)
             told[row["id"]] = row

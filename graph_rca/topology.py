@@ -208,7 +208,7 @@ def from_sockets(path: Path) -> ServiceGraph:
     """Read socket records, one JSON object a line. Raises TopologyError naming the line."""
     seen: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as trouble:
         raise TopologyError(f"{path}: cannot be read ({trouble.strerror}); check the path") from trouble
     for number, line in enumerate(lines, 1):

@@ -141,7 +141,7 @@ def test_every_episode_is_stored_once(place: Place, finished: subprocess.Complet
     }
     for path, count in stored.items():
         stored_at = place.folder / f"runs/two/episodes/{path}.jsonl"
-        episodes = [Episode.model_validate_json(line) for line in stored_at.read_text().splitlines()]
+        episodes = [Episode.model_validate_json(line) for line in stored_at.read_bytes().splitlines()]
         samples = {(episode.scenario_id, episode.sample) for episode in episodes}
         assert len(samples) == len(episodes) == count
         tokens = read_tokens(stored_at)
@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on_at_the_next_step(place: Place, started: Started) -
     for split in ("val", "val_sampled", "test", "test_sampled"):
         assert len(steps(place.rows(name, split))) == len(set(steps(place.rows(name, split))))
     assert first.read_bytes() == before
-    assert len(second.read_text().splitlines()) == 12
+    assert len(second.read_bytes().splitlines()) == 12
 
 
 @pytest.mark.slow
@@ -265,7 +265,7 @@ def test_rollouts_are_played_one_step_ahead_and_after_a_kill_with_the_latest_wei
     assert [row["staleness"] for row in timed] == [int(row["step"] not in afresh) for row in timed]
     for row in timed:
         path = place.folder / f"runs/ahead/episodes/train-{row['step']:04}-rollouts.jsonl"
-        played = [Episode.model_validate_json(one) for one in path.read_text().splitlines()]
+        played = [Episode.model_validate_json(one) for one in path.read_bytes().splitlines()]
         assert len(played) == 12
         weights = {one.policy.rpartition(":step")[2] for one in played}
         assert weights == {str(row["step"] - 1 - row["staleness"])}

@@ -87,7 +87,7 @@ def _write_model(folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTok
 
 def _card(args: argparse.Namespace, model: LlamaForCausalLM, copied: Copied, chosen: Chosen) -> str:
     """Return the text of the model card."""
-    log = [json.loads(line) for line in (args.work / LOG).read_text(encoding="utf-8").splitlines()]
+    log = [json.loads(line) for line in (args.work / LOG).read_bytes().splitlines()]
     used = dict.fromkeys(line.get("precision", "bfloat16") for line in log)  # each once, in order
     options = f"--count {args.count} --k {args.k} --tokens {args.tokens:g} --seed {args.seed}"
     if args.sharpen != 1 / 0.7:

@@ -79,7 +79,7 @@ def last_failure_of_run(path: Path) -> Failure | None:
     """Return the last failure of a training job or of the run itself, None when none was written down."""
     if not path.is_file():
         return None
-    for text in reversed(last_text(path, READ_BACK).splitlines()):
+    for text in reversed(last_text(path, READ_BACK).split("\n")):
         try:
             found = Failure.model_validate_json(text)
         except ValidationError:  # the first line may be cut

@@ -58,7 +58,7 @@ class Answered(NamedTuple):
 
 def read_labelled(part: str, path: Path = LABELLED) -> list[Labelled]:
     """The labelled failures of a part, in order."""
-    rows = (Labelled.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines())
+    rows = (Labelled.model_validate_json(line) for line in path.read_bytes().splitlines())
     return [row for row in rows if row.part == part]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from alignment.agreement import cohen, consistency, judgements, krippendorff, pairwise
+from alignment.answering import Answer, keep, stored
 from alignment.answers import TAGS, failing, right
 from alignment.generator import generate
 from alignment.pairs import from_answers, from_cases, from_episodes, simulated
@@ -46,6 +47,15 @@ def test_what_a_model_got_wrong_is_paired_with_the_right_answer() -> None:
 
 def test_pairs_of_the_generator_have_nothing_wrong_with_them() -> None:
     assert problems(PAIRS) == []
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\u001e", "\v"])
+def test_what_only_looks_like_the_end_of_a_line_ends_none(tmp_path: Path, separator: str) -> None:
+    said = f"the disk{separator}is full"
+    write(tmp_path / "pairs.jsonl", [PAIRS[0].model_copy(update={"answer_a": said})])
+    assert [pair.answer_a for pair in read(tmp_path / "pairs.jsonl")] == [said]
+    keep(tmp_path, [Answer(case="one", row="base", text=said)])
+    assert stored(tmp_path, "base")["one"].text == said
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:

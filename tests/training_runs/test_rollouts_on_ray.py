@@ -42,7 +42,7 @@ def test_a_step_is_trained_here_on_rollouts_of_a_cluster(tmp_path: Path) -> None
     taught = row["flat_groups"] < row["groups"]  # a random model's groups may all be flat
     assert row["job"].get("data/step_num_gradient_steps", 0.0) == float(taught)
     path = tmp_path / "runs/cluster/episodes/train-0001-rollouts.jsonl"
-    played = [Episode.model_validate_json(line) for line in path.read_text().splitlines()]
+    played = [Episode.model_validate_json(line) for line in path.read_bytes().splitlines()]
     units = Counter((one.scenario_id, one.sample) for one in played)
     assert len(units) == row["rollouts"] == 12
     assert set(units.values()) == {1}
