@@ -29,16 +29,20 @@ _PLACES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b([a-z][a-z0-9+.-]{1,30}://)(?:[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>?#&=]{1,400}(?<!/)"
          r"|[^\s/'\"<>]{1,400}|[^\s/@:'\"<>]{0,100}:(?!\d{1,5}[/?#])[^\s'\"<>]{1,400})@",
          re.IGNORECASE, rf"\1{MASK}@"),
-        (r"(https://hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|webhook\.office\.com/|/bot)(?=\S*\d)[\w:/@+-]{20,}",
+        (r"(https://hooks\.slack\.com/(?:services|workflows)/|/api/webhooks/|webhook\.office\.com/"
+         r"|/bot)(?=\S*\d)[\w:/@+-]{20,}",
          re.IGNORECASE, rf"\1{MASK}"),
         # elements, headers and schemes
-        (r"(<(?:\w{0,30}(?:password|passphrase|secret|token|api_?key))\b[^<>]{0,200}>)[^<]{1,2000}", re.IGNORECASE, rf"\1{MASK}"),
+        (r"(<(?:\w{0,30}(?:password|passphrase|secret|token|api_?key))\b[^<>]{0,200}>)[^<]{1,2000}",
+         re.IGNORECASE, rf"\1{MASK}"),
         (r"\b(bearer|basic|digest|negotiate)(\s{1,4})(?=[\w~+/=-]{0,200}[\d._~+/=-])[\w.~+/=-]{6,}",
          re.IGNORECASE, rf"\1\2{MASK}"),
         # flags of commands
-        (r"(\b(?:sshpass|mysql\w{0,20}|mariadb\w{0,20}|mongo\w{0,20}|7za?|(?:docker|podman|az|helm registry|oc|cf|bw) login)\b"
+        (r"(\b(?:sshpass|mysql\w{0,20}|mariadb\w{0,20}|mongo\w{0,20}|7za?"
+         r"|(?:docker|podman|az|helm registry|oc|cf|bw) login)\b"
          r"[^\n|;&]{0,200}?\s-p ?)(?![ :-]|\[redacted\])\S+", 0, rf"\1{MASK}"),
-        (r"(\s(?:-u|--user|--username|--login)[ =]\S{1,100}[^\n|;&]{0,100}?\s-p )(?![ :-]|\[redacted\])\S+", 0, rf"\1{MASK}"),
+        (r"(\s(?:-u|--user|--username|--login)[ =]\S{1,100}[^\n|;&]{0,100}?\s-p )(?![ :-]|\[redacted\])\S+",
+         0, rf"\1{MASK}"),
         (r"(\bredis-cli\b[^\n|;&]{0,200}?\s-a )(?!\[redacted\])\S+", 0, rf"\1{MASK}"),
         (r"(\s(?:-u|--user|--proxy-user)[\s=]{1,4}[\w.@-]{1,60}:)(?!\[redacted\])\S+", 0, rf"\1{MASK}"),
     )
@@ -52,8 +56,9 @@ _SHORT_FLAG = re.compile(
     r"(?P<before>[^\n|;&]{0,300}\s-p )(?=\S{0,60}\d)(?=\S{0,60}[A-Za-z])(?P<value>[^\s/:.,\[\]]{10,})"
 )
 _OTHER_P = re.compile(
-    r"\b(mkdir|cp|ssh|scp|sftp|make|tar|ls|git|patch|pkill|kill|ps|nmap|(docker|podman) run|rsync|install|python\d?|pytest"
-    r"|unzip|screen|tmux|tee|cargo|npm|npx|mvn|gradle|tsc|perl|touch|lsof|netstat|ss|iptables|useradd|command|read|set)\b"
+    r"\b(mkdir|cp|ssh|scp|sftp|make|tar|ls|git|patch|pkill|kill|ps|nmap|(docker|podman) run|rsync|install"
+    r"|python\d?|pytest|unzip|screen|tmux|tee|cargo|npm|npx|mvn|gradle|tsc|perl|touch|lsof|netstat|ss"
+    r"|iptables|useradd|command|read|set)\b"
 )
 """Commands whose -p is no password."""
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|dsn", re.IGNORECASE)

@@ -29,7 +29,8 @@ _VALUE = re.compile(
 _BLOCK = re.compile(r"[|>][+-]?\d?[^\S\n]*\r?\n(?P<body>(?:(?:[ \t]+[^\n]*)?\n?){0,40})")
 """A block of YAML, whose lines are indented."""
 _PAIR = re.compile(
-    rf"(?P<sign>\b)(?:name|key)[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?(?P<name>{_NAME})[\"']?,?\s{{1,40}}[\"']?value[\"']?"
+    rf"(?P<sign>\b)(?:name|key)[\"']?\s{{0,4}}[:=]\s{{0,4}}[\"']?(?P<name>{_NAME})[\"']?"
+    rf",?\s{{1,40}}[\"']?value[\"']?"
     r"\s{0,4}[:=]\s{0,4}(?!\[redacted\])",
     re.IGNORECASE,
 )
@@ -37,8 +38,8 @@ _LIST = re.compile(
     rf"^(?P<indent>[ \t]*)(?P<name>{_NAME}):[ \t]*\n(?P<items>(?:[ \t]*- [^\n:]+\n?){{1,40}})", re.MULTILINE
 )
 _PHRASES = re.compile(
-    r"\b(?:mots? de passe|clave secreta|parola chiave|palavra[- ]passe|kata sandi|mật khẩu|كلمة (?:المرور|السر)"
-    r"|api key|access key)\s{0,4}[:=]\s{0,4}"
+    r"\b(?:mots? de passe|clave secreta|parola chiave|palavra[- ]passe|kata sandi|mật khẩu"
+    r"|كلمة (?:المرور|السر)|api key|access key)\s{0,4}[:=]\s{0,4}"
     r"(?!\[redacted\])(?P<value>[^\s,;\"'<>]+)",
     re.IGNORECASE,
 )
@@ -66,7 +67,8 @@ _FOREIGN = re.compile(
     r"contraseñ|hasło|парол|パスワード|暗証|密码|密碼|口令|비밀번호|암호|şifre|lösenord|mot_de_passe|slaptažodis|salasana|jelsz"
     r"|κωδικός|סיסמה|المرور|khẩu|รหัสผ่าน|passord|lozinka|geslo|sandi"
 )
-_KINDS_OF_KEY = {"api", "access", "private", "secret", "signing", "encryption", "account", "storage", "client",
+_KINDS_OF_KEY = {"api", "access", "private", "secret", "signing", "encryption", "account", "storage",
+                 "client",
                  "shared", "master", "deploy", "license", "wandb", "openai", "anthropic"}  # fmt: skip
 _ABOUT_IT = {
     "count", "type", "name", "file", "path", "dir", "length", "len", "size", "limit", "timeout", "ttl",
@@ -80,21 +82,22 @@ _ABOUT_IT = {
 }  # fmt: skip
 """Last words of names that tell something about a secret and are none: token_count, secret_name."""
 _FILE = re.compile(
-    r"\.(?:py|pyi|rs|go|rb|java|kt|scala|js|jsx|ts|tsx|mjs|c|cc|cpp|h|hpp|cs|php|pl|sh|sql|swift|patch|diff|log|md|txt|html"
-    r"|css|json|ya?ml|toml|xml|ini|csv|so|a|o|jar|class|lua|ex|exs|vue|proto|lock|cfg|conf)$",
+    r"\.(?:py|pyi|rs|go|rb|java|kt|scala|js|jsx|ts|tsx|mjs|c|cc|cpp|h|hpp|cs|php|pl|sh|sql|swift|patch|diff"
+    r"|log|md|txt|html|css|json|ya?ml|toml|xml|ini|csv|so|a|o|jar|class|lua|ex|exs|vue|proto|lock|cfg|conf)$",
     re.IGNORECASE,
 )
 _LINE_NUMBER = re.compile(r"\d{1,6}(?=[:)\],.\s]|\Z)")
 _STATE = re.compile(
-    r"(?:not|no|none|null|nil|true|false|missing|invalid|valid|expired|expires|expected|unexpected|required|requires|field|must"
-    r"|should|could|would|cannot|can't|can|may|failed|fails|failure|connection|timed|timeout|permission|access|denied|is|was|are"
-    r"|does|did|has|had|have|wrong|incorrect|empty|unknown|unset|undefined|active|inactive|closed|open|opened|enabled|disabled"
-    r"|started|starting|stopped|error|errors|found|refused|rejected|mismatch|rotated|revoked|changed|updated|created|deleted"
-    r"|loaded|loading|accepted|verified|ok|bad|too|unable|unsupported|unauthorized|forbidden|incorrectly|already|still|never"
-    r"|being|will|ignored|skipped|optional|default|present|absent|provided|using|use|used|user|users|login|logged|for|from|to"
-    r"|the|a|an|in|on|at|of|and|or|with|without|by|this|that|it"
-    r"|allowed|granted|successful\w*|succeeded|header|headers|digest)(?![\w@/+=-])"
-    r"|\d{1,4}(?=[ \n]|\Z|[,;)])|\d{4}-\d\d-\d\d|SIG[A-Z]{3,6}\b",
+    r"(?:not|no|none|null|nil|true|false|missing|invalid|valid|expired|expires|expected|unexpected|required"
+    r"|requires|field|must|should|could|would|cannot|can't|can|may|failed|fails|failure|connection|timed"
+    r"|timeout|permission|access|denied|is|was|are|does|did|has|had|have|wrong|incorrect|empty|unknown|unset"
+    r"|undefined|active|inactive|closed|open|opened|enabled|disabled|started|starting|stopped|error|errors"
+    r"|found|refused|rejected|mismatch|rotated|revoked|changed|updated|created|deleted|loaded|loading"
+    r"|accepted|verified|ok|bad|too|unable|unsupported|unauthorized|forbidden|incorrectly|already|still"
+    r"|never|being|will|ignored|skipped|optional|default|present|absent|provided|using|use|used|user|users"
+    r"|login|logged|for|from|to|the|a|an|in|on|at|of|and|or|with|without|by|this|that|it|allowed|granted"
+    r"|successful\w*|succeeded|header|headers|digest)(?![\w@/+=-])|\d{1,4}(?=[ \n]|\Z|[,;)])|\d{4}-\d\d-\d\d"
+    r"|SIG[A-Z]{3,6}\b",
     re.IGNORECASE,
 )
 """What a program says of a thing, rather than the thing: a word, a small count, a date."""

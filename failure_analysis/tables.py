@@ -14,16 +14,18 @@ VERSION = 3
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS experiments (
-    id TEXT PRIMARY KEY, type TEXT NOT NULL, name TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL, at_ms INTEGER NOT NULL,
-    source TEXT NOT NULL, split TEXT NOT NULL, sampling TEXT NOT NULL, step INTEGER, policy TEXT NOT NULL,
-    scenario_id TEXT NOT NULL, sample INTEGER, fault_type TEXT NOT NULL, topology TEXT NOT NULL, unseen INTEGER NOT NULL
+    id TEXT PRIMARY KEY, type TEXT NOT NULL, name TEXT NOT NULL, run TEXT NOT NULL, status TEXT NOT NULL,
+    at_ms INTEGER NOT NULL, source TEXT NOT NULL, split TEXT NOT NULL, sampling TEXT NOT NULL, step INTEGER,
+    policy TEXT NOT NULL, scenario_id TEXT NOT NULL, sample INTEGER, fault_type TEXT NOT NULL,
+    topology TEXT NOT NULL, unseen INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS experiments_by_time ON experiments (at_ms DESC, id);
 CREATE INDEX IF NOT EXISTS experiments_by_run ON experiments (run, type, split, step);
 CREATE TABLE IF NOT EXISTS episodes (
-    id TEXT PRIMARY KEY, file TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, ending TEXT NOT NULL,
-    correct INTEGER NOT NULL, grounded INTEGER NOT NULL, reward REAL, turns INTEGER NOT NULL, seconds REAL NOT NULL,
-    tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, blamed TEXT NOT NULL,
+    id TEXT PRIMARY KEY, file TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    ending TEXT NOT NULL, correct INTEGER NOT NULL, grounded INTEGER NOT NULL, reward REAL,
+    turns INTEGER NOT NULL, seconds REAL NOT NULL, tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,
+    blamed TEXT NOT NULL,
     question TEXT NOT NULL DEFAULT '', answer TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (
@@ -35,7 +37,8 @@ CREATE TABLE IF NOT EXISTS failures (
 CREATE INDEX IF NOT EXISTS failures_by_signature ON failures (signature);
 CREATE TABLE IF NOT EXISTS templates (signature TEXT PRIMARY KEY, template TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (
-    path TEXT PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL, head TEXT NOT NULL, trouble TEXT NOT NULL
+    path TEXT PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL, head TEXT NOT NULL,
+    trouble TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 MIGRATIONS = {

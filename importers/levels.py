@@ -9,18 +9,22 @@ from typing import Any
 from project_types import LevelName
 
 NAMES: Mapping[str, LevelName] = {
-    **dict.fromkeys(("TRACE", "DEBUG", "DBG", "D", "FINE", "FINER", "FINEST", "VERBOSE", "V", "ALL"), "DEBUG"),
-    **dict.fromkeys(("INFO", "INFORMATION", "INFORMATIONAL", "NOTICE", "I", "LOG", "NORMAL", "CONFIG"), "INFO"),
+    **dict.fromkeys(("TRACE", "DEBUG", "DBG", "D", "FINE", "FINER", "FINEST", "VERBOSE", "V", "ALL"),
+    "DEBUG"),
+    **dict.fromkeys(("INFO", "INFORMATION", "INFORMATIONAL", "NOTICE", "I", "LOG", "NORMAL", "CONFIG"),
+    "INFO"),
     **dict.fromkeys(("WARN", "WARNING", "W", "WRN"), "WARN"),
     **dict.fromkeys(("ERROR", "ERR", "E", "SEVERE", "EROR", "FAILURE"), "ERROR"),
-    **dict.fromkeys(("FATAL", "F", "CRITICAL", "CRIT", "C", "EMERG", "EMERGENCY", "ALERT", "PANIC", "DPANIC"), "FATAL"),
+    **dict.fromkeys(("FATAL", "F", "CRITICAL", "CRIT", "C", "EMERG", "EMERGENCY", "ALERT", "PANIC", "DPANIC"),
+    "FATAL"),
 }  # fmt: skip
 _AS_WRITTEN = {**NAMES, **{name.lower(): level for name, level in NAMES.items()}}
 """What most lines write, found without changing its case."""
 _SYSLOG: tuple[LevelName, ...] = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "INFO", "INFO", "DEBUG")
 _WORDS = re.compile(
     r"(?<!\w)(?:(?P<FATAL>FATAL|CRITICAL|PANIC|panic:|fatal error|\[(?:\w+:)?(?:crit|emerg|alert)\])"
-    r"|(?P<ERROR>ERROR|SEVERE|error:|\[(?:\w+:)?error\])|(?P<WARN>WARN(?:ING)?|warning:|\[(?:\w+:)?warn(?:ing)?\])"
+    r"|(?P<ERROR>ERROR|SEVERE|error:|\[(?:\w+:)?error\])"
+    r"|(?P<WARN>WARN(?:ING)?|warning:|\[(?:\w+:)?warn(?:ing)?\])"
     r"|(?P<INFO>INFO|NOTICE|\[(?:\w+:)?(?:info|notice)\])|(?P<DEBUG>DEBUG|TRACE|\[(?:\w+:)?debug\]))(?![\w-])"
 )
 _FAILURE = re.compile(r"\w*(?:Exception|Error)(?::|\b.*\n\s+at )|^Traceback \(most recent", re.MULTILINE)

@@ -93,16 +93,19 @@ NOISE = any_of(
     r"^after correcting the problems, you can resume|^mvn <goals>",
     r"^[-=*_#~]{5,}$",
     r"^_{3,} .* _{3,}$|^-{3,} captured .* -{3,}$",
-    r"^\* (try|get more help|what went wrong)|^> (run with|get more help)|^run with --(stacktrace|info|debug|scan)",
+    r"^\* (try|get more help|what went wrong)|^> (run with|get more help)"
+    r"|^run with --(stacktrace|info|debug|scan)",
     r"^\[(ws-cleanup|checks api|discover)\]",
     r"^sending e-?mails? to|^archiving artifacts|^recording (test results|fingerprints)",
     r"^error: step .{1,200} failed:|no test report files were found",
-    r"^(npm|pnpm) (err!|error)\s{0,8}$|a complete log of this run can be found|^npm (err!|error)\s{1,8}/.*debug",
+    r"^(npm|pnpm) (err!|error)\s{0,8}$|a complete log of this run can be found"
+    r"|^npm (err!|error)\s{1,8}/.*debug",
     r"^npm (err!|error) (this is probably not a problem with npm|there is likely additional)",
     r"^note: this error originates from a subprocess|^\[end of output\]|see above for output",
     r"^(usage|hint|note):",
     r"^\+{1,3} \S|^\$ \S|^\[command\]",
-    r"^post job cleanup|^(##\[group\])?post run |cleaning up (orphan|project)|^uploading artifacts|^\[pipeline\] //",
+    r"^post job cleanup|^(##\[group\])?post run |cleaning up (orphan|project)|^uploading artifacts"
+    r"|^\[pipeline\] //",
     r"node\.js \d+ actions",
     r"^the operation was canceled",
     r"^traceback|^during handling of the above exception|^the above exception was the direct cause",
@@ -195,18 +198,22 @@ PHRASE = any_of(
     r"nan (loss|detected)|loss (is|became|=|:) ?nan|must be the same (type|dtype)|same dtype",
     r"expected .{1,40}\bbut (got|found)\b|does not exist|has no attribute|syntax error",
     r"crashloopbackoff|imagepullbackoff|errimagepull|oomkilled|failedscheduling|nodes are available",
-    r"std::bad_alloc|\beconn(refused|reset|aborted)\b|\be(addrinuse|nospc|mfile|acces|perm|timedout)\b|broken pipe",
+    r"std::bad_alloc|\beconn(refused|reset|aborted)\b|\be(addrinuse|nospc|mfile|acces|perm|timedout)\b"
+    r"|broken pipe",
     r"(device or )?resource busy|(i/o|read|write|connect\w*) timeout|malformed$",
     r"certificate signed by unknown|certificate_verify_failed",
-    r"^(http(/[\d.]+)? )?[45]\d\d [A-Z][a-z]+( [A-Za-z]+){0,3}\.?$|^(timeout|terminated|evicted|timed out)\.?$",
+    r"^(http(/[\d.]+)? )?[45]\d\d [A-Z][a-z]+( [A-Za-z]+){0,3}\.?$"
+    r"|^(timeout|terminated|evicted|timed out)\.?$",
     r"undefined reference to|no kernel image is available|no such (table|column|module|host|container)",
     r"forbidden (import|module|library|attribute|call|function)|\bnot better than\b",
     r"no rule to make target|unexpected end of|\bsyntax ?error",
-    r"can't locate \S+ in @inc|no matching package|nothing provides|failed build dependencies|missing go\.sum entry",
+    r"can't locate \S+ in @inc|no matching package|nothing provides|failed build dependencies"
+    r"|missing go\.sum entry",
     r"no required module provides package|cannot find module providing package",
     # Spanish
     r"espacio en (el )?dispositivo|(conexión|acceso|permiso) (rechazad|denegad)\w|tiempo de espera",
-    r"no se (pudo|puede|encuentra|encontró|ha podido)|no existe (el|la|un)|falta (el|la|un)|error de sintaxis",
+    r"no se (pudo|puede|encuentra|encontró|ha podido)|no existe (el|la|un)|falta (el|la|un)"
+    r"|error de sintaxis",
     r"memoria insuficiente|sin memoria|disco lleno",
     # German
     r"kein speicherplatz|speicherplatz (ist )?(erschöpft|voll|aufgebraucht)",
@@ -219,7 +226,8 @@ PHRASE = any_of(
     r"délai (d[e'] ?attente |imparti )?(dépassé|expiré)|introuvable|aucun fichier|erreur de syntaxe",
     # Japanese
     r"(空き|ディスク)(領域|容量).{0,3}(ありません|不足)|メモリ.{0,3}(不足|足りません)|空き領域がありません",
-    r"(ファイル|ディレクトリ).{0,10}ありません|構文エラー|接続.{0,6}拒否|(アクセス|許可).{0,4}(拒否|ありません)|タイムアウト|見つかりません|ディスク.{0,6}(一杯|いっぱい)",
+    r"(ファイル|ディレクトリ).{0,10}ありません|構文エラー|接続.{0,6}拒否|(アクセス|許可).{0,4}(拒否|ありません)|タイムアウト|見つかりません"
+    r"|ディスク.{0,6}(一杯|いっぱい)",
     # Chinese
     r"(磁盘|设备|空间).{0,6}(空间不足|没有空间|已满|不足)|内存不足|无法分配内存|拒绝连接|连接被?拒绝",
     r"(权限|访问)(不够|不足|被拒绝)|拒绝访问|(连接|请求|操作)?超时|找不到|没有那个文件|无法找到|不存在|语法错误",
