@@ -27,6 +27,7 @@ from typing import Any
 
 from pydantic import Field
 
+from core.episode_store.lines import read_lines
 from core.files import held, replace_file, sha256_of
 from project_types import ConfigurationError, Frozen
 
@@ -118,8 +119,8 @@ class Registry:
     def log(self) -> list[dict[str, str]]:
         """Return promotions, rollbacks and removals, oldest first."""
         path = self.folder / LOG
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+        lines = read_lines(path) if path.exists() else ()
+        return [json.loads(line.content or b"") for line in lines]
 
     # ------------------------------------------------------------------------------------------------ writing
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from alignment.cases import ExplainCase
 from alignment.scorer import message
+from core.episode_store.lines import read_lines
 from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
 from training_service.checkpoints import write_state
@@ -52,9 +53,9 @@ def stored(folder: Path, row: str) -> dict[str, Answer]:
     """Return the answers of a row by case; none when there is no file. A line that was cut is left out."""
     path = answers_file(folder, row)
     found = {}
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    for line in read_lines(path) if path.exists() else ():
         try:
-            answer = Answer.model_validate_json(line)
+            answer = Answer.model_validate_json(line.content or b"")
         except ValueError:  # the process was killed while it wrote this line
             continue
         found[answer.case] = answer

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from project_types import ConfigurationError, Frozen
+from alignment.records import records
+from project_types import Frozen
 
 Split = Literal["train", "val", "seen", "unseen"]
 """train and val share their failure types with `seen`. Those of `unseen` occur nowhere else."""
@@ -76,21 +75,8 @@ def prompt(log: str) -> list[dict[str, str]]:
 
 def read_cases(path: Path) -> Iterator[ExplainCase]:
     """Read cases, one a line. Raises ConfigurationError that names file, line and fix."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as trouble:
-        raise ConfigurationError(
-            f"{path}: {trouble.strerror}; make cases with: python -m alignment cases --out {path.parent}"
-        ) from trouble
-    for number, line in enumerate(lines, 1):
-        try:
-            yield ExplainCase.model_validate_json(line)
-        except ValidationError as trouble:
-            first = trouble.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ConfigurationError(
-                f"{path}:{number}: {where}: {first['msg']}; fix or delete the line"
-            ) from trouble
+    make = f"make cases with: python -m alignment cases --out {path.parent}"
+    return records(path, ExplainCase, make, "fix or delete the line")
 
 
 def write_cases(path: Path, cases: Iterable[ExplainCase]) -> int:

@@ -29,6 +29,7 @@ from training_service.engine import RequestError, TrainingError
 from training_service.fitting import Fitting, Objective, Recipe, progress_in
 from training_service.heads import HEAD, ScalarModel
 from training_service.precision import Precision, choose
+from training_service.sequences import TokenSequence
 
 WORK = Path("runs/alignment/work")
 NOTED = ".noted"
@@ -80,13 +81,15 @@ class Learning:
         """Return what makes a work folder another one: the data's digest, the start adapter, and the base."""
         return f"{data} from {self.start.full_name if self.start else 'the base'} {self.base.sha256}"
 
-    def reference(self, data: str) -> Path:
-        """Return where it is noted what the start adapter says of these rows, for
-        every run that starts there.
+    def reference(self, answers: Sequence[TokenSequence]) -> Path:
+        """Return where it is noted what the start adapter says of these answers, for every run that begins so.
+
+        The name follows from all that counts: tokens rather than texts, since a chat template may change.
         """
         files = dict(self.start.files) if self.start else {}
-        key = digest([data, self.base.sha256, files, self.precision])
-        return self.registry.folder / NOTED / f"{key[:32]}.pt"
+        read = [(one.tokens, one.sampled) for one in answers]
+        key = digest([read, self.base.sha256, files, self.precision])
+        return self.registry.folder / NOTED / f"{key[:32]}.json"
 
     def check(self, data: str) -> None:
         """Raise ConfigurationError when the work folder is of another training,

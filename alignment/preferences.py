@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from alignment.answers import Tag
 from alignment.cases import Split
+from alignment.records import records
 from core.intervals import share_of
-from project_types import ConfigurationError, Frozen
+from project_types import Frozen
 
 Choice = Literal["a", "b", "tie", "both bad"]
 Kind = Literal["person", "generator", "rollouts", "simulated"]
@@ -108,21 +109,8 @@ def now() -> datetime:
 
 def read(path: Path) -> Iterator[Preference]:
     """Read preferences. Raises ConfigurationError that names file, line, field and fix."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as trouble:
-        raise ConfigurationError(
-            f"{path}: {trouble.strerror}; make pairs with: python -m alignment pairs --out {path}"
-        ) from trouble
-    for number, line in enumerate(lines, 1):
-        try:
-            yield Preference.model_validate_json(line)
-        except ValidationError as trouble:
-            first = trouble.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "pair"
-            raise ConfigurationError(
-                f"{path}:{number}: {where}: {first['msg']}; see python -m alignment schema"
-            ) from trouble
+    make = f"make pairs with: python -m alignment pairs --out {path}"
+    return records(path, Preference, make, "see python -m alignment schema")
 
 
 def write(path: Path, preferences: Iterable[Preference]) -> int:

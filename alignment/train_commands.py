@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from tqdm import tqdm
 
 from alignment.answers import right
@@ -20,6 +19,7 @@ from alignment.reward_model import judge, table
 from core.conversation import tool_schemas
 from core.episode_store.episodes import read_episodes
 from core.episode_store.runs import run_of
+from core.files import replace_file
 from log_search_tools import tool_types
 from project_types import ConfigurationError, Tool
 from training_service.examples import TokenPair, demonstration, pair
@@ -99,9 +99,9 @@ def _dpo(arguments: argparse.Namespace) -> int:
 def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -> list[Referred]:
     """Note what the start adapter says of each pair, or read what an earlier run noted."""
     learning.check(data)
-    path = learning.reference(data)
+    path = learning.reference([one for pair in pairs for one in (pair.chosen, pair.rejected)])
     if path.exists():
-        kept = torch.load(path, weights_only=True)
+        kept = json.loads(path.read_bytes())
         return [
             Referred(one, tuple(c), tuple(r))
             for one, c, r in zip(pairs, kept["chosen"], kept["rejected"], strict=True)
@@ -110,9 +110,7 @@ def _with_reference(learning: Learning, pairs: Sequence[TokenPair], data: str) -
         found = referred(learning.model, pairs, learning.base.device, learning.precision, noted=bar.update)
     path.parent.mkdir(parents=True, exist_ok=True)
     noted = {"chosen": [one.chosen for one in found], "rejected": [one.rejected for one in found]}
-    fresh = path.with_suffix(f".{os.getpid()}")
-    torch.save(noted, fresh)
-    fresh.rename(path)
+    replace_file(path, json.dumps(noted).encode())
     return found
 
 

@@ -28,6 +28,7 @@ from chaos.reach import Reach, reach
 from chaos.soundness import judged, sizes, truth
 from chaos.splits import LEFT_OUT
 from chaos.twins import twin_problems
+from core.episode_store.lines import read_lines
 from project_types import EMBEDDED, EpisodeConfig, Judge, Scenario, ScenarioError, read_scenario
 
 MOST_CALLS = 6
@@ -113,12 +114,12 @@ def _combined(split: Path, *, written: bool) -> Iterator[str]:
             yield f"{combined} is missing; generate the split again"
         return
     told = {}
-    for number, line in enumerate(combined.read_bytes().splitlines(), 1):
+    for line in read_lines(combined):
         try:
-            row = json.loads(line)
+            row = json.loads(line.content or b"")
             told[row["id"]] = row
         except (ValueError, TypeError, KeyError):
-            yield f"{combined}:{number}: not a JSON object with an id"
+            yield f"{combined}:{line.number}: not a JSON object with an id"
     for path in sorted(split.glob("scenario-*.json")):
         try:
             full = json.loads(path.read_bytes())

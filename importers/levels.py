@@ -8,16 +8,16 @@ from typing import Any
 
 from project_types import LevelName
 
+_SPELLINGS: Mapping[LevelName, str] = {
+    "DEBUG": "TRACE DEBUG DBG D FINE FINER FINEST VERBOSE V ALL",
+    "INFO": "INFO INFORMATION INFORMATIONAL NOTICE I LOG NORMAL CONFIG",
+    "WARN": "WARN WARNING W WRN",
+    "ERROR": "ERROR ERR E SEVERE EROR FAILURE",
+    "FATAL": "FATAL F CRITICAL CRIT C EMERG EMERGENCY ALERT PANIC DPANIC",
+}
 NAMES: Mapping[str, LevelName] = {
-    **dict.fromkeys(("TRACE", "DEBUG", "DBG", "D", "FINE", "FINER", "FINEST", "VERBOSE", "V", "ALL"),
-    "DEBUG"),
-    **dict.fromkeys(("INFO", "INFORMATION", "INFORMATIONAL", "NOTICE", "I", "LOG", "NORMAL", "CONFIG"),
-    "INFO"),
-    **dict.fromkeys(("WARN", "WARNING", "W", "WRN"), "WARN"),
-    **dict.fromkeys(("ERROR", "ERR", "E", "SEVERE", "EROR", "FAILURE"), "ERROR"),
-    **dict.fromkeys(("FATAL", "F", "CRITICAL", "CRIT", "C", "EMERG", "EMERGENCY", "ALERT", "PANIC", "DPANIC"),
-    "FATAL"),
-}  # fmt: skip
+    name: level for level, names in _SPELLINGS.items() for name in names.split()
+}
 _AS_WRITTEN = {**NAMES, **{name.lower(): level for name, level in NAMES.items()}}
 """What most lines write, found without changing its case."""
 _SYSLOG: tuple[LevelName, ...] = ("FATAL", "FATAL", "FATAL", "ERROR", "WARN", "INFO", "INFO", "DEBUG")

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from tqdm import tqdm
 
+from core.episode_store.lines import read_lines
 from core.escapes import plain
 from failure_analysis.capture_command import analyzer
 from failure_analysis.logs.analyzer import LogAnalyzer
@@ -58,7 +59,7 @@ class Answered(NamedTuple):
 
 def read_labelled(part: str, path: Path = LABELLED) -> list[Labelled]:
     """The labelled failures of a part, in order."""
-    rows = (Labelled.model_validate_json(line) for line in path.read_bytes().splitlines())
+    rows = (Labelled.model_validate_json(line.content or b"") for line in read_lines(path))
     return [row for row in rows if row.part == part]
 
 
