@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +48,21 @@ class Asked(Protocol):
     def id(self) -> str: ...
 
     def messages(self) -> list[dict[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case that is asked again; the first time it has the case's own name."""
+
+    case: Asked
+    number: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.case.id}#{self.number}" if self.number else self.case.id
+
+    def messages(self) -> list[dict[str, str]]:
+        return self.case.messages()
 
 
 def stored(folder: Path, row: str) -> dict[str, Answer]:
@@ -154,15 +170,22 @@ class Answerer:
         choice = reply["choices"][0]
         return str(choice["message"]["content"] or ""), len(choice["token_ids"])
 
-    async def cases(self, row: str, cases: Sequence[Asked], folder: Path, most_tokens: int = 160) -> None:
+    async def cases(
+        self,
+        row: str,
+        cases: Sequence[Asked],
+        folder: Path,
+        most_tokens: int = 160,
+        temperature: float = 0.0,
+    ) -> None:
         """Answer the cases that have no stored answer yet, and store each answer as it comes."""
         done = stored(folder, row)
 
-        async def one(case: Asked) -> None:
-            text, tokens = await self.answer(row, case.messages(), most_tokens)
+        async def one(case: Asked, seed: int) -> None:
+            text, tokens = await self.answer(row, case.messages(), most_tokens, seed, temperature)
             keep(folder, [Answer(case=case.id, row=row, text=text, tokens=tokens)])
 
-        await asyncio.gather(*(one(case) for case in cases if case.id not in done))
+        await asyncio.gather(*(one(case, seed) for seed, case in enumerate(cases) if case.id not in done))
 
 
 # ------------------------------------------------------------------------------------------------ by a rule

@@ -46,15 +46,25 @@ def _made(arguments: argparse.Namespace) -> list[Preference]:
 
 
 def _own_mistakes(arguments: argparse.Namespace) -> list[Preference]:
-    """Let an adapter answer training cases, and pair what it got wrong with the right answer."""
-    from alignment.answering import BASE, stored  # they load torch, which the other data commands do without
+    """Let an adapter answer training cases, and pair what it got wrong with a right answer."""
+    from alignment.answering import (
+        BASE,
+        Sample,
+        stored,
+    )  # they load torch, which the other data commands do without
     from alignment.evaluate_command import let_answer
 
     cases = list(read_cases(arguments.cases / "train.jsonl"))[: arguments.limit]
-    let_answer(arguments, [arguments.row], cases, arguments.answers)
-    texts = {case: answer.text for case, answer in stored(arguments.answers, arguments.row).items()}
+    asked = [Sample(case, number) for case in cases for number in range(arguments.samples)]
+    temperature = 0.0 if arguments.samples == 1 else 1.0
+    folder = arguments.answers if arguments.samples == 1 else arguments.answers / "samples"
+    let_answer(arguments, [arguments.row], asked, folder, temperature)
+    answers = stored(folder, arguments.row)
+    texts: dict[str, list[str]] = {case.id: [] for case in cases}
+    for one in asked:
+        texts[one.case.id].append(answers[one.id].text)
     adapter = "" if arguments.row == BASE else arguments.row
-    origin = Origin(model=arguments.base_model, adapter=adapter, temperature=0.0)
+    origin = Origin(model=arguments.base_model, adapter=adapter, temperature=temperature)
     return list(from_answers(cases, texts, origin, arguments.seed))
 
 

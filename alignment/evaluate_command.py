@@ -106,7 +106,11 @@ def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: 
 
 
 def let_answer(
-    arguments: argparse.Namespace, names: Sequence[str], asked: Sequence[Asked], folder: Path
+    arguments: argparse.Namespace,
+    names: Sequence[str],
+    asked: Sequence[Asked],
+    folder: Path,
+    temperature: float = 0.0,
 ) -> None:
     """Let the base and adapters answer what they have not answered yet, and store it in a folder."""
     ids = {one.id for one in asked}
@@ -118,7 +122,7 @@ def let_answer(
     answerer = Answerer(base, folders)
     try:
         for name in missing:
-            print(f"{name} answers {len(asked)} cases", flush=True)
-            asyncio.run(answerer.cases(name, asked, folder, arguments.words))
+            print(f"{name} gives {len(asked)} answers", flush=True)
+            asyncio.run(answerer.cases(name, asked, folder, arguments.words, temperature))
     finally:
         answerer.close()

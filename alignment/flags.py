@@ -47,6 +47,14 @@ def pairs(parser: argparse.ArgumentParser) -> None:
         "--limit", type=positive, metavar="N", default=200, help="of --row: cases (default %(default)s)"
     )
     parser.add_argument(
+        "--samples",
+        type=positive,
+        default=1,
+        metavar="K",
+        help="of --row: answers to each case. 1: the likeliest one (default). More: at temperature 1, and right "
+        "answers of its own are what its wrong ones are paired with",
+    )
+    parser.add_argument(
         "--base-model", default="smollm2", metavar="NAME", help="of --row (default %(default)s)"
     )
     _adapters_flag(parser)

@@ -2,7 +2,7 @@
 incident, and annotators of tests.
 
 From the generator: the right answer against one failing, each tag its own slice. From a model's own answers:
-the right answer against what it got wrong. From rollouts: reports of the same incident with different
+a right one against what it got wrong. From rollouts: reports of the same incident with different
 outcomes. The position of the better answer is drawn, so that neither wins by it. Simulated annotators have
 known biases, are named as such, and are never counted as people.
 """
@@ -40,17 +40,22 @@ def from_cases(
 
 
 def from_answers(
-    cases: Iterable[ExplainCase], answers: Mapping[str, str], origin: Origin, seed: int = 0
+    cases: Iterable[ExplainCase], answers: Mapping[str, Sequence[str]], origin: Origin, seed: int = 0
 ) -> Iterator[Preference]:
-    """Yield pairs of the right answer with what a model said instead, where that was wrong or not in the log.
+    """Yield pairs of a right answer with what a model said that was wrong or not in the log, one of each fault.
 
     `answers`: texts by case. These are the mistakes that the model makes, not those
-    that a generator thinks of.
+    that a generator thinks of. The right answer is the model's own best one where it
+    has a faultless one, and otherwise the generator's.
     """
     for case in cases:
-        said = answers.get(case.id, "").strip()
-        if said and (tag := _fault(facts(case, said))):
-            yield _pair(case, right(case, seed), said, tag, seed, origin)
+        found = {text: facts(case, text) for text in map(str.strip, answers.get(case.id, ())) if text}
+        faultless = [text for text in found if _fault(found[text]) is None]
+        good = max(faultless, key=lambda text: found[text].score, default=None)
+        wrong = {tag: text for text in reversed(found) if (tag := _fault(found[text]))}
+        for tag, text in wrong.items():
+            origins = (GENERATOR if good is None else origin, origin)
+            yield _pair(case, good or right(case, seed), text, tag, seed, origins)
 
 
 def _fault(found: Facts) -> Tag | None:
@@ -62,8 +67,14 @@ def _fault(found: Facts) -> Tag | None:
 
 
 def _pair(
-    case: ExplainCase, good: str, bad: str, tag: Tag, seed: int, origin: Origin = GENERATOR
+    case: ExplainCase,
+    good: str,
+    bad: str,
+    tag: Tag,
+    seed: int,
+    origins: tuple[Origin, Origin] = (GENERATOR, GENERATOR),
 ) -> Preference:
+    """Return a pair; `origins` are those of the good and of the bad answer."""
     rng = random.Random(f"{seed}-{case.id}-{tag}")
     first = rng.random() < 0.5
     return Preference(
@@ -80,8 +91,8 @@ def _pair(
         by="generator",
         why=(tag,),
         at=now(),
-        origin_a=GENERATOR if first else origin,
-        origin_b=origin if first else GENERATOR,
+        origin_a=origins[0] if first else origins[1],
+        origin_b=origins[1] if first else origins[0],
         seed=seed,
     )
 

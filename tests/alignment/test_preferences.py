@@ -15,7 +15,7 @@ import pytest
 
 from alignment.agreement import cohen, consistency, judgements, krippendorff, pairwise
 from alignment.answering import Answer, keep, stored
-from alignment.answers import TAGS, failing, right
+from alignment.answers import TAGS, failing, right, tags_of
 from alignment.generator import generate
 from alignment.pairs import from_answers, from_cases, from_episodes, simulated
 from alignment.preferences import Origin, Preference, now, problems, read, summary, write
@@ -33,16 +33,38 @@ def test_every_failing_has_pairs_and_the_better_answer_scores_higher() -> None:
         assert facts(case, pair.chosen).score > facts(case, pair.rejected).score
 
 
+WARM = Origin(model="smollm2", adapter="warm@v1", temperature=0.0)
+
+
 def test_what_a_model_got_wrong_is_paired_with_the_right_answer() -> None:
     cases = [case for case in CASES.values() if case.truth.failed][:4]
     said = [right(cases[0]), *(failing(case, "wrong cause") for case in cases[1:3])]
-    answers = dict(zip((case.id for case in cases), said, strict=False))
-    made = list(from_answers(cases, answers, Origin(model="smollm2", adapter="warm@v1", temperature=0.0)))
+    answers = {case.id: [text] for case, text in zip(cases, said, strict=False)}
+    made = list(from_answers(cases, answers, WARM))
     assert [pair.case for pair in made] == [case.id for case in cases[1:3]], "the fourth case has no answer"
     for pair, wrong in zip(made, said[1:], strict=True):
         assert (pair.rejected, pair.why) == (wrong, ("wrong cause",))
         origin = pair.origin_b if pair.better == "a" else pair.origin_a
         assert origin.adapter == "warm@v1"
+
+
+def test_of_several_answers_the_best_right_one_is_paired_with_one_mistake_of_each_kind() -> None:
+    case = next(case for case in CASES.values() if "symptom" in tags_of(case))
+    own = right(case).replace("Root cause", "root cause")
+    lesser = failing(case, "better action")
+    mistakes = [
+        failing(case, "wrong cause"),
+        failing(case, "wrong cause", seed=1),
+        failing(case, "hallucinated"),
+    ]
+    made = list(from_answers([case], {case.id: [*mistakes, "", lesser, own, own]}, WARM))
+    assert {pair.why: pair.rejected for pair in made} == {
+        ("wrong cause",): mistakes[0],
+        ("hallucinated",): mistakes[2],
+    }
+    assert {pair.chosen for pair in made} == {own}
+    assert {pair.origin_a for pair in made} | {pair.origin_b for pair in made} == {WARM}
+    assert problems(made) == []
 
 
 def test_pairs_of_the_generator_have_nothing_wrong_with_them() -> None:

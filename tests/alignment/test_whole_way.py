@@ -19,6 +19,7 @@ from alignment.cases import write_cases
 from alignment.generator import generate
 from alignment.learning import opened
 from alignment.measurements import judged
+from alignment.preferences import read
 from tests.training_service.random_model import write_random_model
 from training_service.examples import demonstration
 from training_service.scoring import score
@@ -61,7 +62,12 @@ class Lab:
             "--answers": self.place / "answers",
             "--work": self.place / "work" / (arguments[1] if len(arguments) > 1 else command),
         }
-        given = [part for flag in flags for part in (self._flag(command, flag), str(values[flag]))]
+        given = [
+            part
+            for flag in flags
+            if flag not in arguments
+            for part in (self._flag(command, flag), str(values[flag]))
+        ]
         return main([command, *arguments, *given])
 
     @staticmethod
@@ -202,6 +208,18 @@ def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureF
     assert lab.run("gate", "warm@v1") == 1
     assert "warm@v1 may not be promoted" in capsys.readouterr().out
     assert lab.run("adapters", "promote", "warm@v1") == 2
+
+
+def test_an_adapter_answers_each_case_twice_and_its_mistakes_become_pairs(lab: Lab, tmp_path: Path) -> None:
+    own, answers = tmp_path / "own.jsonl", tmp_path / "answers"
+    asked = ("--row", "warm@v1", "--samples", "2", "--limit", "4", "--words", "20")
+    where = ("--base-model", str(lab.model), "--adapters", str(lab.adapters), "--answers", str(answers))
+    assert lab.run("pairs", *asked, *where, "--out", str(own)) == 0
+    given = stored(answers / "samples", "warm@v1")
+    assert len(given) == 8
+    assert len({name.partition("#")[0] for name in given}) == 4
+    for pair in read(own):
+        assert pair.rejected in {answer.text.strip() for answer in given.values()}
 
 
 def test_triage_answers_with_an_adapter(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
