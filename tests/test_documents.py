@@ -23,6 +23,7 @@ PAGES = sorted(
         *ROOT.glob("core/*/README.md"),
     )
     if path.name not in ("experiments.md", "CHANGELOG.md")  # these say what was typed then
+    and not path.parent.name.startswith(".")  # pytest writes a page of its own into its cache
 )
 
 

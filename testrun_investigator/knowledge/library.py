@@ -31,6 +31,10 @@ class KnowledgeError(InvestigatorError):
     """The knowledge base cannot be asked now; the text says why and what to do."""
 
 
+class _Closed(KnowledgeError):
+    """This process has given the index back: who asked may own it now."""
+
+
 class Library:
     """Answers questions from the pages. `search` may take seconds the first time: it indexes what changed."""
 
@@ -68,19 +72,22 @@ class Library:
 
     def _own_search(self, question: str, limit: int) -> list[Found]:
         with self._busy:
+            if not self.owner:
+                raise _Closed(f"{self.folder}: this knowledge base was closed")
             if self._index is None:
                 self._index = Index(self.folder / "chroma", self.pages_folder)
             self._index.refresh()
             return self._index.search(question, limit)
 
     def close(self) -> None:
-        """Give the index back, so that another process can own it."""
+        """Give the index back, so that another process can own it. A search under way ends first."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-        if self._lock_file is not None:
-            self._lock_file.close()
-        self._server = self._lock_file = self._index = None
+        with self._busy:
+            if self._lock_file is not None:
+                self._lock_file.close()
+            self._server = self._lock_file = self._index = None
 
     # ------------------------------------------------------------------------------------------ owning
 
@@ -138,7 +145,11 @@ class Library:
         return [Found(Passage(*passage), float(score)) for passage, score in answer["found"]]
 
     def answer(self, line: bytes) -> dict[str, Any]:
-        """Answer another process of this user."""
+        """Answer another process of this user.
+
+        Raises:
+            KnowledgeError: this library was closed. Then nothing is said, and the other process may own the index.
+        """
         asked = json.loads(line)
         if asked["pages"] != str(self.pages_folder.resolve()):
             return {
@@ -146,6 +157,8 @@ class Library:
             }
         try:
             found = self._own_search(str(asked["question"])[:_QUESTION], int(asked["limit"]))
+        except _Closed:
+            raise
         except InvestigatorError as trouble:
             return {"error": str(trouble)}
         return {"found": [[list(one.passage), one.score] for one in found]}
@@ -160,6 +173,7 @@ class _Handler(socketserver.StreamRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        with suppress(ValueError, LookupError, TypeError, OSError):  # a caller that says nothing useful
+        useless = (ValueError, LookupError, TypeError, OSError)  # a caller that says nothing useful
+        with suppress(*useless, _Closed):
             answer = self.server.library.answer(self.rfile.readline(_MOST_BYTES))
             self.wfile.write(json.dumps(answer).encode() + b"\n")

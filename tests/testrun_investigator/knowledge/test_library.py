@@ -89,6 +89,15 @@ def test_the_next_one_becomes_the_owner_when_the_first_ends(
     second.close()
 
 
+def test_a_question_that_comes_too_late_opens_no_index(library: Library, pages: Path) -> None:
+    """The index may be another process's by then."""
+    files(library, "disk")
+    library.close()
+    asked = json.dumps({"question": "disk", "limit": 3, "pages": str(pages.resolve())})
+    with pytest.raises(KnowledgeError, match="was closed"):
+        library.answer(asked.encode())
+
+
 CHILD = """
 import sys
 from pathlib import Path
