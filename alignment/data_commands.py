@@ -47,22 +47,19 @@ def _made(arguments: argparse.Namespace) -> list[Preference]:
 
 def _own_mistakes(arguments: argparse.Namespace) -> list[Preference]:
     """Let an adapter answer training cases, and pair what it got wrong with a right answer."""
-    from alignment.answering import (
-        BASE,
-        Sample,
-        stored,
-    )  # they load torch, which the other data commands do without
+    # These load torch, which the other data commands do without.
+    from alignment.answering import BASE, Sample, stored
     from alignment.evaluate_command import let_answer
 
     cases = list(read_cases(arguments.cases / "train.jsonl"))[: arguments.limit]
-    asked = [Sample(case, number) for case in cases for number in range(arguments.samples)]
-    temperature = 0.0 if arguments.samples == 1 else 1.0
-    folder = arguments.answers if arguments.samples == 1 else arguments.answers / "samples"
-    let_answer(arguments, [arguments.row], asked, folder, temperature)
+    asked = {case.id: [Sample(case, number) for number in range(arguments.samples)] for case in cases}
+    temperature, folder = 0.0, arguments.answers
+    if arguments.samples > 1:
+        temperature, folder = 1.0, arguments.answers / "samples"
+    every = [one for found in asked.values() for one in found]
+    let_answer(arguments, [arguments.row], every, folder, temperature)
     answers = stored(folder, arguments.row)
-    texts: dict[str, list[str]] = {case.id: [] for case in cases}
-    for one in asked:
-        texts[one.case.id].append(answers[one.id].text)
+    texts = {case: [answers[one.id].text for one in found] for case, found in asked.items()}
     adapter = "" if arguments.row == BASE else arguments.row
     origin = Origin(model=arguments.base_model, adapter=adapter, temperature=temperature)
     return list(from_answers(cases, texts, origin, arguments.seed))

@@ -68,8 +68,7 @@ _FOREIGN = re.compile(
     r"|κωδικός|סיסמה|المرور|khẩu|รหัสผ่าน|passord|lozinka|geslo|sandi"
 )
 _KINDS_OF_KEY = {"api", "access", "private", "secret", "signing", "encryption", "account", "storage",
-                 "client",
-                 "shared", "master", "deploy", "license", "wandb", "openai", "anthropic"}  # fmt: skip
+                 "client", "shared", "master", "deploy", "license", "wandb", "openai", "anthropic"}  # fmt: skip
 _ABOUT_IT = {
     "count", "type", "name", "file", "path", "dir", "length", "len", "size", "limit", "timeout", "ttl",
     "expiry", "expires", "expiration", "version", "policy", "provider", "status", "endpoint",

@@ -106,10 +106,14 @@ KINDS: Mapping[str, Kind] = {
          "too many connections", "db close", "database closed", "connection pool exhausted",
          "database unavailable"),
     ),
-    "dns": Kind("{service} cannot resolve names", ("dns failure", "name resolution fails", "dns error",
-    "unknown host")),
-    "time": Kind("the clock of {service} is wrong", ("clock skew", "time skew", "wrong clock",
-    "clock drift")),
+    "dns": Kind(
+        "{service} cannot resolve names",
+        ("dns failure", "name resolution fails", "dns error", "unknown host"),
+    ),
+    "time": Kind(
+        "the clock of {service} is wrong",
+        ("clock skew", "time skew", "wrong clock", "clock drift"),
+    ),
     "http": Kind(
         "requests of {service} are aborted, delayed or changed on their way",
         ("http abort", "http delay", "request aborted", "response replaced", "response patched", "http fault",

@@ -29,24 +29,31 @@ library_name: transformers
 ---
 # tiny-investigator
 
-A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary {vocabulary}) that knows
-one thing: how to ask the tools of this project about an incident and answer through `return_final_answer`. It is the
-starting policy of the embedded training service. It was trained from scratch, on generated text only, to imitate a
-**deliberately mediocre** scripted investigator; what makes an investigation right is left for reinforcement learning to teach.
+A decoder-only transformer of {parameters:,} parameters ({layers} layers of width {width}, vocabulary \
+{vocabulary}) that knows
+one thing: how to ask the tools of this project about an incident and answer through `return_final_answer`. \
+It is the
+starting policy of the embedded training service. It was trained from scratch, on generated text only, to \
+imitate a
+**deliberately mediocre** scripted investigator; what makes an investigation right is left for \
+reinforcement learning to teach.
 
 | | |
 |---|---|
-| training tokens | {tokens:,}: {scenarios:,} generated scenarios x {samples} demonstrations, and copy drills |
+| training tokens | {tokens:,}: {scenarios:,} generated scenarios x {samples} demonstrations, and copy \
+drills |
 | shipped scenarios among them | none |
 | imitation loss, last steps | {loss:.3f} nats per spoken token |
 | cited ids that were on screen, at temperature 1 | {copied.valid} of {copied.cited} (drills with fresh ids) |
 | reports that cite the line asked for | {copied.right} of {copied.reports} |
-| logits multiplied by | {sharpen:.3g}, in the last norm: temperature 1 here is {temperature:.2g} of what was trained |
+| logits multiplied by | {sharpen:.3g}, in the last norm: temperature 1 here is {temperature:.2g} of what \
+was trained |
 | arithmetic of training | {precision} ({chosen}) |
 | weights | bfloat16, sha256 `{sha256}` |
 | made | {date}, `python -m training_service pretrain {options}` |
 
-Chat format: `<|role|>text<|end|>`, calls as `<|call|>name {{json}}`. Tool schemas are not rendered, so it can use no other tools.
+Chat format: `<|role|>text<|end|>`, calls as `<|call|>name {{json}}`. Tool schemas are not rendered, so it \
+can use no other tools.
 It is of no use outside this project: it has never read ordinary language.
 """
 
