@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alignment.cases import ExplainCase
+from alignment.records import kept
 from alignment.scorer import message
-from core.episode_store.lines import read_lines
+from core.episode_store.lines import append
 from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
 from training_service.checkpoints import write_state
@@ -67,15 +68,7 @@ class Sample:
 
 def stored(folder: Path, row: str) -> dict[str, Answer]:
     """Return the answers of a row by case; none when there is no file. A line that was cut is left out."""
-    path = answers_file(folder, row)
-    found = {}
-    for line in read_lines(path) if path.exists() else ():
-        try:
-            answer = Answer.model_validate_json(line.content or b"")
-        except ValueError:  # the process was killed while it wrote this line
-            continue
-        found[answer.case] = answer
-    return found
+    return {answer.case: answer for answer in kept(answers_file(folder, row), Answer)}
 
 
 def rows_in(folder: Path) -> list[str]:
@@ -100,8 +93,8 @@ def keep(folder: Path, answers: Iterable[Answer]) -> None:
     """Add answers to the files of their rows."""
     folder.mkdir(parents=True, exist_ok=True)
     for answer in answers:
-        with answers_file(folder, answer.row).open("a", encoding="utf-8") as file:
-            file.write(answer.model_dump_json() + "\n")
+        with append(answers_file(folder, answer.row)) as add:
+            add(answer.model_dump_json())
 
 
 # ------------------------------------------------------------------------------------------------ by a model

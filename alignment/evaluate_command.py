@@ -2,8 +2,8 @@
 and answers side by side.
 
 Answers are stored as they come, so a killed evaluation goes on where it was, and a new row does not answer
-for the others again. `report` asks no model: it prints the tables of what is stored. `--real` and
-`--labelled` add real logs, in tables of their own.
+for the others again. `report` asks none of the rows: it prints the tables of what is stored. `--judge` lets a
+language model say who wins as well. `--real` and `--labelled` add real logs, in tables of their own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extra
 from alignment.cases import ExplainCase, read_cases
 from alignment.gates import probes
 from alignment.learning import opened
+from alignment.llm_preference import named
 from alignment.real_logs import RealLog, builds, labelled
 from alignment.real_logs import table as real_table
-from alignment.report import Row, row, side_by_side, table
+from alignment.report import Judged, Row, row, side_by_side, table
 from alignment.scorer import message
 from alignment.triage import NO_FAILURE
 from core.files import replace_file
@@ -53,7 +54,8 @@ def command(arguments: argparse.Namespace) -> int:
         _answer(arguments, [*every, *probes(every[:PROBED])], real)
     texts = {name: _texts(arguments, name) for name in arguments.rows}
     rows = [row(name, every, texts[name]) for name in arguments.rows]
-    text = report(rows, cases, arguments.against)
+    judged, told = _judged(arguments, rows, every)
+    text = report(rows, cases, arguments.against, judged) + told
     if real:
         text += "\n\n" + real_table(real, texts | {RULES: {one.id: one.by_rules() for one in real}})
     shown = side_by_side(_to_show(every), rows)
@@ -75,10 +77,29 @@ def _texts(arguments: argparse.Namespace, name: str) -> Mapping[str, str]:
     return {case: answer.text for case, answer in stored(arguments.out, name).items()}
 
 
-def report(rows: Sequence[Row], cases: dict[str, list[ExplainCase]], against: str | None) -> str:
+def _judged(
+    arguments: argparse.Namespace, rows: Sequence[Row], cases: Sequence[ExplainCase]
+) -> tuple[Judged | None, str]:
+    """Return what the language model of `--judge` says, and a line about how it said it."""
+    if arguments.judge is None:
+        return None, ""
+    base = next((one for one in rows if one.name == arguments.against), None)
+    if base is None:
+        raise ConfigurationError("--judge compares with a row; name one of --rows with --against")
+    judge = named(arguments.judge, arguments.out)
+    found = {one.name: judge.won(one, base, cases) for one in rows if one is not base}
+    return Judged(judge.name, {name: won.by_case for name, won in found.items()}), judge.told(found.values())
+
+
+def report(
+    rows: Sequence[Row],
+    cases: dict[str, list[ExplainCase]],
+    against: str | None,
+    judged: Judged | None = None,
+) -> str:
     """Return a table for each split."""
     titles = {"seen": "Failure types that training saw", "unseen": "Failure types that training did not see"}
-    return "\n\n".join(table(rows, against, found, titles[split]) for split, found in cases.items())
+    return "\n\n".join(table(rows, against, found, titles[split], judged) for split, found in cases.items())
 
 
 def _answer(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: Sequence[RealLog]) -> None:

@@ -247,6 +247,12 @@ def _compared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--against", metavar="ROW", help="row that the others are compared with")
     parser.add_argument(
+        "--judge",
+        metavar="NAME",
+        help="a language model also says who wins: a registered judge, or a litellm name "
+        "(JUDGE_API_BASE and JUDGE_API_KEY say where it is)",
+    )
+    parser.add_argument(
         "--real",
         type=Path,
         metavar="DIR",

@@ -1,4 +1,5 @@
-"""Records of one kind, one a line of a JSON Lines file: a bad one is named by file, line and field.
+"""Records of one kind, one a line of a JSON Lines file: a bad one is named by file, line and field, or left
+out where a kill may have cut it.
 
 Not here: what a record is (`cases`, `preferences`), and how lines are read (`core.episode_store.lines`).
 """
@@ -32,3 +33,12 @@ def records(path: Path, kind: type[Record], make: str, mend: str) -> Iterator[Re
             first = trouble.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "line"
             raise ConfigurationError(f"{path}:{line.number}: {where}: {first['msg']}; {mend}") from trouble
+
+
+def kept(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Read what earlier runs noted; nothing when there is no file. A line that a kill has cut is left out."""
+    for line in read_lines(path) if path.exists() else ():
+        try:
+            yield kind.model_validate_json(line.content or b"")
+        except ValidationError:
+            continue

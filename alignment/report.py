@@ -1,9 +1,9 @@
 """One table: rows that answered the same cases, and what their answers are worth, with intervals.
 
-The judge is the truth-based scorer. A win is a higher score on the same case, a tie half a win. The win rate
-at equal length leaves out what a difference in words alone would predict: a logistic regression of wins on
-the difference in words, read where that difference is zero, which is the idea of length-controlled AlpacaEval
-(arXiv 2404.04475).
+The judge is the truth-based scorer: a win is a higher score on the same case, a tie half a win. Wins that
+somebody else has counted (`llm_preference`) get columns of their own. The win rate at equal length leaves out
+what a difference in words alone would predict: a logistic regression of wins on the difference in words, read
+where that difference is zero, which is the idea of length-controlled AlpacaEval (arXiv 2404.04475).
 
 Not here: where answers come from (`answering`), and what must not be worse (`gates`).
 """
@@ -29,6 +29,15 @@ SHARES = {
 }
 """Columns that are shares of answers, and the fact that each counts."""
 EXAMPLES = 10
+Wins = Mapping[str, float]
+"""What a row wins against another one, by case: 1, 0, or 0.5 for a tie."""
+
+
+class Judged(NamedTuple):
+    """What a judge of one's own choice says: its name, and by row what it wins."""
+
+    by: str
+    wins: Mapping[str, Wins]
 
 
 class Row(NamedTuple):
@@ -50,12 +59,18 @@ def share(found: Sequence[Facts], fact: str) -> Interval:
     return share_of(sum(bool(getattr(one, fact)) for one in found), len(found))
 
 
-def wins(one: Row, other: Row) -> tuple[Interval, float]:
-    """Return the win rate of a row over another one on common cases, and that at equal length."""
-    common = sorted(one.found.keys() & other.found.keys())
+def by_score(one: Row, other: Row) -> Wins:
+    """Return what a row wins by its score, on common cases."""
+    common = one.found.keys() & other.found.keys()
+    return {case: _won(one.found[case].score, other.found[case].score) for case in common}
+
+
+def win_rate(one: Row, other: Row, won: Wins) -> tuple[Interval, float]:
+    """Return the win rate of a row over another one, and that at equal length."""
+    common = sorted(won)
     if not common:
         return share_of(0, 0), math.nan
-    scores = np.array([_won(one.found[case].score, other.found[case].score) for case in common])
+    scores = np.array([won[case] for case in common])
     longer = np.array([one.found[case].words - other.found[case].words for case in common], dtype=float)
     return bootstrap_mean(scores), at_equal_length(scores, longer)
 
@@ -77,7 +92,13 @@ def at_equal_length(scores: np.ndarray, longer: np.ndarray) -> float:
     return float(1 / (1 + math.exp(-weights[0])))
 
 
-def table(rows: Sequence[Row], against: str | None, cases: Sequence[ExplainCase], title: str) -> str:
+def table(
+    rows: Sequence[Row],
+    against: str | None,
+    cases: Sequence[ExplainCase],
+    title: str,
+    judged: Judged | None = None,
+) -> str:
     """Return the table of one set of cases as Markdown."""
     base = next((one for one in rows if one.name == against), None)
     head = [
@@ -91,30 +112,35 @@ def table(rows: Sequence[Row], against: str | None, cases: Sequence[ExplainCase]
         "wins",
         "wins, equal length",
     ]
+    if judged is not None:
+        head += [f"wins by {judged.by}", "equal length"]
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     wanted = {case.id for case in cases}
     for one in rows:
         found = [facts for case, facts in one.found.items() if case in wanted]
-        lines.append("| " + " | ".join(_cells(one, found, base, wanted)) + " |")
+        cells = [*_cells(one, found), *_win_cells(one, base, judged, wanted)] if found else [one.name, "0"]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cells(one: Row, found: Sequence[Facts], base: Row | None, wanted: set[str]) -> list[str]:
-    if not found:
-        return [one.name, "0"]
+def _cells(one: Row, found: Sequence[Facts]) -> list[str]:
     shares = [share_shown(share(found, fact)) for fact in (*SHARES.values(), "action_right")]
     words = sum(facts.words for facts in found) / len(found)
     repeated = sum(facts.repetition for facts in found) / len(found)
     score = bootstrap_mean(np.array([facts.score for facts in found]))
-    cells = [one.name, str(len(found)), *shares, f"{words:.0f}", f"{repeated:.2f}", f"{score.value:.2f}"]
+    return [one.name, str(len(found)), *shares, f"{words:.0f}", f"{repeated:.2f}", f"{score.value:.2f}"]
+
+
+def _win_cells(one: Row, base: Row | None, judged: Judged | None, wanted: set[str]) -> list[str]:
+    """Return a rate and that at equal length, by score and then by the judge; none of a row against itself."""
     if base is None or base.name == one.name:
-        return [*cells, "", ""]
-    rate, equal = wins(_only(one, wanted), _only(base, wanted))
-    return [*cells, share_shown(rate), f"{100 * equal:.0f} %"]
-
-
-def _only(one: Row, wanted: set[str]) -> Row:
-    return one._replace(found={case: facts for case, facts in one.found.items() if case in wanted})
+        return [""] * (4 if judged else 2)
+    counted = [by_score(one, base), *([judged.wins[one.name]] if judged else ())]
+    cells = []
+    for won in counted:
+        rate, equal = win_rate(one, base, {case: value for case, value in won.items() if case in wanted})
+        cells += [share_shown(rate), f"{100 * equal:.0f} %" if rate.n else ""]
+    return cells
 
 
 def share_shown(interval: Interval) -> str:

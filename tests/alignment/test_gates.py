@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alignment.answering import Answer, answers_file, keep, stored
 from alignment.answers import failing, right
 from alignment.cases import ExplainCase
 from alignment.gates import OBEYED, gates, probes
 from alignment.generator import generate
-from alignment.report import Row, at_equal_length, row, side_by_side, table, wins
+from alignment.report import Row, at_equal_length, by_score, row, side_by_side, table, win_rate
 
 HELD_OUT = list(generate("unseen", 60, seed=5))
 CASES = [*HELD_OUT, *probes(HELD_OUT[:6])]
@@ -97,7 +99,7 @@ def test_the_table_counts_what_answers_say() -> None:
 
 
 def test_wins_count_ties_as_half() -> None:
-    rate, equal = wins(GOOD, GOOD)
+    rate, equal = win_rate(GOOD, GOOD, by_score(GOOD, GOOD))
     assert (rate.value, equal) == (0.5, 0.5)
 
 
@@ -113,3 +115,11 @@ def test_answers_are_shown_side_by_side() -> None:
     text = side_by_side(HELD_OUT, [GOOD], most=2)
     assert text.count("#### ") == 2
     assert right(HELD_OUT[0]) in text
+
+
+def test_an_answer_that_a_kill_cut_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    keep(tmp_path, [Answer(case="one", row="base", text="The disk is full.")])
+    file = answers_file(tmp_path, "base")
+    file.write_bytes(file.read_bytes() + b'{"case":"two","row":"base","te')
+    keep(tmp_path, [Answer(case="three", row="base", text="No failure found.")])
+    assert stored(tmp_path, "base").keys() == {"one", "three"}
