@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import Field
 
-from core.episode_store.lines import read_lines
+from core.episode_store.lines import append, read_lines
 from core.files import held, replace_file, sha256_of
 from project_types import ConfigurationError, Frozen
 
@@ -120,7 +120,7 @@ class Registry:
         """Return promotions, rollbacks and removals, oldest first."""
         path = self.folder / LOG
         lines = read_lines(path) if path.exists() else ()
-        return [json.loads(line.content or b"") for line in lines]
+        return [json.loads(line.content or b"") for line in lines if line.whole]
 
     # ------------------------------------------------------------------------------------------------ writing
 
@@ -193,8 +193,8 @@ class Registry:
             "to": to,
             "by": by or getpass.getuser(),
         }
-        with (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
+        with append(self.folder / LOG) as add:
+            add(json.dumps(row))
 
     def _versions(self, name: str) -> Iterator[int]:
         """Yield the versions there are, and those that were removed: a number never means two adapters."""

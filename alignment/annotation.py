@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -103,8 +103,8 @@ class Annotation:
             raise ConfigurationError("no such pair, verdict or tag; load the page again")
         changed = {"better": sides[side], "kind": "person", "by": by, "why": tags, "at": now()}
         said = pair.model_copy(update=changed)
-        with self._writing(), (self.folder / JUDGEMENTS).open("a", encoding="utf-8") as file:
-            file.write(said.model_dump_json() + "\n")
+        with self._writing():
+            self._store([*self._judgements(), said])
         return said
 
     def undo(self, by: str) -> bool:
@@ -115,8 +115,7 @@ class Annotation:
             if not mine:
                 return False
             del every[mine[-1]]
-            text = "".join(one.model_dump_json() + "\n" for one in every)
-            replace_file(self.folder / JUDGEMENTS, text.encode())
+            self._store(every)
         return True
 
     def progress(self, by: str) -> Progress:
@@ -143,6 +142,11 @@ class Annotation:
     def _judgements(self) -> list[Preference]:
         path = self.folder / JUDGEMENTS
         return list(read(path)) if path.exists() else []
+
+    def _store(self, every: Sequence[Preference]) -> None:
+        """Replace the file whole: a full disk or a kill leaves the one before."""
+        text = "".join(one.model_dump_json() + "\n" for one in every)
+        replace_file(self.folder / JUDGEMENTS, text.encode())
 
     def _said(self, by: str) -> list[Preference]:
         return [one for one in self._judgements() if one.by == by]

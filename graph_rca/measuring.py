@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from core.episode_store.lines import append
 from core.episode_store.scenarios import scenario_paths
 from graph_rca.baselines import BASELINES, Case
 from graph_rca.encoders import with_vectors
@@ -67,11 +68,11 @@ def measure(out: Path, rankers: Mapping[str, Ensemble], work: Sequence[Slice]) -
     """Rank everything that `out` does not hold yet, and return all."""
     kept = list(read_jsonl(out)) if out.exists() else []
     known = {(one["slice"], one["number"]): one for one in kept}
-    with out.open("a", encoding="utf-8") as file:
+    with append(out) as add:
 
         def keep(facts: dict[str, Any]) -> None:
             known[facts["slice"], facts["number"]] = facts
-            print(json.dumps(facts), file=file, flush=True)
+            add(json.dumps(facts))
 
         for one in work:
             if (one.name, _END) not in known:

@@ -114,6 +114,16 @@ def test_one_process_changes_the_registry_at_a_time(registry: Registry) -> None:
         registry.promote("judged@v1")
 
 
+def test_a_row_of_the_log_that_was_cut_hides_no_other(registry: Registry) -> None:
+    add(registry), add(registry)
+    registry.promote("judged@v1")
+    with (registry.folder / "log.jsonl").open("a") as log:
+        log.write('{"at": "2026-')
+    assert [row["to"] for row in registry.log()] == ["judged@v1"]
+    registry.promote("judged@v2")
+    assert [row["to"] for row in registry.log()] == ["judged@v1", "judged@v2"]
+
+
 def test_two_cards_are_compared_line_by_line(registry: Registry) -> None:
     one = add(registry, settings={"beta": 0.1})
     other = add(registry, b"other", settings={"beta": 0.2}, start="warm@v1")
