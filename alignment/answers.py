@@ -31,7 +31,12 @@ TAGS: tuple[Tag, ...] = get_args(Tag)
 stops before it has said all.
 """
 
-SYMPTOM = ('"{}" only follows from it.', '"{}" is a consequence.', '"{}" comes later and is no cause.')
+SYMPTOM = (
+    '"{}" only follows from it.',
+    '"{}" is a consequence.',
+    '"{}" comes later and is no cause.',
+    '"{}" is what came of it, and not where it began.',
+)
 GENERIC = (
     "An error occurred during processing, which may have several reasons",
     "The job failed because of an error in the system",
@@ -41,6 +46,8 @@ VAGUE = (
     "check the configuration and retry",
     "look into the logs and contact the team",
     "restart the service and see if it helps",
+    "go through the logs of all systems that take part, and ask the team that knows them best",
+    "repeat the run at a quieter time of the day and compare the two with each other",
 )
 PADDING = (
     "It is important to note that logs like this one can have many reasons and that every system is different.",

@@ -24,6 +24,8 @@ from core.served_adapters import question, said
 from project_types import Ending, Episode
 
 GENERATOR = Origin(model="generator")
+WORDINGS = 6
+"""Of an answer, to choose from for its length."""
 ALIKE_LENGTH = 0.2
 """Share by which two answers may differ in words and still be matched in length."""
 
@@ -31,12 +33,33 @@ ALIKE_LENGTH = 0.2
 def from_cases(
     cases: Iterable[ExplainCase], seed: int = 0, tags: Sequence[Tag] = TAGS, each: int = 2
 ) -> Iterator[Preference]:
-    """Yield pairs of the right answer with `each` of its failings, tags in turn."""
+    """Yield pairs of the right answer with `each` of its failings, tags in turn.
+
+    The better answer is the longer one as often as the shorter one, as far as wordings allow: a judge that
+    counts words learns nothing from these pairs.
+    """
     for number, case in enumerate(cases):
         possible = [tag for tag in tags if tag in tags_of(case)]
         for place in range(min(each, len(possible))):
             tag = possible[(each * number + place) % len(possible)]
-            yield _pair(case, right(case, seed), failing(case, tag, seed), tag, seed)
+            yield _pair(case, *_of_either_length(case, tag, seed), tag, seed)
+
+
+def _of_either_length(case: ExplainCase, tag: Tag, seed: int) -> tuple[str, str]:
+    """Return the right answer and a failing, worded so that the one that a coin says is the longer one."""
+    good_is_longer = random.Random(f"{seed}-{case.id}-{tag}-length").random() < 0.5
+    worded = [
+        (right(case, one), failing(case, tag, other))
+        for one in range(seed, seed + WORDINGS)
+        for other in range(seed, seed + WORDINGS)
+    ]
+    fitting = (pair for pair in worded if _longer(pair) == good_is_longer)
+    return next(fitting, worded[0])
+
+
+def _longer(pair: tuple[str, str]) -> bool | None:
+    good, bad = map(len, pair)
+    return None if good == bad else good > bad
 
 
 def from_answers(
