@@ -6,6 +6,7 @@ It is loaded from the registry once its hashes are right, and must be of kind re
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from alignment.adapters import Registry
+from alignment.measurements import judged
 from project_types import ConfigurationError
 from training_service.base_models import Base
 from training_service.engine import TrainingError
@@ -25,12 +27,21 @@ class RewardModel:
     """One reward model of the registry. Safe to use from several threads, one at a time."""
 
     def __init__(self, base: Base, registry: Registry, name: str, precision: Precision = "float32") -> None:
-        """Load it. Raises ConfigurationError when it is damaged, of another base, or no reward model."""
+        """Load it; one that its gate refused is loaded with a warning.
+
+        Raises ConfigurationError when it is damaged, of another base, or no reward model.
+        """
         card = registry.card(name)
         folder = registry.checked(card.full_name, base.sha256)
         if card.kind != "reward":
             raise ConfigurationError(
                 f"{card.full_name} is of kind {card.kind}; name one of kind reward, see python -m alignment adapters list"
+            )
+        measured = judged(registry).get(card.full_name)
+        if measured is not None and measured.refusals:
+            warnings.warn(
+                f"{card.full_name} was refused by its gate ({measured.refusals[0]}): what it rewards may be a habit of form",
+                stacklevel=2,
             )
         self.name, self._base, self._precision = card.full_name, base, precision
         self._model = ScalarModel(base.policy(folder), base.device)

@@ -189,6 +189,12 @@ def test_grpo_learns_from_groups_and_goes_on_where_it_was(
     assert "no multiple of --group" in capsys.readouterr().err
 
 
+def test_a_refused_reward_model_rewards_with_a_warning(lab: Lab) -> None:
+    flags = ("--start", "warm@v1", "--items-per-step", "4", "--group", "2", "--words", "12", "--limit", "8")
+    with pytest.warns(UserWarning, match="judge@v1 was refused by its gate"):
+        assert lab.run("grpo", "--name", "by-judge", *flags, "--reward", "judge@v1", "--iterations", "1") == 0
+
+
 def test_answers_are_stored_compared_and_gated(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ("--rows", "base", "extractive", "warm@v1", "--against", "base", "--limit", "4", "--words", "20")
     asked = (*rows, "--real", str(BUILDS), "--labelled", "2")
