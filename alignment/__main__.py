@@ -120,7 +120,7 @@ COMMANDS = (
     ),
     _command(
         "report",
-        "print the tables of answers that are stored; no model is asked",
+        "print the tables of answers that are stored; no row is asked again",
         "evaluate_command",
         flags.report,
         "--against warm@v1",

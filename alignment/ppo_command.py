@@ -21,6 +21,7 @@ from training_service.heads import ScalarModel
 from training_service.ppo import Controller, PpoOptions, Rollout, advantages, estimates, token_rewards, update
 from training_service.scoring import score
 from training_service.sequences import TokenSequence
+from training_service.side_by_side import in_lanes
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -56,17 +57,21 @@ class Ppo(Rewarded):
         """Return what is learnt from, and the mean distance of an answer from the reference."""
         assert isinstance(self.model, ScalarModel)
         base, precision, options = self.learning.base, self.learning.precision, PpoOptions()
-        rollouts, distances = [], []
-        for choice, worth in zip(choices, worths, strict=True):
+        model = self.model
+
+        def rollout(sampled: tuple[dict[str, Any], float]) -> tuple[Rollout, float]:
+            choice, worth = sampled
             sequence = TokenSequence()
             sequence.append(choice["prompt_token_ids"], None)
             sequence.append(choice["token_ids"], [0.0] * len(choice["token_ids"]))
             with torch.no_grad():
-                known = estimates(self.model, [sequence], precision)
+                known = estimates(model, [sequence], precision)
                 reference = score(self.reference, [sequence], base.device, precision).logprobs.tolist()
             old, values = known.logprobs.tolist(), known.values.tolist()
             rewards = token_rewards(worth, old, reference, self._controller.coefficient)
             earned, returns = advantages(rewards, values, options.discount, options.decay)
-            rollouts.append(Rollout(sequence, old, values, earned, returns))
-            distances.append(sum(old) - sum(reference))
-        return rollouts, sum(distances) / len(distances)
+            return Rollout(sequence, old, values, earned, returns), sum(old) - sum(reference)
+
+        sampled = list(zip(choices, worths, strict=True))
+        found = list(in_lanes(model.parameters(), sampled, rollout))
+        return [one for one, _ in found], sum(distance for _, distance in found) / len(found)

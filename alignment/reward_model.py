@@ -25,6 +25,7 @@ from training_service.chat_format import ChatFormat
 from training_service.examples import answer
 from training_service.heads import ScalarModel
 from training_service.precision import Precision
+from training_service.side_by_side import in_lanes
 
 BARS = {"all": 0.85, "length-matched": 0.75, "unseen types": 0.70}
 """Least pairwise accuracy of each slice that a reward model needs."""
@@ -69,17 +70,18 @@ def judge(
 
 
 def margins(
-    model: ScalarModel, chat: ChatFormat, pairs: Iterable[Preference], precision: Precision = "float32"
+    model: ScalarModel, chat: ChatFormat, pairs: Sequence[Preference], precision: Precision = "float32"
 ) -> list[float]:
     """Return the reward of the better answer less that of the worse one, for each pair."""
-    found = []
-    for pair in pairs:
+
+    def margin(pair: Preference) -> float:
         row = pair.row()
         both = [answer(chat, row["messages"], str(row[key])) for key in ("chosen", "rejected")]  # type: ignore[arg-type]
         with torch.no_grad():
             better, worse = model.rewards(both, precision).tolist()
-        found.append(better - worse)
-    return found
+        return float(better - worse)
+
+    return list(in_lanes(model.parameters(), pairs, margin))
 
 
 def verdict(scored: Sequence[Scored]) -> Verdict:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from threading import Lock
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from training_service.precision import Precision
 
 
 class RewardModel:
-    """One reward model of the registry. Safe to use from several threads, one at a time."""
+    """One reward model of the registry. Safe to use from several threads."""
 
     def __init__(self, base: Base, registry: Registry, name: str, precision: Precision = "float32") -> None:
         """Load it; one that its gate refused is loaded with a warning.
@@ -46,7 +45,6 @@ class RewardModel:
         self.name, self._base, self._precision = card.full_name, base, precision
         self._model = ScalarModel(base.policy(folder), base.device)
         self._model.load_head(folder)
-        self._one_at_a_time = Lock()
 
     def scores(self, messages: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> list[float]:
         """Return the reward of each answer to one prompt. Raises TrainingError when
@@ -58,6 +56,6 @@ class RewardModel:
             raise TrainingError(
                 f"prompt and answers have {tokens} tokens, {most} fit at once; send fewer answers"
             )
-        with self._one_at_a_time, torch.no_grad():
+        with torch.no_grad():
             rewards: list[float] = self._model.rewards(read, self._precision).tolist()
         return rewards

@@ -30,6 +30,7 @@ from alignment.scorer import facts
 from project_types import ConfigurationError
 from training_service.checkpoints import load_optimizer, save_optimizer
 from training_service.fitting import PROGRESS, recovered, replace_folder
+from training_service.side_by_side import in_lanes
 from training_service.wire import ChatRequest
 
 TRUTH = "truth"
@@ -83,10 +84,13 @@ class Rewarded(ABC):
         rng = random.Random(f"{self.learning.arguments.seed}-{number}")
         cases = self.draw(rng)
         choices = asyncio.run(self._sampled(cases, number))
-        worths = [
-            self._worth(case, str(choice["message"]["content"] or ""))
-            for case, choice in zip(cases, choices, strict=True)
-        ]
+
+        def worth(answered: tuple[ExplainCase, dict[str, Any]]) -> float:
+            case, choice = answered
+            return self._worth(case, str(choice["message"]["content"] or ""))
+
+        answers = list(zip(cases, choices, strict=True))
+        worths = list(in_lanes(self.model.parameters(), answers, worth))
         metrics = self.learn(cases, choices, worths)
         tokens = sum(len(choice["token_ids"]) for choice in choices) / len(choices)
         return metrics | {"reward": sum(worths) / len(worths), "tokens": tokens}

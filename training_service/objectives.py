@@ -24,6 +24,7 @@ from training_service.examples import TokenPair
 from training_service.precision import Precision
 from training_service.scoring import score
 from training_service.sequences import TokenSequence
+from training_service.side_by_side import in_lanes
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,18 @@ def referred(
 
     `noted` is told how many pairs were done since the last call.
     """
-    found = []
-    for start in range(0, len(pairs), together):
-        part = pairs[start : start + together]
+
+    def read(part: Sequence[TokenPair]) -> list[Referred]:
         with torch.no_grad():
             said = answer_logprobs(model, part, device, precision)
-        for pair, (chosen, rejected) in zip(part, said, strict=True):
-            found.append(Referred(pair, tuple(chosen.tolist()), tuple(rejected.tolist())))
+        return [
+            Referred(pair, tuple(chosen.tolist()), tuple(rejected.tolist()))
+            for pair, (chosen, rejected) in zip(part, said, strict=True)
+        ]
+
+    found: list[Referred] = []
+    parts = [pairs[start : start + together] for start in range(0, len(pairs), together)]
+    for part in in_lanes(model.parameters(), parts, read):
+        found += part
         noted(len(part))
     return found

@@ -1,4 +1,4 @@
-"""Gradients of the micro-batches of one step, two of them computed at the same time on a CPU.
+"""Micro-batches, two of them computed at the same time on a CPU: gradients of one step, or numbers that are read.
 
 The threads of one operation wait for each other at its end, thousands of times in a micro-batch. Two
 micro-batches on a core each never wait. So a step takes less time, and a neighbour who holds a core for a
@@ -42,8 +42,28 @@ def add_gradients(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     at_once = min(lanes(trained), len(micro_batches))
     if at_once > 1:
-        return list(_side_by_side(trained, micro_batches, loss_of, at_once))
+        return list(_side_by_side(trained, micro_batches, loss_of))
     return list(_one_by_one(micro_batches, loss_of))
+
+
+def in_lanes(
+    parameters: Iterable[nn.Parameter], items: Sequence[MicroBatch], work: Callable[[MicroBatch], Seen]
+) -> Iterator[Seen]:
+    """Yield what `work` returns for each item, in order. It must be safe to call from several threads.
+
+    Whatever it raises is raised here, once the work under way has ended.
+    """
+    at_once = max(1, min(lanes(parameters), len(items)))
+
+    def one(item: MicroBatch) -> Seen:
+        torch.set_num_threads(CORES // at_once)  # counts for the thread that says it
+        return work(item)
+
+    if at_once == 1:
+        yield from map(one, items)
+        return
+    with ThreadPoolExecutor(at_once, thread_name_prefix="micro-batch") as pool:
+        yield from pool.map(one, items)
 
 
 def _one_by_one(micro_batches: Sequence[MicroBatch], loss_of: LossOf[MicroBatch, Seen]) -> Iterator[Seen]:
@@ -55,19 +75,14 @@ def _one_by_one(micro_batches: Sequence[MicroBatch], loss_of: LossOf[MicroBatch,
 
 
 def _side_by_side(
-    trained: Sequence[nn.Parameter],
-    micro_batches: Sequence[MicroBatch],
-    loss_of: LossOf[MicroBatch, Seen],
-    at_once: int,
+    trained: Sequence[nn.Parameter], micro_batches: Sequence[MicroBatch], loss_of: LossOf[MicroBatch, Seen]
 ) -> Iterator[Seen]:
     def gradients(micro_batch: MicroBatch) -> tuple[tuple[Tensor | None, ...], Seen]:
-        torch.set_num_threads(CORES // at_once)
         loss, seen = loss_of(micro_batch)
         return torch.autograd.grad(loss, trained, allow_unused=True), seen
 
-    with ThreadPoolExecutor(at_once, thread_name_prefix="micro-batch") as pool:
-        for found, seen in pool.map(gradients, micro_batches):
-            for parameter, gradient in zip(trained, found, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-            yield seen
+    for found, seen in in_lanes(trained, micro_batches, gradients):
+        for parameter, gradient in zip(trained, found, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        yield seen

@@ -26,7 +26,7 @@ from training_service.loss import LossConfig, LossSums, loss_sums
 from training_service.precision import Precision
 from training_service.scoring import Scored, micro_batches, score
 from training_service.sequences import TokenSequence
-from training_service.side_by_side import add_gradients
+from training_service.side_by_side import add_gradients, in_lanes
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,15 @@ class Trainer:
 
     def _recompute_old(self, sequences: Sequence[TokenSequence]) -> None:
         """Replace the sampler's log-probabilities by those of the training forward before the first step."""
-        for batch in self._batches(sequences):
+
+        def read(batch: Sequence[TokenSequence]) -> list[float]:
             with torch.no_grad():
-                fresh = iter(self._score(self.model, batch).logprobs.tolist())
+                logprobs: list[float] = self._score(self.model, batch).logprobs.tolist()
+            return logprobs
+
+        batches = list(self._batches(sequences))
+        for batch, logprobs in zip(batches, in_lanes(self.model.parameters(), batches, read), strict=True):
+            fresh = iter(logprobs)
             for sequence in batch:
                 sequence.sampler_logprobs = list(sequence.old_logprobs)
                 for place in sequence.scored_places():
