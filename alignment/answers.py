@@ -87,13 +87,15 @@ def tags_of(case: ExplainCase) -> tuple[Tag, ...]:
     return TAGS if case.truth.failed else GREEN
 
 
-def _written(case: ExplainCase, rng: random.Random, line: str, action: str, quoted: str = "") -> str:
+def _written(
+    case: ExplainCase, rng: random.Random, line: str, action: str, quoted: str = "", symptom: str = ""
+) -> str:
     """Write an answer that goes from what was seen to what is behind it.
 
     A model writes from left to right. So the unit that failed is named before the line that is looked for
     with it. The cause is said in the words of that line: what the log does not say, nobody has to believe.
     """
-    symptom = message(case.log[rng.choice(case.truth.symptom_lines)])
+    symptom = symptom or message(case.log[rng.choice(case.truth.symptom_lines)])
     lines = (
         "Symptom: " + rng.choice(SYMPTOM).format(symptom),
         f'Evidence: "{quoted or line}"',
@@ -109,14 +111,19 @@ def _cause_line(case: ExplainCase) -> str:
 
 
 def _blames_the_herring(case: ExplainCase, rng: random.Random) -> str:
-    """Blame the line whose unit went on well, worded as if it were the cause, with
-    the action that would help.
+    """Blame the line whose unit went on well, worded as if it were the cause, with the action that would help.
+
+    Half of these answers are about that unit throughout. Otherwise a judge need not read the log: an answer
+    would be wrong where two units are named.
     """
     number = rng.randrange(len(case.truth.herring_lines))
     herring = message(case.log[case.truth.herring_lines[number]])
     action = case.truth.herring_actions[number]
     if case.truth.failed:
-        return _written(case, rng, herring, action)
+        unit = herring.partition(": ")[0]
+        others = [line for line in map(message, case.log) if unit in line and line != herring]
+        symptom = rng.choice(others) if others and rng.random() < 0.5 else ""
+        return _written(case, rng, herring, action, symptom=symptom)
     return f'Evidence: "{herring}"\nRoot cause: {_as_cause(herring)}.\nAction: {_capital(action)}.'
 
 

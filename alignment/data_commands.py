@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import get_args
 
 from alignment.agreement import judgements, krippendorff, pairwise
@@ -46,12 +47,16 @@ def _made(arguments: argparse.Namespace) -> list[Preference]:
 
 
 def _own_mistakes(arguments: argparse.Namespace) -> list[Preference]:
-    """Let an adapter answer training cases, and pair what it got wrong with a right answer."""
+    """Let an adapter answer cases, and pair what it got wrong with a right answer."""
     # These load torch, which the other data commands do without.
     from alignment.answering import BASE, Sample, stored
     from alignment.evaluate_command import let_answer
 
-    cases = list(read_cases(arguments.cases / "train.jsonl"))[: arguments.limit]
+    cases = [
+        case
+        for split in arguments.splits
+        for case in islice(read_cases(arguments.cases / f"{split}.jsonl"), arguments.limit)
+    ]
     asked = {case.id: [Sample(case, number) for number in range(arguments.samples)] for case in cases}
     temperature, folder = 0.0, arguments.answers
     if arguments.samples > 1:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from alignment.answers import TAGS
+from alignment.cases import Split
 from core.command_line import json_flag, positive
 
 CASES = Path("runs/alignment/cases")
@@ -41,10 +43,22 @@ def pairs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--row",
         metavar="NAME@vN",
-        help="pairs with what this adapter (or base) answers wrongly instead; it is asked about train cases",
+        help="pairs with what this adapter (or base) answers wrongly instead",
     )
     parser.add_argument(
-        "--limit", type=positive, metavar="N", default=200, help="of --row: cases (default %(default)s)"
+        "--splits",
+        nargs="+",
+        choices=get_args(Split),
+        default=["train"],
+        metavar="SPLIT",
+        help="of --row: train (default), and val, seen and unseen to test a reward model on real mistakes",
+    )
+    parser.add_argument(
+        "--limit",
+        type=positive,
+        metavar="N",
+        default=200,
+        help="of --row: cases of each split (default %(default)s)",
     )
     parser.add_argument(
         "--samples",

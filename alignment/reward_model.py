@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from alignment.measurements import Verdict
-from alignment.pairs import ALIKE_LENGTH
+from alignment.pairs import ALIKE_LENGTH, GENERATOR
 from alignment.preferences import Preference
 from alignment.scorer import QUOTED
 from core.intervals import Interval, share_of
@@ -97,7 +97,10 @@ def _accuracies(rows: Sequence[Scored]) -> dict[str, Interval]:
 
 
 def slices(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
-    """Return all pairs, those matched in length, those of unseen types, and those of each failing."""
+    """Return all pairs, those matched in length, those of unseen types, real mistakes, and those of each failing.
+
+    A mistake is real when a model made it: a generator's failings may have something in common that no model's have.
+    """
     found: dict[str, list[Scored]] = defaultdict(list)
     found["all"] = list(scored)
     for row in scored:
@@ -105,6 +108,8 @@ def slices(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
             found["length-matched"].append(row)
         if row.pair.split == "unseen":
             found["unseen types"].append(row)
+        if {row.pair.origin_a, row.pair.origin_b} != {GENERATOR}:
+            found["real mistakes"].append(row)
         for tag in row.pair.why:
             found[tag].append(row)
     return found
