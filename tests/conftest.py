@@ -23,6 +23,7 @@ gc.disable()  # to import torch and litellm makes millions of objects, and none 
 gc.set_threshold(50_000, 20, 20)  # from the first test on
 AUTHORITY = str(Path(__file__).with_name("authority.pem"))
 os.environ.setdefault("SSL_CERT_FILE", AUTHORITY)
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # ART imports wandb, which would tell its makers
 # a job in the background, and all that it starts, ignores Ctrl-C
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -47,7 +47,9 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         keyless = {
-            name: value for name, value in os.environ.items() if name not in ("WANDB_API_KEY", "JUDGE_MODEL")
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("WANDB_") and name != "JUDGE_MODEL"
         }
         return keyless | {"PYTHONPATH": str(GUARD), "ONLY_LOOPBACK_LOG": str(self.log), "WANDB_API_KEY": ""}
 
