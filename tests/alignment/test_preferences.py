@@ -33,6 +33,24 @@ def test_every_failing_has_pairs_and_the_better_answer_scores_higher() -> None:
         assert facts(case, pair.chosen).score > facts(case, pair.rejected).score
 
 
+@pytest.mark.parametrize("tag", ["wrong cause", "hallucinated", "better action"])
+def test_a_judge_that_counts_characters_learns_nothing_where_wordings_allow(tag: str) -> None:
+    found = [pair for pair in PAIRS if pair.why == (tag,) and CASES[pair.case].truth.failed]
+    longer = sum(len(pair.chosen) > len(pair.rejected) for pair in found)
+    assert 0.3 < longer / len(found) < 0.7, (tag, longer, len(found))
+
+
+def test_a_wrong_cause_need_not_contradict_itself() -> None:
+    """One that always named two units would be known without the log."""
+
+    def names_one_unit(answer: str) -> bool:
+        said = answer.rpartition(", in ")[2].partition(".\n")[0]
+        return said in answer.partition("\n")[0]
+
+    wrong = [failing(case, "wrong cause") for case in CASES.values() if case.truth.failed]
+    assert 0.35 < sum(map(names_one_unit, wrong)) / len(wrong) < 0.65
+
+
 WARM = Origin(model="smollm2", adapter="warm@v1", temperature=0.0)
 
 

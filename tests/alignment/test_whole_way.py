@@ -226,6 +226,8 @@ def test_an_adapter_answers_each_case_twice_and_its_mistakes_become_pairs(lab: L
     assert len({name.partition("#")[0] for name in given}) == 4
     for pair in read(own):
         assert pair.rejected in {answer.text.strip() for answer in given.values()}
+    assert lab.run("pairs", *asked, *where, "--splits", "train", "unseen", "--out", str(own)) == 0
+    assert {pair.split for pair in read(own)} == {"train", "unseen"}
 
 
 def test_triage_answers_with_an_adapter(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
