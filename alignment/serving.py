@@ -76,6 +76,8 @@ class Desk:
     ) -> None:
         self.base, self.registry = base, registry
         self._reward = RewardModel(base, registry, reward) if reward else None
+        self.scoring = asyncio.Semaphore(1)
+        """One request is scored at a time: answers of several would not fit memory together."""
         self.canary, self._share = canary, canary_share
         self.answerer, self.meter = Answerer(base, {}), Meter()
         for name in filter(None, (registry.aliases().get(PRODUCTION), canary)):
@@ -221,9 +223,10 @@ async def _scored(desk: Desk, body: ScoreRequest) -> dict[str, Any]:
     model = desk.reward(body.adapter)
     asked = [message.model_dump() for message in body.messages]
     try:
-        scores = await desk.meter.measured(
-            model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
-        )
+        async with desk.scoring:
+            scores = await desk.meter.measured(
+                model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
+            )
     except TrainingError as trouble:
         raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
     return {"adapter": model.name, "scores": scores}
