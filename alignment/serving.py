@@ -222,11 +222,13 @@ async def _triaged(desk: Desk, body: TriageRequest) -> dict[str, Any]:
 async def _scored(desk: Desk, body: ScoreRequest) -> dict[str, Any]:
     model = desk.reward(body.adapter)
     asked = [message.model_dump() for message in body.messages]
-    try:
+
+    async def scored() -> list[float]:
         async with desk.scoring:
-            scores = await desk.meter.measured(
-                model.name, "score", lambda: asyncio.to_thread(model.scores, asked, body.answers)
-            )
+            return await asyncio.to_thread(model.scores, asked, body.answers)
+
+    try:
+        scores = await desk.meter.measured(model.name, "score", scored)
     except TrainingError as trouble:
         raise RequestError(422, f"messages: {trouble}", "invalid_messages") from trouble
     return {"adapter": model.name, "scores": scores}
