@@ -127,7 +127,7 @@ COMMANDS = (
     ),
     _command(
         "adapters",
-        "list, show, promote, roll back, compare or remove adapters",
+        "list, show, promote, roll back, compare or remove adapters; `serve` is a command of its own",
         "adapter_commands",
         flags.registry,
         "promote judged@v1",
