@@ -24,7 +24,7 @@ align: .venv/train
 	$(ALIGN) cases
 	$(ALIGN) pairs
 	$(ALIGN) adapters show demo-warm || $(ALIGN) sft --name demo-warm --limit 60
-	$(ALIGN) adapters show demo || $(ALIGN) dpo --name demo --start demo-warm --limit 60 --beta 0.3 --imitation 3
+	$(ALIGN) adapters show demo || $(ALIGN) dpo --name demo --start demo-warm --limit 60
 	$(ALIGN) evaluate --rows base extractive demo-warm@v1 demo@v1 --against demo-warm@v1 --limit 6
 	-$(ALIGN) gate demo@v1 --against demo-warm@v1
 

@@ -14,8 +14,8 @@ from core.command_line import AddFlags, Command, Room
 THE_WAY = """\
 from nothing to an adapter in production (docs/alignment.md tells it with its outputs):
   python -m alignment cases && python -m alignment pairs
-  python -m alignment sft --name warm --limit 80
-  python -m alignment dpo --name judged --start warm@v1 --limit 160 --beta 0.3 --imitation 3
+  python -m alignment sft --name warm --limit 400
+  python -m alignment dpo --name judged --start warm@v1 --limit 600
   python -m alignment evaluate --rows base extractive warm@v1 judged@v1 --against warm@v1 --limit 24
   python -m alignment gate judged@v1 --against warm@v1 && python -m alignment adapters promote judged@v1
   python -m alignment triage --adapter production app.log"""

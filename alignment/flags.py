@@ -144,7 +144,7 @@ def _from_start(parser: argparse.ArgumentParser) -> None:
 def dpo(parser: argparse.ArgumentParser) -> None:
     _learning(parser, rate=1e-4, epochs=1.0, items=4)
     _from_start(parser)
-    parser.add_argument("--beta", type=float, default=0.1, help="default %(default)s")
+    parser.add_argument("--beta", type=float, default=0.3, help="default %(default)s")
     parser.add_argument(
         "--ld-alpha",
         type=float,
@@ -155,7 +155,7 @@ def dpo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--imitation",
         type=float,
-        default=0.0,
+        default=1.0,
         help="weight of the chosen answer's likelihood (default %(default)s)",
     )
 
@@ -164,7 +164,7 @@ def sweep(parser: argparse.ArgumentParser) -> None:
     _learning(parser, rate=1e-4, epochs=1.0, items=4)
     _from_start(parser)
     _cases_flag(parser)
-    parser.add_argument("--beta", type=float, default=0.1, help="default %(default)s")
+    parser.add_argument("--beta", type=float, default=0.3, help="default %(default)s")
     parser.add_argument(
         "--ld-alphas",
         type=float,
@@ -174,7 +174,7 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         help="what tokens beyond the shorter answer count (default 1 0.5 0)",
     )
     parser.add_argument("--per-token", action="store_true", help="also means of log-probabilities")
-    parser.add_argument("--imitation", type=float, default=0.0, help="default %(default)s")
+    parser.add_argument("--imitation", type=float, default=1.0, help="default %(default)s")
     parser.add_argument(
         "--validate", type=positive, default=40, metavar="N", help="validation cases (default %(default)s)"
     )
