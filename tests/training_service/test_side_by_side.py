@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training_service import side_by_side
-from training_service.side_by_side import add_gradients
+from training_service.side_by_side import add_gradients, in_lanes
 
 needs_two_cores = pytest.mark.skipif(side_by_side.CORES < 2, reason="one core computes one at a time")
 
@@ -83,3 +83,34 @@ def test_parameters_that_are_frozen_or_not_used_get_no_gradient() -> None:
     assert used.weight.grad is not None
     assert unused.weight.grad is None
     assert frozen.weight.grad is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_what_is_only_read_comes_in_order_and_says_the_same(count: int) -> None:
+    model, batches = layer(), inputs(count)
+
+    def read(batch: Tensor) -> list[list[float]]:
+        with torch.no_grad():
+            found: list[list[float]] = model(batch).tolist()
+        return found
+
+    assert list(in_lanes(model.parameters(), batches, read)) == [read(batch) for batch in batches]
+
+
+@needs_two_cores
+def test_two_that_are_read_are_under_way_at_the_same_time_on_a_part_of_the_cores_each() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def read(_: Tensor) -> int:
+        both.wait()
+        return torch.get_num_threads()
+
+    assert list(in_lanes(layer().parameters(), inputs(2), read)) == [side_by_side.CORES // 2] * 2
+
+
+def test_a_reading_that_fails_is_told() -> None:
+    def read(_: Tensor) -> None:
+        raise ValueError("too long")
+
+    with pytest.raises(ValueError, match="too long"):
+        list(in_lanes(layer().parameters(), inputs(3), read))
