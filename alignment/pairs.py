@@ -13,7 +13,7 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import Any
 
 from alignment.answers import TAGS, Tag, failing, right, tags_of
@@ -48,13 +48,10 @@ def from_cases(
 def _of_either_length(case: ExplainCase, tag: Tag, seed: int) -> tuple[str, str]:
     """Return the right answer and a failing, worded so that the one that a coin says is the longer one."""
     good_is_longer = random.Random(f"{seed}-{case.id}-{tag}-length").random() < 0.5
-    worded = [
-        (right(case, one), failing(case, tag, other))
-        for one in range(seed, seed + WORDINGS)
-        for other in range(seed, seed + WORDINGS)
-    ]
-    fitting = (pair for pair in worded if _longer(pair) == good_is_longer)
-    return next(fitting, worded[0])
+    seeds = range(seed, seed + WORDINGS)
+    worded = ((right(case, one), failing(case, tag, other)) for one, other in product(seeds, seeds))
+    first = next(worded)
+    return next((pair for pair in chain([first], worded) if _longer(pair) == good_is_longer), first)
 
 
 def _longer(pair: tuple[str, str]) -> bool | None:

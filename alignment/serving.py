@@ -77,7 +77,7 @@ class Desk:
         self.base, self.registry = base, registry
         self._reward = RewardModel(base, registry, reward) if reward else None
         self.scoring = asyncio.Semaphore(1)
-        """One request is scored at a time: answers of several would not fit memory together."""
+        """One request is scored at a time, so that memory has a bound."""
         self.canary, self._share = canary, canary_share
         self.answerer, self.meter = Answerer(base, {}), Meter()
         for name in filter(None, (registry.aliases().get(PRODUCTION), canary)):

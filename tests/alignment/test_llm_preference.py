@@ -78,7 +78,9 @@ def test_what_was_said_once_is_not_asked_again(tmp_path: Path) -> None:
 
 def test_the_same_answer_is_a_tie_and_no_question(tmp_path: Path) -> None:
     with judge_server("ok", the_first) as server:
-        assert set(judge_at(server, tmp_path).won(GOOD, GOOD, CASES).by_case.values()) == {0.5}
+        won = judge_at(server, tmp_path).won(GOOD, GOOD, CASES)
+        assert set(won.by_case.values()) == {0.5}
+        assert (won.asked, won.consistent) == (0, 0), "no sign of a judge that agrees with itself"
         assert not server.requests
 
 
