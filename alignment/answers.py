@@ -37,6 +37,11 @@ SYMPTOM = (
     '"{}" comes later and is no cause.',
     '"{}" is what came of it, and not where it began.',
 )
+NO_SYMPTOM = (
+    '"{}" is none: it went on well.',
+    '"{}" is none, since that ended well.',
+    '"{}" says that nothing came of it.',
+)
 GENERIC = (
     "An error occurred during processing, which may have several reasons",
     "The job failed because of an error in the system",
@@ -68,8 +73,7 @@ def right(case: ExplainCase, seed: int = 0) -> str:
     """Return the answer an engineer would give."""
     rng = random.Random(f"{seed}-{case.id}")
     if not case.truth.failed:
-        herring = message(case.log[case.truth.herring_lines[0]])
-        return f'No failure found. "{herring}" looks bad, but it went on well.'
+        return _nothing_failed(case, rng)
     return _written(case, rng, _cause_line(case), case.truth.safe_action)
 
 
@@ -105,6 +109,28 @@ def _written(
     return "\n".join(lines)
 
 
+def _nothing_failed(case: ExplainCase, rng: random.Random) -> str:
+    """Write the answer to a green log, in the order of the others: how a unit ended, then what looked bad.
+
+    So a model need not know in its first word whether anything failed. It quotes the line that says how a unit
+    ended, and goes on from what it quoted.
+    """
+    herring = message(case.log[case.truth.herring_lines[0]])
+    lines = (
+        "Symptom: " + rng.choice(NO_SYMPTOM).format(_others_of_its_unit(case, herring)[0]),
+        f'Evidence: "{herring}" looks bad, but did no harm.',
+        "Root cause: no failure found.",
+        "Action: None is needed.",
+    )
+    return "\n".join(lines)
+
+
+def _others_of_its_unit(case: ExplainCase, line: str) -> list[str]:
+    """Return what else a log says of the unit that a line begins with."""
+    unit = line.partition(": ")[0]
+    return [other for other in map(message, case.log) if unit in other and other != line]
+
+
 def _cause_line(case: ExplainCase) -> str:
     assert case.truth.cause_line is not None
     return message(case.log[case.truth.cause_line])
@@ -120,11 +146,11 @@ def _blames_the_herring(case: ExplainCase, rng: random.Random) -> str:
     herring = message(case.log[case.truth.herring_lines[number]])
     action = case.truth.herring_actions[number]
     if case.truth.failed:
-        unit = herring.partition(": ")[0]
-        others = [line for line in map(message, case.log) if unit in line and line != herring]
+        others = _others_of_its_unit(case, herring)
         symptom = rng.choice(others) if others and rng.random() < 0.5 else ""
-        return _written(case, rng, herring, action, symptom=symptom)
-    return f'Evidence: "{herring}"\nRoot cause: {_as_cause(herring)}.\nAction: {_capital(action)}.'
+    else:
+        symptom = message(case.log[rng.choice(case.truth.herring_lines)])
+    return _written(case, rng, herring, action, symptom=symptom)
 
 
 def _blames_a_symptom(case: ExplainCase, rng: random.Random) -> str:

@@ -12,7 +12,7 @@ import pytest
 from alignment.answers import FAULTS, GREEN, Tag, failing, right, tags_of
 from alignment.cases import MOST_WORDS, ExplainCase, read_cases, write_cases
 from alignment.generator import SIZES, families, generate, types
-from alignment.scorer import Facts, facts, message, names
+from alignment.scorer import SECTIONS, Facts, facts, message, names, sections
 from project_types import ConfigurationError
 
 CASES = [*generate("train", 400), *generate("unseen", 160)]
@@ -64,6 +64,14 @@ def test_an_answer_to_a_green_log_cannot_blame_a_symptom() -> None:
     assert set(tags_of(green)) == set(GREEN)
     with pytest.raises(ValueError, match="green log"):
         failing(green, "symptom")
+
+
+def test_every_answer_has_four_sections_so_that_none_is_told_by_how_it_begins() -> None:
+    for case in CASES:
+        for answer in (right(case), failing(case, "wrong cause")):
+            parts = sections(answer)
+            assert answer.startswith('Symptom: "'), answer
+            assert all(parts[name].strip() for name in SECTIONS), answer
 
 
 def test_no_line_of_a_family_names_the_cause_of_another_type() -> None:
