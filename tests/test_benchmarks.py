@@ -30,6 +30,9 @@ ROOT = Path(__file__).parent.parent
         pytest.param("benchmarks/scaling.py", ["7.0"], id="scaling", marks=pytest.mark.slow),
         pytest.param("benchmarks/overlap.py", ["1.5"], id="overlap", marks=pytest.mark.slow),
         pytest.param("benchmarks/engine.py", ["2.0", "2.0", "1.0"], id="engine", marks=pytest.mark.slow),
+        pytest.param(
+            "benchmarks/prompt_lookup.py", ["1.3", "1.1"], id="prompt lookup", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_benchmark_prints_a_ratio_per_bar_last_and_its_exit_code_says_whether_they_hold(
