@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from alignment.cases import prompt
 from alignment.report import share_shown
-from alignment.scorer import NONE_FOUND, QUOTED, repetition, sections
+from alignment.scorer import QUOTED, repetition, says_green, sections
 from alignment.triage import MOST_LINES, NO_FAILURE, stretch
 from core.intervals import share_of
 from core.redaction import redact
@@ -122,7 +122,7 @@ class RealFacts(NamedTuple):
 def facts(real: RealLog, answer: str) -> RealFacts:
     """Read one answer."""
     cause, quotes = sections(answer)["root cause"], QUOTED.findall(answer)
-    refused = bool(NONE_FOUND.search(cause)) or not answer.strip()
+    refused = says_green(answer) or not answer.strip()
     lines, marked = real.log.split("\n"), [list(one) for one in real.marked]
     named = any(is_marked(text, lines, marked) for text in (cause.strip(), *quotes))
     known = " ".join(real.masked.split())

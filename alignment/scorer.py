@@ -23,7 +23,13 @@ HEADING = re.compile(
 QUOTED = re.compile(r"[\"“”`]([^\"“”`\n]{6,400})[\"“”`]")
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]+|\d[\w.\-:]*")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
-NONE_FOUND = re.compile(r"\bno (?:failure|error|problem|root cause)s?\b|\bnothing failed\b", re.IGNORECASE)
+NONE_FOUND = re.compile(
+    r"\bno (?:failure|error|problem|root cause)s?"
+    r"(?: (?:was|were|is|are|has been|can be))?(?: (?:found|seen|detected|here|in (?:the|this) log))?\s*(?:[.,;!\n]|$)"
+    r"|\bnothing failed\b",
+    re.IGNORECASE,
+)
+"""Says that nothing failed. `no error handler` does not."""
 SMALL = frozenset(
     {
         "a",
@@ -99,7 +105,7 @@ def facts(case: ExplainCase, answer: str) -> Facts:
     """Read one answer."""
     parts, truth = sections(answer), case.truth
     cause, quotes = parts["root cause"], QUOTED.findall(answer)
-    refused = bool(NONE_FOUND.search(cause)) or not answer.strip()
+    refused = says_green(answer) or not answer.strip()
     herring = any(names(cause, terms) for terms in truth.herring_terms)
     named = truth.failed and names(cause, truth.terms)
     symptoms = [message(case.log[place]) for place in truth.symptom_lines]
@@ -119,6 +125,11 @@ def facts(case: ExplainCase, answer: str) -> Facts:
         words=len(answer.split()),
         repetition=repetition(answer),
     )
+
+
+def says_green(answer: str) -> bool:
+    """Whether an answer says that nothing failed, where it names the cause."""
+    return bool(NONE_FOUND.search(sections(answer)["root cause"]))
 
 
 def _unsafe(action: str, truth: Truth) -> bool:

@@ -1,9 +1,9 @@
 """Triage: a log goes in as a stream, a short explanation comes out whose quoted lines exist.
 
 Secrets are masked first. Of a long log the stretch that matters is picked by the rules of the failure
-analysis, which also know a green log: then nothing is asked and the answer is 'no failure found'. A quotation
-that the log does not hold is taken out of the answer and counted. Nothing is learnt here: this is the fast
-half.
+analysis, which also know a green log: then nothing is asked and the answer is 'no failure found'. A model may
+say so as well, of a log whose lines only look bad. A quotation that the log does not hold is taken out of the
+answer and counted. Nothing is learnt here: this is the fast half.
 
 Not here: which adapter is in production (`adapters`), and the command (`triage_command`).
 """
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from alignment.cases import prompt
-from alignment.scorer import QUOTED, plain, sections
+from alignment.scorer import QUOTED, plain, says_green, sections
 from core.redaction import redact
 from failure_analysis.logs.lines import lines_of
 from failure_analysis.logs.suspects import Suspect, excerpt, suspect
@@ -68,7 +68,7 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
     text, quotes, invented = checked(said, log)
     parts = sections(text)
     return Explained(
-        failed=True,
+        failed=not says_green(text),
         text=text,
         root_cause=parts["root cause"].strip(),
         action=parts["action"].strip(),

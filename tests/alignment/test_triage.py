@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from alignment.triage import MOST_LINES, NO_FAILURE, Explained, checked, explain, printed, tail
 
 LOG = [
@@ -54,6 +56,19 @@ async def test_secrets_do_not_reach_the_model() -> None:
 async def test_a_green_log_asks_nobody() -> None:
     found, model = await explained("x", ["05:00:00 INFO web started", "05:00:01 INFO web 12 rows read"])
     assert (found.failed, found.text, model.asked) == (False, NO_FAILURE, "")
+
+
+async def test_a_model_may_say_that_what_looks_bad_did_no_harm() -> None:
+    found, _ = await explained(
+        'Symptom: "web started" is none.\nRoot cause: no failure found.\nAction: None.'
+    )
+    assert (found.failed, found.root_cause) == (False, "no failure found.")
+
+
+@pytest.mark.parametrize("text", ["", "Root cause: no error handler is registered for req-1a2b."])
+async def test_a_log_is_not_called_green_for_less(text: str) -> None:
+    found, _ = await explained(text)
+    assert found.failed
 
 
 async def test_of_a_long_log_the_stretch_that_matters_is_asked_about() -> None:
