@@ -27,13 +27,13 @@ def make_lean(layers: nn.Module) -> None:
     """Give the decoder layers of a model with adapters the forwards of this module where they fit."""
     for module in layers.modules():
         kind: Any = type(module)
-        if isinstance(module, Linear) and _is_plain(module):
+        if isinstance(module, Linear) and is_plain(module):
             module.__class__ = _mixed(_LeanLinear, kind)
         elif hasattr(module, "variance_epsilon") and not module.weight.requires_grad:
             module.__class__ = _mixed(_LeanNorm, kind)
 
 
-def _is_plain(layer: Linear) -> bool:
+def is_plain(layer: Linear) -> bool:
     """Tell whether a layer is nothing but `W x + scaling * B A x`."""
     bias = layer.base_layer.bias is not None or any(layer.lora_bias.values())
     dropout = any(not isinstance(one, nn.Identity) for one in layer.lora_dropout.values())

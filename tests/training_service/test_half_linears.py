@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.training_service.random_model import random_base
 from training_service.base_models import Base
-from training_service.half_linears import HalfLinear, Halves, halved
+from training_service.half_linears import AdaptedHalf, HalfLinear, Halves, halved
 from training_service.prefix_tree import TokenTree, tree_logits
 
 pytestmark = pytest.mark.filterwarnings(
@@ -47,8 +47,8 @@ def logprobs(model: nn.Module) -> Tensor:
         return tree_logits(model, TokenTree([tokens]), CPU).float().log_softmax(-1)
 
 
-def halves_in(model: nn.Module) -> list[HalfLinear]:
-    return [layer for layer in model.modules() if isinstance(layer, HalfLinear)]
+def halves_in(model: nn.Module) -> list[HalfLinear | AdaptedHalf]:
+    return [layer for layer in model.modules() if isinstance(layer, HalfLinear | AdaptedHalf)]
 
 
 def test_a_checkpoint_says_nearly_what_it_says_in_float32(adapted: Base, tmp_path: Path) -> None:
