@@ -21,10 +21,9 @@ from typing import Literal, NamedTuple
 from alignment.cases import prompt
 from alignment.report import share_shown
 from alignment.scorer import QUOTED, repetition, says_green, sections
-from alignment.triage import MOST_LINES, NO_FAILURE, stretch
+from alignment.triage import MOST_LINES, by_rules, stretch
 from core.intervals import share_of
 from core.redaction import redact
-from failure_analysis.logs.rules import find_failure
 from failure_analysis.logs.scoring import is_marked, read_labelled
 from failure_analysis.logs.suspects import suspect
 from project_types import ConfigurationError
@@ -65,11 +64,7 @@ class RealLog:
 
     def by_rules(self) -> str:
         """Return what the rules say, in the form of an answer."""
-        found = find_failure("ci_build", "", self.masked)
-        if found is None:
-            return NO_FAILURE
-        cause = found.root_cause.split("\n")[0]
-        return f'Root cause: {cause}\nEvidence: "{cause}"\nAction: {found.fix_suggestion}'
+        return by_rules(self.masked)
 
 
 def builds(folder: Path) -> Iterator[RealLog]:

@@ -1,9 +1,10 @@
 """Triage: a log goes in as a stream, a short explanation comes out whose quoted lines exist.
 
 Secrets are masked first. Of a long log the stretch that matters is picked by the rules of the failure
-analysis, which also know a green log: then nothing is asked and the answer is 'no failure found'. A model may
-say so as well, of a log whose lines only look bad. A quotation that the log does not hold is taken out of the
-answer and counted. Nothing is learnt here: this is the fast half.
+analysis, which also know a green log: then nothing is asked and the answer is 'no failure found'. Where the
+rules see a failure and the model none, the rules answer, and what the model said is told as well: on real logs
+they are mostly right and it is not. Where both name a line, both are shown. A quotation that the log does not
+hold is taken out of the answer and counted. Nothing is learnt here: this is the fast half.
 
 Not here: which adapter is in production (`adapters`), and the command (`triage_command`).
 """
@@ -21,6 +22,7 @@ from alignment.cases import prompt
 from alignment.scorer import QUOTED, plain, says_green, sections
 from core.redaction import redact
 from failure_analysis.logs.lines import lines_of
+from failure_analysis.logs.rules import find_failure
 from failure_analysis.logs.suspects import Suspect, excerpt, suspect
 from project_types import Frozen
 
@@ -48,6 +50,10 @@ class Explained(Frozen):
     """Lines that the answer quotes and the log holds."""
     invented: int = 0
     """Quotations that were taken out."""
+    telling: str = ""
+    """The line that the rules of the failure analysis point to."""
+    overruled: str = ""
+    """What the model said where it saw no failure and the rules, whose answer this is, do."""
     lines: int = 0
     adapter: str = ""
     seconds: float = 0.0
@@ -65,19 +71,31 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
     if telling is None:
         return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
     said = await ask(prompt(stretch(log, telling.place)))
-    text, quotes, invented = checked(said, log)
+    overruled = said if says_green(said) else ""
+    text, quotes, invented = checked(by_rules(log) if overruled else said, log)
     parts = sections(text)
     return Explained(
-        failed=not says_green(text),
+        failed=True,
         text=text,
         root_cause=parts["root cause"].strip(),
         action=parts["action"].strip(),
         quotes=quotes,
         invented=invented,
+        telling=telling.line,
+        overruled=overruled,
         lines=len(lines),
         adapter=adapter,
         seconds=round(time.monotonic() - began, 2),
     )
+
+
+def by_rules(log: str) -> str:
+    """Return what the rules of the failure analysis say of a masked log, in the form of an answer."""
+    found = find_failure("ci_build", "", log)
+    if found is None:
+        return NO_FAILURE
+    cause = found.root_cause.split("\n")[0]
+    return f'Root cause: {cause}\nEvidence: "{cause}"\nAction: {found.fix_suggestion}'
 
 
 def _masked(lines: Sequence[str]) -> tuple[str, Suspect | None]:
@@ -111,5 +129,9 @@ def printed(found: Explained) -> Iterable[str]:
     yield found.text
     if found.invented:
         yield f"({found.invented} quotations were taken out: the log does not hold them)"
+    if found.overruled:
+        yield f"(by the rules of the failure analysis; {found.adapter} sees no failure)"
+    elif found.telling and not any(plain(quote) in plain(found.telling) for quote in found.quotes):
+        yield f"(the rules of the failure analysis point to: {found.telling})"
     if found.seconds:
         yield f"[{found.adapter}, {found.lines} lines, {found.seconds:.1f} s]"

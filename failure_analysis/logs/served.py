@@ -18,12 +18,14 @@ async def explained(
     model: str, log: str, url: str | None, token: str | None, timeout_s: float
 ) -> tuple[str, str]:
     """Return the root cause and the next action that the adapter names. Raises
-    CallError when it names none.
+    CallError when it names none, or sees no failure.
     """
     given = {"url": url, "token": token}
     service = ServedAdapters(**{key: value for key, value in given.items() if value}, timeout_s=timeout_s)
     said = await service.triage(log, model.removeprefix(SERVED))
     cause, action = str(said.get("root_cause") or ""), str(said.get("action") or "")
+    if said.get("overruled"):
+        raise CallError(Problem.UNREADABLE, "it sees no failure")
     if not (said.get("failed") and cause and action):
         raise CallError(Problem.UNREADABLE, "it names no cause with an action")
     return cause, action

@@ -58,17 +58,28 @@ async def test_a_green_log_asks_nobody() -> None:
     assert (found.failed, found.text, model.asked) == (False, NO_FAILURE, "")
 
 
-async def test_a_model_may_say_that_what_looks_bad_did_no_harm() -> None:
-    found, _ = await explained(
-        'Symptom: "web started" is none.\nRoot cause: no failure found.\nAction: None.'
-    )
-    assert (found.failed, found.root_cause) == (False, "no failure found.")
+async def test_where_the_model_sees_no_failure_the_rules_answer_and_both_are_told() -> None:
+    said = 'Symptom: "web started" is none.\nRoot cause: no failure found.\nAction: None.'
+    found, _ = await explained(said)
+    assert found.failed
+    assert "no free connection in the pool of orders" in found.root_cause
+    assert found.quotes, "the rules quote a line of the log"
+    assert found.overruled == said
+    assert any("judged@v1 sees no failure" in line for line in printed(found))
+
+
+async def test_the_line_that_the_rules_point_to_is_shown_unless_the_answer_quotes_it() -> None:
+    line = "req-1a2b: no free connection in the pool of orders"
+    elsewhere, _ = await explained('Root cause: the web server.\nEvidence: "500 Internal Server Error"')
+    assert any("rules" in shown and line in shown for shown in printed(elsewhere))
+    there, _ = await explained(f'Root cause: the pool.\nEvidence: "{line}"')
+    assert not any("point to" in shown for shown in printed(there))
 
 
 @pytest.mark.parametrize("text", ["", "Root cause: no error handler is registered for req-1a2b."])
-async def test_a_log_is_not_called_green_for_less(text: str) -> None:
+async def test_less_than_that_is_not_taken_for_seeing_no_failure(text: str) -> None:
     found, _ = await explained(text)
-    assert found.failed
+    assert (found.text, found.overruled) == (text, "")
 
 
 async def test_of_a_long_log_the_stretch_that_matters_is_asked_about() -> None:

@@ -355,10 +355,11 @@ def test_the_adapter_in_production_explains_and_the_rules_say_what_kind_it_is() 
     ("reply", "why"),
     [
         ({"triage": EXPLAINED | {"failed": False}}, "names no cause"),
+        ({"triage": EXPLAINED | {"overruled": "Root cause: no failure found."}}, "sees no failure"),
         ({"triage": EXPLAINED | {"root_cause": "The moon is made of cheese."}}, "was not believed"),
         ({}, "HTTP 404"),
     ],
-    ids=["finds nothing", "quotes nothing", "is not there"],
+    ids=["finds nothing", "is overruled", "quotes nothing", "is not there"],
 )
 def test_where_an_adapter_cannot_be_believed_the_rules_answer(reply: dict[str, Any], why: str) -> None:
     with adapter_server(reply) as server:
