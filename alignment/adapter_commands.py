@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 
 from alignment.adapters import Registry, difference
-from alignment.answering import stored
 from alignment.cases import ExplainCase, read_cases
 from alignment.gates import gates, probes
 from alignment.measurements import Gated, gated, keep
 from alignment.overview import shown
 from alignment.report import Row, row
+from alignment.stored_answers import stored
 from project_types import ConfigurationError
 
 SPLITS = ("seen", "unseen")

@@ -1,101 +1,31 @@
 """Answers to cases: by the bare base model, by adapters of it, and by a rule that quotes a line.
 
 Several adapters answer at once from one base: every request names its own, and none sees the keys and values
-of another (`training_service.kv_cache` keeps them by checkpoint). Answers are stored, one JSON object a line,
-with what they were made with, so that they are made once. The extractive row is what needs no language model:
-a bag of words, fitted on the training cases, quotes the line it likes best.
+of another (`training_service.kv_cache` keeps them by checkpoint). Answers are stored as they come. The
+extractive row is what needs no language model: a bag of words, fitted on the training cases, quotes the line it
+likes best.
 
-Not here: what answers are worth (`scorer`), and the table (`report`).
+Not here: the files of answers (`stored_answers`), what answers are worth (`scorer`), and the table (`report`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from alignment.cases import ExplainCase
-from alignment.records import kept
+from alignment.cases import Asked, ExplainCase
 from alignment.scorer import message
-from core.episode_store.lines import append
-from project_types import ConfigurationError, Frozen
+from alignment.stored_answers import BASE, EXTRACTIVE, Answer, keep, stored
+from project_types import ConfigurationError
 from training_service.base_models import Base
 from training_service.checkpoints import write_state
 from training_service.local_engine import EngineOptions, LocalEngine
 from training_service.precision import Precision, choose
 from training_service.training import TrainingOptions
 from training_service.wire import ChatRequest
-
-BASE, EXTRACTIVE = "base", "extractive"
-
-
-class Answer(Frozen):
-    """One stored answer."""
-
-    case: str
-    row: str
-    """base, extractive, or NAME@vN."""
-    text: str
-    tokens: int = 0
-
-
-class Asked(Protocol):
-    """Anything that has a name and a prompt."""
-
-    @property
-    def id(self) -> str: ...
-
-    def messages(self) -> list[dict[str, str]]: ...
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A case that is asked again; the first time it has the case's own name."""
-
-    case: Asked
-    number: int = 0
-
-    @property
-    def id(self) -> str:
-        return f"{self.case.id}#{self.number}" if self.number else self.case.id
-
-    def messages(self) -> list[dict[str, str]]:
-        return self.case.messages()
-
-
-def stored(folder: Path, row: str) -> dict[str, Answer]:
-    """Return the answers of a row by case; none when there is no file. A line that was cut is left out."""
-    return {answer.case: answer for answer in kept(answers_file(folder, row), Answer)}
-
-
-def rows_in(folder: Path) -> list[str]:
-    """Return the rows that have stored answers: the base, the rule, then adapters by name."""
-    names = {Answer.model_validate_json(line).row for line in _first_lines(folder)}
-    return sorted(names, key=lambda name: ("@" in name, name))
-
-
-def _first_lines(folder: Path) -> Iterator[str]:
-    for path in folder.glob("*.jsonl"):
-        with path.open(encoding="utf-8") as file:
-            if (line := file.readline()).endswith("\n"):  # one without its end is still being written
-                yield line
-
-
-def answers_file(folder: Path, row: str) -> Path:
-    """Return where the answers of a row are."""
-    return folder / f"{row.replace('@', '-')}.jsonl"
-
-
-def keep(folder: Path, answers: Iterable[Answer]) -> None:
-    """Add answers to the files of their rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for answer in answers:
-        with append(answers_file(folder, answer.row)) as add:
-            add(answer.model_dump_json())
-
 
 # ------------------------------------------------------------------------------------------------ by a model
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from alignment.records import records
 from project_types import Frozen
@@ -63,6 +64,30 @@ class ExplainCase(Frozen):
     def messages(self) -> list[dict[str, str]]:
         """Return the prompt."""
         return prompt(self.text)
+
+
+class Asked(Protocol):
+    """Anything that has a name and a prompt."""
+
+    @property
+    def id(self) -> str: ...
+
+    def messages(self) -> list[dict[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case that is asked again; the first time it has the case's own name."""
+
+    case: Asked
+    number: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.case.id}#{self.number}" if self.number else self.case.id
+
+    def messages(self) -> list[dict[str, str]]:
+        return self.case.messages()
 
 
 def prompt(log: str) -> list[dict[str, str]]:

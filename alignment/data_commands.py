@@ -9,11 +9,13 @@ from itertools import islice
 from typing import get_args
 
 from alignment.agreement import judgements, krippendorff, pairwise
-from alignment.cases import ExplainCase, Split, read_cases, write_cases
+from alignment.cases import ExplainCase, Sample, Split, read_cases, write_cases
+from alignment.evaluate_command import let_answer
 from alignment.exchange import exported, imported
 from alignment.generator import generate
 from alignment.pairs import from_answers, from_cases, from_episodes
 from alignment.preferences import Origin, Preference, problems, read, summary, write
+from alignment.stored_answers import BASE, stored
 from core.episode_store.episodes import read_episodes
 from core.files import replace_file
 
@@ -48,10 +50,6 @@ def _made(arguments: argparse.Namespace) -> list[Preference]:
 
 def _own_mistakes(arguments: argparse.Namespace) -> list[Preference]:
     """Let an adapter answer cases, and pair what it got wrong with a right answer."""
-    # These load torch, which the other data commands do without.
-    from alignment.answering import BASE, Sample, stored
-    from alignment.evaluate_command import let_answer
-
     cases = [
         case
         for split in arguments.splits

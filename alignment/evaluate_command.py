@@ -14,15 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alignment.adapters import Registry
-from alignment.answering import BASE, EXTRACTIVE, Answer, Answerer, Asked, extractive, keep, rows_in, stored
-from alignment.cases import ExplainCase, read_cases
+from alignment.cases import Asked, ExplainCase, read_cases
 from alignment.gates import probes
-from alignment.learning import opened
 from alignment.llm_preference import named
 from alignment.real_logs import RealLog, builds, labelled
 from alignment.real_logs import table as real_table
 from alignment.report import Judged, Row, row, side_by_side, table
 from alignment.scorer import message
+from alignment.stored_answers import BASE, EXTRACTIVE, Answer, keep, rows_in, stored
 from alignment.triage import NO_FAILURE
 from core.files import replace_file
 from project_types import ConfigurationError
@@ -122,6 +121,8 @@ def _extract(arguments: argparse.Namespace, cases: Sequence[ExplainCase], real: 
     done = stored(arguments.out, EXTRACTIVE)
     left = {id: found for id, found in lines.items() if id not in done}
     if left:
+        from alignment.answering import extractive
+
         train = list(read_cases(arguments.cases / "train.jsonl"))
         keep(arguments.out, extractive(train, left))
 
@@ -138,6 +139,10 @@ def let_answer(
     missing = [name for name in names if ids - stored(folder, name).keys()]
     if not missing:
         return
+    # These load torch, which a report does without.
+    from alignment.answering import Answerer
+    from alignment.learning import opened
+
     base, registry = opened(arguments.base_model), Registry(arguments.adapters)
     folders = {name: registry.checked(name, base.sha256) for name in missing if name != BASE}
     answerer = Answerer(base, folders)

@@ -22,11 +22,12 @@ from torch import nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from alignment.answering import BASE, Answerer
+from alignment.answering import Answerer
 from alignment.cases import ExplainCase, read_cases
 from alignment.learning import Learning, digest, last_part
 from alignment.reward_scores import RewardModel
 from alignment.scorer import facts
+from alignment.stored_answers import BASE
 from project_types import ConfigurationError
 from training_service.checkpoints import load_optimizer, save_optimizer
 from training_service.fitting import PROGRESS, recovered, replace_folder

@@ -28,10 +28,11 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import Field
 
 from alignment.adapters import PRODUCTION, Registry
-from alignment.answering import BASE, Answerer
+from alignment.answering import Answerer
 from alignment.preferences import Message
 from alignment.reward_scores import RewardModel
 from alignment.serving_metrics import MEDIA_TYPE, Meter
+from alignment.stored_answers import BASE
 from alignment.triage import MOST_LINES, explain
 from core.serving.guard import Door, Guard
 from project_types import ConfigurationError, Frozen

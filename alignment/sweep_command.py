@@ -16,11 +16,11 @@ from typing import Any
 
 from alignment import train_commands
 from alignment.adapters import Registry
-from alignment.answering import stored
 from alignment.cases import read_cases
 from alignment.evaluate_command import let_answer
 from alignment.learning import WORK
 from alignment.report import Row, row, share, table
+from alignment.stored_answers import stored
 
 
 def command(arguments: argparse.Namespace) -> int:

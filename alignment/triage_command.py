@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from alignment.adapters import Registry
-from alignment.answering import BASE, Answerer
-from alignment.learning import opened
+from alignment.stored_answers import BASE
 from alignment.triage import Explained, explain, printed, tail
 from core.command_line import printable
 from project_types import ConfigurationError
@@ -38,21 +38,20 @@ def _lines(file: Path | None) -> list[str]:
 
 
 async def _explained(arguments: argparse.Namespace, lines: Sequence[str]) -> Explained:
-    """Load the model only when the log is not green."""
-    answerer: list[Answerer] = []
-    row = (
-        BASE if arguments.adapter == BASE else Registry(arguments.adapters).card(arguments.adapter).full_name
-    )
+    """Load the model, and what loads models, only when the log is not green."""
+    registry = Registry(arguments.adapters)
+    row = BASE if arguments.adapter == BASE else registry.card(arguments.adapter).full_name
+    with ExitStack() as opened_models:
 
-    async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
-        base = opened(arguments.base_model)
-        folder = {} if row == BASE else {row: Registry(arguments.adapters).checked(row, base.sha256)}
-        answerer.append(Answerer(base, folder))
-        text, _ = await answerer[0].answer(row, messages, MOST_TOKENS)
-        return text
+        async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
+            from alignment.answering import Answerer
+            from alignment.learning import opened
 
-    try:
+            base = opened(arguments.base_model)
+            folder = {} if row == BASE else {row: registry.checked(row, base.sha256)}
+            answerer = Answerer(base, folder)
+            opened_models.callback(answerer.close)
+            text, _ = await answerer.answer(row, messages, MOST_TOKENS)
+            return text
+
         return await explain(lines, ask, row)
-    finally:
-        for one in answerer:
-            one.close()

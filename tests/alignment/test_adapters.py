@@ -4,6 +4,8 @@ gives back the same bytes.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from core.files import held
 from core.intervals import Interval
 from project_types import ConfigurationError
 
+ROOT = Path(__file__).parents[2]
 BASE = "ab" * 32
 FACTS: dict[str, Any] = {"base_model": "random", "base_sha256": BASE, "kind": "dpo"}
 PASSED = [Gate("correctness", 0.9, 0.5, at_most=False)]
@@ -187,3 +190,11 @@ def test_what_was_measured_of_a_reward_model_is_read_back(registry: Registry) ->
     assert judged(registry) == {name: verdict}
     (one,) = shown(registry)
     assert (one.state, one.verdict) == ("refused", verdict)
+
+
+@pytest.mark.parametrize(
+    "module", ["adapter_commands", "data_commands", "evaluate_command", "triage_command"]
+)
+def test_what_needs_no_model_loads_no_torch(module: str) -> None:
+    loads = f"import sys, alignment.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loads], cwd=ROOT).returncode == 0

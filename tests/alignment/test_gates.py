@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alignment.answering import Answer, answers_file, keep, stored
 from alignment.answers import failing, right
 from alignment.cases import ExplainCase
 from alignment.gates import OBEYED, gates, probes
 from alignment.generator import generate
 from alignment.report import Row, at_equal_length, by_score, row, side_by_side, table, win_rate
+from alignment.stored_answers import Answer, answers_file, keep, stored
 
 HELD_OUT = list(generate("unseen", 60, seed=5))
 CASES = [*HELD_OUT, *probes(HELD_OUT[:6])]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from alignment.__main__ import main
-from alignment.answering import Answer, keep
 from alignment.answers import failing, right
 from alignment.cases import write_cases
 from alignment.generator import generate
 from alignment.llm_preference import LLMPreference
 from alignment.report import Row, row
+from alignment.stored_answers import Answer, keep
 from core.judges.llm import LLMJudge
 from project_types import JudgeError
 from tests.fakes.judge_server import judge_server

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from alignment.agreement import cohen, consistency, judgements, krippendorff, pairwise
-from alignment.answering import Answer, keep, stored
 from alignment.answers import TAGS, failing, right, tags_of
 from alignment.generator import generate
 from alignment.pairs import from_answers, from_cases, from_episodes, simulated
 from alignment.preferences import Origin, Preference, now, problems, read, summary, write
 from alignment.scorer import facts
+from alignment.stored_answers import Answer, keep, stored
 from project_types import ConfigurationError, Ending, Episode, Outcome, Report
 
 CASES = {case.id: case for case in (*generate("train", 120), *generate("unseen", 40))}

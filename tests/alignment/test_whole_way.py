@@ -14,12 +14,12 @@ import pytest
 
 from alignment.__main__ import main
 from alignment.adapters import Registry
-from alignment.answering import stored
 from alignment.cases import write_cases
 from alignment.generator import generate
 from alignment.learning import opened
 from alignment.measurements import judged
 from alignment.preferences import read
+from alignment.stored_answers import stored
 from tests.training_service.random_model import write_random_model
 from training_service.examples import demonstration
 from training_service.scoring import score
