@@ -23,8 +23,12 @@ from training_service.lean_layers import is_plain
 
 Halves = dict[int, Tensor]
 """By the id of a frozen weight: its copy in bfloat16, which all checkpoints of a base model share."""
-LAID_OUT = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-"""Whether this torch can lay weights out. It has no public name for that; its own compiler uses these two."""
+LAID_OUT = bool(
+    hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
+"""Whether weights can be laid out here: not by every torch, and not for a processor without the instructions
+(AVX2). There is no public name for it; torch's own compiler uses these operators.
+"""
 
 
 class HalfLinear(nn.Module):
