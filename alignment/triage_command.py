@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ from typing import Any
 from alignment.adapters import Registry
 from alignment.stored_answers import BASE
 from alignment.triage import Explained, explain, printed, tail
-from core.command_line import printable
+from core.command_line import loading, printable
 from project_types import ConfigurationError
 
 MOST_TOKENS = 160
@@ -44,14 +46,18 @@ async def _explained(arguments: argparse.Namespace, lines: Sequence[str]) -> Exp
     with ExitStack() as opened_models:
 
         async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
-            from alignment.answering import Answerer
-            from alignment.learning import opened
+            atexit.register(
+                gc.freeze
+            )  # or the end looks through a whole model for garbage, which takes 1.5 s
+            with loading():
+                from alignment.answering import Answerer
+                from alignment.learning import opened
 
-            base = opened(arguments.base_model)
-            folder = {} if row == BASE else {row: registry.checked(row, base.sha256)}
-            answerer = Answerer(base, folder)
-            opened_models.callback(answerer.close)
-            text, _ = await answerer.answer(row, messages, MOST_TOKENS)
+                base = opened(arguments.base_model)
+                folder = {} if row == BASE else {row: registry.checked(row, base.sha256)}
+                answerer = Answerer(base, folder)
+                opened_models.callback(answerer.close)
+                text, _ = await answerer.answer(row, messages, MOST_TOKENS)  # which loads the adapter
             return text
 
         return await explain(lines, ask, row)

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -68,10 +69,12 @@ class Base:
         lora: LoraShape | None = None,
     ) -> None:
         self.name, self.folder, self.device = name, folder, device
-        self.model: Any = _load_model(folder, device)
-        self.context = int(self.model.config.max_position_embeddings)
-        self.chat = _load_chat(folder, self.model)
-        self.sha256 = fingerprint(folder)
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            hashed = aside.submit(fingerprint, folder)
+            self.model: Any = _load_model(folder, device)
+            self.context = int(self.model.config.max_position_embeddings)
+            self.chat = _load_chat(folder, self.model)
+            self.sha256 = hashed.result()
         size = sum(parameter.numel() for parameter in self.model.parameters())
         self.lora = (
             (lora or LoraShape()) if adapt == "lora" or (adapt == "auto" and size >= FULL_BELOW) else None

@@ -67,14 +67,22 @@ def halved(model: nn.Module, base: nn.Module, halves: Halves) -> nn.Module:
 
     `model` is `base` itself or `base` with an adapter, which stays in float32. `halves` is added to.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    frame = copy.deepcopy(model, shared)
-    frozen = {id(weight) for weight in base.parameters()}
-    for parent in list(frame.modules()):
-        for name, child in parent.named_children():
-            if (half := _of(child, frozen, halves)) is not None:
-                setattr(parent, name, half)
-    return frame
+    return _framed(model, {id(weight) for weight in base.parameters()}, halves, {})
+
+
+def _framed(
+    module: nn.Module, frozen: Collection[int], halves: Halves, made: dict[int, nn.Module]
+) -> nn.Module:
+    """Return a module of the same kind with the same tensors, whose layers are replaced, each once."""
+    if id(module) not in made:
+        half = _of(module, frozen, halves)
+        made[id(module)] = frame = copy.copy(module) if half is None else half
+        if half is None:
+            frame._modules = {
+                name: None if part is None else _framed(part, frozen, halves, made)
+                for name, part in module._modules.items()
+            }
+    return made[id(module)]
 
 
 def _of(layer: nn.Module, frozen: Collection[int], halves: Halves) -> nn.Module | None:

@@ -3,7 +3,8 @@
 A parallel operation ends with its slowest thread. Where another process has one of the cores, two threads are
 often slower than one, since the first waits for the second at every operation. Nothing says so beforehand,
 so the pieces themselves are timed: each number of threads is tried once, the fastest goes on, and the others
-are tried again now and then, or at once when all cores have become much slower than they were.
+are tried again now and then, or at once when all cores have become much slower than they were. The first piece
+of all is not counted: kernels are made for it.
 
 Not here: how a thread waits, which is set before torch is imported (`training_service/__init__`).
 """
@@ -31,6 +32,7 @@ class Threads:
         self._speeds: dict[int, float] = {}
         self._due = sorted({most, max(1, most - 1), max(1, most // 2), 1})
         self._since_trial = 0
+        self._first = True
 
     @contextmanager
     def piece(self, size: float) -> Iterator[None]:
@@ -52,6 +54,9 @@ class Threads:
 
     def learn(self, number: int, speed: float) -> None:
         """Remember how fast a piece was, in units of work a second."""
+        if self._first:
+            self._first = False
+            return
         if number in self._due:
             self._due.remove(number)
         before = self._speeds.get(number, speed)
