@@ -21,10 +21,11 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from alignment.adapters import PRODUCTION, Registry
@@ -38,7 +39,7 @@ from core.serving.guard import Door, Guard
 from project_types import ConfigurationError, Frozen
 from training_service.base_models import Base
 from training_service.engine import RequestError, TrainingError
-from training_service.guard import OPEN_PATHS, body_of, error_response, refused
+from training_service.guard import GONE, OPEN_PATHS, body_of, error_response, refused, unless_gone
 from training_service.wire import ChatRequest
 
 MOST_TOKENS = 160
@@ -160,15 +161,17 @@ def _told_routes(router: APIRouter, desk: Desk) -> None:
 def _answer_routes(router: APIRouter, desk: Desk) -> None:
     @router.post("/chat/completions")
     async def complete(
+        request: Request,
         body: Annotated[ChatRequest, Depends(body_of(ChatRequest, CHAT_BYTES))],
-    ) -> dict[str, Any]:
-        return await _completed(desk, body)
+    ) -> Response:
+        return await _replied(request, _completed(desk, body))
 
     @router.post("/triage")
     async def triage(
+        request: Request,
         body: Annotated[TriageRequest, Depends(body_of(TriageRequest, LOG_BYTES))],
-    ) -> dict[str, Any]:
-        return await _triaged(desk, body)
+    ) -> Response:
+        return await _replied(request, _triaged(desk, body))
 
     @router.post("/score")
     async def score(
@@ -190,6 +193,12 @@ def _adapter_routes(router: APIRouter, desk: Desk) -> None:
             raise RequestError(404, f"{body.lora_name} is not loaded", "model_not_found")
         desk.answerer.drop(body.lora_name)
         return {"unloaded": body.lora_name}
+
+
+async def _replied(request: Request, work: Coroutine[Any, Any, dict[str, Any]]) -> Response:
+    """Return what the work gives. Nothing is written for a client that has left."""
+    reply = await unless_gone(request, work)
+    return Response(status_code=GONE) if reply is None else JSONResponse(reply)
 
 
 async def _completed(desk: Desk, body: ChatRequest) -> dict[str, Any]:

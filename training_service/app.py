@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from core.serving.guard import Door, Guard
 from training_service.engine import Engine, RequestError
 from training_service.folders import Folders
-from training_service.guard import OPEN_PATHS, body_of, error_response, refused
+from training_service.guard import GONE, OPEN_PATHS, body_of, error_response, refused, unless_gone
 from training_service.jobs import Jobs
 from training_service.names import SCHEME, checkpoint_of
 from training_service.store import Model, ModelExists, Store
@@ -261,9 +261,9 @@ def _chat_routes(router: APIRouter, service: Service, limits: Limits) -> None:
     async def complete(request: Request, body: ChatRequest = read_body) -> Response:
         folder = checkpoint_of(body.model, service.store, service.folders, service.bases)
         with service.folders.pinned(folder):
-            reply = await _unless_gone(request, asyncio.create_task(service.engine.complete(folder, body)))
+            reply = await unless_gone(request, service.engine.complete(folder, body))
         if reply is None:
-            return Response(status_code=499)
+            return Response(status_code=GONE)
         head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
@@ -271,25 +271,6 @@ def _chat_routes(router: APIRouter, service: Service, limits: Limits) -> None:
             "model": body.model,
         }
         return JSONResponse(head | reply)
-
-
-async def _unless_gone(request: Request, work: asyncio.Task[dict[str, Any]]) -> dict[str, Any] | None:
-    """The result of `work`, or None after cancelling it because the client hung up."""
-
-    async def hung_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    gone = asyncio.create_task(hung_up())
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            return None
-        return work.result()
-    finally:
-        gone.cancel()
-        work.cancel()
-        await asyncio.gather(gone, work, return_exceptions=True)
 
 
 def _error_handlers(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""The service's errors in OpenAI's shape, and bodies as strict JSON.
+"""The service's errors in OpenAI's shape, bodies as strict JSON, and work that ends when its client leaves.
 
 Who may come in decides `core.serving.guard`. `body_of` is how every route reads its body. What the fields
 mean is `wire.py`.
@@ -6,8 +6,9 @@ mean is `wire.py`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -21,6 +22,9 @@ from training_service.engine import RequestError
 from training_service.wire import error_body
 
 Body = TypeVar("Body", bound=BaseModel)
+T = TypeVar("T")
+GONE = 499
+"""Status of a reply that nobody reads any more."""
 INLINE_BYTES = 128 << 10
 """Bodies up to here are parsed on the event loop: a hop to a thread takes longer while another thread trains.
 """
@@ -47,6 +51,26 @@ def refused(_: Scope, refusal: Refusal) -> JSONResponse:
     """A refusal of the guard in OpenAI's shape."""
     code = "invalid_api_key" if refusal.code == "bad_token" else refusal.code
     return error_response(refusal.status, refusal.message, code)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of `work`, or None after cancelling it because the client hung up.
+
+    The body must have been read.
+    """
+
+    async def hung_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    doing, gone = asyncio.create_task(work), asyncio.create_task(hung_up())
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        gone.cancel()
+        doing.cancel()
+        await asyncio.gather(gone, doing, return_exceptions=True)
 
 
 def body_of(model: type[Body], limit_bytes: int) -> Callable[[Request], Awaitable[Body]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,16 @@ def test_a_server_is_told_to_load_by_the_immutable_name(
         == 2
     )
     assert "no server answers" in capsys.readouterr().err
+
+
+def test_nothing_is_written_for_a_client_that_has_left(client: httpx.Client) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/chat/completions", json=ASK | {"model": "base", "max_tokens": 480}, timeout=0.05)
+    left = 'alignment_requests_total{adapter="base",kind="chat",outcome="failed"} 1'
+    until = time.monotonic() + 20
+    while left not in (told := client.get("/v1/metrics").text):
+        assert time.monotonic() < until, told
+        time.sleep(0.05)
 
 
 def test_triage_answers_and_a_green_log_asks_nobody(client: httpx.Client) -> None:
