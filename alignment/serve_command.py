@@ -14,6 +14,9 @@ from core.serving.listening import announce, bind, is_loopback
 from project_types import ConfigurationError
 from training_service.engine import RequestError
 
+GRACE_S = 20
+"""Seconds that requests under way get at the end."""
+
 
 def command(arguments: argparse.Namespace) -> int:
     """Bind, load, serve. Raises ConfigurationError that names the fix."""
@@ -36,7 +39,8 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"serving {', '.join(desk.names())}")
     announce(listener)
     try:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none")).run(sockets=[listener])
+        config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=GRACE_S)
+        uvicorn.Server(config).run(sockets=[listener])
     finally:
         desk.answerer.close()
     return 0

@@ -35,7 +35,8 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"{len(investigations.paths)} scenarios of {investigations.folder}", file=sys.stderr)
     inside = only_from_here(app(investigations, arguments.sessions))
     listener.listen(2048)  # its address is printed before the server runs
-    server = uvicorn.Server(uvicorn.Config(inside, log_level="warning", server_header=False))
+    config = uvicorn.Config(inside, log_level="warning", server_header=False, timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
     announce(listener)
     server.run(sockets=[listener])
     return 0 if server.started else 1
