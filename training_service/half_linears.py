@@ -2,8 +2,8 @@
 float32: for generating on a CPU.
 
 Where a processor multiplies bfloat16 faster, that is worth it. The weights are laid out once as oneDNN reads
-them. Given row by row, it lays them out again in every product: one token of SmolLM2 then takes twice as
-long. Keys, values, attention and norms stay exact: attention to single tokens is slower in bfloat16. Training
+them. Given row by row, it lays them out again in every product: one token of SmolLM2 then takes a third
+longer. Keys, values, attention and norms stay exact: attention to single tokens is slower in bfloat16. Training
 computes in bfloat16 on such a processor anyway, so sampler and trainer differ no more than before.
 
 Not here: when that is worth it (`base_models`, `precision`), and training (`lean_layers`).
@@ -86,13 +86,16 @@ def _framed(
 
 
 def _of(layer: nn.Module, frozen: Collection[int], halves: Halves) -> nn.Module | None:
-    """Return what takes the place of a layer; None where it stays."""
+    """Return what takes the place of a layer; None where it stays. Only what is frozen has a half: it lives on."""
+    if isinstance(layer, Linear):
+        weight = layer.base_layer.weight
+        if id(weight) not in frozen or not is_plain(layer) or len(layer.active_adapters) != 1:
+            return None
+        (name,) = layer.active_adapters
+        a, b = layer.lora_A[name].weight.detach(), layer.lora_B[name].weight.detach()
+        return AdaptedHalf(_half(weight, halves), a, b, layer.scaling[name])
     if type(layer) is nn.Linear and id(layer.weight) in frozen:
         return HalfLinear(_half(layer.weight, halves), layer.bias)
-    if isinstance(layer, Linear) and is_plain(layer) and len(layer.active_adapters) == 1:
-        (name,), weight = layer.active_adapters, layer.base_layer.weight
-        a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-        return AdaptedHalf(_half(weight, halves), a.detach(), b.detach(), layer.scaling[name])
     return None
 
 
