@@ -72,7 +72,9 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
         return Explained(failed=False, text=NO_FAILURE, lines=len(lines), adapter=adapter)
     said = await ask(prompt(stretch(log, telling.place)))
     overruled = said if says_green(said) else ""
-    text, quotes, invented = checked(by_rules(log) if overruled else said, log)
+    if overruled:
+        said = await asyncio.to_thread(by_rules, stretch(log, telling.place))
+    text, quotes, invented = checked(said, log)
     parts = sections(text)
     return Explained(
         failed=True,

@@ -46,9 +46,8 @@ async def _explained(arguments: argparse.Namespace, lines: Sequence[str]) -> Exp
     with ExitStack() as opened_models:
 
         async def ask(messages: Sequence[Mapping[str, Any]]) -> str:
-            atexit.register(
-                gc.freeze
-            )  # or the end looks through a whole model for garbage, which takes 1.5 s
+            # or the end looks through a whole model for garbage, which takes 1.5 s
+            atexit.register(gc.freeze)
             with loading():
                 from alignment.answering import Answerer
                 from alignment.learning import opened

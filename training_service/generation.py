@@ -108,10 +108,11 @@ class Part:
 
     def tokens(self) -> Tokens:
         """Return what is new."""
-        past, count = self.segment.past, self.segment.count
-        if past + count <= len(self.job.prompt):
-            return self.job.prompt[past : past + count]
-        return np.concatenate([self.job.tokens(), self.guess])[past : past + count]
+        past, count, job = self.segment.past, self.segment.count, self.job
+        if past + count <= len(job.prompt):
+            return job.prompt[past : past + count]
+        last = np.array(job.written[-1:], dtype=np.int32) if job.written else job.prompt[-1:]
+        return np.concatenate([last, self.guess])
 
     def positions(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Return the places of these tokens in their sequence."""
@@ -341,8 +342,8 @@ class Generator:
         return Row(parts)
 
     def _guess(self, job: Job, most: int) -> Tokens:
-        # the last token that is allowed needs no guess behind it
-        return guess(job.tokens(), min(most, LONGEST_GUESS, job.limit - len(job.written) - 1))
+        most = min(most, LONGEST_GUESS, job.limit - len(job.written) - 1)  # behind the last token comes none
+        return guess(job.tokens(), most) if most > 0 else NO_GUESS
 
     def _write(self, job: Job, token: int, logprob: float) -> bool:
         """Add a token; returns whether the job goes on."""
