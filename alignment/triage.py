@@ -77,7 +77,7 @@ async def explain(lines: Sequence[str], ask: Ask, adapter: str = "") -> Explaine
     text, quotes, invented = checked(said, log)
     parts = sections(text)
     return Explained(
-        failed=True,
+        failed=not says_green(text),
         text=text,
         root_cause=parts["root cause"].strip(),
         action=parts["action"].strip(),
